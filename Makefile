@@ -1,0 +1,30 @@
+# make demo: from nothing to masks.  make test: the suite.  make check: format, lint, types and the suite.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check lint clean
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 setuptools wheel
+	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,export,dev]'
+	$(BIN)/pip install -q -c constraints.txt --no-deps --no-build-isolation sam2==1.1.0
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/samotion-export all --preset nano --out engines
+	$(BIN)/samotion-run --engine-dir engines --overwrite -o out demo/demo.mp4
+
+test: $(VENV)/installed
+	$(BIN)/pytest
+
+lint: $(VENV)/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Turns the published PyTorch checkpoints into the graphs that `samotion` runs."""

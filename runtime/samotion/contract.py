@@ -1,0 +1,92 @@
+"""The contract between export and runtime: engine names, their inputs and outputs.
+
+The only place these names are written. Dimensions are integers, or letters: T frames, N points or tracks,
+B batch, H and W pixels, GH and GW grid cells, K memory tokens and P prompt points vary from call to call
+(`DYNAMIC`); all other letters are fixed by the preset.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+DYNAMIC = frozenset({"T", "N", "B", "H", "W", "GH", "GW", "K", "P"})
+NETS = ("tracks", "depth", "dino", "motion", "sam2")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """One named array at an engine's border. `dims` holds ints and letters."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What an engine takes and gives, in order, and the net it belongs to."""
+
+    net: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        return tuple(t.name for t in self.outputs)
+
+
+_LOWRES = Tensor("lowres", "float32", ("T", 32, 32, "C"))
+_HIRES = Tensor("hires", "float32", ("T", 64, 64, "C'"))
+_QUERY_LOWRES = Tensor("query_lowres", "float32", ("N", "C"))
+_QUERY_HIRES = Tensor("query_hires", "float32", ("N", "C'"))
+_QUERIES = Tensor("queries", "float32", ("N", 3))  # t, y, x; px of 256
+
+
+def _per_frame(name: str, dtype: str = "float32") -> Tensor:
+    return Tensor(name, dtype, ("N", "T"))
+
+
+SIGNATURES: dict[str, Signature] = {
+    "tracks_features": Signature("tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES)),
+    "tracks_query": Signature("tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES)),
+    "tracks_refine": Signature(
+        "tracks",
+        (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES),
+        (  # tracks: x, y; px of 256. The other two are logits.
+            Tensor("tracks", "float32", ("N", "T", 2)),
+            _per_frame("occlusion"),
+            _per_frame("expected_dist"),
+        ),
+    ),
+    "depth": Signature(
+        "depth",
+        (Tensor("frames", "uint8", ("B", "H", "W", 3)),),
+        (Tensor("disparity", "float32", ("B", "H", "W")),),
+    ),
+    "dino": Signature(
+        "dino",
+        (Tensor("frames", "uint8", ("B", "H", "W", 3)),),
+        (Tensor("features", "float32", ("B", "GH", "GW", "C")),),
+    ),
+    "motion": Signature(
+        "motion",
+        (
+            Tensor("xy", "float32", ("N", "T", 2)),  # [-1, 1]
+            _per_frame("visible", "uint8"),
+            _per_frame("visibility"),
+            _per_frame("confidence"),
+            _per_frame("disparity"),
+            Tensor("dino", "float32", ("N", "C")),
+        ),
+        (Tensor("score", "float32", ("N",)),),
+    ),
+}
+
+
+def engines_of(net: str) -> tuple[str, ...]:
+    """The engine names that one net is exported as, in contract order."""
+    return tuple(name for name, signature in SIGNATURES.items() if signature.net == net)

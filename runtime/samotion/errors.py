@@ -1,0 +1,45 @@
+"""Errors a user can cause. Each kind carries the exit code of the commands."""
+
+from __future__ import annotations
+
+
+class SamotionError(Exception):
+    """Root of all errors samotion raises on purpose; the message is one line: got, expected, what to do."""
+
+    exit_code = 1
+
+
+class UsageError(SamotionError):
+    """An argument or setting that makes no sense."""
+
+    exit_code = 2
+
+
+class InputError(SamotionError):
+    """A clip or folder that cannot be read as video."""
+
+    exit_code = 3
+
+
+class EngineError(SamotionError):
+    """A missing, edited or unexpected engine, manifest or weight file."""
+
+    exit_code = 4
+
+
+class DeviceError(SamotionError):
+    """A device or backend that was asked for and is not active."""
+
+    exit_code = 5
+
+
+class ParityError(SamotionError):
+    """An exported graph that answers differently from its PyTorch source."""
+
+    exit_code = 6
+
+
+class OutputError(SamotionError):
+    """A full disk, a folder that holds foreign files, or a lock held by another process."""
+
+    exit_code = 7

@@ -1,0 +1,231 @@
+"""Presets: numbers and file names. Every preset goes through the same builders, graphs and runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where a net's checkpoint comes from. `sha256` None: unknown so far, recorded on first use."""
+
+    file: str
+    licence: str
+    repo: str | None = None  # Hugging Face repository; None: not on the hub
+    revision: str | None = None
+    url: str | None = None  # used when `repo` is None
+    sha256: str | None = None
+    hash_is_advice: bool = False  # True: a different hash warns instead of refusing
+    bundled: bool = False  # True: `file` lies inside samotion_export/weights
+    non_commercial: bool = False
+
+
+@dataclass(frozen=True)
+class VitNet:
+    """A DINOv2 vision transformer: heads are 64 wide, patches 14 px, positions trained on a 37 x 37 grid."""
+
+    width: int
+    depth: int
+    pos_grid: int = 37
+
+
+@dataclass(frozen=True)
+class TracksNet:
+    """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres the fourth."""
+
+    weights: Weights
+    stem: int = 64
+    channels: tuple[int, int, int, int] = (64, 128, 256, 256)
+    blocks_per_group: int = 2
+    extra_convs: int = 5
+    mixer_width: int = 512
+    mixer_blocks: int = 12
+    iterations: int = 4
+
+
+@dataclass(frozen=True)
+class DepthNet:
+    """Depth Anything V2: a ViT with four tapped blocks and a DPT head."""
+
+    weights: Weights
+    vit: VitNet
+    taps: tuple[int, int, int, int]
+    features: int
+    out_channels: tuple[int, int, int, int]
+    short_side_px: int = 518
+
+
+@dataclass(frozen=True)
+class DinoNet:
+    """Last-block keys of a DINOv2 ViT. `short_side_px` None: the frame's own size, rounded up to multiples of 14."""
+
+    weights: Weights
+    vit: VitNet
+    stride_px: int = 7
+    short_side_px: int | None = None
+
+
+@dataclass(frozen=True)
+class MotionNet:
+    """The motion transformer. `disparity` names how depth reaches it: the reference's two quirks, or plainly."""
+
+    weights: Weights
+    dino_channels: int = 768
+    disparity: str = "reference"  # "reference": saturated and gathered as published; "plain": as one would expect
+
+
+@dataclass(frozen=True)
+class Sam2Net:
+    """SAM 2. `config` names a configuration of the sam2 package, or `nano` for our own small one."""
+
+    weights: Weights
+    config: str
+    image_size_px: int = 1024
+    max_conditioning_frames: int | None = None  # None: attend to all prompted frames, as the reference does
+
+
+@dataclass(frozen=True)
+class Prompting:
+    """How moving tracks become SAM 2 prompts (reference.md, stages 8 to 10)."""
+
+    style: str = "clicks"  # "clicks", or "clicks+mask": more clicks and a coarse mask drawn from the tracks
+    every_frames: int = 16
+    thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
+    long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
+    fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One choice of five nets and of how they are run. Lengths in px of the named net's input."""
+
+    name: str
+    licence: str
+    tracks: TracksNet
+    depth: DepthNet
+    dino: DinoNet
+    motion: MotionNet
+    sam2: Sam2Net
+    prompting: Prompting = field(default_factory=Prompting)
+    max_tracks: int = 5000
+    max_frames: int = 100
+    long_side_px: int = 1000
+    query_step_frames: int = 10
+
+
+def _hub(repo: str, file: str, licence: str, sha256: str | None = None, revision: str | None = None) -> Weights:
+    return Weights(file, licence, repo, revision, sha256=sha256, non_commercial="NC" in licence)
+
+
+def _bundled(file: str) -> Weights:
+    return Weights(file, "Apache-2.0", bundled=True)
+
+
+BOOTSTAPIR = TracksNet(
+    _hub(
+        "google/tapnet",
+        "bootstapir_checkpoint_v2.pt",
+        "Apache-2.0",
+        "8493c7a69e02c85b9382fbb3c7b8b539b36bc08ede744b9e99feb739a0129f4b",
+        "5d3fb48e76c5422841e38501514121e251beabb7",
+    )
+)
+DEPTH_SMALL = DepthNet(
+    _hub("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.pth", "Apache-2.0"),
+    VitNet(384, 12),
+    taps=(2, 5, 8, 11),
+    features=64,
+    out_channels=(48, 96, 192, 384),
+)
+DEPTH_LARGE = DepthNet(
+    _hub("depth-anything/Depth-Anything-V2-Large", "depth_anything_v2_vitl.pth", "CC-BY-NC-4.0"),
+    VitNet(1024, 24),
+    taps=(4, 11, 17, 23),
+    features=256,
+    out_channels=(256, 512, 1024, 1024),
+)
+DINO_BASE = DinoNet(
+    Weights(
+        "dinov2_vitb14_pretrain.pth",
+        "Apache-2.0",
+        url="https://dl.fbaipublicfiles.com/dinov2/dinov2_vitb14/dinov2_vitb14_pretrain.pth",
+        sha256="0b8b82f85de91b424aded121c7e1dcc2b7bc6d0adeea651bf73a13307fad8c73",
+    ),
+    VitNet(768, 12),
+)
+MOSEG = MotionNet(
+    replace(
+        _hub(
+            "Changearthmore/moseg",
+            "moseg.pth",
+            "see the publisher's page",
+            "705445fbf6b2e42cd4e946390c5c6891046e70add8e8377e38f5368f503591d9",
+        ),
+        hash_is_advice=True,
+    )
+)
+
+
+def _sam2(size: str, sha256: str, revision: str | None, version: str = "2.1") -> Sam2Net:
+    prefix = "sam2.1" if version == "2.1" else "sam2"
+    repo = f"facebook/{prefix}-hiera-{size.replace('_', '-')}"
+    config = f"{prefix}_hiera_{ {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}[size] }"
+    return Sam2Net(_hub(repo, f"{prefix}_hiera_{size}.pt", "Apache-2.0", sha256, revision), config)
+
+
+SAM21_TINY = _sam2(
+    "tiny",
+    "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    "de431c4043854a71d8101e17995dfe596bf101a5",
+)
+SAM21_SMALL = _sam2("small", "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38", None)
+SAM21_BASE_PLUS = _sam2(
+    "base_plus",
+    "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
+    "b7320756a13354e7530a63935656d35b2f91a290",
+)
+SAM21_LARGE = _sam2(
+    "large",
+    "2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
+    "665f8e2ad61cf5f53d65644ff27c8ee525124610",
+)
+SAM20_LARGE = _sam2(
+    "large",
+    "7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
+    "e6a8e8809b8f1bfa2238b6d080f3d05cc76bd251",
+    version="2.0",
+)
+
+NANO = Preset(
+    "nano",
+    "Apache-2.0",
+    TracksNet(
+        _bundled("tracks.safetensors"),
+        stem=16,
+        channels=(16, 48, 96, 96),
+        blocks_per_group=2,
+        extra_convs=1,
+        mixer_width=128,
+        mixer_blocks=4,
+        iterations=2,
+    ),
+    DepthNet(
+        _bundled("depth.safetensors"),
+        VitNet(128, 4, pos_grid=16),
+        taps=(0, 1, 2, 3),
+        features=32,
+        out_channels=(24, 48, 96, 96),
+        short_side_px=196,
+    ),
+    DinoNet(_bundled("dino.safetensors"), VitNet(128, 4, pos_grid=16), short_side_px=196),
+    MotionNet(_bundled("motion.safetensors"), dino_channels=128, disparity="plain"),
+    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384),
+    Prompting(style="clicks+mask", every_frames=4, thresholds=(0.9, 0.8, 0.7, 0.6, 0.5), fallback_tracks=0),
+    max_tracks=1024,
+)
+FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)
+BALANCED = replace(FAST, name="balanced", sam2=SAM21_BASE_PLUS)
+REFERENCE = replace(
+    FAST, name="reference", licence="includes CC-BY-NC-4.0 (depth)", depth=DEPTH_LARGE, sam2=SAM20_LARGE
+)
+PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, FAST, BALANCED, REFERENCE)}
