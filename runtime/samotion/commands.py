@@ -1,0 +1,91 @@
+"""What the commands share: one line for the user, the right exit code, and a clean end on a signal."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import NoReturn
+
+from samotion.errors import OutputError, SamotionError
+
+INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised in the main thread so that temporary files and locks are cleaned up on the way out."""
+
+
+def run_command(function: Callable[[], int | None], verbose: bool = False) -> NoReturn:
+    """Do a command's work and end the process with its exit code (None: 0).
+
+    A SamotionError becomes one line on stderr and its own code, a full disk 7, Ctrl-C 130, SIGTERM 143, anything
+    unexpected 1. The stack trace shows with `verbose` only.
+    """
+    sys.exit(exit_code(function, verbose))
+
+
+def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
+    """`run_command` without the exit."""
+    try:
+        with _sigterm_raises():
+            return function() or 0
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        if verbose:
+            traceback.print_exc()
+        code, line = explain(error, verbose)
+        _say(line)
+        return code
+
+
+def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
+    """The exit code and the one line that a user sees for an error."""
+    if isinstance(error, SamotionError):
+        return error.exit_code, f"error: {_one_line(error)}"
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED, "interrupted"
+    if isinstance(error, Terminated):
+        return TERMINATED, "terminated"
+    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+        where = f" while writing {str(error.filename)!r}" if error.filename else ""
+        reason = os.strerror(error.errno or 0)
+        return OutputError.exit_code, f"error: {reason}{where}; free some space or choose another folder"
+    hint = "" if verbose else "; run again with -v for the stack trace"
+    return INTERNAL, f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())
+
+
+def _say(line: str) -> None:
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:  # nobody reads stderr any more: the exit code still tells
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Turn SIGTERM into `Terminated`, where signals can be handled (the main thread)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        raise Terminated
+
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
