@@ -1,0 +1,204 @@
+"""The way of the data, from a clip to labelled masks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from samotion import depth, dino, geometry, masks, motion, output, prompts, sam2, tracks, video
+from samotion.engine import Engines
+from samotion.errors import EngineError
+from samotion.settings import Numbers, Settings, resolve
+from samotion.tracks import Tracks
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+DEPTH_FRAMES = 16  # frames whose disparity is held at once
+
+
+@dataclass(frozen=True)
+class ObjectResult:
+    """A moving object: its label in the masks, and the mean motion score of its tracks."""
+
+    id: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run found.
+
+    `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one per track;
+    `timings` in ms per stage; `settings` are the numbers that made it.
+    """
+
+    labels: Array
+    objects: list[ObjectResult]
+    tracks: Tracks
+    scores: Array
+    timings: dict[str, float]
+    clip: video.Clip
+    settings: Numbers
+    warnings: list[str] = field(default_factory=list)
+
+    def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
+        """Write masks, overlay, objects, tracks and run.json; options as in `samotion.output.write`."""
+        output.write(self, folder, **options)
+
+
+def segment_clip(
+    clip: str | os.PathLike[str] | Array | video.Clip,
+    engines: Engines,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Find and segment everything that moves in a clip: a video file, a folder of frames, or frames (T,H,W,3) uint8.
+
+    Raises InputError for a clip that cannot be read and EngineError for engines that are missing or fail.
+    """
+    preset = engines.preset
+    numbers = resolve(settings or Settings(), preset)
+    report = progress or _silent
+    timings: dict[str, float] = {}
+
+    with _timed("video", timings):
+        source = _read(clip, numbers)
+    frames = source.frames
+    hw = frames.shape[1], frames.shape[2]
+
+    with _timed("tracks", timings):
+        found = _track(engines, frames, numbers, report)
+    with _timed("depth", timings):
+        disparity = _disparity(engines, frames, found, report)
+    with _timed("dino", timings):
+        features = _features(engines, frames, found, report)
+    with _timed("motion", timings):
+        report("motion", 0, 1)
+        scores = motion.score(
+            engines,
+            xy_px=found.xy,
+            hw=hw,
+            visible=found.visible,
+            visibility=found.visibility,
+            confidence=found.confidence,
+            disparity=disparity,
+            dino=features,
+        )
+        report("motion", 1, 1)
+
+    images = sam2.Features(engines, frames)
+    with _timed("prompts", timings):
+        objects = _prompt(engines, images, found, scores, numbers, report)
+    with _timed("masks", timings):
+        merged = _segment(engines, images, objects, report)
+        labels = masks.to_labels(merged, (len(frames), *hw))
+
+    members = {found.object_id: found.members for found in objects}
+    return Result(
+        labels,
+        [ObjectResult(k + 1, float(scores[members[i]].mean())) for k, i in enumerate(merged)],
+        found,
+        scores,
+        timings,
+        source,
+        numbers,
+        [*source.warnings, *([] if merged else ["nothing moves in this clip: all masks are empty"])],
+    )
+
+
+def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -> video.Clip:
+    if isinstance(clip, video.Clip):
+        return clip
+    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
+
+
+def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:
+    hw = frames.shape[1], frames.shape[2]
+    queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
+    small = tracks.resize_for_tracking(frames)
+    raw = tracks.track(engines, small, geometry.queries_to_grid(queries, hw), progress=_stage(report, "tracks"))
+    return tracks.filter_tracks(raw, queries, hw)
+
+
+def _disparity(engines: Engines, frames: Array, found: Tracks, report: Progress) -> Array:
+    """Disparity under every track in every frame (N,T), a few frames at a time."""
+    hw = frames.shape[1], frames.shape[2]
+    parts = []
+    for start in range(0, len(frames), DEPTH_FRAMES):
+        report("depth", start, len(frames))
+        part = slice(start, start + DEPTH_FRAMES)
+        disparity = depth.estimate(engines, frames[part])
+        parts.append(motion.gather_disparity(disparity, found.xy[:, part], hw, engines.preset.motion.disparity))
+    report("depth", len(frames), len(frames))
+    return np.concatenate(parts, axis=1)
+
+
+def _features(engines: Engines, frames: Array, found: Tracks, report: Progress) -> Array:
+    """The semantic feature (N,C) under each track's own query point."""
+    hw = frames.shape[1], frames.shape[2]
+    features = np.zeros((len(found.xy), engines.preset.motion.dino_channels), np.float32)
+    query_frames = np.unique(found.query_frame)
+    for done, frame in enumerate(query_frames):
+        report("dino", done, len(query_frames))
+        mine = found.query_frame == frame
+        grid = dino.describe(engines, frames[frame : frame + 1])
+        if grid.shape[-1] != features.shape[1]:
+            raise EngineError(
+                f"dino gives {grid.shape[-1]} channels, motion takes {features.shape[1]}; export both again"
+            )
+        features[mine] = dino.sample(grid[0], found.query_xy[mine], hw)
+    report("dino", len(query_frames), len(query_frames))
+    return features
+
+
+def _prompt(
+    engines: Engines, images: sam2.Features, found: Tracks, scores: Array, numbers: Numbers, report: Progress
+) -> list[prompts.ObjectPrompt]:
+    style = engines.preset.prompting
+    frame_count, hw = found.xy.shape[1], images.hw
+    report("prompts", 0, 1)
+
+    def segment(click: sam2.Click) -> Array:
+        return sam2.segment(engines, images, click)
+
+    moving = prompts.select_moving(scores, frame_count, style)
+    objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
+    done = []
+    for index, candidate in enumerate(objects):
+        report("prompts", index, len(objects))
+        done.append(prompts.prompt(candidate, found, segment, hw, style, numbers.prompt_every))
+    report("prompts", 1, 1)
+    return [candidate for candidate in done if candidate.clicks]
+
+
+def _segment(
+    engines: Engines, images: sam2.Features, objects: list[prompts.ObjectPrompt], report: Progress
+) -> dict[int, Array]:
+    clicks = [click for found in objects for click in found.clicks]
+    if not clicks:
+        return {}
+    return masks.merge(
+        sam2.propagate(engines, images.frames, clicks, features=images, progress=_stage(report, "masks"))
+    )
+
+
+def _stage(report: Progress, stage: str) -> Callable[[int, int], None]:
+    return lambda done, total: report(stage, done, total)
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+@contextmanager
+def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    timings[stage] = (time.perf_counter() - start) * 1000

@@ -1,0 +1,197 @@
+"""From motion scores to SAM 2 prompts in two stages (reference.md, stages 8 to 10)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.coarse import coarse_mask
+from samotion.presets import Prompting
+from samotion.sam2 import Click
+from samotion.tracks import Tracks
+
+Array = np.ndarray[Any, Any]
+Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
+
+LONG_CLIP_FRAMES = 300
+MIN_MOVING_TRACKS = 10
+MIN_OBJECT_TRACKS = 6
+CONFIDENT = 0.9
+BUSY_FRAMES = 0.2
+WELL_COVERED = 0.7
+NEGATIVE_CLICKS = 3
+NEIGHBOUR_SPACINGS = 2.5  # tracks nearer than this many mean spacings are neighbours
+COMPANION_WINDOW_FRAMES = 5
+COMPANION_DRIFT = 0.35  # of the neighbour radius: how far a companion may drift within the window
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object to segment: the frame it was found on, the tracks (M,) that are its own, its prompts."""
+
+    object_id: int
+    key_frame: int
+    members: Array
+    clicks: tuple[Click, ...] = ()
+
+
+def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:
+    """Indices (M,) of moving tracks: the first threshold that leaves 10 of the scores (N,), else the few best."""
+    thresholds = prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
+    for threshold in thresholds:
+        moving = np.flatnonzero(scores > threshold)
+        if len(moving) >= MIN_MOVING_TRACKS:
+            return moving
+    return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
+
+
+def surely_visible(tracks: Tracks) -> Tracks:
+    """Moving tracks count as visible only where the tracker is confident."""
+    return replace(tracks, visible=tracks.visible & (tracks.confidence > CONFIDENT))
+
+
+def busiest_frame(visible: Array) -> int:
+    """Of the 20 % of frames with most visible points (N,T), the middle one in time."""
+    counts = visible.sum(axis=0)
+    busy = np.sort(np.argsort(-counts, kind="stable")[: max(1, math.ceil(BUSY_FRAMES * len(counts)))])
+    return int(busy[len(busy) // 2])
+
+
+def densest(points: Array) -> int:
+    """The point of (P,2) with the smallest sum of distances to the others."""
+    return int(np.argmin(_distances(points, points).sum(axis=1)))
+
+
+def spread(points: Array) -> Array:
+    """Three indices into points (P,2): the one nearest the centroid and the two farthest from it."""
+    order = np.argsort(np.linalg.norm(points - points.mean(axis=0), axis=1), kind="stable")
+    return np.unique(order[[0, -2, -1]]) if len(order) > 1 else order
+
+
+def inside(mask: Array, points: Array) -> Array:
+    """Which points (P,2), x and y px, lie in mask (H,W)."""
+    height, width = mask.shape
+    x, y = np.floor(points).astype(int).T
+    within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    return within & mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+
+
+def dilate(mask: Array) -> Array:
+    """The reference's margin around a mask (H,W): a 6 x 6 kernel, three times."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((6, 6), np.uint8), iterations=3).astype(bool)
+
+
+def group(
+    tracks: Tracks, moving: Array, segment: Segment, hw: tuple[int, int], prompting: Prompting, max_objects: int
+) -> list[ObjectPrompt]:
+    """Stage 1: split the moving tracks (M,) into objects, one click and one mask at a time.
+
+    `tracks` are all tracks, still ones included, for they tell where an object ends.
+    """
+    objects: list[ObjectPrompt] = []
+    pool = np.zeros(len(tracks.xy), bool)
+    pool[moving] = True
+    sure = surely_visible(tracks)
+    rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
+    needed = MIN_OBJECT_TRACKS if len(moving) >= MIN_OBJECT_TRACKS else 1
+    for _ in range(rounds):
+        visible = sure.visible & pool[:, None]
+        if pool.sum() < needed or len(objects) == max_objects or not visible.any():
+            break
+        frame = busiest_frame(visible)
+        here = np.flatnonzero(visible[:, frame])
+        seed = here[densest(tracks.xy[here, frame])]
+        click = Click(0, frame, tracks.xy[seed, frame][None], np.ones(1, np.int32))
+        if prompting.style == "clicks+mask":
+            members = here[companions(tracks, here, int(np.flatnonzero(here == seed)[0]), frame, hw)]
+            click = with_context(click, tracks, members, pool, hw)
+        mask = segment(click)
+        xy = tracks.xy[here, frame]
+        near = inside(dilate(mask), xy)
+        pool[here[near]] = False
+        pool[seed] = False  # a click that finds nothing would find nothing again
+        if near.sum() >= needed:
+            objects.append(ObjectPrompt(len(objects) + 1, frame, here[inside(mask, xy)]))
+    return [found for found in objects if len(found.members)]
+
+
+def companions(tracks: Tracks, here: Array, seed: int, frame: int, hw: tuple[int, int]) -> Array:
+    """Which of the tracks `here` (P,) hang together with `here[seed]`: a chain of neighbours that move alike.
+
+    Neighbours are nearer than 2.5 mean spacings of all visible tracks, and stay as near over a few frames.
+    """
+    count = max(1, int(tracks.visible[:, frame].sum()))
+    radius = NEIGHBOUR_SPACINGS * math.sqrt(hw[0] * hw[1] / count)
+    window = slice(max(0, frame - COMPANION_WINDOW_FRAMES), frame + COMPANION_WINDOW_FRAMES + 1)
+    xy = tracks.xy[here, frame]
+    moved = tracks.xy[here, window] - xy[:, None]
+    seen = tracks.visible[here, window]
+    linked = _distances(xy, xy) < radius
+    for step in range(moved.shape[1]):
+        drift = _distances(moved[:, step], moved[:, step])
+        linked &= (drift < COMPANION_DRIFT * radius) | ~(seen[:, step, None] & seen[None, :, step])
+    reached = linked[seed]
+    while (grown := linked[reached].any(axis=0)).sum() > reached.sum():
+        reached = grown
+    return reached
+
+
+def with_context(click: Click, tracks: Tracks, members: Array, unsure: Array, hw: tuple[int, int]) -> Click:
+    """Adds what the tracks know beyond a click: negative clicks nearby, and a coarse mask.
+
+    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
+    """
+    is_member = np.zeros(len(tracks.xy), bool)
+    is_member[members] = True
+    known = np.flatnonzero(tracks.visible[:, click.frame] & (is_member | ~unsure))
+    xy, positive = tracks.xy[known, click.frame], is_member[known]
+    mask = coarse_mask(xy, positive, hw)
+    negatives = xy[~positive]
+    nearest = np.argsort(_distances(negatives, xy[positive]).min(axis=1))[:NEGATIVE_CLICKS] if positive.any() else []
+    points = np.concatenate([click.points_xy, negatives[nearest]])
+    labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
+    return replace(click, points_xy=points, labels=labels, mask=mask)
+
+
+def prompt(
+    found: ObjectPrompt, tracks: Tracks, segment: Segment, hw: tuple[int, int], prompting: Prompting, every: int
+) -> ObjectPrompt:
+    """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on."""
+    sure = surely_visible(tracks)
+    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
+    clicks = []
+    for frame in frames:
+        here = found.members[sure.visible[found.members, frame]]
+        if len(here):
+            clicks.append(_click_on(found, tracks, here, frame, segment, hw, prompting))
+    return replace(found, clicks=tuple(clicks))
+
+
+def _click_on(
+    found: ObjectPrompt,
+    tracks: Tracks,
+    here: Array,
+    frame: int,
+    segment: Segment,
+    hw: tuple[int, int],
+    prompting: Prompting,
+) -> Click:
+    xy = tracks.xy[here, frame]
+    three = xy[spread(xy)]
+    if prompting.style == "clicks+mask":
+        click = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
+        return with_context(click, tracks, found.members, np.zeros(len(tracks.xy), bool), hw)
+    one = Click(found.object_id, frame, xy[densest(xy)][None], np.ones(1, np.int32))
+    if inside(segment(one), xy).mean() >= WELL_COVERED:
+        return one
+    return replace(one, points_xy=three, labels=np.ones(len(three), np.int32))
+
+
+def _distances(a: Array, b: Array) -> Array:
+    """All distances (A,B) between points (A,2) and (B,2), in the points' unit."""
+    return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))

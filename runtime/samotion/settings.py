@@ -1,0 +1,70 @@
+"""What a user may set for a run. None takes the preset's number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from samotion.errors import UsageError
+from samotion.presets import Preset
+
+MAX_LABELS = 255  # labels are uint8 and 0 is static
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one run.
+
+    `step` frames lie between query frames; at most `max_frames` frames (every k-th) and `max_tracks` tracks are
+    used; frames are scaled down to `long_side_px`; `prompt_every` frames an object is prompted again. `seed` fixes
+    every random choice.
+    """
+
+    step: int | None = None
+    max_frames: int | None = None
+    max_tracks: int | None = None
+    max_objects: int = 10
+    long_side_px: int | None = None
+    prompt_every: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("step", "max_frames", "max_tracks", "max_objects", "long_side_px", "prompt_every"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} is {value}; expected 1 or more")
+        if self.max_frames == 1:
+            raise UsageError("max_frames is 1; motion needs at least 2 frames")
+        if self.max_objects > MAX_LABELS:
+            raise UsageError(f"max_objects is {self.max_objects}; expected at most {MAX_LABELS}")
+        if self.seed < 0:
+            raise UsageError(f"seed is {self.seed}; expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The numbers of a run once settings and preset have met; same names and units as in `Settings`."""
+
+    step: int
+    max_frames: int
+    max_tracks: int
+    max_objects: int
+    long_side_px: int
+    prompt_every: int
+    seed: int
+
+
+def resolve(settings: Settings, preset: Preset) -> Numbers:
+    """Fill what the user left open with the preset's numbers."""
+
+    def choose(value: int | None, default: int) -> int:
+        return default if value is None else value
+
+    return Numbers(
+        step=choose(settings.step, preset.query_step_frames),
+        max_frames=choose(settings.max_frames, preset.max_frames),
+        max_tracks=choose(settings.max_tracks, preset.max_tracks),
+        max_objects=settings.max_objects,
+        long_side_px=choose(settings.long_side_px, preset.long_side_px),
+        prompt_every=choose(settings.prompt_every, preset.prompting.every_frames),
+        seed=settings.seed,
+    )
