@@ -7,13 +7,13 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
-from samotion.presets import PRESETS, Preset
+from samotion.presets import PRESETS, SAM2_SIZES, Preset
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -39,17 +39,28 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole file. `tools` maps a package to the version that exported."""
+    """The whole file. `tools` maps a package to the version that exported; `sam2` is a size other than the preset's."""
 
     preset: str
     tools: Mapping[str, str]
     engines: Mapping[str, Entry]
+    sam2: str | None = None
     schema: int = SCHEMA
 
     def get_preset(self) -> Preset:
-        if self.preset not in PRESETS:
-            raise EngineError(f"{MANIFEST} names preset {self.preset!r}; this samotion knows {', '.join(PRESETS)}")
-        return PRESETS[self.preset]
+        """The preset as exported. Raises EngineError for one that this samotion does not know."""
+        return choose_preset(self.preset, self.sam2)
+
+
+def choose_preset(name: str, sam2: str | None = None) -> Preset:
+    """A preset by name, with another SAM 2 size where `sam2` (a key of SAM2_SIZES) asks for one."""
+    if name not in PRESETS:
+        raise EngineError(f"preset {name!r} is unknown; this samotion knows {', '.join(PRESETS)}")
+    if sam2 is None:
+        return PRESETS[name]
+    if sam2 not in SAM2_SIZES:
+        raise EngineError(f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}")
+    return replace(PRESETS[name], sam2=SAM2_SIZES[sam2])
 
 
 def sha256_of(path: Path) -> str:
@@ -89,13 +100,24 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         data = json.loads(path.read_text())
         if data["schema"] != SCHEMA:
             raise EngineError(f"{path}: schema {data['schema']}, expected {SCHEMA}; export again with this samotion")
-        entries = {name: Entry(**entry) for name, entry in data["engines"].items()}
-        manifest = Manifest(data["preset"], data["tools"], entries)
+        entries = {name: _entry(entry) for name, entry in data["engines"].items()}
+        manifest = Manifest(data["preset"], dict(data["tools"]), entries, data.get("sam2"))
+    except OSError as error:
+        raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(f"{path} is damaged ({type(error).__name__}: {error}); {advice}") from error
     if unknown := [name for name in entries if name not in SIGNATURES]:
         raise EngineError(f"{path} names unknown engines {', '.join(unknown)}; {advice}")
     return manifest
+
+
+def _entry(data: dict[str, Any]) -> Entry:
+    entry = Entry(**data)
+    texts = (entry.file, entry.sha256, entry.onnx_sha256, entry.weights_sha256, entry.precision, entry.source)
+    tables = (entry.inputs, entry.outputs, entry.parity, entry.meta)
+    if not all(isinstance(t, str) for t in texts) or not all(isinstance(t, dict) for t in tables):
+        raise ValueError(f"engine entry with values of the wrong kind: file {entry.file!r}")
+    return entry
 
 
 def checked_file(folder: str | os.PathLike[str], name: str, entry: Entry) -> Path:
