@@ -1,0 +1,28 @@
+"""DINO: keys of the last attention of a DINOv2 ViT whose patches overlap (stride 7)."""
+
+from __future__ import annotations
+
+from samotion.presets import DinoNet
+from torch import Tensor, nn
+
+from samotion_export.examples import frames as example_frames
+from samotion_export.graph import Graph
+from samotion_export.vit import Vit
+
+TOLERANCE = 1e-3  # keys reach 10; float32 over 12 blocks differs by 1e-5 to 1e-4
+
+
+class Dino(Vit):
+    """uint8 frames [B,H,W,3] -> features [B,GH,GW,C], GH = 1 + (H - 14) / stride."""
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.last_keys(frames)
+
+
+def build_module(net: DinoNet) -> Dino:
+    return Dino(net.vit, net.stride_px)
+
+
+def graphs(net: DinoNet, module: nn.Module) -> list[Graph]:
+    examples = ((example_frames(1, 84, 112),), (example_frames(2, 126, 98, seed=1),))
+    return [Graph("dino", module, examples, {"features": TOLERANCE})]
