@@ -55,12 +55,17 @@ def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
         return INTERRUPTED, "interrupted"
     if isinstance(error, Terminated):
         return TERMINATED, "terminated"
-    if isinstance(error, OSError) and error.errno in _DISK_ERRNOS:
+    if isinstance(error, OSError) and is_disk_error(error):
         where = f" while writing {str(error.filename)!r}" if error.filename else ""
         reason = os.strerror(error.errno or 0)
         return OutputError.exit_code, f"error: {reason}{where}; free some space or choose another folder"
     hint = "" if verbose else "; run again with -v for the stack trace"
     return INTERNAL, f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """A full, read-only or over-quota disk."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRNOS
 
 
 def _one_line(error: BaseException) -> str:
