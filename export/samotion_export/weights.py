@@ -39,8 +39,13 @@ def load(name: str, net: Any, path: Path | None = None, module: torch.nn.Module 
 
 
 def build_module(name: str, net: Any) -> torch.nn.Module:
-    module: torch.nn.Module = importlib.import_module(f"samotion_export.{name}").build_module(net)
+    module: torch.nn.Module = net_module(name).build_module(net)
     return module
+
+
+def net_module(name: str) -> Any:
+    """The module of this package that builds a net."""
+    return importlib.import_module(f"samotion_export.{name}")
 
 
 def bundled_file(weights: Weights) -> Path:

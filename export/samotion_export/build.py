@@ -1,0 +1,256 @@
+"""From weights to an engine folder: export, compare, and only then put in place, one net at a time."""
+
+from __future__ import annotations
+
+import ast
+import gc
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import samotion
+from samotion import contract, manifest
+from samotion.errors import EngineError, OutputError, UsageError
+from samotion.manifest import Entry, Manifest, sha256_of
+from samotion.presets import Preset
+
+from samotion_export import download, verify, weights
+from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
+from samotion_export.report import Report
+
+STAGING = ".samotion-export-"
+_TOOLS = ("torch", "onnx", "onnxruntime", "sam2", "numpy")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to export and how. `sam2`: a size other than the preset's; `checkpoints`: files given by the user."""
+
+    nets: tuple[str, ...]
+    preset: str
+    out: Path
+    sam2: str | None = None
+    checkpoints: Mapping[str, Path] = field(default_factory=dict)
+    precision: str = "fp32"
+    verify: bool = True
+    offline: bool = False
+    force: bool = False
+
+    def chosen(self) -> Preset:
+        return manifest.choose_preset(self.preset, self.sam2)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One net's checkpoint, and the hash of all that decides what is built from it."""
+
+    net: str
+    config: Any
+    path: Path
+    weights_sha256: str
+    key: str
+
+
+def export(request: Request, report: Report) -> list[Path]:
+    """Build what is not current in `request.out`. Returns the files written, the manifest last."""
+    preset = request.chosen()
+    with locked(request.out):
+        held = _held(request, preset, report)
+        written: list[Path] = []
+        for net in request.nets:
+            source = find_source(net, getattr(preset, net), request, report)
+            if not request.force and _is_current(request, held, source):
+                report.note(f"{net}: up to date")
+                continue
+            entries, paths = _build(source, request, report)
+            held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}))
+            manifest.write(request.out, held)
+            written += paths
+        if written:
+            written.append(request.out / manifest.MANIFEST)
+        return written
+
+
+def find_source(net: str, config: Any, request: Request, report: Report) -> Source:
+    """The checkpoint of one net, the user's or the published one, with its hash."""
+    if net in request.checkpoints:
+        path = request.checkpoints[net]
+        if not path.is_file():
+            raise EngineError(f"checkpoint {str(path)!r} does not exist; --checkpoint takes {net}=FILE")
+        weights_sha256 = sha256_of(path)
+        published = config.weights.sha256
+        if published not in (None, weights_sha256):
+            report.detail(f"{net}: {path.name} is not the published {config.weights.file} (another sha256)")
+    else:
+        path, weights_sha256 = download.fetch(net, config.weights, offline=request.offline, report=report)
+    return Source(net, config, path, weights_sha256, _key(net, config, weights_sha256, request.precision))
+
+
+def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
+    numbers = {k: v for k, v in asdict(config).items() if k != "weights"}
+    versions = {tool: version for tool, version in _tools().items() if tool in ("samotion", "torch", "onnx", "sam2")}
+    facts = [net, weights_sha256, type(config).__name__, numbers, precision, versions, _code_hash(net)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _code_hash(net: str) -> str:
+    """Hash of the source that makes a net's graphs: its module, what that imports here, the tracer, the contract."""
+    folder = Path(__file__).parent
+    names, todo = set[str](), {net, "graph"}
+    while todo:
+        name = todo.pop()
+        names.add(name)
+        todo |= _local_imports(folder / f"{name}.py") - names
+    files = [*(folder / f"{name}.py" for name in sorted(names)), Path(contract.__file__)]
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def _local_imports(path: Path) -> set[str]:
+    """Modules of this package that a file imports, wherever in it."""
+    found = set[str]()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.ImportFrom) and node.module == "samotion_export":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("samotion_export."):
+            found.add(str(node.module).split(".")[1])
+    return {name for name in found if (path.parent / f"{name}.py").is_file()}
+
+
+def _is_current(request: Request, held: Manifest, source: Source) -> bool:
+    """Is every engine of the net there, whole, and built from the same things?"""
+    for name in contract.engines_of(source.net):
+        entry = held.engines.get(name)
+        if entry is None or entry.source != source.key or (request.verify and not entry.parity):
+            return False
+        try:
+            manifest.checked_file(request.out, name, entry)
+        except EngineError:
+            return False
+    return True
+
+
+def _held(request: Request, preset: Preset, report: Report) -> Manifest:
+    """What the folder holds already and may stay beside `preset`.
+
+    Engines of another preset that this one does not share must be rebuilt in the same command: a folder never
+    mixes two presets.
+    """
+    empty = Manifest(request.preset, _tools(), {}, request.sam2)
+    if not (request.out / manifest.MANIFEST).exists():
+        return empty
+    try:
+        old = manifest.read(request.out)
+        before = old.get_preset()
+    except EngineError as error:
+        report.note(f"{error}; building anew")
+        return empty
+    kept = {n: e for n, e in old.engines.items() if _shared(contract.SIGNATURES[n].net, before, preset)}
+    foreign = {contract.SIGNATURES[name].net for name in old.engines.keys() - kept.keys()}
+    if left := [net for net in contract.NETS if net in foreign and net not in request.nets]:
+        raise UsageError(
+            f"{str(request.out)!r} holds {_title(old.preset, old.sam2)}, whose {', '.join(left)} differ from those of"
+            f" {_title(request.preset, request.sam2)}; export all, or choose another --out"
+        )
+    return replace(empty, engines=kept)
+
+
+def _shared(net: str, one: Preset, other: Preset) -> bool:
+    return bool(getattr(one, net) == getattr(other, net))
+
+
+def _title(preset: str, sam2: str | None) -> str:
+    return f"preset {preset!r}" + (f" with {sam2}" if sam2 else "")
+
+
+def _build(source: Source, request: Request, report: Report) -> tuple[dict[str, Entry], list[Path]]:
+    """Export and compare all graphs of one net in a staging folder, then move them into place together."""
+    report.detail(f"{source.net}: weights {str(source.path)!r} (sha256 {source.weights_sha256})")
+    with report.working(f"{source.net}: loading weights"):
+        module = weights.build_module(source.net, source.config)
+        module.load_state_dict(weights.load(source.net, source.config, source.path, module))
+    staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
+    try:
+        graphs: list[Graph] = weights.net_module(source.net).graphs(source.config, module.eval())
+        entries = {}
+        while graphs:
+            graph = graphs.pop(0)
+            entries[graph.name] = _export_graph(graph, staging, source, request, report)
+            del graph
+            gc.collect()
+        for entry in entries.values():
+            os.replace(staging / entry.file, request.out / entry.file)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return entries, [request.out / entry.file for entry in entries.values()]
+
+
+def _export_graph(graph: Graph, staging: Path, source: Source, request: Request, report: Report) -> Entry:
+    start = time.perf_counter()
+    path = staging / f"{graph.name}.onnx"
+    with report.working(f"{graph.name}: exporting"):
+        examples = graph.examples if request.verify else graph.examples[:1]
+        answers = [run_module(graph, example) for example in examples]
+        inputs, outputs = shapes = shapes_of(graph, answers[0])
+        export_onnx(graph, path, shapes)
+    with report.working(f"{graph.name}: comparing with PyTorch"):
+        parity = verify.compare(graph, path, answers) if request.verify else {}
+        os.chmod(path, 0o644)
+        sha256 = sha256_of(path)
+    report.note(_line(graph, path.stat().st_size, time.perf_counter() - start, parity))
+    weights_sha256 = source.weights_sha256
+    precision = request.precision
+    return Entry(
+        path.name, sha256, sha256, weights_sha256, precision, inputs, outputs, parity, source.key, dict(graph.meta)
+    )
+
+
+def _line(graph: Graph, size: int, seconds: float, parity: verify.Parity) -> str:
+    text = f"{graph.name}: exported, {size / 1e6:.1f} MB, {seconds:.1f} s"
+    if not parity:
+        return text + ", not compared"
+    kind = "relative" if graph.relative else "max_abs"
+    name = max(parity, key=lambda output: parity[output][kind] / parity[output]["tolerance"])
+    return text + f", differs by {parity[name][kind]:.1g} in {name} (tolerance {parity[name]['tolerance']:.1g})"
+
+
+def _in_order(engines: Mapping[str, Entry]) -> dict[str, Entry]:
+    return {name: engines[name] for name in contract.SIGNATURES if name in engines}
+
+
+def _tools() -> dict[str, str]:
+    versions = {"samotion": samotion.__version__}
+    for tool in _TOOLS:
+        try:
+            versions[tool] = importlib.metadata.version(tool)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the out folder (made where needed) against other exports, and clear what a killed one left there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".samotion-export.lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise OutputError(f"another samotion-export is writing to {str(out)!r}; wait for it to end") from error
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"cannot write to {str(out)!r}: {error.strerror}; choose another --out") from error
+    try:
+        for stale in out.glob(f"{STAGING}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
