@@ -20,8 +20,8 @@ from samotion.manifest import sha256_of, write_atomically
 from samotion.presets import Weights
 
 from samotion_export.report import Report
-from samotion_export.weights import BUNDLED, bundled_file
 
+BUNDLED = Path(__file__).parent / "weights"
 TIMEOUT_S = 30
 _CHUNK = 1 << 20
 
@@ -38,6 +38,19 @@ def source_of(weights: Weights) -> str:
     return weights.url or f"https://huggingface.co/{weights.repo}" + (
         f" @ {weights.revision[:12]}" if weights.revision else ""
     )
+
+
+def bundled_file(weights: Weights) -> Path:
+    """Where a bundled file lies. Raises EngineError where this installation lacks it."""
+    path = BUNDLED / weights.file
+    if not weights.bundled:
+        raise EngineError(f"{weights.file} is not bundled; give it with --checkpoint, or let samotion-export fetch it")
+    if not path.is_file():
+        raise EngineError(
+            f"the bundled weights {weights.file} are missing from this installation (expected {str(path)!r});"
+            " install samotion again, or choose another preset"
+        )
+    return path
 
 
 def find(weights: Weights) -> Path | None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from samotion.errors import EngineError
-from samotion.presets import SAM2_SIZES, Weights
+from samotion.presets import SAM2_SIZES
 
 from samotion_export import checkpoints
+from samotion_export.download import bundled_file
 
-BUNDLED = Path(__file__).parent / "weights"
 Shapes = Mapping[str, tuple[int, ...]]
 
 # In published files but used by no forward pass: masked-image training of DINOv2, counters of batch norms.
@@ -46,19 +46,6 @@ def build_module(name: str, net: Any) -> torch.nn.Module:
 def net_module(name: str) -> Any:
     """The module of this package that builds a net."""
     return importlib.import_module(f"samotion_export.{name}")
-
-
-def bundled_file(weights: Weights) -> Path:
-    """Where a bundled file lies. Raises EngineError where this installation lacks it."""
-    path = BUNDLED / weights.file
-    if not weights.bundled:
-        raise EngineError(f"{weights.file} is not bundled; give it with --checkpoint, or let samotion-export fetch it")
-    if not path.is_file():
-        raise EngineError(
-            f"the bundled weights {weights.file} are missing from this installation (expected {str(path)!r});"
-            " install samotion again, or choose another preset"
-        )
-    return path
 
 
 def check(found: Shapes, expected: Shapes, path: Path) -> None:
