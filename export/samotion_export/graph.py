@@ -55,6 +55,8 @@ def export_onnx(graph: Graph, path: Path, shapes: Shapes | None = None) -> None:
     if graph.functions:
         model.functions.extend(graph.functions)
         model = onnx.inliner.inline_local_functions(model)
+        for opset in [o for o in model.opset_import if o.domain in {f.domain for f in graph.functions}]:
+            model.opset_import.remove(opset)
     if (opsets := [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]) != [OPSET]:
         raise EngineError(
             f"{graph.name}: the exporter wrote opset {opsets}, expected {OPSET}; install the tested torch"

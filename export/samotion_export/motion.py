@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from samotion.presets import MotionNet
 from torch import Tensor, nn
 
-from samotion_export.attention import looped_attention
+from samotion_export.attention import LOOP, looped_attention
+from samotion_export.examples import tracks
+from samotion_export.graph import Graph
 
 OCTAVES = 10  # sin and cos of z, 2z, ... 512z
 CHANNELS = 2 * (2 + 4 * OCTAVES) + 4  # position and step encoded; disparity, its step, visibility, confidence
@@ -20,6 +22,7 @@ HEADS = 4
 MSDE_WIDTH = 128
 MSDE_HEADS = 8
 MASKED = -1e4  # added to the scores of invisible keys; exp of it is 0 in float32 and it fits float16
+TOLERANCE = 2e-5  # in the score; float32 alone shows 1e-6, untrained scores spread over 0.05
 PADDED_HEAD = 8  # heads of 4 and the mask's slot, up to a width that fused kernels take
 
 
@@ -151,7 +154,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, memory: Tensor) -> Tensor:
         """Tracks x [N,C] attend to tracks memory [M,C], one head at a time."""
         q, k, v = (heads.transpose(0, 1) for heads in self.project(x, memory))
-        return self.out_proj(looped_attention(q, k, v).transpose(0, 1).flatten(1))
+        return self.out_proj(looped_attention(q, k, v).transpose(0, 1).reshape(x.shape))
 
     def along_time(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         """Each track's frames of x [N,T,C] attend to its frames of memory; `mask` [N,T] is added to the keys'."""
@@ -162,20 +165,22 @@ class Attention(nn.Module):
         """Each frame's tracks of x [N,T,C] attend to each other, one frame and head at a time."""
         n, t, _ = x.shape
         q, k, v = (
-            heads.permute(1, 2, 0, 3).reshape(t * self.heads, n, PADDED_HEAD)
-            for heads in self.masked_heads(x, x, mask)
+            heads.permute(1, 2, 0, 3).reshape(t * self.heads, n, PADDED_HEAD) for heads in self.masked_heads(x, x, mask)
         )
         joined = looped_attention(q, k, v).reshape(t, self.heads, n, PADDED_HEAD).permute(2, 0, 1, 3)
         return self.out_proj(self.join(joined))
 
     def project(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q (scaled), k and v [..., heads, D]."""
-        weights, biases = self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3)
-        q, k, v = (
-            F.linear(source, weight, bias).unflatten(-1, (self.heads, -1))
-            for source, weight, bias in zip((x, memory, memory), weights, biases)
-        )
-        return q * q.shape[-1] ** -0.5, k, v
+        q, k, v = (self.heads_of(source, i) for i, source in enumerate((x, memory, memory)))
+        return q * (self.out_proj.in_features // self.heads) ** -0.5, k, v
+
+    def heads_of(self, x: Tensor, part: int) -> Tensor:
+        """[..., C] through the first (q), second (k) or third (v) part of the packed projection: [..., heads, D]."""
+        width = self.out_proj.in_features
+        rows = slice(part * width, (part + 1) * width)
+        projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
+        return projected.reshape(*x.shape[:-1], self.heads, width // self.heads)
 
     def masked_heads(self, x: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q, k, v [N,T,heads,8]: the 5th number is 1 in q and the mask in k, so the product itself adds the mask.
@@ -192,7 +197,8 @@ class Attention(nn.Module):
 
     def join(self, heads: Tensor) -> Tensor:
         """[N,T,heads,8] without the padding, heads joined: [N,T,C]."""
-        return heads[..., : WIDTH // HEADS].flatten(-2)
+        n, t = heads.shape[:2]
+        return heads[..., : WIDTH // HEADS].reshape(n, t, WIDTH)
 
 
 class Msde(nn.Module):
@@ -257,3 +263,8 @@ def initialise(module: nn.Module) -> None:
 
 def build_module(net: MotionNet) -> Motion:
     return Motion(net)
+
+
+def graphs(net: MotionNet, module: nn.Module) -> list[Graph]:
+    examples = tuple(tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17))))
+    return [Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,))]
