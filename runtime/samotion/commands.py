@@ -11,11 +11,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from samotion.errors import OutputError, SamotionError
 
-INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
+INTERNAL, INTERRUPTED, READER_LEFT, TERMINATED = 1, 130, 141, 143
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
@@ -36,10 +36,15 @@ def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
     """`run_command` without the exit."""
     try:
         with _sigterm_raises():
-            return function() or 0
+            code = function() or 0
+            sys.stdout.flush()
+            return code
+    except SystemExit:
+        raise
+    except BrokenPipeError:  # whoever read our output left, as `head` does
+        _silence(sys.stdout)
+        return READER_LEFT
     except BaseException as error:
-        if isinstance(error, SystemExit):
-            raise
         if verbose:
             traceback.print_exc()
         code, line = explain(error, verbose)
@@ -76,7 +81,12 @@ def _say(line: str) -> None:
     try:
         print(line, file=sys.stderr, flush=True)
     except BrokenPipeError:  # nobody reads stderr any more: the exit code still tells
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        _silence(sys.stderr)
+
+
+def _silence(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere, or the interpreter complains once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager
