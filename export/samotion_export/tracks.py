@@ -8,7 +8,8 @@ from samotion.presets import TracksNet
 from torch import Tensor, nn
 
 from samotion_export.graph import Array, Graph
-from samotion_export.tapir import IMAGE_PX, Tapir
+from samotion_export.tapir import Tapir
+from samotion_export.tapir_maps import IMAGE_PX
 
 FEATURE_TOLERANCE = 1e-4  # unit-length features; onnxruntime's sums differ from PyTorch's by about 1e-6
 TRACK_TOLERANCE_PX = 0.005
