@@ -205,11 +205,11 @@ NANO = Preset(
     TracksNet(
         _bundled("tracks.safetensors"),
         stem=16,
-        channels=(16, 48, 96, 96),
-        blocks_per_group=2,
-        extra_convs=1,
-        mixer_width=128,
-        mixer_blocks=4,
+        channels=(16, 32, 64, 64),
+        blocks_per_group=1,
+        extra_convs=0,
+        mixer_width=96,
+        mixer_blocks=3,
         iterations=2,
     ),
     DepthNet(

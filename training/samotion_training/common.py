@@ -1,0 +1,140 @@
+"""What all training commands share: arguments, the loop, checkpoints that resume exactly, curves and weights."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+Array = np.ndarray[Any, Any]
+Losses = Mapping[str, Tensor]
+# Losses of one step: given a generator of this step's own and the share of training that is over, 0 to 1.
+# The loop minimises the one called "loss"; the others are only written down.
+StepLosses = Callable[[np.random.Generator, float], Losses]
+WARMUP = 0.03  # share of training
+LOG_EVERY = 20
+CHECKPOINT_EVERY = 100
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training. Ends after `steps` or `minutes`, whichever is first; the learning rate falls towards that end."""
+
+    folder: Path  # checkpoint.pt and curve.csv
+    steps: int
+    minutes: float = math.inf
+    lr: float = 1e-3
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    seed: int = 0
+    resume: bool = False
+
+
+def arguments(description: str, steps: int, lr: float) -> argparse.ArgumentParser:
+    """The options every training command takes."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("run", type=Path, help="folder for the checkpoint and the loss curve")
+    parser.add_argument("--pool", type=Path, required=True, help="clips made by samotion_training.pool")
+    parser.add_argument("--out", type=Path, help="write float16 weights here at the end (safetensors)")
+    parser.add_argument("--init", type=Path, help="start from these weights (safetensors)")
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so many minutes at the latest")
+    parser.add_argument("--lr", type=float, default=lr)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    return parser
+
+
+def run_of(args: argparse.Namespace) -> Run:
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    return Run(args.run, args.steps, args.minutes, args.lr, seed=args.seed, resume=args.resume)
+
+
+def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
+    """Minimise `losses` over `module`'s parameters; each step has its own seed, so a resumed run sees the same data."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    optimizer = torch.optim.AdamW(module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay)
+    step, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
+    start, module_mode = time.monotonic() - spent, module.train()
+    sums: dict[str, list[float]] = {}
+    while (share := _share(run, step, time.monotonic() - start)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = run.lr * learning_rate(share)
+        values = losses(np.random.default_rng([run.seed, step]), share)
+        optimizer.zero_grad(set_to_none=True)
+        values["loss"].backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(module.parameters(), run.clip)
+        optimizer.step()
+        for name, value in values.items():
+            sums.setdefault(name, []).append(float(value.detach()))
+        step += 1
+        if step % LOG_EVERY == 0:
+            log(run.folder / "curve.csv", step, time.monotonic() - start, sums)
+            sums = {}
+        if step % CHECKPOINT_EVERY == 0:
+            save(run, module, optimizer, step, time.monotonic() - start)
+    save(run, module, optimizer, step, time.monotonic() - start)
+    return module_mode.eval()
+
+
+def _share(run: Run, step: int, seconds: float) -> float:
+    return max(step / run.steps, seconds / 60 / run.minutes)
+
+
+def learning_rate(share: float) -> float:
+    """Factor at this share of training: a short rise, then half a cosine down to 1 %."""
+    rise = min(1.0, (share + 1e-3) / WARMUP)
+    return rise * (0.505 + 0.495 * math.cos(math.pi * min(share, 1)))
+
+
+def save(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
+    partial = run.folder / "checkpoint.tmp"
+    state = {"model": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
+    torch.save(state, partial)
+    partial.replace(run.folder / "checkpoint.pt")
+
+
+def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Load the run's checkpoint; steps and seconds done so far. None there yet: start from nothing."""
+    path = run.folder / "checkpoint.pt"
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True)
+    module.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return int(state["step"]), float(state["seconds"])
+
+
+def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) -> None:
+    """Append means since the last row to the curve (CSV) and print them."""
+    row = {"step": step, "seconds": round(seconds), **{k: round(sum(v) / len(v), 5) for k, v in sums.items()}}
+    is_new = not path.exists()
+    with open(path, "a", newline="") as file:
+        writer = csv.DictWriter(file, row)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+    print(row, flush=True)
+
+
+def save_weights(module: nn.Module, path: Path) -> None:
+    """The module's state dict as float16 safetensors."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.half().contiguous() for name, tensor in module.state_dict().items()}, str(path))
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Weights written by save_weights, back in float32."""
+    module.load_state_dict({name: tensor.float() for name, tensor in load_file(str(path)).items()})

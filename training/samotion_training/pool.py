@@ -1,0 +1,104 @@
+"""A pool of rendered clips on disk, reused many times with augmentation: rendering is slower than training on it.
+
+`python -m samotion_training.pool FOLDER --data DATA --seeds 0 500`: seeds already there are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samotion_training.data import Library, open_library
+from samotion_training.render import Clip, render, surface_points, track
+from samotion_training.scenes import SceneSettings, build_scene
+
+Array = np.ndarray[Any, Any]
+POINTS = 1024
+DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest array
+
+
+class Sample(NamedTuple):
+    """One clip of the pool, px of its frames with pixel centres at whole numbers."""
+
+    frames: Array  # (T, 256, 256, 3) uint8 RGB
+    disparity: Array  # (ceil(T / 4), 256, 256) float16, 1 / depth of every fourth frame
+    labels: Array  # (T, 256, 256) uint8 instance
+    instance_moving: Array  # (instances,) bool
+    xy: Array  # (N, T, 2) float32
+    visible: Array  # (N, T) bool
+    instance: Array  # (N,)
+    point_disparity: Array  # (N, T) float16: of what is seen where the point is, itself or what hides it
+    aspect: Array  # () float: width over height of the picture as shown
+
+
+def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: int = 256) -> Sample:
+    """Render the scene of `seed` and follow POINTS of its surface points."""
+    scene = build_scene(seed, library, settings)
+    clip = render(scene, (size_px, size_px))
+    truth = track(scene, clip, surface_points(np.random.default_rng(seed), clip, POINTS))
+    return Sample(
+        clip.frames,
+        clip.disparity[::DEPTH_EVERY].astype(np.float16),
+        clip.labels,
+        clip.moving,
+        truth.xy,
+        truth.visible,
+        truth.instance.astype(np.int16),
+        seen_disparity(clip, truth.xy).astype(np.float16),
+        np.array(scene.camera.aspect, np.float32),
+    )
+
+
+def seen_disparity(clip: Clip, xy: Array) -> Array:
+    """(N, T) disparity of the clip at xy (N, T, 2) px, clamped to the picture, min-max normalised per frame."""
+    frames, height, width = clip.disparity.shape
+    low = clip.disparity.min((1, 2), keepdims=True)
+    scaled = (clip.disparity - low) / np.maximum(clip.disparity.max((1, 2), keepdims=True) - low, 1e-6)
+    x, y = (np.clip(np.rint(xy[..., i]), 0, n - 1).astype(int) for i, n in ((0, width), (1, height)))
+    return np.asarray(scaled[np.arange(frames), y, x])
+
+
+def fill(folder: Path, library: Library, settings: SceneSettings, seeds: range) -> None:
+    """Render the clips of `seeds` that `folder` does not hold yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in seeds:
+        path = folder / f"{seed:06d}.npz"
+        if not path.exists():
+            partial = path.with_suffix(f".{os.getpid()}.tmp")
+            with open(partial, "wb") as file:
+                np.savez(file, **make_sample(seed, library, settings)._asdict())
+            partial.rename(path)
+
+
+def load(path: Path) -> Sample:
+    with np.load(path) as arrays:
+        return Sample(**{name: arrays[name] for name in Sample._fields})
+
+
+def endless(folder: Path, rng: np.random.Generator) -> Iterator[Sample]:
+    """Samples of the pool in random order, for ever; clips that are added meanwhile join in at the next round."""
+    while True:
+        paths = sorted(folder.glob("*.npz"))
+        for i in rng.permutation(len(paths)):
+            yield load(paths[i])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render clips with exact tracks and depth into a pool on disk.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
+    parser.add_argument("--held-out", action="store_true", help="textures and photos that training never sees")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(0, 500), metavar=("FIRST", "END"))
+    parser.add_argument("--frames", type=int, default=32)
+    args = parser.parse_args()
+    library = open_library(args.data, args.held_out)
+    fill(args.folder, library, SceneSettings(frames=args.frames), range(*args.seeds))
+
+
+if __name__ == "__main__":
+    main()

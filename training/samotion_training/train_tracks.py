@@ -1,0 +1,165 @@
+"""Train the nano tracker: matching features on pairs of frames first, then the whole tracker on short clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from samotion.presets import NANO
+from samotion_export.tapir import IMAGE_PX, TEMPERATURE, State, Tapir, similarities
+from samotion_export.tracks import build_module
+from torch import Tensor
+
+from samotion_training.augment import move, place, recolour, warp
+from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
+from samotion_training.pool import Sample, load
+
+Array = np.ndarray[Any, Any]
+Rng = np.random.Generator
+PAIR_SHARE = 0.3  # of training: the features alone, on pairs
+PAIRS = 8
+PAIR_POINTS = 160
+CLIP_FRAMES = 12
+CLIP_POINTS = 64
+NEAR_PX = 6.0  # what expected_dist calls near, as TAPIR does
+HUBER_PX = 1.0
+
+
+class Batch(NamedTuple):
+    """Frames and points of one clip, px of 256 with pixel centres at .5 (the tracker's convention)."""
+
+    frames: Tensor  # (T, 256, 256, 3) uint8
+    xy: Tensor  # (N, T, 2)
+    visible: Tensor  # (N, T) bool
+
+
+def choose_frames(rng: Rng, available: int, count: int) -> Array:
+    """`count` frames in a row, or every second or third one where the clip is long enough, forward or backward."""
+    stride = int(rng.integers(1, max(1, min(3, (available - 1) // max(1, count - 1))) + 1))
+    first = int(rng.integers(available - stride * (count - 1)))
+    index = first + stride * np.arange(count)
+    return index[::-1] if rng.random() < 0.5 else index
+
+
+def cut(rng: Rng, sample: Sample, frames: Array, points: int) -> Batch:
+    """An augmented batch of these frames, with up to `points` points that are visible in two of them at least."""
+    matrix = place(rng)
+    images = recolour(rng, warp(sample.frames[frames], matrix))
+    xy, inside = move(sample.xy[:, frames], matrix)
+    visible = sample.visible[:, frames] & inside
+    able = np.flatnonzero(visible.sum(1) >= 2)
+    chosen = rng.permutation(able)[:points]
+    return Batch(*(torch.from_numpy(a) for a in (images, xy[chosen] + np.float32(0.5), visible[chosen])))
+
+
+def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
+    """Cross-entropy of `query` (N,C) over all cells of `grid` (S,S,C) against its place `xy` (N,2) px of 256."""
+    cells = grid.shape[0]
+    logits = similarities(grid[None], query[None])[0] * TEMPERATURE
+    place_cells = (xy * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
+    low = place_cells.floor().clamp_max(cells - 2)
+    part = place_cells - low
+    log_p = F.log_softmax(logits, 1)
+    total = torch.zeros(())
+    for dy in (0, 1):
+        for dx in (0, 1):
+            weight = (part[:, 0] if dx else 1 - part[:, 0]) * (part[:, 1] if dy else 1 - part[:, 1])
+            cell = ((low[:, 1] + dy) * cells + low[:, 0] + dx).long()
+            total = total - (weight * log_p.gather(1, cell[:, None])[:, 0]).mean()
+    return total
+
+
+def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
+    """Where is a point of one frame in another of the same clip? Asked of both grids, PAIRS clips at a time."""
+    batches = []
+    while len(batches) < PAIRS:
+        sample = load(pool[int(rng.integers(len(pool)))])
+        count = len(sample.frames)
+        gap = int(rng.integers(1, min(count, 25)))
+        first = int(rng.integers(count - gap))
+        frames = np.array([first, first + gap])[:: rng.choice([1, -1])]
+        batch = cut(rng, sample, frames, PAIR_POINTS)
+        if len(batch.xy) > 8:
+            batches.append(batch)
+    lowres, hires = tapir.features(torch.cat([b.frames for b in batches]))
+    low, high = torch.zeros(()), torch.zeros(())
+    for i, batch in enumerate(batches):
+        queries = torch.cat((torch.full((len(batch.xy), 1), 2.0 * i), batch.xy[:, 0].flip(1)), 1)
+        query_low, query_high = tapir.query(lowres, hires, queries)
+        low = low + matching_loss(lowres[2 * i + 1], query_low, batch.xy[:, 1]) / PAIRS
+        high = high + matching_loss(hires[2 * i + 1], query_high, batch.xy[:, 1]) / PAIRS
+    return {"loss": low + high, "low": low, "high": high}
+
+
+def state_loss(state: State, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Position (where visible), occlusion, and expected distance of one state."""
+    visible = batch.visible.float()
+    error = (state.tracks - batch.xy).norm(dim=-1)
+    huber = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=HUBER_PX).clamp_max(64)
+    position = (huber * visible).sum() / visible.sum().clamp_min(1)
+    occlusion = F.binary_cross_entropy_with_logits(state.occlusion, 1 - visible)
+    far = (error.detach() > NEAR_PX).float()
+    distance = F.binary_cross_entropy_with_logits(state.expected_dist, far, weight=visible)
+    return position, occlusion, distance
+
+
+def random_queries(rng: Rng, batch: Batch) -> Tensor:
+    """(N, 3) t, y, x: each point at a random frame in which it is visible."""
+    weight = rng.random(batch.visible.shape) * batch.visible.numpy()
+    frame = torch.from_numpy(weight.argmax(1))
+    xy = batch.xy[torch.arange(len(frame)), frame]
+    return torch.cat((frame[:, None].float(), xy.flip(1)), 1)
+
+
+def clip_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
+    """The tracker on one clip, every state of it, with the matching loss kept on the coarse grid."""
+    batch = _clip(rng, pool)
+    queries = random_queries(rng, batch)
+    lowres, hires = tapir.features(batch.frames)
+    query_low, query_high = tapir.query(lowres, hires, queries)
+    states = list(tapir.states(lowres, hires, query_low, query_high, queries))
+    parts = [state_loss(state, batch) for state in states]
+    position, occlusion, distance = (torch.stack(p) for p in zip(*parts))
+    match = torch.zeros(())
+    frames = rng.choice(len(batch.frames), 4, replace=False)
+    for t in frames:
+        seen = batch.visible[:, t]
+        if seen.any():
+            match = match + matching_loss(lowres[t], query_low[seen], batch.xy[seen, t]) / len(frames)
+            match = match + matching_loss(hires[t], query_high[seen], batch.xy[seen, t]) / len(frames)
+    loss = 0.1 * position.mean() + occlusion.mean() + distance.mean() + 0.2 * match
+    last = {"first_px": position[0], "last_px": position[-1], "occlusion": occlusion[-1], "distance": distance[-1]}
+    return {"loss": loss, "match": match, **last}
+
+
+def _clip(rng: Rng, pool: list[Path]) -> Batch:
+    while True:
+        sample = load(pool[int(rng.integers(len(pool)))])
+        batch = cut(rng, sample, choose_frames(rng, len(sample.frames), CLIP_FRAMES), CLIP_POINTS)
+        if len(batch.xy) >= CLIP_POINTS // 2:
+            return batch
+
+
+def main() -> None:
+    parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
+    parser.add_argument("--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone")
+    args = parser.parse_args()
+    run = run_of(args)
+    tapir = build_module(NANO.tracks)
+    if args.init:
+        load_weights(tapir, args.init)
+
+    def losses(rng: Rng, share: float) -> Losses:
+        pool = sorted(args.pool.glob("*.npz"))
+        return (pair_losses if share < args.pair_share else clip_losses)(tapir, rng, pool)
+
+    train(run, tapir, losses)
+    if args.out:
+        save_weights(tapir, args.out)
+
+
+if __name__ == "__main__":
+    main()
