@@ -41,7 +41,7 @@ LoopedAttention (q, k_transposed, v) => (out)
 def looped_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """softmax(q k^T) v over [B,L,D] or [B,X,L,D], the scale already in q."""
     if torch.onnx.is_in_onnx_export():
-        return _Looped.apply(q, k.transpose(-2, -1), v)  # type: ignore[no-any-return]
+        return _Looped.apply(q, k.transpose(-2, -1), v)  # type: ignore[no-untyped-call]
     if q.dim() == 3:  # the fused kernel wants four axes
         return F.scaled_dot_product_attention(q[None], k[None], v[None], scale=1.0)[0]
     return F.scaled_dot_product_attention(q, k, v, scale=1.0)

@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from samotion_export.examples import frames as example_frames
 from samotion_export.graph import Graph
-from samotion_export.vit import PATCH_PX, Vit
+from samotion_export.vit import PATCH_PX, Size, Vit
 
 TOLERANCE = 1e-4  # of the output's range; float32 alone shows about 1e-5
-Size = tuple[Tensor | int, Tensor | int]
 
 
 class Depth(nn.Module):

@@ -6,6 +6,8 @@ too: shapes are read from the tensors, never from Python numbers that tracing wo
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from samotion.presets import VitNet
@@ -17,6 +19,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CUBIC_A = -0.75  # the cubic kernel's parameter in PyTorch's bicubic resize
 SCALE_OFFSET = 0.1  # upstream adds it to the grid against rounding; the trained weights expect its shift
+
+Size = tuple[int, int]  # rows and columns; while tracing they are scalar tensors, whatever their type says
 
 
 class Vit(nn.Module):
@@ -33,7 +37,7 @@ class Vit(nn.Module):
         self.pos_grid = net.pos_grid
         initialise(self)
 
-    def tokens(self, frames: Tensor) -> tuple[Tensor, tuple[Tensor | int, Tensor | int]]:
+    def tokens(self, frames: Tensor) -> tuple[Tensor, Size]:
         """The blocks' input [B,1+GH*GW,C], class token first, and the patch grid (GH, GW)."""
         patches = self.patch_embed.proj(normalise(frames))  # [B,C,GH,GW]
         grid_hw = patches.shape[2], patches.shape[3]
@@ -50,12 +54,12 @@ class Vit(nn.Module):
         x, (rows, columns) = self.tokens(frames)
         for block in list(self.blocks)[:-1]:
             x = block(x)
-        last: Block = self.blocks[-1]  # type: ignore[assignment]
+        last: Any = self.blocks[-1]
         weight, bias = last.attn.key_rows()
         keys = F.linear(last.norm1(x[:, 1:]), weight, bias)
         return keys.reshape(keys.shape[0], rows, columns, keys.shape[2])
 
-    def taps(self, frames: Tensor, indices: tuple[int, ...]) -> tuple[list[Tensor], tuple[Tensor | int, Tensor | int]]:
+    def taps(self, frames: Tensor, indices: tuple[int, ...]) -> tuple[list[Tensor], Size]:
         """Features [B,C,GH,GW] after each block of `indices`, final norm applied, and the patch grid."""
         x, (rows, columns) = self.tokens(frames)
         found = []
@@ -149,7 +153,7 @@ def normalise(frames: Tensor) -> Tensor:
     return ((frames.float() - mean) / std).permute(0, 3, 1, 2)
 
 
-def resize_positions(positions: Tensor, side: int, grid_hw: tuple[Tensor | int, Tensor | int]) -> Tensor:
+def resize_positions(positions: Tensor, side: int, grid_hw: Size) -> Tensor:
     """Position embeddings [side*side,C] resized bicubically to [GH*GW,C].
 
     Two products with sparse matrices give what `F.interpolate(scale_factor=((GH+0.1)/side, (GW+0.1)/side))` gives,
@@ -165,7 +169,7 @@ def resize_positions(positions: Tensor, side: int, grid_hw: tuple[Tensor | int, 
     return (across @ tall).reshape(-1, width)
 
 
-def cubic_matrix(size: Tensor | int, side: int, scale: Tensor, like: Tensor) -> Tensor:
+def cubic_matrix(size: int, side: int, scale: Tensor, like: Tensor) -> Tensor:
     """[size,side] weights of a bicubic resize from `side` samples by `scale`: 4 taps a row, borders repeated."""
     places = (torch.arange(size, device=like.device).to(like.dtype) + 0.5) / scale - 0.5
     base = torch.floor(places)

@@ -1,0 +1,53 @@
+"""Depth: one relative disparity map per frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.engine import Engines
+
+PATCH_PX = 14
+PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
+Array = np.ndarray[Any, Any]
+
+
+def estimate(engines: Engines, frames: Array) -> Array:
+    """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each frame spans [0,1].
+
+    Frames are resized bicubically for the net (`net_size`) and its answer bicubically back. A frame of constant
+    disparity gives zeros.
+    """
+    height, width = frames.shape[1:3]
+    rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
+    found = np.empty(frames.shape[:3], np.float32)
+    per_call = max(1, PX_PER_CALL // (rows * columns))
+    for start in range(0, len(frames), per_call):
+        batch = [resize(frame, (rows, columns)) for frame in frames[start : start + per_call]]
+        for i, disparity in enumerate(engines["depth"](frames=np.stack(batch))["disparity"], start):
+            found[i] = to_unit_range(resize(disparity, (height, width)))
+    return found
+
+
+def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
+    """The size the net sees: the side that needs the smaller change becomes `side_px`, both multiples of 14.
+
+    That is the short side of all frames larger than `side_px` (reference.md, 3.2).
+    """
+    scale = min((side_px / side for side in hw), key=lambda scale: abs(1 - scale))
+    rows, columns = (max(1, round(side * scale / PATCH_PX)) * PATCH_PX for side in hw)
+    return rows, columns
+
+
+def to_unit_range(disparity: Array) -> Array:
+    """Min-max normalised over the last two axes; a constant map gives zeros."""
+    low = disparity.min((-2, -1), keepdims=True)
+    span = disparity.max((-2, -1), keepdims=True) - low
+    return (disparity - low) / np.where(span > 0, span, 1)
+
+
+def resize(image: Array, hw: tuple[int, int]) -> Array:
+    resized: Array = cv2.resize(image, (hw[1], hw[0]), interpolation=cv2.INTER_CUBIC)
+    return resized

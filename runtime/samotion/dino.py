@@ -1,0 +1,41 @@
+"""DINO: what each part of a frame looks like, as a grid of features."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.engine import Engines
+
+PATCH_PX = 14
+PX_PER_CALL = 150_000  # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
+Array = np.ndarray[Any, Any]
+
+
+def describe(engines: Engines, frames: Array) -> Array:
+    """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3), resized bilinearly to `net_size`."""
+    rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
+    resized = np.stack([cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_LINEAR) for frame in frames])
+    per_call = max(1, PX_PER_CALL // (rows * columns))
+    calls = [resized[start : start + per_call] for start in range(0, len(resized), per_call)]
+    return np.concatenate([engines["dino"](frames=call)["features"] for call in calls])
+
+
+def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
+    """The size the net sees, each side rounded up to multiples of 14; None keeps the frame's own scale."""
+    short = min(hw)
+    rows, columns = (-(-side * (short_side_px or short) // (short * PATCH_PX)) * PATCH_PX for side in hw)
+    return rows, columns
+
+
+def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+    """The features (N,C) under points xy_px (N,2) of one frame of size `hw`; features (GH,GW,C).
+
+    Cell floor(x*GW/W), floor(y*GH/H), clamped: as the motion net was trained, though cells overlap.
+    """
+    rows, columns = features.shape[:2]
+    column = np.floor(xy_px[:, 0] * columns / hw[1]).astype(np.int64).clip(0, columns - 1)
+    row = np.floor(xy_px[:, 1] * rows / hw[0]).astype(np.int64).clip(0, rows - 1)
+    return features[row, column]

@@ -1,0 +1,88 @@
+"""Motion: how likely each track belongs to an object that moves by itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from samotion.depth import to_unit_range
+from samotion.engine import Engines
+
+Array = np.ndarray[Any, Any]
+
+
+def score(
+    engines: Engines,
+    *,
+    xy_px: Array,
+    hw: tuple[int, int],
+    visible: Array,
+    visibility: Array,
+    confidence: Array,
+    disparity: Array,
+    dino: Array,
+) -> Array:
+    """Scores (N,) float32 in [0,1], all tracks at once.
+
+    xy_px (N,T,2) px of a frame of size `hw`; visible bool, visibility, confidence, disparity (N,T); dino (N,C).
+    """
+    if len(xy_px) == 0:
+        return np.zeros(0, np.float32)
+    return engines["motion"](
+        xy=to_unit_xy(xy_px, hw),
+        visible=visible.astype(np.uint8),
+        visibility=visibility,
+        confidence=confidence,
+        disparity=disparity,
+        dino=dino,
+    )["score"]
+
+
+def to_unit_xy(xy_px: Array, hw: tuple[int, int]) -> Array:
+    """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to [-1,1]."""
+    size = np.array([hw[1], hw[0]], np.float32)
+    return np.clip(2 * xy_px.astype(np.float32) / size - 1, -1, 1)
+
+
+def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
+    """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px of `hw`.
+
+    `mode` is the preset's `motion.disparity`: "reference" repeats both quirks that the published weights were
+    trained with, "plain" looks where the points are.
+    """
+    lookup, prepare = {"reference": (lookup_misplaced, saturate), "plain": (lookup, lambda maps: maps)}[mode]
+    return lookup(prepare(disparity), xy_px, hw)
+
+
+def saturate(disparity: Array) -> Array:
+    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest 0.4 %."""
+    return to_unit_range(np.minimum(np.round(65535 * disparity), 255).astype(np.float32) / 255)
+
+
+def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+    """Quirk B: [-1,1] positions taken for [0,1], truncated, and the flat index clamped instead of each axis."""
+    frames, height, width = disparity.shape
+    p = to_unit_xy(xy_px, hw)
+    flat = (p[..., 1] * height).astype(np.int64) * width + (p[..., 0] * width).astype(np.int64)
+    maps = disparity.reshape(frames, height * width)
+    return maps[np.arange(frames), flat.clip(0, height * width - 1)]
+
+
+def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+    """Bilinear lookup, whole px being pixel centres, borders repeated; maps may differ from `hw` in size."""
+    frames, height, width = disparity.shape
+    x = _places(xy_px[..., 0], hw[1], width)
+    y = _places(xy_px[..., 1], hw[0], height)
+    left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
+    right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
+    across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
+    t = np.arange(frames)
+    above = disparity[t, top, left] * (1 - across) + disparity[t, top, right] * across
+    below = disparity[t, bottom, left] * (1 - across) + disparity[t, bottom, right] * across
+    return above * (1 - down) + below * down
+
+
+def _places(px: Array, source: int, target: int) -> Array:
+    """Pixel indices of a side of `source` px on one of `target`, corners on corners, inside it."""
+    return np.clip(px * ((target - 1) / max(1, source - 1)), 0, target - 1)
