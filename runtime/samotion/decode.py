@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -48,13 +48,10 @@ def opened(path: Path, formats: str, max_pixels: int) -> Iterator[tuple[InputCon
     import av
 
     limits = {"max_pixels": str(max_pixels)}
+    containers = {"format_whitelist": formats}
+    how: dict[str, Any] = {"options": limits, "container_options": containers, "metadata_errors": "replace"}
     try:
-        with (
-            path.open("rb") as file,
-            av.open(
-                file, options=limits, container_options={"format_whitelist": formats}, metadata_errors="replace"
-            ) as container,
-        ):
+        with path.open("rb") as file, av.open(file, **how) as container:
             pictures = [s for s in container.streams.video if not _is_cover(s)]
             if not pictures:
                 kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
@@ -62,7 +59,7 @@ def opened(path: Path, formats: str, max_pixels: int) -> Iterator[tuple[InputCon
             stream = pictures[0]
             stream.codec_context.options = limits
             stream.thread_type = "AUTO"
-            yield cast("InputContainer", container), stream
+            yield container, stream
     except av.error.FFmpegError as error:
         raise InputError(
             f"{str(path)!r} cannot be read as video ({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"

@@ -69,7 +69,7 @@ def segment_clip(
     timings: dict[str, float] = {}
 
     with _timed("video", timings):
-        source = _read(clip, numbers)
+        source = _read(clip, numbers, report)
     frames = source.frames
     hw = frames.shape[1], frames.shape[2]
 
@@ -113,10 +113,11 @@ def segment_clip(
     )
 
 
-def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -> video.Clip:
+def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, report: Progress) -> video.Clip:
     if isinstance(clip, video.Clip):
         return clip
-    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
+    progress = _stage(report, "video")
+    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
 
 
 def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:

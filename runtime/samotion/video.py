@@ -97,6 +97,12 @@ def scaled_hw(hw: tuple[int, int], long_side_px: int | None) -> tuple[int, int]:
     return max(1, round(hw[0] * scale)), max(1, round(hw[1] * scale))
 
 
+def clip_name(path: str | os.PathLike[str]) -> str:
+    """What a clip's results are called: its file name without suffix, or its folder's name."""
+    full = Path(path).resolve()
+    return (full.name if full.is_dir() else full.stem) or "clip"
+
+
 def orient(rgb: Array, matrix: Array) -> Array:
     """Apply a display matrix, 9 int32 (a b u / c d v / x y w; x' = ax + cy, y' = bx + dy), to an image (H,W,...).
 
@@ -215,7 +221,7 @@ def _read_folder(
     kept = range(0, len(files), _step(len(files), max_frames))
     pictures = (_Picture(i, i / FOLDER_FPS, _read_image(files[i])) for i in kept)
     frames, hw, indices, times_s, _ = _collect(_same_size(pictures, files), len(kept), long_side_px, where, progress)
-    return Clip(frames, hw, indices, times_s, FOLDER_FPS, folder.resolve().name or "clip", str(folder))
+    return Clip(frames, hw, indices, times_s, FOLDER_FPS, clip_name(folder), str(folder))
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -277,7 +283,7 @@ def _read_file(path: Path, max_frames: int | None, long_side_px: int | None, pro
     if repaired:
         warnings.append(f"{repaired} frames had no usable time; set by the frame rate of {facts.fps:g}")
     warnings += [*facts.warnings, *skipped.warnings()]
-    return Clip(frames, hw, indices, fixed_s, facts.fps, path.stem or "clip", str(path), tuple(warnings))
+    return Clip(frames, hw, indices, fixed_s, facts.fps, clip_name(path), str(path), tuple(warnings))
 
 
 def _check_is_file(path: Path, where: str) -> None:

@@ -1,0 +1,86 @@
+"""The overlay: the clip with every object tinted and outlined in its palette colour, as H.264 for any browser."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.png import DAVIS_PALETTE
+
+Array = np.ndarray[Any, Any]
+
+TINT = 0.45
+TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
+ENCODER = {"crf": "20", "preset": "veryfast"}
+_ITU709 = 1  # colour matrix, transfer and primaries all carry this number
+
+
+def bright_palette() -> Array:
+    """The DAVIS palette (256,3) uint8 at full brightness, so that dark hues show on dark frames."""
+    palette = DAVIS_PALETTE.astype(np.float32)
+    bright: Array = (palette * (255 / np.maximum(palette.max(1, keepdims=True), 1))).astype(np.uint8)
+    return bright
+
+
+def draw(frame: Array, labels: Array, palette: Array) -> Array:
+    """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border; static stays as is."""
+    if not labels.any():
+        return frame
+    colours = palette[labels]
+    drawn: Array = np.where(labels[..., None] > 0, cv2.addWeighted(frame, 1 - TINT, colours, TINT, 0), frame)
+    size = 3 if max(labels.shape) < 720 else 5  # px of the kernel: a line 1 or 2 px wide
+    kernel = np.ones((size, size), np.uint8)
+    edge = (cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)) & (labels > 0)
+    drawn[edge] = colours[edge]
+    return drawn
+
+
+def write_overlay(path: Path, frames: Array, labels: Array, timestamps_s: Array) -> None:
+    """Write an MP4 (H.264, yuv420p, faststart) of frames (T,H,W,3) and labels (T,H,W), each shown at its own time.
+
+    Times (T,) are kept to 1/90000 s from the first frame on; odd sizes grow by one repeated row or column.
+    Appears by rename. Raises OSError.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".overlay.", suffix=".mp4")
+    os.close(handle)
+    try:
+        _encode(temporary, frames, labels, timestamps_s)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _encode(path: str, frames: Array, labels: Array, timestamps_s: Array) -> None:
+    import av
+
+    height, width = frames.shape[1:3]
+    pad = height % 2, width % 2
+    ticks = np.round((timestamps_s - timestamps_s[0]) / float(TIME_BASE)).astype(np.int64)
+    palette = bright_palette()
+    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
+        stream = container.add_stream("libx264", rate=_rate(timestamps_s), options=ENCODER)
+        stream.width, stream.height, stream.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
+        context = stream.codec_context
+        context.time_base = TIME_BASE
+        context.colorspace = context.color_primaries = context.color_trc = _ITU709
+        for frame, label, tick in zip(frames, labels, ticks):
+            image: Array = cv2.copyMakeBorder(draw(frame, label, palette), 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
+            picture = av.VideoFrame.from_ndarray(image, "rgb24")
+            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
+            picture.pts, picture.time_base = int(tick), TIME_BASE
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+
+
+def _rate(timestamps_s: Array) -> Fraction:
+    """The mean frame rate, which the encoder wants for its rate control; times do not follow from it."""
+    length_s = float(timestamps_s[-1] - timestamps_s[0])
+    return Fraction((len(timestamps_s) - 1) / length_s).limit_denominator(1001) if length_s > 0 else Fraction(24)
