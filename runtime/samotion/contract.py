@@ -1,8 +1,8 @@
 """The contract between export and runtime: engine names, their inputs and outputs.
 
 The only place these names are written. Dimensions are integers, or letters: T frames, N points or tracks,
-B batch, H and W pixels, GH and GW grid cells, K memory tokens and P prompt points vary from call to call
-(`DYNAMIC`); all other letters are fixed by the preset.
+B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames and P prompt points or object
+pointers vary from call to call (`DYNAMIC`); all other letters are fixed by the preset.
 """
 
 from __future__ import annotations
@@ -50,6 +50,24 @@ def _per_frame(name: str, dtype: str = "float32") -> Tensor:
     return Tensor(name, dtype, ("N", "T"))
 
 
+# SAM 2. S: side of the image in px, M = S/4, G = S/16, L = G*G tokens. Features are those of one frame: objects share
+# them. Masks are logits, positive inside.
+_LEVELS = (
+    Tensor("level0", "float32", (1, "C0", "M", "M")),
+    Tensor("level1", "float32", (1, "C1", "M/2", "M/2")),
+    Tensor("level2", "float32", (1, "C", "G", "G")),
+)
+_QUERY = Tensor("query", "float32", (1, "L", "C"))  # the frame's tokens, ready to attend to memory
+_MASKS = Tensor("masks", "float32", ("B", "M", "M"))
+_OBJECT_SCORE = Tensor("object_score", "float32", ("B",))  # logit: whether the object is in the frame
+_DECODED = (_MASKS, Tensor("iou", "float32", ("B",)), Tensor("pointer", "float32", ("B", "C")), _OBJECT_SCORE)
+_MEMORY = Tensor("memory", "float32", ("B", "L", "D"))
+
+
+def _batched(tensor: Tensor) -> Tensor:
+    return Tensor(tensor.name, tensor.dtype, ("B", *tensor.dims[1:]))
+
+
 SIGNATURES: dict[str, Signature] = {
     "tracks_features": Signature("tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES)),
     "tracks_query": Signature("tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES)),
@@ -83,6 +101,35 @@ SIGNATURES: dict[str, Signature] = {
             Tensor("dino", "float32", ("N", "C")),
         ),
         (Tensor("score", "float32", ("N",)),),
+    ),
+    "sam2_image": Signature(
+        "sam2",
+        (Tensor("frames", "uint8", ("B", "S", "S", 3)),),
+        tuple(_batched(t) for t in (*_LEVELS, _QUERY)),
+    ),
+    "sam2_prompt": Signature(
+        "sam2",
+        (
+            *_LEVELS,
+            Tensor("points", "float32", ("B", "P", 2)),  # x, y; px of S
+            Tensor("labels", "int64", ("B", "P")),  # 1 inside, 0 outside, 2 and 3 corners of a box, -1 padding
+            Tensor("mask_prompt", "float32", ("B", "M", "M")),
+            Tensor("has_mask", "uint8", ("B",)),  # 0: no mask prompt for this object
+        ),
+        _DECODED,
+    ),
+    "sam2_memory": Signature("sam2", (_LEVELS[2], _MASKS, _OBJECT_SCORE), (_MEMORY,)),
+    "sam2_track": Signature(
+        "sam2",
+        (
+            *_LEVELS,
+            _QUERY,
+            Tensor("bank", "float32", ("B", "K", "L", "D")),
+            Tensor("slot", "int64", ("B", "K")),  # frames back minus 1, or the last one for prompted frames
+            Tensor("pointers", "float32", ("B", "P", "C")),
+            Tensor("age", "float32", ("B", "P")),  # frames back / the most possible
+        ),
+        (*_DECODED, _MEMORY),
     ),
 }
 

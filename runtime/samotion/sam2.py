@@ -1,0 +1,231 @@
+"""Prompts to masks of whole clips with SAM 2, as the sam2 package's video predictor does it, several objects at once.
+
+images = Features(engines, frames)
+masks = propagate(engines, frames, [Click(1, 0, np.array([[210.0, 350.0]]), np.array([1]))])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from samotion.engine import Engines
+from samotion.errors import UsageError
+from samotion.sam2_features import Features
+from samotion.sam2_memory import Bank, Reach, Remembered, recall, remember, to_bfloat16
+
+__all__ = ["Click", "Features", "propagate", "segment"]
+
+Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]  # frames done, frames in all
+
+HOLE_AREA = 8  # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
+PROMPT_LIMIT = 32.0  # largest mask logit that is fed back as a prompt
+LABELS = (0, 1, 2, 3)  # outside, inside, a box's top left and its bottom right corner
+
+
+@dataclass(frozen=True)
+class Click:
+    """A prompt for one object on one frame.
+
+    points_xy (P,2) float px of the frame; labels (P,) int: 1 inside, 0 outside, 2 and 3 the corners of a box.
+    mask, optional: (H,W) float32 of the frame's size, logits of a coarse mask, positive inside.
+    A second click on the same object and frame is a correction: it is decoded with the first one's mask as a prompt.
+    """
+
+    object_id: int
+    frame: int
+    points_xy: Array
+    labels: Array
+    mask: Array | None = None
+
+
+class Decoded(NamedTuple):
+    """A mask (M,M) of logits at the decoder's size, the object's pointer (C,), and its score, a logit."""
+
+    mask: Array
+    pointer: Array
+    score: float
+
+
+def segment(engines: Engines, features: Features, click: Click, fill_holes_area: int = HOLE_AREA) -> Array:
+    """The mask (H,W) bool of one prompt on its own frame, without memory; for one point, the best of three."""
+    _check(click, features)
+    return to_frame(_prompt(engines, features, click, None, fill_holes_area).mask, features.hw) > 0
+
+
+def propagate(
+    engines: Engines,
+    frames: Array,
+    clicks: Sequence[Click],
+    return_logits: bool = False,
+    features: Features | None = None,
+    progress: Progress | None = None,
+    fill_holes_area: int = HOLE_AREA,
+) -> dict[int, Array]:
+    """Follow every prompted object through the clip: object id -> (T,H,W) bool, or float32 logits.
+
+    frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already. Each object is
+    tracked forward from its earliest prompted frame and then backward from it; on prompted frames the mask is the
+    prompt's. Raises UsageError for clicks outside the clip or without points.
+    """
+    images = features if features is not None else Features(engines, frames)
+    for click in clicks:
+        _check(click, images)
+    clip = _Clip(engines, images, _reach(engines), fill_holes_area)
+    kind, shape = (np.float32 if return_logits else np.bool_), (len(images), *images.hw)
+    found: dict[int, Array] = {click.object_id: np.zeros(shape, kind) for click in clicks}
+    banks: dict[int, Bank] = {}
+
+    def keep(frame: int, object_id: int, mask: Array) -> None:
+        logits = to_frame(mask, images.hw)
+        found[object_id][frame] = logits if return_logits else logits > 0
+
+    for object_id in found:
+        banks[object_id], masks = _prompt_all(clip, [c for c in clicks if c.object_id == object_id])
+        for frame, mask in masks.items():
+            keep(frame, object_id, mask)
+    sweep = _sweep(banks, len(images))
+    for done, (frame, reverse, active) in enumerate(sweep):
+        for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
+            banks[object_id] = bank
+            keep(frame, object_id, mask)
+        if progress:
+            progress(done + 1, len(sweep))
+    return found
+
+
+class _Clip(NamedTuple):
+    """What stays the same through a clip."""
+
+    engines: Engines
+    images: Features
+    reach: Reach
+    fill_holes_area: int
+
+
+def _reach(engines: Engines) -> Reach:
+    meta = engines.entry("sam2_track").meta
+    return Reach(int(meta["memory_frames"]), int(meta["max_pointers"]), engines.preset.sam2.max_conditioning_frames)
+
+
+def _check(click: Click, images: Features) -> None:
+    """Refuse a click that does not fit the clip."""
+    points, labels = np.asarray(click.points_xy), np.asarray(click.labels)
+    where = f"click on object {click.object_id}, frame {click.frame}"
+    if not 0 <= click.frame < len(images):
+        raise UsageError(f"{where}: the clip has frames 0 to {len(images) - 1}")
+    if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
+        raise UsageError(f"{where}: points {points.shape}, labels {labels.shape}; expected (P,2) and (P,)")
+    if not np.isin(labels, LABELS).all() or not np.isfinite(points).all():
+        raise UsageError(f"{where}: labels {labels.tolist()}, points {points.tolist()}; labels are 0 to 3")
+    if click.mask is None and not len(points):
+        raise UsageError(f"{where}: neither points nor a mask")
+    if click.mask is not None and click.mask.shape != images.hw:
+        raise UsageError(f"{where}: its mask is {click.mask.shape}, the frames {images.hw}")
+
+
+def _prompt(engines: Engines, images: Features, click: Click, previous: Array | None, fill_holes_area: int) -> Decoded:
+    """Decode one click; `previous` (M,M): the logits of an earlier click on the same object and frame."""
+    levels = {name: images[click.frame][name] for name in ("level0", "level1", "level2")}
+    side = levels["level0"].shape[-1]
+    coarse = previous
+    if click.mask is not None:
+        coarse = cv2.resize(np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+    points, labels = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)
+    if not len(points):  # the package's stand-in for no points
+        points, labels = np.zeros((1, 2), np.float32), np.full(1, -1, np.int64)
+    scale = np.array(images.hw[::-1], np.float32)
+    out = engines["sam2_prompt"](
+        **levels,
+        points=(points / scale * np.float32(images.side_px))[None],
+        labels=labels[None],
+        mask_prompt=_as_prompt(coarse, side)[None],
+        has_mask=np.array([coarse is not None], np.uint8),
+    )
+    mask = fill_holes(out["masks"][0], fill_holes_area)
+    return Decoded(mask, out["pointer"][0], float(out["object_score"][0]))
+
+
+def _as_prompt(mask: Array | None, side: int) -> Array:
+    if mask is None:
+        return np.zeros((side, side), np.float32)
+    return mask.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
+
+
+def _prompt_all(clip: _Clip, clicks: list[Click]) -> tuple[Bank, dict[int, Array]]:
+    """One object's memory after all its clicks, and its masks (M,M) on the prompted frames."""
+    decoded: dict[int, Decoded] = {}
+    for click in clicks:
+        earlier = decoded.get(click.frame)
+        previous = None if earlier is None else earlier.mask
+        decoded[click.frame] = _prompt(clip.engines, clip.images, click, previous, clip.fill_holes_area)
+    prompted = {}
+    for frame, one in decoded.items():
+        memory = clip.engines["sam2_memory"](
+            level2=clip.images[frame]["level2"],
+            masks=one.mask[None],
+            object_score=np.array([one.score], np.float32),
+        )["memory"]
+        prompted[frame] = Remembered(to_bfloat16(memory[0]), one.pointer)
+    return Bank(min(prompted), prompted), {frame: one.mask for frame, one in decoded.items()}
+
+
+def _sweep(banks: dict[int, Bank], frame_count: int) -> list[tuple[int, bool, list[int]]]:
+    """Frames in the order they are tracked, forward and then backward: (frame, reverse, objects to track there)."""
+    starts = [bank.start for bank in banks.values()] or [0]
+    forward = ((t, False) for t in range(min(starts), frame_count))
+    backward = ((t, True) for t in range(max(starts), -1, -1))
+    order = []
+    for frame, reverse in (*forward, *backward):
+        active = [
+            i
+            for i, bank in banks.items()
+            if (frame < bank.start if reverse else frame > bank.start) and frame not in bank.prompted
+        ]
+        if active:
+            order.append((frame, reverse, active))
+    return order
+
+
+def _step(clip: _Clip, banks: dict[int, Bank], frame: int, reverse: bool) -> dict[int, tuple[Array, Bank]]:
+    """Track objects to one frame: object id -> mask (M,M) of logits and the new bank.
+
+    Objects whose memories are of one length go through the engine together.
+    """
+    levels = clip.images.pass_by(frame)
+    recalled = {i: recall(bank, frame, len(clip.images), reverse, clip.reach) for i, bank in banks.items()}
+    result = {}
+    for group in _equal_lengths(recalled.items()):
+        inputs = {name: np.stack([getattr(recalled[i], name) for i in group]) for name in recalled[group[0]]._fields}
+        out = clip.engines["sam2_track"](**levels, **inputs)
+        for row, i in enumerate(group):
+            bank = remember(banks[i], frame, out["memory"][row], out["pointer"][row], clip.reach)
+            result[i] = fill_holes(out["masks"][row], clip.fill_holes_area), bank
+    return result
+
+
+def _equal_lengths(recalled: Iterable[tuple[int, Any]]) -> list[list[int]]:
+    groups: dict[tuple[int, int], list[int]] = {}
+    for object_id, one in recalled:
+        groups.setdefault((len(one.bank), len(one.pointers)), []).append(object_id)
+    return list(groups.values())
+
+
+def fill_holes(mask: Array, area: int) -> Array:
+    """Logits (M,M) with holes of at most `area` px (8-connected) raised to 0.1, just inside."""
+    if area <= 0:
+        return mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask <= 0).astype(np.uint8), connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= area
+    small[0] = False  # label 0 is the mask itself
+    return np.where(small[labels], np.float32(0.1), mask)
+
+
+def to_frame(mask: Array, hw: tuple[int, int]) -> Array:
+    """Logits (M,M) at the frame's size, bilinearly."""
+    return cv2.resize(mask, (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)
