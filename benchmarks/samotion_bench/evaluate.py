@@ -1,0 +1,156 @@
+"""samotion-eval: J and F of mask folders, or of the pipeline itself, against ground truth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from samotion.commands import run_command
+from samotion.engine import open_engines
+from samotion.errors import InputError, UsageError
+from samotion.manifest import write_atomically
+from samotion.settings import Settings
+
+from samotion_bench import report as reports
+from samotion_bench.datasets import Clip, Truth, find_clips, read_found, read_names, read_truth
+from samotion_bench.runs import engine_hashes, segment_all
+from samotion_bench.scores import ObjectScores, score_movers, score_objects
+from samotion_bench.worst import draw_worst, worst_clips
+
+Array = np.ndarray[Any, Any]
+
+DEFAULT_RESULTS = Path("eval-results")
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Task(str, Enum):
+    """`mos`: all movers as one. `fine`: every object, matched as in DAVIS 2017 unsupervised."""
+
+    mos = "mos"
+    fine = "fine"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One clip's ground truth, masks and measures, restricted to the frames that count."""
+
+    clip: Clip
+    truth: Truth
+    found: Array
+    objects: list[ObjectScores]
+
+
+def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored:
+    """Measure the masks of one clip below `results`. Raises InputError where no frame is left to count."""
+    truth = read_truth(clip)
+    labels = truth.objects  # over all frames: an object of the first frame only is still one
+    last = len(clip.frames) - 1
+    keep = [i for i, a in enumerate(clip.annotations) if all_frames or a.frame not in (0, last)]
+    if not keep:
+        raise InputError(f"{clip.name}: no frame counts without the first and the last; use --all-frames")
+    chosen = Clip(clip.name, clip.frames, clip.images, tuple(clip.annotations[i] for i in keep))
+    truth = Truth(truth.labels[keep], truth.void[keep])
+    found = read_found(chosen, results, truth.labels.shape[1:])
+    if task == "mos":
+        objects = score_movers(truth.labels, found, truth.void)
+    else:
+        objects = score_objects(truth.labels, found, truth.void, labels)
+    return Scored(chosen, truth, found, objects)
+
+
+def evaluate(
+    clips: Sequence[Clip], results: Path, task: str, all_frames: bool, worst: tuple[Path, int] | None = None
+) -> dict[str, list[ObjectScores]]:
+    """Measure all clips, one at a time; draw the `worst` (folder, count) of them."""
+    scored = {clip.name: score_clip(clip, results, task, all_frames).objects for clip in clips}
+    if not any(scored.values()):
+        raise InputError("no sequence shows an object; there is nothing to measure in task fine, try --task mos")
+    if worst:
+        means = {name: float(np.mean([o.j for o in objects])) for name, objects in scored.items() if objects}
+        by_name = {clip.name: clip for clip in clips}
+        for rank, name in enumerate(worst_clips(means, worst[1]), start=1):
+            again = score_clip(by_name[name], results, task, all_frames)
+            j = np.mean([o.j for o in again.objects], axis=0)
+            draw_worst(again.clip, again.truth, again.found, j, worst[0] / f"{rank:02d}_{name}.png")
+    return scored
+
+
+@app.command()
+def command(
+    annotations: Annotated[
+        Path | None, typer.Option(help="Ground truth: one folder of label maps per sequence.")
+    ] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Frames, one folder per sequence.")] = None,
+    engine_dir: Annotated[Path | None, typer.Option(help="Run the pipeline with these engines first.")] = None,
+    task: Annotated[Task, typer.Option(help="All movers as one, or every object by itself.")] = Task.mos,
+    sequences: Annotated[Path | None, typer.Option(help="File with the sequences to use, one a line.")] = None,
+    all_frames: Annotated[
+        bool | None,
+        typer.Option(
+            "--all-frames/--inner-frames",
+            help="Count the first and last frame of a sequence or not. Default: all in mos, inner in fine.",
+        ),
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table as the DAVIS tool does.")] = None,
+    worst: Annotated[Path | None, typer.Option(help="Folder for pictures of the worst sequences.")] = None,
+    worst_count: Annotated[int, typer.Option(min=1, help="How many of them.")] = 5,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the pipeline.")] = 0,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show stack traces.")] = False,
+) -> None:
+    """Measure J and F (DAVIS) of masks against ground truth in DAVIS, FBMS-59 or SegTrackV2 folders."""
+
+    def work() -> None:
+        if annotations is None:
+            raise UsageError("no ground truth; expected --annotations DIR")
+        names = read_names(sequences) if sequences else None
+        clips = find_clips(annotations, images, names)
+        about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks_folder(results, engine_dir))}
+        if engine_dir is not None:
+            with open_engines(engine_dir, device) as engines:
+                segment_all(
+                    clips, engines, masks_folder(results, engine_dir), Settings(seed=seed), Console(stderr=True)
+                )
+                about |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
+        every = task is Task.mos if all_frames is None else all_frames
+        scored = evaluate(
+            clips, masks_folder(results, engine_dir), task.value, every, (worst, worst_count) if worst else None
+        )
+        publish(reports.summarise(scored, task.value, every, **about), json_file, csv_file)
+
+    run_command(work, verbose)
+
+
+def masks_folder(results: Path | None, engine_dir: Path | None) -> Path:
+    """Where the masks are. Raises UsageError when nobody said."""
+    if results is None and engine_dir is None:
+        raise UsageError("no masks; expected --results DIR, or --engine-dir DIR to make them")
+    return results or DEFAULT_RESULTS
+
+
+def publish(report: dict[str, Any], json_file: Path | None, csv_file: Path | None) -> None:
+    """The table on stdout, and the files that were asked for."""
+    reports.print_table(report, Console())
+    for path, text in (
+        (json_file, json.dumps(report, indent=2) + "\n"),
+        (csv_file, reports.to_csv(report)),
+    ):
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, text.encode())
+
+
+def main() -> None:
+    """The entry point of samotion-eval."""
+    app()

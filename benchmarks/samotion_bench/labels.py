@@ -1,0 +1,105 @@
+"""Label maps from files, exactly as stored: the index of a palette PNG is the label, whatever its colour."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from samotion.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+VOID = 255  # DAVIS: pixels that count neither for nor against
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PALETTE, _GREY = 3, 0  # PNG colour types
+_COLOUR_CHUNKS = (b"PLTE", b"tRNS", b"bKGD", b"sBIT", b"hIST")
+
+
+def read_labels(path: Path) -> Array:
+    """The label map (H,W) of an image file; int32.
+
+    Palette PNGs of any depth give their indices, grey images their values, colour images whose channels are equal
+    that channel; in other colour images white is 0 and every colour its own number, as FBMS-59 draws them.
+    Raises InputError for a file that is no image.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {str(path)!r}: {error.strerror}; expected an indexed PNG") from error
+    scale = 1
+    if data.startswith(_SIGNATURE):
+        data, scale = _palette_as_grey(data, path)
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise InputError(f"{str(path)!r} cannot be read as an image; expected an indexed PNG")
+    labels = image.astype(np.int32)
+    return labels // scale if labels.ndim == 2 else _from_colours(labels)
+
+
+def stack_labels(maps: Sequence[Array], path: Path) -> Array:
+    """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one object, label 1."""
+    if shapes := {m.shape for m in maps} - {maps[0].shape}:
+        raise InputError(f"{str(path)!r} holds masks of {_size(maps[0].shape)} and {_size(shapes.pop())}; expected one")
+    values = np.unique(np.concatenate([np.unique(m) for m in maps]))
+    if values.max() > VOID:  # colours
+        objects = values[values != 0]
+        if len(objects) >= VOID:
+            raise InputError(f"{str(path)!r} shows {len(objects)} colours; expected a label map of fewer than {VOID}")
+        maps = [np.where(m == 0, 0, np.searchsorted(objects, m) + 1) for m in maps]
+    stacked = np.stack([m.astype(np.uint8) for m in maps])
+    return np.minimum(stacked, 1) if set(values) <= {0, VOID} else stacked
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _palette_as_grey(data: bytes, path: Path) -> tuple[bytes, int]:
+    """Relabel a palette PNG as a grey one, so that a decoder gives indices instead of colours.
+
+    Decoders spread grey of 1, 2 or 4 bits over 0 to 255: the second value is what to divide by.
+    """
+    chunks = _chunks(data, path)
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13:
+        raise InputError(f"{str(path)!r} is a damaged PNG; write the masks again")
+    header = bytearray(chunks[0][1])
+    depth, colour_type = header[8], header[9]
+    scale = 255 // (2**depth - 1) if depth < 8 else 1
+    if colour_type != _PALETTE:
+        return data, scale
+    header[9] = _GREY
+    kept = [(kind, body) for kind, body in chunks[1:] if kind not in _COLOUR_CHUNKS]
+    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in [(b"IHDR", bytes(header)), *kept]), scale
+
+
+def _chunks(data: bytes, path: Path) -> list[tuple[bytes, bytes]]:
+    chunks, at = [], len(_SIGNATURE)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        body = data[at + 8 : at + 8 + length]
+        if data[at + 8 + length : at + 12 + length] != struct.pack(">I", zlib.crc32(kind + body)):
+            raise InputError(f"{str(path)!r} is a damaged or truncated PNG; write the masks again")
+        chunks.append((kind, body))
+        at += 12 + length
+    if not chunks or chunks[-1][0] != b"IEND":
+        raise InputError(f"{str(path)!r} is a truncated PNG; write the masks again")
+    return chunks
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def _from_colours(image: Array) -> Array:
+    blue, green, red = image[..., 0], image[..., 1], image[..., 2]
+    if (blue == green).all() and (green == red).all():
+        return red
+    return 0xFFFFFF - ((red << 16) | (green << 8) | blue)
