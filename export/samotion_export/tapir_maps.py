@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,16 +47,22 @@ class CostVolumeHead(nn.Module):
         return peak(heat), self.occ_out(F.relu(self.hid4(pooled)))
 
 
+def _taps_of_tile() -> np.ndarray[Any, Any]:
+    """(16,9,36): which of 6 x 6 places each of 9 taps falls on, for each cell of a 4 x 4 tile."""
+    place = np.zeros((TILE, TILE, 3, 3, TILE + 2, TILE + 2), np.float32)
+    for cell_y, cell_x, tap_y, tap_x in np.ndindex(TILE, TILE, 3, 3):
+        place[cell_y, cell_x, tap_y, tap_x, cell_y + tap_y, cell_x + tap_x] = 1
+    return place.reshape(TILE * TILE, 9, -1)
+
+
+_TAPS_OF_TILE = _taps_of_tile()
+
+
 def tiled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
     """`conv` (C channels to 1, 3 x 3, padded by 1), computed for 4 x 4 cells at once: (M,C,S,S) -> (M,1,S,S)."""
     size = TILE + 2
-    place = torch.zeros(TILE, TILE, 3, 3, size, size, dtype=x.dtype, device=x.device)
-    for y in range(TILE):
-        for dy in range(3):
-            for x_ in range(TILE):
-                for dx in range(3):
-                    place[y, x_, dy, dx, y + dy, x_ + dx] = 1
-    weight = conv.weight.reshape(1, -1, 9) @ place.reshape(TILE * TILE, 9, size * size)
+    place = torch.from_numpy(_TAPS_OF_TILE).to(x)
+    weight = conv.weight.reshape(1, -1, 9) @ place
     weight = weight.reshape(TILE * TILE, -1, size, size)
     assert conv.bias is not None
     return F.pixel_shuffle(F.conv2d(x, weight, conv.bias.expand(TILE * TILE), TILE, 1), TILE)
