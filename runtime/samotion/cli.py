@@ -8,16 +8,14 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, NoReturn, Optional
 
 import typer
 
-from samotion import __version__, commands, output, place, progress, video
+from samotion import __version__, commands, output, pipeline, place, progress, video
 from samotion.engine import DEVICES, Engines, open_engines
+from samotion.pipeline import Result
 from samotion.settings import Settings
-
-if TYPE_CHECKING:
-    from samotion.pipeline import Result
 
 SOME_FAILED = 8
 
@@ -105,11 +103,9 @@ def process(job: Job) -> int:
 
 def segment_one(job: Job, clip: str, name: str, engines: Engines) -> None:
     """Segment one clip, write its results and tell of them. The folder is claimed before the work."""
-    from samotion.pipeline import segment_clip
-
     where_args = job.out, name, job.save, job.layout, job.overwrite
     with place.reserve(*where_args) as where, progress.shown(job.quiet) as report:
-        result = segment_clip(clip, engines, job.settings, report)
+        result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
         output.write_to(where, result, run_info(job, engines))
         report("output", 1, 1)

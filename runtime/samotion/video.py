@@ -135,6 +135,8 @@ def _step(frame_count: int, max_frames: int | None) -> int:
 
 
 def _check_size(hw: tuple[int, int], where: str) -> None:
+    if min(hw) < 1:
+        raise InputError(f"{where} cannot be decoded: its header gives no size; the file is damaged")
     if min(hw) < MIN_SIDE_PX:
         raise InputError(f"{where}: frames are {hw[1]}x{hw[0]}; expected at least {MIN_SIDE_PX}x{MIN_SIDE_PX} px")
     if hw[0] * hw[1] > MAX_FRAME_PIXELS:
