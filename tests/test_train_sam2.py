@@ -1,0 +1,97 @@
+"""Training SAM 2: prompts follow their objects, clips keep them, and a few steps learn, save and resume."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from samotion_training import sam2_data as data
+from samotion_training import sam2_model as sam2
+from samotion_training import train_sam2 as training
+from samotion_training.sam2_losses import frame_loss, iou
+from samotion_training.sam2_prompts import POINTS, noisy_tracks, simulate
+
+pytest.importorskip("sam2")
+
+SIZE = 64
+STAGE = training.Stage(until=1.0, size_px=SIZE, images=4, objects=2, clip_share=0.0, balance=0.3)
+
+
+def _disc(size: int = SIZE, radius: float = 0.3) -> np.ndarray[Any, Any]:
+    ys, xs = np.mgrid[:size, :size] / size - 0.5
+    return np.hypot(xs, ys) < radius
+
+
+def test_noisy_labels_mostly_agree_with_the_mask() -> None:
+    mask, rng = _disc(128), np.random.default_rng(0)
+    agreement = []
+    for _ in range(40):
+        xy, positive = noisy_tracks(mask, rng)
+        cell = (xy * 128).astype(int)
+        agreement.append((mask[cell[:, 1], cell[:, 0]] == positive).mean())
+    assert 0.85 < np.mean(agreement) < 0.995, "errors, but not chaos"
+
+
+def test_prompts_follow_their_object() -> None:
+    mask, rng = _disc(), np.random.default_rng(0)
+    prompts = [simulate(mask, 1.5, rng) for _ in range(60)]
+    told = [p for p in prompts if p.has_mask and not p.is_noise]
+    inside = np.mean([p.logits[8, 8] for p in told])
+    outside = np.mean([p.logits[0, 0] for p in told])
+    assert inside > 3 and outside < -3
+    assert {p.logits.shape for p in prompts} == {(SIZE // 4, SIZE // 4)}
+    assert {p.points.shape for p in prompts} == {(POINTS, 2)}
+    assert any(not p.has_mask for p in prompts) and any(p.is_noise for p in prompts)
+
+
+def test_clips_show_moving_objects_without_any_data() -> None:
+    rng, sources = np.random.default_rng(0), data.load(None)
+    clip = data.moving(sources, SIZE, 3, rng)
+    assert clip.frames.shape == (3, SIZE, SIZE, 3) and clip.frames.dtype == np.uint8
+    assert (clip.labels[0] != clip.labels[2]).any(), "something moved"
+    for mask in data.objects_of(clip, 3, rng):
+        assert mask[0].mean() > data.LEAST_AREA
+
+
+def test_loss_is_least_at_the_truth() -> None:
+    truth = torch.from_numpy(_disc(16)).float()[None, None]
+    right = ((truth * 2 - 1) * 8).expand(1, 4, -1, -1)
+    yes = torch.full((1, 1), 6.0)
+    good, found = frame_loss(right, torch.ones(1, 4), yes, truth, 0.0)
+    bad, _ = frame_loss(-right, torch.ones(1, 4), yes, truth, 0.0)
+    absent, _ = frame_loss(right, torch.ones(1, 4), yes, truth * 0, 0.0)
+    assert good < 0.1 < 1 < bad and found == 1
+    assert absent > 5, "sure of an object that is not there"
+    assert iou(-right, truth).max() == 0
+
+
+def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
+    first = training.train(None, tmp_path, 0.01, 0, (STAGE,))
+    assert first.step >= 1 and (tmp_path / "checkpoint.pt").exists()
+    second = training.train(None, tmp_path, first.seconds + 0.01, 0, (replace(STAGE, clip_share=1.0),))
+    assert second.step > first.step and second.images > first.images
+
+
+def test_memory_reaches_the_next_frame() -> None:
+    torch.manual_seed(0)
+    model: Any = training.build_module(training.NANO.sam2)
+    sam2.resize(model, SIZE)
+    frames = torch.randint(0, 256, (2, SIZE, SIZE, 3), dtype=torch.uint8)
+    rng = np.random.default_rng(0)
+    prompts = training.stack([simulate(_disc(), 1.0, rng)])
+    with torch.no_grad():
+        both = sam2.encode(model, frames)
+        now, after = both.take(torch.tensor([0])), both.take(torch.tensor([1]))
+        answer = sam2.decode(model, now, sam2.without_memory(model, now), prompts)
+        seen = []
+        for present in (torch.ones(1, 1), torch.zeros(1, 1)):
+            left = {"cond_frame_outputs": {0: sam2.remember(model, now, answer, 0, present)}}
+            memory: dict[str, dict[int, Any]] = {**left, "non_cond_frame_outputs": {}}
+            seen.append(sam2.with_memory(model, after, 1, memory))
+    assert seen[0].shape == after.coarse.shape
+    assert (seen[0] - seen[1]).abs().max() > 1e-3, "what was remembered makes a difference"

@@ -1,0 +1,176 @@
+"""Measures a nano SAM 2: what it adds to coarse masks on single frames, and how long its memory holds.
+
+    python -m samotion_training.eval_sam2 --data ../shared/data --weights FILE
+
+Prompts are simulated from the true masks with the same errors as in training, with seeds of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from samotion.presets import NANO
+from samotion_export.sam2_net import build_module
+
+from samotion_training import sam2_data as data
+from samotion_training import sam2_model as sam2
+from samotion_training.sam2_data import read
+from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
+from samotion_training.train_sam2 import stack
+
+Array = np.ndarray[Any, Any]
+
+
+def main() -> None:
+    """The command: prints one line per measurement."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True, help="folder with instances/, regions/, photos/ and davis/")
+    parser.add_argument("--weights", type=Path, required=True, help="sam2.safetensors, or a training checkpoint")
+    parser.add_argument("--size", type=int, default=NANO.sam2.image_size_px)
+    parser.add_argument("--frames", type=int, default=32, help="frames of each DAVIS sequence to propagate through")
+    parser.add_argument("--stride", type=int, default=10, help="every so many frames of DAVIS as single frames")
+    parser.add_argument("--every", type=int, nargs="*", default=[4, 16])
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    model = load(args.weights, args.size)
+    _stills(model, args.data)
+    sequences = sorted((args.data / "davis" / "JPEGImages" / "480p").iterdir())
+    _davis_stills(model, sequences, args.stride)
+    for every in args.every:
+        found = {s.name: propagated(model, *read_sequence(s, args.frames), every) for s in sequences}
+        _report(f"davis, prompts on every {every}th frame of {args.frames}, J", found)
+
+
+def load(path: Path, size_px: int) -> Any:
+    """The net with bundled weights, or with the averaged weights of a training checkpoint."""
+    model: Any = build_module(NANO.sam2)
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        weights = {name: w.float() for name, w in load_file(path).items()}
+    else:
+        weights = torch.load(path, weights_only=True)["average"]
+    model.load_state_dict(weights)
+    sam2.resize(model, size_px)
+    return model.eval()
+
+
+@torch.no_grad()
+def snapped(model: Any, frame: Array, prompts: list[Prompt]) -> Array:
+    """Mask logits (O,S/4,S/4) of O prompted objects on one frame (S,S,3), without memory; -1024 where none is."""
+    levels = sam2.encode(model, torch.from_numpy(frame[None])).take(torch.zeros(len(prompts), dtype=torch.long))
+    answer = sam2.decode(model, levels, sam2.without_memory(model, levels), stack(prompts))
+    return np.asarray(torch.where(answer.score[..., None] > 0, answer.masks[:, 0], -1024.0))
+
+
+@torch.no_grad()
+def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[float, float]:
+    """Mean J over frames (T,H,W,3) with prompts on every `every`-th one, and over the unprompted ones alone."""
+    size, rng = model.image_size, np.random.default_rng(7)
+    squares = torch.from_numpy(np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames]))
+    levels = [sam2.encode(model, s[None]) for s in squares]
+    memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    scores = np.zeros(len(frames))
+    prompted = {t: track_prompt(masks[t], size, rng) for t in range(0, len(frames), every) if masks[t].any()}
+    for t in sorted(range(len(frames)), key=lambda t: (t not in prompted, t)):
+        own = t in prompted
+        conditioned = sam2.without_memory(model, levels[t]) if own else sam2.with_memory(model, levels[t], t, memory)
+        answer = sam2.decode(model, levels[t], conditioned, stack([prompted[t]]) if own else None)
+        present = (answer.score > 0).float()
+        kind = "cond_frame_outputs" if own else "non_cond_frame_outputs"
+        memory[kind][t] = sam2.remember(model, levels[t], answer, 0, present)
+        logits = answer.masks[0, 0].numpy() if present.item() else np.full((size // 4,) * 2, -1024, np.float32)
+        scores[t] = jaccard(logits, masks[t])
+    rest = [t for t in range(len(frames)) if t not in prompted]
+    return float(scores.mean()), float(scores[rest].mean())
+
+
+def track_prompt(mask: Array, size_px: int, rng: np.random.Generator) -> Prompt:
+    """A prompt for a mask (H,W) as about 1000 noisy tracks would give it, with clicks."""
+    square = cv2.resize(mask.astype(np.uint8), (size_px, size_px), interpolation=cv2.INTER_NEAREST).astype(bool)
+    for _ in range(20):
+        xy, positive = noisy_tracks(square, rng)
+        if positive.any():
+            break
+    return drawn(xy, positive, size_px, mask.shape[1] / mask.shape[0], rng)
+
+
+def jaccard(logits: Array, mask: Array) -> float:
+    """IoU of logits (h,w), enlarged to a true mask (H,W) and cut at 0, with it."""
+    guess = cv2.resize(logits, mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0
+    union = (guess | mask).sum()
+    return float((guess & mask).sum() / union) if union else 1.0
+
+
+def read_sequence(folder: Path, count: int) -> tuple[Array, Array]:
+    """The first `count` frames (T,480,W,3) uint8 RGB and masks (T,480,W) bool of a DAVIS sequence."""
+    paths = sorted(folder.glob("*.jpg"))[:count]
+    frames = np.stack([read(p) for p in paths])
+    annotations = folder.parents[2] / "Annotations" / "480p" / folder.name
+    masks = [read(annotations / f"{p.stem}.png")[..., 0] > 127 for p in paths]
+    return frames, np.stack(masks)
+
+
+def _stills(model: Any, folder: Path) -> None:
+    """Held-out instances, regions and composites."""
+    sources = data.load(folder, held_out=True)
+    size = model.image_size
+
+    def picture(pictures: list[data.Picture], rng: np.random.Generator) -> data.Clip:
+        return data.warped(pictures[rng.integers(len(pictures))], size, 1, rng)
+
+    kinds: dict[str, Callable[[np.random.Generator], data.Clip]] = {
+        "instances": lambda rng: picture(sources.instances, rng),
+        "regions": lambda rng: picture(sources.regions, rng),
+        "composites": lambda rng: data.composite(sources, size, 1, rng),
+    }
+    for name, draw in kinds.items():
+        rng = np.random.default_rng(5)
+        coarse: list[float] = []
+        fine: list[float] = []
+        for _ in range(40):
+            clip = draw(rng)
+            masks = [m[0] for m in data.objects_of(clip, 3, rng)]
+            prompts = [_prompt_like(m, clip.aspect, size, rng) for m in masks]
+            if masks:
+                coarse += [jaccard(p.logits, m) for p, m in zip(prompts, masks)]
+                fine += [jaccard(x, m) for x, m in zip(snapped(model, clip.frames[0], prompts), masks)]
+        print(f"{name}: coarse {np.mean(coarse):.3f} -> {np.mean(fine):.3f} ({len(fine)} objects)", flush=True)
+
+
+def _prompt_like(mask: Array, aspect: float, size: int, rng: np.random.Generator) -> Prompt:
+    xy, positive = noisy_tracks(mask, rng)
+    return drawn(xy, positive, size, aspect, rng)
+
+
+def _davis_stills(model: Any, sequences: Iterable[Path], stride: int) -> None:
+    rng, found = np.random.default_rng(6), {}
+    for folder in sequences:
+        frames, masks = read_sequence(folder, 100)
+        coarse, fine = [], []
+        for frame, mask in zip(frames[::stride], masks[::stride]):
+            prompt = track_prompt(mask, model.image_size, rng)
+            square = cv2.resize(frame, (model.image_size,) * 2, interpolation=cv2.INTER_AREA)
+            coarse.append(jaccard(prompt.logits, mask))
+            fine.append(jaccard(snapped(model, square, [prompt])[0], mask))
+        found[folder.name] = (float(np.mean(coarse)), float(np.mean(fine)))
+    _report("davis, single frames, J of the coarse mask -> of the net", found)
+
+
+def _report(title: str, found: dict[str, tuple[float, float]]) -> None:
+    print(title)
+    for name, (first, second) in found.items():
+        print(f"  {name}: {first:.3f} {second:.3f}")
+    first, second = np.mean(list(found.values()), axis=0)
+    print(f"  mean: {first:.3f} {second:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

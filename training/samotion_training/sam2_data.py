@@ -1,0 +1,260 @@
+"""Images and clips with objects for training SAM 2: real instances, drawn regions, cut-outs over photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from samotion.errors import InputError
+
+Array = np.ndarray[Any, Any]
+HELD_OUT = 8  # every 8th labelled picture is kept aside for measuring
+LEAST_AREA = 0.004  # of the image: smaller objects are not asked for
+
+
+class Picture(NamedTuple):
+    """One photograph (H,W,3) uint8 RGB with its label maps (H,W), 0 = nothing known."""
+
+    image: Array
+    labels: tuple[Array, ...]
+
+
+class CutOut(NamedTuple):
+    """An object (h,w,4) uint8, RGB and opacity."""
+
+    rgba: Array
+
+
+class Sources(NamedTuple):
+    """Everything in memory, decoded once."""
+
+    instances: list[Picture]
+    regions: list[Picture]
+    photos: list[Array]
+    cutouts: list[CutOut]
+
+
+class Clip(NamedTuple):
+    """Square frames (F,S,S,3) uint8 RGB with labels (F,S,S) int32, squeezed from `aspect` times as wide as high."""
+
+    frames: Array
+    labels: Array
+    aspect: float
+
+
+def load(data: Path | None, held_out: bool = False) -> Sources:
+    """Reads the folders instances, regions and photos under `data`; procedural pictures where there is none.
+
+    held_out: the part kept aside for measuring instead of the part for training.
+    """
+    if data is None:
+        return _procedural(np.random.default_rng(1 if held_out else 0))
+    instances = [_picture(p, ("",)) for p in _part(sorted((data / "instances").glob("*.jpg")), held_out)]
+    regions = [_picture(p, ("_fine", "_coarse")) for p in _part(sorted((data / "regions").glob("*.jpg")), held_out)]
+    photos = [read(p) for p in _part(sorted(p for p in (data / "photos").iterdir() if p.is_file()), held_out)]
+    return Sources(instances, regions, photos, [c for p in instances for c in cut_out(p)])
+
+
+def cut_out(picture: Picture) -> list[CutOut]:
+    """The whole, large enough objects of a picture, with softened edges."""
+    labels = picture.labels[0]
+    found = []
+    for value in np.unique(labels[labels > 0]):
+        mask = labels == value
+        edge = mask[[0, -1]].sum() + mask[:, [0, -1]].sum()
+        if mask.mean() > 0.01 and edge < 0.2 * np.sqrt(mask.sum()):
+            ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+            box = np.s_[max(ys[0] - 2, 0) : ys[-1] + 3, max(xs[0] - 2, 0) : xs[-1] + 3]
+            alpha = cv2.GaussianBlur(mask[box].astype(np.float32), (0, 0), 0.8)
+            alpha = np.clip(alpha * 2 - 0.9, 0, 1)  # inside the drawn outline, so that no old background comes along
+            found.append(CutOut(np.dstack([picture.image[box], (alpha * 255).astype(np.uint8)])))
+    return found
+
+
+def still(sources: Sources, size_px: int, rng: np.random.Generator) -> Clip:
+    """One image as a clip of one frame: an instance picture, a region picture or a composite."""
+    kind = rng.random()
+    if kind < 0.4 and sources.instances:
+        picture = sources.instances[rng.integers(len(sources.instances))]
+    elif kind < 0.7 and sources.regions:
+        picture = sources.regions[rng.integers(len(sources.regions))]
+    else:
+        return composite(sources, size_px, 1, rng)
+    return warped(picture, size_px, 1, rng)
+
+
+def moving(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
+    """A short clip: cut-outs moving over a moving photograph, or a real picture bending and drifting."""
+    if rng.random() < 0.35 and sources.instances:
+        pictures = sources.instances if rng.random() < 0.6 else sources.regions
+        return warped(pictures[rng.integers(len(pictures))], size_px, frames, rng)
+    return composite(sources, size_px, frames, rng)
+
+
+def warped(picture: Picture, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
+    """A random crop of a picture, squeezed to a square; over time it drifts, zooms and bends."""
+    labels = picture.labels[rng.integers(len(picture.labels))].astype(np.int32)
+    if len(picture.labels) > 1 and rng.random() < 0.5:
+        labels = _joined(labels, rng)
+    height, width = labels.shape
+    crop_wh = np.array([width, height]) * rng.uniform(0.55, 1.0, 2)
+    corner = rng.random(2) * (np.array([width, height]) - crop_wh)
+    flip = rng.random() < 0.5
+    image = _shrunk(picture.image, crop_wh.min() / size_px)
+    scale = image.shape[1] / width
+    images, maps = [], []
+    for bend in _bends(size_px, frames, rng):
+        place = bend[:, ::-1] if flip else bend
+        xy = (place * crop_wh + corner).astype(np.float32)
+        x, y = xy[..., 0], xy[..., 1]
+        images.append(cv2.remap(image, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+        maps.append(cv2.remap(labels.astype(np.float32), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101))
+    return Clip(_coloured(np.stack(images), rng), np.stack(maps).astype(np.int32), float(crop_wh[0] / crop_wh[1]))
+
+
+def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
+    """One to four cut-outs over a photograph, each on its own path; some leave the picture."""
+    aspect = float(rng.uniform(1.0, 1.8))
+    backgrounds = sources.photos if rng.random() < 0.7 or not sources.regions else [p.image for p in sources.regions]
+    background = backgrounds[rng.integers(len(backgrounds))]
+    images = [_view(background, bend) for bend in _bends(size_px, frames, rng)]
+    maps = np.zeros((frames, size_px, size_px), np.int32)
+    for value in range(1, int(rng.integers(1, 5)) + 1):
+        piece = sources.cutouts[rng.integers(len(sources.cutouts))].rgba
+        for t, (matrix, gain) in enumerate(_path(piece.shape[:2], size_px, frames, aspect, rng)):
+            images[t], cover = _pasted(images[t], piece, matrix, gain)
+            maps[t][cover] = value
+    return Clip(_coloured(np.stack(images), rng), maps, aspect)
+
+
+def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[Array]:
+    """Masks (F,S,S) bool of up to `count` objects that the first frame shows large enough, larger ones rather."""
+    values, areas = np.unique(clip.labels[0], return_counts=True)
+    share = areas / clip.labels[0].size
+    fit = (values > 0) & (share > LEAST_AREA) & (share < 0.7)
+    if not fit.any():
+        return []
+    weight = np.sqrt(share[fit])
+    picked = rng.choice(values[fit], min(count, int(fit.sum())), replace=False, p=weight / weight.sum())
+    return [clip.labels == value for value in picked]
+
+
+def _part(paths: list[Path], held_out: bool) -> list[Path]:
+    return [p for i, p in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
+
+
+def read(path: Path, flag: int = cv2.IMREAD_COLOR) -> Array:
+    """An image file as (H,W,3) uint8 RGB, or unchanged (H,W)."""
+    image = cv2.imread(str(path), flag)
+    if image is None:
+        raise InputError(f"{path} is not a readable image; check the data folder")
+    return np.ascontiguousarray(image[..., ::-1] if flag == cv2.IMREAD_COLOR else image)
+
+
+def _picture(path: Path, suffixes: tuple[str, ...]) -> Picture:
+    maps = [read(path.with_name(f"{path.stem}{s}.png"), cv2.IMREAD_UNCHANGED) for s in suffixes]
+    return Picture(read(path), tuple(m.astype(np.int32) for m in maps))
+
+
+def _joined(labels: Array, rng: np.random.Generator) -> Array:
+    """Labels with some neighbouring regions joined, so that objects have inner edges too."""
+    joined = labels.copy()
+    for _ in range(int(rng.integers(1, 4))):
+        y, x = rng.integers(labels.shape[0] - 40), rng.integers(labels.shape[1] - 40)
+        near = np.unique(joined[y : y + 40, x : x + 40])
+        joined[np.isin(joined, near)] = near[-1]
+    return joined
+
+
+def _bends(size_px: int, frames: int, rng: np.random.Generator) -> list[Array]:
+    """Sampling places (S,S,2) in [0,1] per frame: a slow zoom, turn and drift, and a smooth bend that grows."""
+    ramp = (np.arange(size_px, dtype=np.float32) + 0.5) / size_px
+    base = np.stack(np.meshgrid(ramp, ramp), axis=-1)
+    zoom, angle = rng.normal(0, 0.03), rng.normal(0, 0.03)
+    drift = rng.normal(0, 0.03, 2)
+    bend = cv2.resize(rng.normal(0, 0.012, (4, 4, 2)).astype(np.float32), (size_px,) * 2, interpolation=cv2.INTER_CUBIC)
+    turn = np.array([[zoom, -angle], [angle, zoom]], np.float32)
+    slope = ((base - 0.5) @ turn.T + drift + bend).astype(np.float32)
+    return [base + t * slope for t in range(frames)]
+
+
+def _view(image: Array, bend: Array) -> Array:
+    image = _shrunk(image, min(image.shape[:2]) / bend.shape[0])
+    x, y = bend[..., 0] * image.shape[1], bend[..., 1] * image.shape[0]
+    return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
+
+
+def _shrunk(image: Array, factor: float) -> Array:
+    """`image` made smaller before it is sampled `factor` times coarser, against aliasing."""
+    if factor < 1.5:
+        return image
+    return np.asarray(cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA))
+
+
+def _path(
+    hw: tuple[int, int], size_px: int, frames: int, aspect: float, rng: np.random.Generator
+) -> list[tuple[Array, float]]:
+    """Affine matrices (2,3) from a cut-out to each frame, and its brightness."""
+    scale = size_px * rng.uniform(0.15, 0.7) / max(hw)
+    centre, speed = rng.uniform(0.15, 0.85, 2), rng.normal(0, 0.05, 2)
+    if frames > 1 and rng.random() < 0.12:
+        speed = (centre - 0.5) / np.linalg.norm(centre - 0.5) * rng.uniform(0.3, 0.6)  # leaves the picture
+    angle, spin, growth = rng.normal(0, 0.3), rng.normal(0, 0.06), rng.normal(0, 0.04)
+    shear, sway, flip = rng.normal(0, 0.1), rng.normal(0, 0.05), rng.choice([-1, 1])
+    squeeze = np.diag([1 / np.sqrt(aspect), np.sqrt(aspect)])
+    gain, path = rng.uniform(0.75, 1.25), []
+    for t in range(frames):
+        a = angle + spin * t
+        turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        linear = squeeze @ turn @ np.array([[flip, shear + sway * t], [0, 1]]) * scale * (1 + growth * t)
+        offset = (centre + speed * t) * size_px - linear @ (np.array(hw[::-1]) / 2)
+        path.append((np.column_stack([linear, offset]), gain))
+    return path
+
+
+def _pasted(image: Array, piece: Array, matrix: Array, gain: float) -> tuple[Array, Array]:
+    """`image` with the cut-out over it, and where the cut-out covers it (S,S) bool."""
+    shrink = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    small = _shrunk(piece, 1 / max(shrink, 0.05))
+    factor = np.array([piece.shape[1] / small.shape[1], piece.shape[0] / small.shape[0], 1.0])
+    layer = cv2.warpAffine(small, matrix * factor, image.shape[1::-1], flags=cv2.INTER_LINEAR)
+    alpha = layer[..., 3:].astype(np.float32) / 255
+    mixed = image + alpha * (np.minimum(layer[..., :3] * np.float32(gain), 255) - image)
+    return mixed.astype(np.uint8), np.asarray(alpha[..., 0] > 0.5)
+
+
+def _coloured(frames: Array, rng: np.random.Generator) -> Array:
+    """The same change of light for all frames, with noise or blur now and then."""
+    gain = (rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
+    out = frames * gain + np.float32(rng.uniform(-15, 15))
+    if rng.random() < 0.1:
+        out = np.repeat(out.mean(axis=-1, keepdims=True), 3, axis=-1)
+    if rng.random() < 0.3:
+        out = out + rng.normal(0, rng.uniform(1, 6), frames.shape[1:]).astype(np.float32)
+    out = np.clip(out, 0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        out = np.stack([cv2.GaussianBlur(f, (0, 0), 0.7) for f in out])
+    return out
+
+
+def _procedural(rng: np.random.Generator) -> Sources:
+    """Pictures without photographs: coloured noise for the ground, blobs of other noise for objects."""
+    photos = [_noise(rng) for _ in range(24)]
+    cutouts = []
+    for _ in range(24):
+        blob = cv2.GaussianBlur(rng.normal(size=(96, 96)).astype(np.float32), (0, 0), 14)
+        ys, xs = np.mgrid[:96, :96] / 48 - 1
+        alpha = (blob / blob.std() * 0.3 + 0.7 > np.hypot(xs, ys)).astype(np.uint8) * 255
+        cutouts.append(CutOut(np.dstack([_noise(rng)[:96, :96], alpha])))
+    return Sources([], [], photos, cutouts)
+
+
+def _noise(rng: np.random.Generator) -> Array:
+    """A (128,160,3) uint8 texture: noise of several scales around one colour."""
+    image = np.full((128, 160, 3), rng.uniform(60, 200, 3), np.float32)
+    for cells in (4, 16, 64):
+        grid = rng.normal(0, rng.uniform(5, 40), (cells, cells, 3)).astype(np.float32)
+        image += cv2.resize(grid, (160, 128), interpolation=cv2.INTER_CUBIC)
+    return np.clip(image, 0, 255).astype(np.uint8)
