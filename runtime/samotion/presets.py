@@ -222,7 +222,7 @@ NANO = Preset(
     ),
     DinoNet(_bundled("dino.safetensors"), VitNet(128, 4, pos_grid=16), short_side_px=196),
     MotionNet(_bundled("motion.safetensors"), dino_channels=128, disparity="plain"),
-    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384),
+    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
     Prompting(style="clicks+mask", every_frames=4, thresholds=(0.9, 0.8, 0.7, 0.6, 0.5), fallback_tracks=0),
     max_tracks=1024,
 )
