@@ -72,8 +72,10 @@ def random_bend(rng: Rng, size_px: int) -> Bend:
     grad = rng.normal(0, 1, (2, 2))
     grad *= rng.uniform(1.5, 5, (2, 1)) / size_px / np.linalg.norm(grad, axis=1, keepdims=True)
     way = rng.normal(0, 1, (2, 2))
-    way *= rng.uniform(0.1, 0.24, (2, 1)) / np.linalg.norm(grad, axis=1, keepdims=True) / np.linalg.norm(
-        way, axis=1, keepdims=True
+    way *= (
+        rng.uniform(0.1, 0.24, (2, 1))
+        / np.linalg.norm(grad, axis=1, keepdims=True)
+        / np.linalg.norm(way, axis=1, keepdims=True)
     )
     way *= np.minimum(1, 0.07 * size_px / np.linalg.norm(way, axis=1, keepdims=True))
     return Bend(way, grad, rng.uniform(3, 14, 2), rng.uniform(0, 6.3, (2, 2)))

@@ -136,9 +136,7 @@ def opaque(image: Array) -> Array:
     return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
 
 
-def still_object(
-    rng: Rng, time: Array, camera: Camera, library: Library, size_px: int, instance: int
-) -> list[Layer]:
+def still_object(rng: Rng, time: Array, camera: Camera, library: Library, size_px: int, instance: int) -> list[Layer]:
     """A cut-out that stands where it is: now and then a long wall seen at a slant, or something with branches."""
     kind, depth, zero = rng.random(), rng.uniform(2.0, 9.0), np.zeros((len(time), 3))
     view = depth / float(camera.focal[len(time) // 2])

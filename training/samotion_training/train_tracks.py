@@ -22,6 +22,7 @@ Rng = np.random.Generator
 PAIR_SHARE = 0.3  # of training: the features alone, on pairs
 PAIRS = 8
 PAIR_POINTS = 160
+PAIR_PX = 160  # pairs are cut to this size around one of their points: 2.5 times the pairs of whole frames
 CLIP_FRAMES = 12
 CLIP_POINTS = 64
 NEAR_PX = 6.0  # what expected_dist calls near, as TAPIR does
@@ -55,6 +56,21 @@ def cut(rng: Rng, sample: Sample, frames: Array, points: int) -> Batch:
     return Batch(*(torch.from_numpy(a) for a in (images, xy[chosen] + np.float32(0.5), visible[chosen])))
 
 
+def zoom(rng: Rng, pair: Batch) -> Batch:
+    """Windows of PAIR_PX around one point of a pair, set off by chance, with the points that lie in both.
+
+    Positions are still given for a picture of 256, as the tracker's grids count them.
+    """
+    if not len(pair.xy):
+        return pair
+    centre = pair.xy[int(rng.integers(len(pair.xy)))].numpy() + rng.uniform(-0.4, 0.4, (2, 2)) * PAIR_PX
+    corner = np.clip(centre - PAIR_PX / 2, 0, IMAGE_PX - PAIR_PX).astype(int)
+    frames = torch.stack([f[y : y + PAIR_PX, x : x + PAIR_PX] for f, (x, y) in zip(pair.frames, corner.tolist())])
+    xy = pair.xy - torch.from_numpy(corner)
+    inside = ((xy > 0) & (xy < PAIR_PX)).all(-1).all(-1)
+    return Batch(frames, (xy[inside] * (IMAGE_PX / PAIR_PX)).float(), pair.visible[inside])
+
+
 def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
     """Cross-entropy of `query` (N,C) over all cells of `grid` (S,S,C) against its place `xy` (N,2) px of 256."""
     cells = grid.shape[0]
@@ -81,7 +97,7 @@ def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
         gap = int(rng.integers(1, min(count, 25)))
         first = int(rng.integers(count - gap))
         frames = np.array([first, first + gap])[:: rng.choice([1, -1])]
-        batch = cut(rng, sample, frames, PAIR_POINTS)
+        batch = zoom(rng, cut(rng, sample, frames, PAIR_POINTS))
         if len(batch.xy) > 8:
             batches.append(batch)
     lowres, hires = tapir.features(torch.cat([b.frames for b in batches]))

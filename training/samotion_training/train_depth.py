@@ -1,0 +1,84 @@
+"""Train the nano depth net on the exact disparity of scenes, up to scale and shift."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from samotion.presets import NANO
+from samotion_export.depth import Depth, build_module
+from torch import Tensor
+
+from samotion_training.augment import place, recolour, warp
+from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
+from samotion_training.pool import DEPTH_EVERY, Sample, load
+
+Array = np.ndarray[Any, Any]
+Rng = np.random.Generator
+CLIPS = 4
+FRAMES_PER_CLIP = 3
+SIZES = ((140, 140), (140, 182), (140, 252), (182, 140), (140, 210))  # px: the shapes that clips of all aspects take
+GRADIENT_WEIGHT = 0.5
+
+
+def batch(rng: Rng, pool: list[Path], hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """uint8 frames (B, H, W, 3) and their disparity (B, H, W) float32, of CLIPS clips."""
+    frames, disparity = [], []
+    for _ in range(CLIPS):
+        images, depths = some_frames(rng, load(pool[int(rng.integers(len(pool)))]))
+        size = (hw[1], hw[0])
+        frames += [cv2.resize(i, size, interpolation=cv2.INTER_AREA) for i in images]
+        disparity += [cv2.resize(d, size, interpolation=cv2.INTER_NEAREST) for d in depths]
+    return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack(disparity))
+
+
+def some_frames(rng: Rng, sample: Sample) -> tuple[Array, Array]:
+    """A few augmented frames of one clip and their disparity."""
+    chosen = rng.choice(len(sample.disparity), FRAMES_PER_CLIP, replace=False)
+    matrix = place(rng)
+    images = recolour(rng, warp(sample.frames[chosen * DEPTH_EVERY], matrix))
+    return images, warp(sample.disparity[chosen].astype(np.float32), matrix, nearest=True)
+
+
+def normalised(disparity: Tensor) -> Tensor:
+    """(B, H, W) with median 0 and mean absolute deviation 1 in every frame: scale and shift are nobody's fault."""
+    flat = disparity.flatten(1)
+    centred = flat - flat.median(1, keepdim=True).values
+    return (centred / centred.abs().mean(1, keepdim=True).clamp_min(1e-4)).reshape(disparity.shape)
+
+
+def disparity_loss(answer: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Absolute difference of the normalised maps, and of their gradients at three scales (edges)."""
+    # A frame of a lone plane has hardly any deviation, and its grain would count for everything: cap what is far off.
+    difference = normalised(answer) - normalised(truth).clamp(-6, 6)
+    value = difference.abs().clamp_max(6).mean()
+    gradient = torch.zeros(())
+    for scale in (1, 2, 4):
+        coarse = F.avg_pool2d(difference[:, None], scale)[:, 0]
+        gradient = gradient + coarse.diff(dim=1).abs().mean() + coarse.diff(dim=2).abs().mean()
+    return value, gradient / 3
+
+
+def losses(depth: Depth, rng: Rng, pool: list[Path]) -> Losses:
+    frames, truth = batch(rng, pool, SIZES[int(rng.integers(len(SIZES)))])
+    value, gradient = disparity_loss(depth(frames), truth)
+    return {"loss": value + GRADIENT_WEIGHT * gradient, "value": value, "gradient": gradient}
+
+
+def main() -> None:
+    args = arguments("Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3).parse_args()
+    run = run_of(args)
+    depth = build_module(NANO.depth)
+    if args.init:
+        load_weights(depth, args.init)
+    train(run, depth, lambda rng, _: losses(depth, rng, sorted(args.pool.glob("*.npz"))))
+    if args.out:
+        save_weights(depth, args.out)
+
+
+if __name__ == "__main__":
+    main()
