@@ -11,6 +11,7 @@ Equal to the package's MemoryAttention up to rounding, and cheaper in four ways:
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -38,7 +39,7 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def attend(q: Tensor, k: Tensor, v: Tensor, cuts: tuple[int, ...]) -> Tensor:
     """softmax(q k^T) v for q (B,L,C), k (B,N,C), v (B,N,D), a chunk of q at a time; the scale is in q already."""
     keys = k.transpose(-1, -2)
-    parts = [torch.softmax(q[:, a:b] @ keys, dim=-1) @ v for a, b in zip(cuts, cuts[1:])]
+    parts = [torch.softmax(q[:, a:b] @ keys, dim=-1) @ v for a, b in itertools.pairwise(cuts)]
     return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
 
 

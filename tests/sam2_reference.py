@@ -1,0 +1,121 @@
+"""The sam2 package's video predictor as the reference, and engines for the same module, for tests and measurements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from samotion.manifest import Entry
+from samotion.ort_engine import OrtEngine
+from samotion.presets import NANO, Sam2Net
+from samotion.sam2 import Click
+from samotion.sam2_features import resize_frame
+from samotion_export.graph import export_onnx
+from samotion_export.sam2 import graphs
+from samotion_export.sam2_net import build_module, config_of, instantiate
+
+PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
+
+
+def lively_module(net: Sam2Net, seed: int = 0) -> Any:
+    """A random module whose masks are neither empty nor full, and whose objects sometimes leave the frame."""
+    torch.manual_seed(seed)
+    module: Any = build_module(net).eval()
+    decoder = module.sam_mask_decoder
+    with torch.no_grad():
+        for head in decoder.output_hypernetworks_mlps:
+            head.layers[-1].weight *= 40
+            head.layers[-1].bias *= 40
+        decoder.pred_obj_score_head.layers[-1].weight *= 20
+        decoder.pred_obj_score_head.layers[-1].bias += 0.5
+        decoder.iou_prediction_head.layers[-1].weight *= 20
+        for embedding in module.sam_prompt_encoder.point_embeddings:
+            embedding.weight *= 3
+    return module
+
+
+class FolderlessEngines:
+    """The SAM 2 engines of one module, as `samotion.Engines` offers them."""
+
+    def __init__(self, net: Sam2Net, module: Any, folder: Path, threads: int = 2) -> None:
+        self.preset = replace(NANO, sam2=net)
+        self._meta, self._engines = {}, {}
+        for graph in graphs(net, module):
+            path = folder / f"{graph.name}.onnx"
+            export_onnx(graph, path)
+            entry = Entry(path.name, "", "", "", "fp32", {}, {}, {}, "", graph.meta)
+            self._meta[graph.name] = graph.meta
+            self._engines[graph.name] = OrtEngine(graph.name, path, entry, "CPUExecutionProvider", threads)
+
+    def __getitem__(self, name: str) -> OrtEngine:
+        return self._engines[name]
+
+    def entry(self, name: str) -> SimpleNamespace:
+        return SimpleNamespace(meta=self._meta[name])
+
+
+def predictor_of(net: Sam2Net, module: Any) -> Any:
+    """The package's predictor with a module's weights."""
+    predictor: Any = instantiate({**config_of(net), "_target_": PREDICTOR, "fill_hole_area": 8})
+    predictor.load_state_dict(module.state_dict())
+    return predictor.eval()
+
+
+def components_on_cpu(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The package's connected components (8-connected) without its CUDA extension."""
+    labels, areas = [], []
+    for one in mask[:, 0].numpy():
+        _, label, stats, _ = cv2.connectedComponentsWithStats(one.astype(np.uint8), connectivity=8)
+        area = stats[label, cv2.CC_STAT_AREA]
+        labels.append(label)
+        areas.append(np.where(label > 0, area, 0))
+    return torch.from_numpy(np.stack(labels))[:, None], torch.from_numpy(np.stack(areas))[:, None]
+
+
+def reference_masks(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any) -> dict[int, Any]:
+    """Logits (T,H,W) per object: every object in a state of its own, forward and then backward."""
+    import sam2.sam2_video_predictor as package
+    import sam2.utils.misc as misc
+
+    small = np.stack([resize_frame(frame, predictor.image_size) for frame in frames])
+    images = (torch.from_numpy(small / 255.0).float() - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )
+    loaded = images.permute(0, 3, 1, 2), frames.shape[1], frames.shape[2]
+    monkeypatch.setattr(package, "load_video_frames", lambda **_: loaded)
+    monkeypatch.setattr(package, "tqdm", lambda frames, **_: frames)
+    monkeypatch.setattr(misc, "get_connected_components", components_on_cpu)
+    found = {}
+    for object_id in dict.fromkeys(click.object_id for click in clicks):
+        state = predictor.init_state("")
+        mine = [click for click in clicks if click.object_id == object_id]
+        for click in mine:
+            predictor.add_new_points_or_box(state, click.frame, object_id, click.points_xy, click.labels)
+        logits = np.full(frames.shape[:3], np.nan, np.float32)
+        for reverse in (False, True):
+            for frame, _, masks in predictor.propagate_in_video(state, reverse=reverse):
+                logits[frame] = masks[0, 0].numpy()
+        found[object_id] = logits
+    return found
+
+
+def moving_discs(count: int, hw: tuple[int, int], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Frames (T,H,W,3) uint8 of three discs over noise, and their centres (3,T,2) px."""
+    rng = np.random.default_rng(seed)
+    height, width = hw
+    ground = cv2.resize(rng.integers(0, 255, (8, 10, 3), dtype=np.uint8), (width, height))
+    start = rng.uniform(0.25, 0.75, (3, 1, 2)) * (width, height)
+    centres = start + rng.uniform(-1, 1, (3, 1, 2)) * np.arange(count)[:, None]
+    frames = np.repeat(ground[None], count, axis=0)
+    for t in range(count):
+        for centre, colour in zip(centres[:, t], ((230, 40, 40), (40, 220, 60), (40, 60, 230))):
+            cv2.circle(frames[t], tuple(int(c) for c in centre), height // 8, colour, -1)
+    return frames, centres
+
+
