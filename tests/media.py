@@ -38,6 +38,7 @@ def write_video(
     pix_fmt: str = "yuv420p",
     times_s: Iterable[float] | None = None,
     fps: int = 10,
+    pixel_ratio: Fraction | None = None,
     **options: str,
 ) -> Path:
     """Encode frames (T,H,W,3), at `times_s` or evenly. `options` go to the container."""
@@ -46,6 +47,8 @@ def write_video(
         stream = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pix_fmt
         stream.codec_context.time_base = TICK if ticks else Fraction(1, fps)
+        if pixel_ratio:
+            stream.codec_context.sample_aspect_ratio = pixel_ratio
         for index, rgb in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format=pix_fmt)
             frame.pts, frame.time_base = ticks[index] if ticks else index, stream.codec_context.time_base

@@ -104,7 +104,7 @@ def _encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:
     from pycocotools import mask as coco
 
     there = set(np.unique(labels).tolist())
-    columns = labels.T  # COCO counts down the columns
+    columns = np.ascontiguousarray(labels.T)  # COCO counts down the columns
     rles: list[Record | None] = []
     for object_id in ids:
         if object_id not in there:
