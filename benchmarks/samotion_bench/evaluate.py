@@ -19,6 +19,7 @@ from samotion.manifest import write_atomically
 from samotion.settings import Settings
 
 from samotion_bench import report as reports
+from samotion_bench import synthetic as synthetic_set
 from samotion_bench.datasets import Clip, Truth, find_clips, read_found, read_names, read_truth
 from samotion_bench.runs import engine_hashes, segment_all
 from samotion_bench.scores import ObjectScores, score_movers, score_objects
@@ -105,6 +106,13 @@ def command(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table as the DAVIS tool does.")] = None,
     worst: Annotated[Path | None, typer.Option(help="Folder for pictures of the worst sequences.")] = None,
     worst_count: Annotated[int, typer.Option(min=1, help="How many of them.")] = 5,
+    synthetic: Annotated[
+        int | None, typer.Option(min=1, help="Render this many held-out clips and measure every stage on them.")
+    ] = None,
+    synthetic_frames: Annotated[int, typer.Option(min=2, help="Frames of each.")] = 24,
+    synthetic_photos: Annotated[
+        Path | None, typer.Option(help="Folder of photos/ and instances/ to paint them with: those held out.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the pipeline.")] = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show stack traces.")] = False,
@@ -112,8 +120,11 @@ def command(
     """Measure J and F (DAVIS) of masks against ground truth in DAVIS, FBMS-59 or SegTrackV2 folders."""
 
     def work() -> None:
+        if synthetic is not None:
+            measure_synthetic(engine_dir, device, synthetic, synthetic_frames, synthetic_photos, seed, json_file)
+            return
         if annotations is None:
-            raise UsageError("no ground truth; expected --annotations DIR")
+            raise UsageError("no ground truth; expected --annotations DIR, or --synthetic N")
         names = read_names(sequences) if sequences else None
         clips = find_clips(annotations, images, names)
         about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks_folder(results, engine_dir))}
@@ -127,7 +138,10 @@ def command(
         scored = evaluate(
             clips, masks_folder(results, engine_dir), task.value, every, (worst, worst_count) if worst else None
         )
-        publish(reports.summarise(scored, task.value, every, **about), json_file, csv_file)
+        report = reports.summarise(scored, task.value, every, **about)
+        reports.print_table(report, Console())
+        save(json_file, json.dumps(report, indent=2) + "\n")
+        save(csv_file, reports.to_csv(report))
 
     run_command(work, verbose)
 
@@ -139,16 +153,27 @@ def masks_folder(results: Path | None, engine_dir: Path | None) -> Path:
     return results or DEFAULT_RESULTS
 
 
-def publish(report: dict[str, Any], json_file: Path | None, csv_file: Path | None) -> None:
-    """The table on stdout, and the files that were asked for."""
-    reports.print_table(report, Console())
-    for path, text in (
-        (json_file, json.dumps(report, indent=2) + "\n"),
-        (csv_file, reports.to_csv(report)),
-    ):
-        if path:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, text.encode())
+def measure_synthetic(
+    engine_dir: Path | None, device: str, count: int, frames: int, photos: Path | None, seed: int, path: Path | None
+) -> None:
+    """samotion-eval --synthetic."""
+    if engine_dir is None:
+        raise UsageError("--synthetic runs the pipeline; expected --engine-dir DIR")
+    progress = Console(stderr=True)
+    with open_engines(engine_dir, device) as engines:
+        found = synthetic_set.run(
+            engines, count, frames, photos, seed, lambda line: progress.print(line, highlight=False, markup=False)
+        )
+        found |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
+    synthetic_set.print_table(found, Console())
+    save(path, json.dumps(found, indent=2) + "\n")
+
+
+def save(path: Path | None, text: str) -> None:
+    """Write a file that was asked for."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
 
 
 def main() -> None:

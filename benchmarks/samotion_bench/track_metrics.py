@@ -1,0 +1,56 @@
+"""How good tracks and scores are: TAP-Vid's three measures, and the area under the ROC curve.
+
+Definitions: Doersch et al., "TAP-Vid: A Benchmark for Tracking Any Point in a Video" (NeurIPS 2022): px of 256 x 256,
+thresholds of 1, 2, 4, 8 and 16 px, query frames left out ("strided": points are followed both ways in time).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+THRESHOLDS_PX = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class TrackScores:
+    """All in [0,1]: average Jaccard, share of visible points within a threshold, share of right occlusion flags."""
+
+    average_jaccard: float
+    delta_avg: float
+    occlusion_accuracy: float
+
+
+def track_scores(xy: Array, visible: Array, true_xy: Array, true_visible: Array, query_frame: Array) -> TrackScores:
+    """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth; query_frame (N,) int."""
+    counts = np.arange(visible.shape[1]) != query_frame[:, None]
+    distance = np.linalg.norm(xy - true_xy, axis=-1)
+    shown = true_visible & counts
+    jaccards, deltas = [], []
+    for threshold in THRESHOLDS_PX:
+        near = distance < threshold
+        hits = np.count_nonzero(near & shown & visible)
+        false = np.count_nonzero(counts & visible & ~(true_visible & near))
+        jaccards.append(_share(hits, np.count_nonzero(shown) + false))
+        deltas.append(_share(np.count_nonzero(near & shown), np.count_nonzero(shown)))
+    right = _share(np.count_nonzero((visible == true_visible) & counts), np.count_nonzero(counts))
+    return TrackScores(float(np.mean(jaccards)), float(np.mean(deltas)), right)
+
+
+def _share(part: Any, whole: Any) -> float:
+    return float(part / whole) if whole else 0.0
+
+
+def area_under_curve(scores: Array, positive: Array) -> float | None:
+    """The chance that a positive (N,) bool scores above a negative, ties half; None without both kinds."""
+    positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
+    if not positives or not negatives:
+        return None
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of equal scores
+    above = rank[place][positive].sum() - positives * (positives + 1) / 2
+    return float(above / (positives * negatives))
