@@ -147,8 +147,10 @@ def _download_from_url(weights: Weights, report: Report) -> Path:
                     f"{weights.file}: the transfer broke off at {file.tell()} of {length} bytes; try again"
                 )
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, urllib.error.HTTPError):  # it is a response too, and holds its connection open
+            error.close()
         raise
     return target
 
