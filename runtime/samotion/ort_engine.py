@@ -101,6 +101,6 @@ def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) ->
                 raise EngineError(f"{file}: {side} {tensor.name!r} is {got_dtype}, expected {tensor.dtype}")
             dims = recorded.get(tensor.name, list(tensor.dims))
             if len(node.shape) != len(tensor.dims) or any(
-                isinstance(want, int) and isinstance(have, int) and want != have for have, want in zip(node.shape, dims)
+                isinstance(want, int) and want != have for have, want in zip(node.shape, dims)
             ):
                 raise EngineError(f"{file}: {side} {tensor.name!r} has shape {node.shape}, expected {dims}")
