@@ -51,8 +51,8 @@ def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: 
     `mode` is the preset's `motion.disparity`: "reference" repeats both quirks that the published weights were
     trained with, "plain" looks where the points are.
     """
-    lookup, prepare = {"reference": (lookup_misplaced, saturate), "plain": (lookup, lambda maps: maps)}[mode]
-    return lookup(prepare(disparity), xy_px, hw)
+    find, prepare = {"reference": (lookup_misplaced, saturate), "plain": (lookup, lambda maps: maps)}[mode]
+    return find(prepare(disparity), xy_px, hw)
 
 
 def saturate(disparity: Array) -> Array:
