@@ -278,3 +278,25 @@ def test_frame_limit_holds_in_the_decoder(clip_path: Path) -> None:
     opened = decode.opened(clip_path, video.VIDEO_FORMATS, 48 * 64 - 1)
     with pytest.raises(InputError, match="cannot be read as video"), opened as (container, stream):
         next(decode.frames(container, stream, 1, decode.Skipped()))
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("a.mp4", "libx264", "yuv420p"), ("a.webm", "libvpx-vp9", "yuv420p"), ("a.gif", "gif", "rgb8")],
+)
+def test_damage_of_any_kind_gives_a_clip_or_one_line(
+    tmp_path: Path, rng: np.random.Generator, name: str, codec: str, pix_fmt: str
+) -> None:
+    path = media.write_video(tmp_path / name, media.quadrants(6), codec, pix_fmt)
+    whole = path.read_bytes()
+    for attempt in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, len(data), 8):
+            data[place] = rng.integers(256)
+        path.write_bytes(data[: len(data) - attempt * len(data) // 120])
+        try:
+            clip = video.read_clip(path)
+        except InputError as error:
+            assert name in str(error) and "\n" not in str(error)
+        else:
+            assert len(clip.frames) == len(clip.indices) >= 2 and (np.diff(clip.timestamps_s) > 0).all()

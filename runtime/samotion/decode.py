@@ -57,6 +57,8 @@ def opened(path: Path, formats: str, max_pixels: int) -> Iterator[tuple[InputCon
                 kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
                 raise InputError(f"{str(path)!r} has no video stream; it holds {kinds}")
             stream = pictures[0]
+            if stream.codec_context is None:
+                raise InputError(f"{str(path)!r} holds video of a kind that cannot be decoded; convert it to H.264")
             stream.codec_context.options = limits
             stream.thread_type = "AUTO"
             yield container, stream

@@ -32,12 +32,12 @@ def draw(frame: Array, labels: Array, palette: Array) -> Array:
     """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border; static stays as is."""
     if not labels.any():
         return frame
-    colours = palette[labels]
-    drawn: Array = np.where(labels[..., None] > 0, cv2.addWeighted(frame, 1 - TINT, colours, TINT, 0), frame)
+    colours = np.take(palette, labels, axis=0)  # 1.9 ms for 1000x562; palette[labels] takes 7
+    tinted = cv2.copyTo(cv2.addWeighted(frame, 1 - TINT, colours, TINT, 0), labels, frame.copy())
     size = 3 if max(labels.shape) < 720 else 5  # px of the kernel: a line 1 or 2 px wide
     kernel = np.ones((size, size), np.uint8)
-    edge = (cv2.dilate(labels, kernel) != cv2.erode(labels, kernel)) & (labels > 0)
-    drawn[edge] = colours[edge]
+    border = cv2.compare(cv2.dilate(labels, kernel), cv2.erode(labels, kernel), cv2.CMP_NE)
+    drawn: Array = cv2.copyTo(colours, cv2.bitwise_and(border, labels), tinted)
     return drawn
 
 
