@@ -8,6 +8,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -166,6 +167,14 @@ def test_an_error_within_does_not_stop_the_others(run: Run, clip: Path, monkeypa
     assert "Traceback" in run("-v", "a", "a").stderr
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+    monkeypatch.setattr(pipeline, "segment_clip", lambda *_: signal.raise_signal(number))
+    outcome = run(clip, clip)
+    assert outcome.exit_code == code and not Path("out").exists()
+    assert len(outcome.stderr.splitlines()) == 2  # the clip's name, and why it ended
+
+
 def test_clips_of_one_name_get_folders_of_their_own(run: Run, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "b").mkdir()
     again = shutil.copy(clip, tmp_path / "b")
@@ -309,22 +318,34 @@ def test_help_tells_all_options_and_version() -> None:
     assert runner.invoke(cli.app, []).exit_code == 2
 
 
-def test_disk_that_runs_full(engines: Path, clip: Path, tmp_path: Path) -> None:
-    """A real limit on file size stands in for a full disk: the kernel refuses the write in the same place."""
+def in_a_process(tmp_path: Path, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run samotion-run as a process of its own, with the half segmenter."""
     script = (
         "import samotion.pipeline, test_cli; samotion.pipeline.segment_clip = test_cli.half_segmenter;"
         "from samotion.cli import main; main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, "--engine-dir", engines, "-q", "-o", tmp_path / "out", clip],
+    return subprocess.run(
+        [sys.executable, "-c", script, "-q", "-o", tmp_path / "out", *arguments],
         capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900)),
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests"), "PYTHONIOENCODING": "utf-8:strict"},
+        **options,
     )
+
+
+def test_path_that_is_no_utf8(engines: Path, clip: Path, tmp_path: Path) -> None:
+    path = bytes(clip.parent) + b"/caf\xe9.mp4"
+    os.rename(clip, path)
+    done = in_a_process(tmp_path, "--engine-dir", engines, path)
+    assert done.stdout == bytes(tmp_path) + b"/out/caf\xe9/overlay.mp4\n", done.stderr
+
+
+def test_disk_that_runs_full(engines: Path, clip: Path, tmp_path: Path) -> None:
+    """A real limit on file size stands in for a full disk: the kernel refuses the write in the same place."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))  # noqa: E731
+    done = in_a_process(tmp_path, "--engine-dir", engines, clip, preexec_fn=limit)
     assert done.returncode == 7, done.stderr
-    assert "cannot write results to" in done.stderr and done.stderr.count("\n") == 1
-    assert not list((tmp_path / "out").rglob(".*.mp4")) and done.stdout == ""
+    assert b"cannot write results to" in done.stderr and done.stderr.count(b"\n") == 1
+    assert not list((tmp_path / "out").rglob(".*.mp4")) and done.stdout == b""
 
 
 def test_plain_progress_is_one_line_per_finished_stage() -> None:

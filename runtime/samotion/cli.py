@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -169,4 +170,8 @@ def _note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-main: Callable[[], NoReturn] = app
+def main() -> None:
+    """The command. Paths that are no valid UTF-8 come out on stdout as they came in."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")
+    app()
