@@ -7,6 +7,7 @@ import torch
 from samotion.presets import TracksNet
 from torch import Tensor, nn
 
+from samotion_export import examples
 from samotion_export.graph import Array, Graph
 from samotion_export.tapir import Tapir
 from samotion_export.tapir_maps import IMAGE_PX
@@ -14,6 +15,7 @@ from samotion_export.tapir_maps import IMAGE_PX
 FEATURE_TOLERANCE = 1e-4  # unit-length features; onnxruntime's sums differ from PyTorch's by about 1e-6
 TRACK_TOLERANCE_PX = 0.005
 LOGIT_TOLERANCE = 0.002
+EXAMPLES = ((3, 6), (2, 4))  # frames, points
 
 
 def build_module(net: TracksNet) -> Tapir:
@@ -54,10 +56,10 @@ def graphs(net: TracksNet, module: nn.Module) -> list[Graph]:
     """tracks_features, tracks_query and tracks_refine of a loaded `module`, each with two sizes of example."""
     assert isinstance(module, Tapir)
     features, query, refine = FeatureGraph(module), QueryGraph(module), RefineGraph(module)
-    clips = [_clip(frames=4, points=6, seed=0), _clip(frames=7, points=3, seed=1)]
     feature_examples, query_examples, refine_examples = [], [], []
     with torch.no_grad():
-        for frames, queries in clips:
+        for count, points in EXAMPLES:
+            frames, queries = examples.frames(count, IMAGE_PX, IMAGE_PX), _queries(count, points)
             grids = module.eval().features(torch.from_numpy(frames))
             sampled = module.query(*grids, torch.from_numpy(queries))
             feature_examples.append((frames,))
@@ -77,16 +79,10 @@ def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
     return tuple(np.ascontiguousarray(t.numpy()) for t in tensors)
 
 
-def _clip(frames: int, points: int, seed: int) -> tuple[Array, Array]:
-    """A smooth texture that drifts, and queries on it, corners included: real-looking enough to have clear matches."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (IMAGE_PX // 8 + frames, IMAGE_PX // 8 + frames, 3)).astype(np.float32)
-    image = torch.nn.functional.interpolate(
-        torch.from_numpy(coarse).permute(2, 0, 1)[None], scale_factor=8, mode="bilinear"
-    )[0].permute(1, 2, 0)
-    clip = torch.stack([image[2 * t : 2 * t + IMAGE_PX, t : t + IMAGE_PX] for t in range(frames)])
-    queries = rng.uniform((0, 0, 0), (0, IMAGE_PX, IMAGE_PX), (points, 3)).astype(np.float32)
-    queries[:, 0] = rng.integers(0, frames, points)
-    queries[0, 1:] = 0.0
+def _queries(frames: int, points: int) -> Array:
+    """(points,3) t, y, x px of 256, two opposite corners of the image among them."""
+    queries = np.random.default_rng(points).uniform(0, IMAGE_PX, (points, 3)).astype(np.float32)
+    queries[:, 0] = np.arange(points) % frames
+    queries[0, 1:] = 0
     queries[-1, 1:] = IMAGE_PX - 0.5
-    return clip.round().to(torch.uint8).numpy(), queries
+    return queries
