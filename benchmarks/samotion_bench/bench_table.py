@@ -1,0 +1,107 @@
+"""The benchmark report in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+PIPE_WIDTH = 120  # characters of a table that goes into a file
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """Stages, engines, curves and baselines, with the conditions above."""
+    if not console.is_terminal:
+        console.width = max(console.width, PIPE_WIDTH)
+    for line in headline(report):
+        console.print(line, highlight=False, markup=False)
+    console.print(_stages(report["end_to_end"]))
+    console.print(_engines(report["engine_times"], report["machine"]["peak_gflops"]))
+    for line in (*curve_lines(report["curves"]), *baseline_lines(report.get("baselines", {}))):
+        console.print(line, highlight=False, markup=False)
+
+
+def headline(report: Mapping[str, Any]) -> list[str]:
+    """What was run on what, and the figures most asked for."""
+    machine, whole, memory = report["machine"], report["end_to_end"], report["memory"]
+    height, width = whole["size_hw"]
+    gpu = "".join(f", {g['name']}" for g in machine["gpus"])
+    lines = [
+        f"preset {report['preset']} on {report['device']}: {machine['cpu']}, {machine['cores']} cores{gpu}",
+        f"{whole['frames']} frames of {width}x{height}, {whole['tracks']} tracks, {whole['objects']} objects found:"
+        f" {whole['wall']['median_ms'] / 1000:.2f} s, {whole['frames_per_s']:.2f} frames/s",
+        f"stages add up to {100 * whole['stage_sum_share']:.1f} % of that; the first run took"
+        f" {whole['wall']['first_ms'] / 1000:.2f} s; host memory at its peak {memory['host_peak_mib']:.0f} MiB",
+    ]
+    if whole["first_mask_ms"] is not None:
+        lines.append(
+            f"first mask after {whole['first_mask_ms'] / 1000:.2f} s,"
+            f" then {whole['steady_mask_ms_per_frame']:.1f} ms per frame"
+        )
+    if max(machine["load_before"][:1]) > machine["cores"] / 2:
+        lines.append(f"the machine was busy (load {machine['load_before'][0]}): do not trust these figures")
+    return lines
+
+
+def curve_lines(curves: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{c['what']}: {c['slope_ms']:.3g} ms per {_singular(c['unit'])} + {c['intercept_ms']:.3g} ms"
+        for c in curves.values()
+        if c["slope_ms"] is not None
+    ]
+
+
+def baseline_lines(found: Mapping[str, Any]) -> list[str]:
+    """What the engines and the schedule are worth."""
+    lines = []
+    if torch := found.get("torch"):
+        lines.append(
+            f"PyTorch (eager, {found['torch_device']}), same schedule, interleaved: {torch['median_ms'] / 1000:.2f} s,"
+            f" {torch['ratio']:.2f}x the time of the engines"
+        )
+    if schedule := found.get("reference_schedule"):
+        lines.append(
+            f"the reference's schedule in PyTorch ({schedule['points']} points, {schedule['objects']} objects; calls x"
+            f" time of one): {schedule['reference_ms'] / 1000:.1f} s for {', '.join(schedule['compared'])};"
+            f" samotion's schedule in PyTorch {schedule['samotion_ms'] / 1000:.1f} s: {schedule['ratio']:.1f}x"
+        )
+    return lines
+
+
+def _stages(whole: Mapping[str, Any]) -> Table:
+    table = Table(title=f"end to end, {whole['wall']['runs']} runs after the first")
+    for column in ("stage", "median ms", "p90", "p99", "share"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    total = whole["wall"]["median_ms"]
+    for name, found in (*whole["stages"].items(), ("all", whole["wall"])):
+        share = f"{100 * found['median_ms'] / total:.1f} %"
+        table.add_row(name, *(f"{found[k]:.1f}" for k in ("median_ms", "p90_ms", "p99_ms")), share)
+    return table
+
+
+def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
+    with_torch = any("torch" in found for found in engines.values())
+    with_flops = any(found["gflop"] is not None for found in engines.values())
+    table = Table(title="engines, host to host (copies in and out included, nothing built)")
+    columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per s", "of"]
+    columns += ["GFLOP/s", "of peak"] * with_flops + ["PyTorch ms", "ratio"] * with_torch
+    for column in columns:
+        table.add_column(column, justify="left" if column in ("engine", "of") else "right")
+    for name, found in engines.items():
+        noise = "-" if found["noise"] is None else f"{100 * found['noise']:.0f} %"
+        row = [name, str(found["runs"]), *(f"{found[k]:.2f}" for k in ("median_ms", "p90_ms", "p99_ms")), noise]
+        row += [f"{found['items_per_s']:.4g}", found["unit"]]
+        if with_flops:
+            gflops = found["gflops"]
+            row += ["-", "-"] if gflops is None else [f"{gflops:.1f}", f"{100 * gflops / peak_gflops:.0f} %"]
+        if with_torch:
+            torch = found.get("torch")
+            row += ["-", "-"] if torch is None else [f"{torch['median_ms']:.2f}", f"{torch['ratio']:.2f}"]
+        table.add_row(*row)
+    return table
+
+
+def _singular(unit: str) -> str:
+    return unit.removesuffix("s")

@@ -1,0 +1,114 @@
+"""What a figure was measured on: processor, GPU, clocks, driver, versions, load and peak of matrix products."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import time
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from samotion.output import versions
+
+PACKAGES = ("torch", "onnx", "tensorrt", "sam2")
+GPU_FACTS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "temperature.gpu", "power.limit")
+PEAK_SIDE = {"cpu": 1536, "cuda": 8192}
+PEAK_RUNS = 5
+
+# An ONNX graph, y = x @ x of float32 [n,n] (opset 17).
+MATMUL = bytes.fromhex(
+    "08083a440a110a01780a017812017922064d61744d756c1201675a150a017812100a0e0801120a0a0312016e0a03"
+    "12016e62150a017912100a0e0801120a0a0312016e0a0312016e42040a001011"
+)
+
+
+def describe_machine(device: str) -> dict[str, Any]:
+    """Everything that a sceptic would ask for."""
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+        "system": platform.platform(),
+        "gpus": gpus(),
+        "versions": {**versions(), **_more_versions()},
+        "device": device,
+        "peak_gflops": peak_gflops(device),
+    }
+
+
+def gpus() -> list[dict[str, str]]:
+    """NVIDIA GPUs as the driver describes them, clocks included; none where there is no driver."""
+    command = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return [dict(zip(GPU_FACTS, line.split(", "))) for line in answer.stdout.splitlines() if line.strip()]
+
+
+def device_memory_mib() -> float | None:
+    """Device memory this process holds; None without a GPU."""
+    command = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    rows = [line.split(", ") for line in answer.stdout.splitlines() if ", " in line]
+    return sum((float(used) for pid, used in rows if pid == str(os.getpid()) and used.isdigit()), 0.0)
+
+
+def host_memory_mib() -> tuple[float, float]:
+    """Resident memory now and at its peak."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    with suppress(OSError):
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20, peak
+    return peak, peak
+
+
+def peak_gflops(device: str) -> float:
+    """Float32 GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in place."""
+    import onnxruntime
+
+    kind = "cpu" if device == "cpu" else "cuda"
+    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[kind]
+    if provider not in onnxruntime.get_available_providers():
+        kind, provider = "cpu", "CPUExecutionProvider"
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session: Any = onnxruntime.InferenceSession(MATMUL, options, providers=[provider])
+    side = PEAK_SIDE[kind]
+    binding = session.io_binding()
+    binding.bind_ortvalue_input(
+        "x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ones((side, side), np.float32), kind, 0)
+    )
+    binding.bind_output("y", kind)
+    best = float("inf")
+    for _ in range(PEAK_RUNS):
+        start = time.perf_counter()
+        session.run_with_iobinding(binding)
+        best = min(best, time.perf_counter() - start)
+    return 2 * side**3 / best / 1e9
+
+
+def _cpu_name() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def _more_versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

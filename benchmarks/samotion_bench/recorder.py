@@ -1,0 +1,86 @@
+"""Engines that note every call made to them: how often, how long, and on what."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import numpy as np
+from samotion.contract import SIGNATURES
+from samotion.engine import Engines
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+
+
+class Opened(Protocol):
+    """What engines of any origin offer."""
+
+    def __getitem__(self, name: str) -> Any: ...
+
+
+@dataclass
+class Note:
+    """All calls of one engine. `inputs`: those of its largest call."""
+
+    calls: int = 0
+    total_ms: float = 0.0
+    inputs: Arrays = field(default_factory=dict)
+
+    def add(self, inputs: Arrays, ms: float) -> None:
+        self.calls += 1
+        self.total_ms += ms
+        if sum(a.nbytes for a in inputs.values()) > sum(a.nbytes for a in self.inputs.values()):
+            self.inputs = inputs
+
+
+class Recorder:
+    """Stands in for engines: the same answers, and `notes` of every call."""
+
+    def __init__(self, engines: Opened) -> None:
+        self._engines = engines
+        self.notes: dict[str, Note] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        engine, note = self._engines[name], self.notes.setdefault(name, Note())
+
+        def call(**inputs: Array) -> Arrays:
+            start = time.perf_counter()
+            outputs: Arrays = engine(**inputs)
+            note.add(inputs, (time.perf_counter() - start) * 1000)
+            return outputs
+
+        return call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engines, name)
+
+    @property
+    def as_engines(self) -> Engines:
+        return cast(Engines, self)
+
+    def in_order(self) -> dict[str, Note]:
+        """The notes of engines that were called, in the contract's order."""
+        return {name: self.notes[name] for name in SIGNATURES if name in self.notes and self.notes[name].calls}
+
+
+def sizes(name: str, inputs: Mapping[str, Array]) -> dict[str, int]:
+    """The letters of the contract and what they are in these inputs."""
+    return {
+        dim: size
+        for tensor in SIGNATURES[name].inputs
+        for dim, size in zip(tensor.dims, inputs[tensor.name].shape)
+        if isinstance(dim, str)
+    }
+
+
+def items(name: str, inputs: Mapping[str, Array]) -> tuple[str, int]:
+    """What an engine works off and how many in one call: frames, tracks, track-frames or objects."""
+    found = sizes(name, inputs)
+    if name == "tracks_refine":
+        return "track-frames", found["N"] * found["T"]
+    units = {"sam2_prompt": "objects", "sam2_memory": "objects", "sam2_track": "objects"}
+    letter = next(d for d in SIGNATURES[name].outputs[0].dims if d in ("T", "N", "B"))
+    return units.get(name, {"T": "frames", "N": "tracks", "B": "frames"}[str(letter)]), found[str(letter)]

@@ -1,0 +1,279 @@
+"""One benchmark session: what is measured, in which order, and how the time is shared out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from samotion.engine import Engines
+
+from samotion_bench import baselines
+from samotion_bench.baselines import TorchEngines
+from samotion_bench.machine import device_memory_mib, host_memory_mib
+from samotion_bench.recorder import Note, Recorder, items, sizes
+from samotion_bench.timing import Call, Samples, describe, fit_line, measure, timed
+from samotion_bench.workload import Run, Workload, follow, propagate, rehearse, run_frames, run_whole, spread
+
+MIN_RUNS, MAX_RUNS = 3, 10  # of the whole pipeline
+SHARES = {"whole": 0.4, "engines": 0.5, "curves": 1.0}  # of the time that is left when each begins
+CURVE_REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure: runs per engine, objects of the longest curve, the baselines, and seconds for all of it."""
+
+    runs: int
+    objects: int
+    time_limit_s: float
+    torch: bool
+    reference: bool
+
+
+class Clock:
+    """The time that is left."""
+
+    def __init__(self, limit_s: float) -> None:
+        self._end = time.monotonic() + limit_s
+
+    def share(self, phase: str) -> float:
+        return max(0.0, self._end - time.monotonic()) * SHARES[phase]
+
+
+def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """Measure everything in `plan`; the parts of the report that are figures."""
+    clock = Clock(plan.time_limit_s)
+    opened = _open_each(engines)
+    say(f"{len(opened)} engines opened; first run")
+    recorder = Recorder(engines)
+    first = run_whole(recorder.as_engines, load)
+    in_run = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
+    rehearse(recorder.as_engines, load, plan.objects)
+    notes = recorder.in_order()
+    torch = baselines.open_torch(engines) if plan.torch or plan.reference else None
+    say(f"first run {first.wall_ms / 1000:.1f} s; whole runs")
+    whole, torch_runs = _whole_runs(engines, torch if plan.torch else None, load, first, clock.share("whole"))
+    say(f"{len(whole)} whole runs; engines")
+    samples = measure(_engine_calls(engines, torch, notes), plan.runs, clock.share("engines"))
+    gflop = baselines.count_gflop(torch, notes) if torch else {}
+    report: dict[str, Any] = {
+        "end_to_end": _describe_whole(whole, first, load),
+        "engine_times": {
+            name: _describe_engine(name, engines, note, samples, opened[name], gflop.get(name), in_run.get(name))
+            for name, note in notes.items()
+        },
+        "memory": _describe_memory(),
+    }
+    if torch:
+        report["baselines"] = _describe_baselines(torch, torch_runs, whole, load, plan, samples, notes)
+    say("curves")
+    report["curves"] = _curves(engines, load, plan, clock.share("curves"))
+    return report
+
+
+def _open_each(engines: Engines) -> dict[str, dict[str, float]]:
+    """Open every engine of the folder: ms and the host memory that it takes. Nothing is built here."""
+    found = {}
+    for name in engines.manifest.engines:
+        before = host_memory_mib()[0]
+        ms = timed(lambda name=name: engines[name])  # type: ignore[misc]
+        found[name] = {"open_ms": ms, "host_mib": host_memory_mib()[0] - before}
+    return found
+
+
+def _whole_runs(
+    engines: Engines, torch: TorchEngines | None, load: Workload, first: Run, budget_s: float
+) -> tuple[list[Run], list[Run]]:
+    """Runs of the pipeline, alternating with PyTorch's, after one of each to warm up."""
+    ours, theirs = [], []
+    cost_ms = first.wall_ms
+    if torch:
+        start = time.perf_counter()
+        theirs.append(run_whole(cast(Engines, torch), load))
+        cost_ms += (time.perf_counter() - start) * 1000
+    count = min(MAX_RUNS, max(MIN_RUNS, int(budget_s * 1000 / cost_ms)))
+    for _ in range(count):
+        ours.append(run_whole(engines, load))
+        if torch and len(ours) * cost_ms < budget_s * 1000:
+            theirs.append(run_whole(cast(Engines, torch), load))
+    return ours, theirs[1:] or theirs
+
+
+def _engine_calls(engines: Engines, torch: TorchEngines | None, notes: Mapping[str, Note]) -> dict[str, Call]:
+    calls: dict[str, Call] = {}
+    for name, note in notes.items():
+        engine = engines[name]
+        calls[name] = lambda engine=engine, note=note: engine(**note.inputs)  # type: ignore[misc]
+        if torch:
+            module = torch[name]
+            calls[f"{name} torch"] = lambda module=module, note=note: module(**note.inputs)  # type: ignore[misc]
+    return calls
+
+
+def _describe_whole(runs: list[Run], first: Run, load: Workload) -> dict[str, Any]:
+    wall = Samples(first.wall_ms, tuple((r.wall_ms,) for r in runs))
+    stages = {
+        stage: describe(Samples(first.stages[stage], tuple((r.stages[stage],) for r in runs))) for stage in first.stages
+    }
+    masks = [r for r in runs if r.first_mask_ms is not None and r.steady_frame_ms is not None]
+    return {
+        "frames": len(load.frames),
+        "size_hw": list(load.hw),
+        "objects": runs[0].objects,
+        "tracks": runs[0].tracks,
+        "wall": describe(wall),
+        "frames_per_s": 1000 * len(load.frames) / wall.median,
+        "first_mask_ms": float(np.median([r.first_mask_ms for r in masks])) if masks else None,
+        "steady_mask_ms_per_frame": float(np.median([r.steady_frame_ms for r in masks])) if masks else None,
+        "stages": stages,
+        "stage_sum_share": sum(s["median_ms"] for s in stages.values()) / wall.median,
+    }
+
+
+def _describe_engine(
+    name: str,
+    engines: Engines,
+    note: Note,
+    samples: Mapping[str, Samples],
+    opened: Mapping[str, float],
+    gflop: float | None,
+    in_run: Mapping[str, float] | None,
+) -> dict[str, Any]:
+    unit, count = items(name, note.inputs)
+    mine = samples[name]
+    outputs = engines[name](**note.inputs)
+    found = {
+        **describe(mine),
+        **opened,
+        "sizes": sizes(name, note.inputs),
+        "unit": unit,
+        "items_per_call": count,
+        "items_per_s": 1000 * count / mine.median,
+        "transfers_mb": {
+            "to_engine": sum(a.nbytes for a in note.inputs.values()) / 1e6,
+            "from_engine": sum(a.nbytes for a in outputs.values()) / 1e6,
+        },
+        "gflop": gflop,
+        "gflops": None if gflop is None else gflop / mine.median * 1000,
+        "in_first_run": in_run,
+    }
+    if torch := samples.get(f"{name} torch"):
+        found["torch"] = {**describe(torch), "ratio": torch.median / mine.median}
+    return found
+
+
+def _describe_memory() -> dict[str, Any]:
+    now, peak = host_memory_mib()
+    return {"host_mib": now, "host_peak_mib": peak, "device_mib": device_memory_mib()}
+
+
+def _describe_baselines(
+    torch: TorchEngines,
+    runs: list[Run],
+    ours: list[Run],
+    load: Workload,
+    plan: Plan,
+    samples: Mapping[str, Samples],
+    notes: Mapping[str, Note],
+) -> dict[str, Any]:
+    found: dict[str, Any] = {"same_weights": list(torch.same_weights), "torch_device": torch.device}
+    if plan.torch:
+        wall = Samples(runs[0].wall_ms, tuple((r.wall_ms,) for r in runs))
+        ratio = wall.median / float(np.median([r.wall_ms for r in ours]))
+        found["torch"] = {**describe(wall), "objects": runs[0].objects, "ratio": ratio}
+    if plan.reference:
+        found["reference_schedule"] = reference_schedule(torch, load, plan, notes)
+    return found
+
+
+def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: Mapping[str, Note]) -> dict[str, Any]:
+    """The reference's schedule in PyTorch: its number of calls times the time of one, both stated.
+
+    Running all of it would take minutes to hours; every kind of call is run and timed, none is guessed. samotion's
+    schedule is run whole, with as many objects clicked on the first frame; the search for prompts is in neither.
+    """
+    frames, step = len(load.frames), load.settings.step or torch.preset.query_step_frames
+    inputs = baselines.reference_inputs(notes, frames)
+    calls = {name: (lambda name=name: torch[name](**inputs[name])) for name in inputs}
+    cost = measure(cast(Mapping[str, Call], calls), runs=5, budget_s=plan.time_limit_s * 0.1)
+    counts = baselines.reference_calls(load.hw, frames, step, plan.objects)
+    shares = {
+        name: {"calls": counts[name], "call_ms": c.median, "total_ms": counts[name] * c.median}
+        for name, c in cost.items()
+    }
+    recorder = Recorder(torch)
+    start = time.perf_counter()
+    follow(recorder.as_engines, load, load.settings.max_tracks or torch.preset.max_tracks)()
+    propagate(recorder.as_engines, load.frames, plan.objects)()
+    wall = (time.perf_counter() - start) * 1000
+    mine = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
+    compared = [name for name in mine if name in shares]
+    theirs_ms = sum(shares[name]["total_ms"] for name in compared)
+    ours_ms = sum(mine[name]["total_ms"] for name in compared)
+    return {
+        "points": baselines.reference_points(load.hw, frames, step),
+        "objects": plan.objects,
+        "reference": shares,
+        "samotion": mine,
+        "samotion_wall_ms": wall,
+        "compared": compared,
+        "reference_ms": theirs_ms,
+        "samotion_ms": ours_ms,
+        "ratio": theirs_ms / ours_ms,
+    }
+
+
+def _curves(engines: Engines, load: Workload, plan: Plan, budget_s: float) -> dict[str, Any]:
+    """Cost against frames, tracks, objects and size, each with its line."""
+    frames, settings = load.frames, load.settings
+    short = frames[: max(4, len(frames) // 2)]
+    lengths = spread(len(frames), least=4)
+    counts = spread(settings.max_tracks or engines.preset.max_tracks)
+    objects = spread(plan.objects, (0, 0.5, 1.0))
+    smaller = [short[:, :: 1 << k, :: 1 << k] for k in range(3)]
+    jobs: dict[str, dict[float, Call]] = {
+        "frames": {n: _job(run_frames, engines, frames[:n], settings) for n in lengths},
+        "tracks": {n: follow(engines, load, n) for n in counts},
+        "objects": {n: propagate(engines, short, n) for n in objects},
+        "megapixels": {_megapixels(f): _job(run_frames, engines, np.ascontiguousarray(f), settings) for f in smaller},
+    }
+    what = {
+        "frames": "the whole pipeline, frames in memory",
+        "tracks": f"the tracks stage, {len(frames)} frames",
+        "objects": f"SAM 2 propagation, {len(short)} frames, image features included",
+        "megapixels": f"the whole pipeline by frame size, {len(short)} frames in memory",
+    }
+    return {name: _curve(what[name], name, points, budget_s / len(jobs)) for name, points in jobs.items()}
+
+
+def _job(run: Callable[..., Any], *arguments: Any) -> Call:
+    return lambda: run(*arguments)
+
+
+def _megapixels(frames: Any) -> float:
+    return float(frames.shape[1] * frames.shape[2] / 1e6)
+
+
+def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) -> dict[str, Any]:
+    """Time every point once to warm up, then up to three times in turn, as far as the budget goes."""
+    end = time.monotonic() + budget_s
+    found: dict[float, list[float]] = {x: [timed(call)] for x, call in points.items()}
+    for _ in range(CURVE_REPEATS):
+        if time.monotonic() > end:
+            break
+        for x, call in points.items():
+            found[x].append(timed(call))
+    medians = [float(np.median(times[1:] or times)) for times in found.values()]
+    slope, intercept = fit_line(list(points), medians) if len(points) > 1 else (None, None)
+    return {
+        "what": what,
+        "unit": unit,
+        "x": list(points),
+        "median_ms": medians,
+        "runs": min(len(times) - 1 for times in found.values()),
+        "slope_ms": slope,
+        "intercept_ms": intercept,
+    }
