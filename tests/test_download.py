@@ -203,7 +203,7 @@ def test_licence_is_shown_before_a_non_commercial_file(hub: Hub, capsys: pytest.
     with pytest.raises(EngineError):
         fetch(weights, offline=True)
     assert capsys.readouterr().err == ""
-    fetch(weights)
+    download.fetch("depth", weights, offline=False, report=Report(-1))
     said = capsys.readouterr()
     assert "CC-BY-NC-4.0: not for commercial use" in said.err
     assert said.out == ""

@@ -327,6 +327,22 @@ def test_misuse(run: Run, arguments: list[str], code: int, said: str) -> None:
     assert "Traceback" not in err
 
 
+def test_missing_packages_are_named(
+    tmp_path: Path, run: Run, files: dict[str, Path], nets: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(net: object) -> None:
+        raise ModuleNotFoundError("No module named 'sam2'", name="sam2")
+
+    nets["depth"] = types.SimpleNamespace(build_module=absent)
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 5
+    assert "pip install --no-deps --no-build-isolation sam2==1.1.0" in said
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "onnx" else name)
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 5
+    assert said == "error: exporting needs onnx; install with: pip install 'samotion[export]'\n"
+
+
 def test_quiet_and_verbose(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
     assert run(*given(files, "depth"), "--out", tmp_path / "a", "-q")[2] == ""
     assert str(files["depth"]) in run(*given(files, "depth"), "--out", tmp_path / "b", "-v")[2]

@@ -21,9 +21,13 @@ def entry(file: str = "depth.onnx", sha256: str = "0" * 64) -> Entry:
     return Entry(file, sha256, sha256, "1" * 64, "fp32", shapes, {"disparity": ["B", "H", "W"]}, parity, "2" * 64)
 
 
+def holding(depth: Entry) -> Manifest:
+    return Manifest("fast", {"torch": "2.13.0"}, {"depth": depth})
+
+
 def written(folder: Path, **changes: Any) -> Path:
     """A manifest file with some of its top-level values replaced."""
-    manifest.write(folder, Manifest("fast", {"torch": "2.13.0"}, {"depth": entry()}))
+    manifest.write(folder, holding(entry()))
     path = folder / manifest.MANIFEST
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
     return path
@@ -99,10 +103,11 @@ def test_missing_folder_and_file_name_the_command(tmp_path: Path) -> None:
 
 def test_files_are_checked(tmp_path: Path) -> None:
     (tmp_path / "depth.onnx").write_bytes(b"graph")
-    good = entry(sha256=manifest.sha256_of(tmp_path / "depth.onnx"))
+    good = holding(entry(sha256=manifest.sha256_of(tmp_path / "depth.onnx")))
     assert manifest.checked_file(tmp_path, "depth", good) == (tmp_path / "depth.onnx").resolve()
-    with pytest.raises(EngineError, match="changed since its export"):
-        manifest.checked_file(tmp_path, "depth", entry())
+    with pytest.raises(EngineError, match="changed since its export") as caught:
+        manifest.checked_file(tmp_path, "depth", replace(holding(entry()), sam2="sam2.1_hiera_s"))
+    assert f"samotion-export depth --preset fast --sam2 sam2.1_hiera_s --out '{tmp_path}'" in str(caught.value)
     (tmp_path / "depth.onnx").unlink()
     with pytest.raises(EngineError, match="is missing"):
         manifest.checked_file(tmp_path, "depth", good)
@@ -111,7 +116,7 @@ def test_files_are_checked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", ["../depth.onnx", "/etc/passwd", "sub/depth.onnx"])
 def test_paths_that_leave_the_folder_are_refused(tmp_path: Path, file: str) -> None:
     with pytest.raises(EngineError, match="leaves the engine folder"):
-        manifest.checked_file(tmp_path, "depth", entry(file=file))
+        manifest.checked_file(tmp_path, "depth", holding(entry(file=file)))
 
 
 def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
@@ -119,8 +124,9 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     folder.mkdir()
     (tmp_path / "elsewhere.onnx").write_bytes(b"graph")
     (folder / "depth.onnx").symlink_to(tmp_path / "elsewhere.onnx")
+    held = holding(entry(sha256=manifest.sha256_of(tmp_path / "elsewhere.onnx")))
     with pytest.raises(EngineError, match="leaves the engine folder"):
-        manifest.checked_file(folder, "depth", entry(sha256=manifest.sha256_of(tmp_path / "elsewhere.onnx")))
+        manifest.checked_file(folder, "depth", held)
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,7 +133,7 @@ def _is_current(request: Request, held: Manifest, source: Source) -> bool:
         if entry is None or entry.source != source.key or (request.verify and not entry.parity):
             return False
         try:
-            manifest.checked_file(request.out, name, entry)
+            manifest.checked_file(request.out, name, held)
         except EngineError:
             return False
     return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -99,6 +100,7 @@ def export(
 
     def work() -> None:
         _refuse_unbuilt(precision, target)
+        _require_packages()
         from samotion_export.build import Request, export  # torch and onnx take seconds: not for --help
 
         report = Report(-1 if quiet else int(verbose))
@@ -114,6 +116,12 @@ def _refuse_unbuilt(precision: str, target: str) -> None:
         raise UsageError("half-precision graphs are not built yet; use --precision fp32")
     if target == "tensorrt":
         raise DeviceError("TensorRT engines are not built yet; use --target onnx")
+
+
+def _require_packages() -> None:
+    lacking = [name for name in ("torch", "onnx", "onnxruntime", "safetensors") if find_spec(name) is None]
+    if lacking:
+        raise DeviceError(f"exporting needs {', '.join(lacking)}; install with: pip install 'samotion[export]'")
 
 
 def _list() -> None:

@@ -88,7 +88,7 @@ def fetch(net: str, weights: Weights, *, offline: bool, report: Report) -> tuple
 
 def _show_licence(weights: Weights, report: Report) -> None:
     if weights.non_commercial:
-        report.note(
+        report.insist(
             f"LICENCE: {weights.file} is {weights.licence}: not for commercial use."
             f" Terms: {source_of(weights)}. Fetching it means you accept them."
         )
@@ -162,7 +162,7 @@ def _checked_hash(net: str, weights: Weights, path: Path, downloaded: bool, repo
         _record_hash(weights, got)
         report.note(f"{weights.file}: sha256 {got} recorded; later runs insist on it")
     elif got != wanted and weights.hash_is_advice:
-        report.note(f"warning: {weights.file} has sha256 {got}, expected {wanted}; using it all the same")
+        report.insist(f"warning: {weights.file} has sha256 {got}, expected {wanted}; using it all the same")
     elif got != wanted:
         ours = downloaded or weights.repo is None
         if ours:

@@ -25,6 +25,10 @@ class Report:
         if self.level >= 0:
             self._console.print(text)
 
+    def insist(self, text: str) -> None:
+        """What a user must see even with -q: licences and doubtful files."""
+        self._console.print(text)
+
     def detail(self, text: str) -> None:
         if self.level > 0:
             self._console.print(text)

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from samotion.errors import EngineError
+from samotion.errors import DeviceError, EngineError
 from samotion.presets import SAM2_SIZES
 
 from samotion_export import checkpoints
 from samotion_export.download import bundled_file
 
 Shapes = Mapping[str, tuple[int, ...]]
+SAM2_INSTALL = "install it with: pip install --no-deps --no-build-isolation sam2==1.1.0"
 
 # In published files but used by no forward pass: masked-image training of DINOv2, counters of batch norms.
 HARMLESS = ("mask_token", "num_batches_tracked")
@@ -39,7 +40,13 @@ def load(name: str, net: Any, path: Path | None = None, module: torch.nn.Module 
 
 
 def build_module(name: str, net: Any) -> torch.nn.Module:
-    module: torch.nn.Module = net_module(name).build_module(net)
+    """The net with random weights. Raises DeviceError where a package it is built from is not installed."""
+    try:
+        module: torch.nn.Module = net_module(name).build_module(net)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != "sam2":
+            raise
+        raise DeviceError(f"{name} needs the sam2 package; {SAM2_INSTALL}") from error
     return module
 
 

@@ -48,7 +48,7 @@ class Engines:
     def __getitem__(self, name: str) -> Engine:
         if name not in self._open:
             entry = self.entry(name)
-            path = manifests.checked_file(self.folder, name, entry)
+            path = manifests.checked_file(self.folder, name, self.manifest)
             self._open[name] = self._opener(name, path, entry)
         return self._open[name]
 
@@ -56,10 +56,8 @@ class Engines:
         """What the manifest says of an engine: shapes, precision, meta."""
         if name not in self.manifest.engines:
             net = SIGNATURES[name].net if name in SIGNATURES else "all"
-            raise EngineError(
-                f"no engine {name!r} in {str(self.folder)!r}; build it with:"
-                f" samotion-export {net} --preset {self.preset.name} --out {str(self.folder)!r}"
-            )
+            command = self.manifest.command(net, self.folder)
+            raise EngineError(f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}")
         return self.manifest.engines[name]
 
     def open_all(self) -> None:

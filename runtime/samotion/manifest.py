@@ -51,6 +51,11 @@ class Manifest:
         """The preset as exported. Raises EngineError for one that this samotion does not know."""
         return choose_preset(self.preset, self.sam2)
 
+    def command(self, nets: str, folder: str | os.PathLike[str]) -> str:
+        """The command that exports `nets` anew into `folder`, as it was."""
+        size = f" --sam2 {self.sam2}" if self.sam2 else ""
+        return f"samotion-export {nets} --preset {self.preset}{size} --out {str(folder)!r}"
+
 
 def choose_preset(name: str, sam2: str | None = None) -> Preset:
     """A preset by name, with another SAM 2 size where `sam2` (a key of SAM2_SIZES) asks for one."""
@@ -120,11 +125,12 @@ def _entry(data: dict[str, Any]) -> Entry:
     return entry
 
 
-def checked_file(folder: str | os.PathLike[str], name: str, entry: Entry) -> Path:
+def checked_file(folder: str | os.PathLike[str], name: str, manifest: Manifest) -> Path:
     """The path of an engine's file, once it is known to lie inside `folder` and to hash as recorded."""
+    entry = manifest.engines[name]
     root = Path(folder).resolve()
     path = (root / entry.file).resolve()
-    again = f"export again: samotion-export {SIGNATURES[name].net} --out {str(folder)!r}"
+    again = f"export again: {manifest.command(SIGNATURES[name].net, folder)}"
     if path.parent != root:
         raise EngineError(f"engine {name!r}: the manifest's path {entry.file!r} leaves the engine folder; {again}")
     if not path.is_file():
