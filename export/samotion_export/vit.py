@@ -24,15 +24,18 @@ Size = tuple[int, int]  # rows and columns; while tracing they are scalar tensor
 
 
 class Vit(nn.Module):
-    """DINOv2 without registers: heads of 64, exact GELU, LayerNorm eps 1e-6, patches of 14 px at `stride_px`."""
+    """DINOv2 without registers: heads of 64, exact GELU, LayerNorm eps 1e-6, patches of 14 px at `stride_px`.
 
-    def __init__(self, net: VitNet, stride_px: int = PATCH_PX) -> None:
+    The exported graph attends with `heads_at_once` (None: all), which bounds its memory.
+    """
+
+    def __init__(self, net: VitNet, stride_px: int = PATCH_PX, heads_at_once: int | None = None) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, net.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + net.pos_grid**2, net.width))
         self.mask_token = nn.Parameter(torch.zeros(1, net.width))  # never used, but part of every checkpoint
         self.patch_embed = PatchEmbed(net.width, stride_px)
-        self.blocks = nn.ModuleList(Block(net.width) for _ in range(net.depth))
+        self.blocks = nn.ModuleList(Block(net.width, heads_at_once) for _ in range(net.depth))
         self.norm = nn.LayerNorm(net.width, eps=1e-6)
         self.pos_grid = net.pos_grid
         initialise(self)
@@ -80,10 +83,10 @@ class PatchEmbed(nn.Module):
 class Block(nn.Module):
     """Pre-norm attention and MLP, each with a learnt scale per channel."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads_at_once: int | None = None) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=1e-6)
-        self.attn = Attention(width)
+        self.attn = Attention(width, heads_at_once)
         self.ls1 = LayerScale(width)
         self.norm2 = nn.LayerNorm(width, eps=1e-6)
         self.mlp = Mlp(width)
@@ -116,16 +119,19 @@ class Mlp(nn.Module):
 class Attention(nn.Module):
     """Self-attention [B,L,C] -> [B,L,C] with packed q, k, v."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads_at_once: int | None = None) -> None:
         super().__init__()
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
         self.heads = width // HEAD_WIDTH
+        self.heads_at_once = heads_at_once or self.heads
 
     def forward(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
         q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(attend(q * HEAD_WIDTH**-0.5, k, v).transpose(1, 2).reshape(batch, length, width))
+        return self.proj(
+            attend(q * HEAD_WIDTH**-0.5, k, v, self.heads_at_once).transpose(1, 2).reshape(batch, length, width)
+        )
 
     def key_rows(self) -> tuple[Tensor, Tensor]:
         """The rows of weight and bias that make the keys, in the order d * heads + head."""
@@ -135,15 +141,18 @@ class Attention(nn.Module):
         return by_head, bias.reshape(self.heads, HEAD_WIDTH).transpose(0, 1).reshape(width)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k^T) v over [..., L, D], the scale already in q.
+def attend(q: Tensor, k: Tensor, v: Tensor, heads_at_once: int) -> Tensor:
+    """softmax(q k^T) v over [B,heads,L,64], the scale already in q.
 
-    Exported as the MatMul-Softmax-MatMul that TensorRT fuses (its own symbol puts half the scale on k). PyTorch
-    takes its fused kernel: 8350 tokens in 12 heads would be 3.3 GB of scores written out.
+    Exported as the MatMul-Softmax-MatMul that TensorRT fuses (PyTorch's own symbol puts half the scale on k), for
+    some heads after the others: onnxruntime writes the scores out, and those of 8487 tokens in 12 heads, twice, are
+    7 GB. PyTorch takes its fused kernel, which never does.
     """
-    if torch.onnx.is_in_onnx_export():
-        return torch.softmax(q @ k.transpose(-2, -1), -1) @ v
-    return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    if not torch.onnx.is_in_onnx_export():
+        return F.scaled_dot_product_attention(q, k, v, scale=1.0)
+    heads = [slice(start, start + heads_at_once) for start in range(0, q.shape[1], heads_at_once)]
+    parts = [torch.softmax(q[:, h] @ k[:, h].transpose(-2, -1), -1) @ v[:, h] for h in heads]
+    return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
 
 
 def normalise(frames: Tensor) -> Tensor:

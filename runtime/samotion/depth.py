@@ -11,6 +11,7 @@ from samotion.engine import Engines
 
 PATCH_PX = 14
 PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
+FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
 Array = np.ndarray[Any, Any]
 
 
@@ -44,8 +45,10 @@ def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
 def to_unit_range(disparity: Array) -> Array:
     """Min-max normalised over the last two axes; a constant map gives zeros."""
     low = disparity.min((-2, -1), keepdims=True)
-    span = disparity.max((-2, -1), keepdims=True) - low
-    return (disparity - low) / np.where(span > 0, span, 1)
+    high = disparity.max((-2, -1), keepdims=True)
+    flat = high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
+    unit: Array = np.where(flat, 0, (disparity - low) / np.where(flat, 1, high - low))
+    return unit
 
 
 def resize(image: Array, hw: tuple[int, int]) -> Array:

@@ -38,4 +38,5 @@ def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
     rows, columns = features.shape[:2]
     column = np.floor(xy_px[:, 0] * columns / hw[1]).astype(np.int64).clip(0, columns - 1)
     row = np.floor(xy_px[:, 1] * rows / hw[0]).astype(np.int64).clip(0, rows - 1)
-    return features[row, column]
+    found: Array = features[row, column]
+    return found

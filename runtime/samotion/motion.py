@@ -42,7 +42,8 @@ def score(
 def to_unit_xy(xy_px: Array, hw: tuple[int, int]) -> Array:
     """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to [-1,1]."""
     size = np.array([hw[1], hw[0]], np.float32)
-    return np.clip(2 * xy_px.astype(np.float32) / size - 1, -1, 1)
+    unit: Array = np.clip(2 * xy_px.astype(np.float32) / size - 1, -1, 1)
+    return unit
 
 
 def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
@@ -66,7 +67,8 @@ def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Arr
     p = to_unit_xy(xy_px, hw)
     flat = (p[..., 1] * height).astype(np.int64) * width + (p[..., 0] * width).astype(np.int64)
     maps = disparity.reshape(frames, height * width)
-    return maps[np.arange(frames), flat.clip(0, height * width - 1)]
+    found: Array = maps[np.arange(frames), flat.clip(0, height * width - 1)]
+    return found
 
 
 def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
@@ -80,7 +82,8 @@ def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
     t = np.arange(frames)
     above = disparity[t, top, left] * (1 - across) + disparity[t, top, right] * across
     below = disparity[t, bottom, left] * (1 - across) + disparity[t, bottom, right] * across
-    return above * (1 - down) + below * down
+    found: Array = above * (1 - down) + below * down
+    return found
 
 
 def _places(px: Array, source: int, target: int) -> Array:
