@@ -189,6 +189,17 @@ def test_switching_the_preset_keeps_what_both_share(tmp_path: Path, run: Run, fi
     assert manifest.read(out).preset == "reference"
 
 
+def test_a_preset_that_shares_all_takes_over_without_a_rebuild(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--preset", "fast")
+    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "balanced")
+    assert (code, written) == (0, [])
+    assert said == "depth: up to date\nmanifest.json: now preset 'balanced'\n"
+    assert manifest.read(out).preset == "balanced"
+
+
 def test_presets_are_never_mixed(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
     out = tmp_path / "e"
     run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")

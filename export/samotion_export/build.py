@@ -65,7 +65,8 @@ def export(request: Request, report: Report) -> list[Path]:
     """Build what is not current in `request.out`. Returns the files written, the manifest last."""
     preset = request.chosen()
     with locked(request.out):
-        held = _held(request, preset, report)
+        old = _read_old(request.out, report)
+        held = _kept(old, request)
         written: list[Path] = []
         for net in request.nets:
             source = find_source(net, getattr(preset, net), request, report)
@@ -76,6 +77,9 @@ def export(request: Request, report: Report) -> list[Path]:
             held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}))
             manifest.write(request.out, held)
             written += paths
+        if old is not None and (old.preset, old.sam2) != (held.preset, held.sam2) and not written:
+            manifest.write(request.out, held)  # all that lies there belongs to the new preset too
+            report.note(f"{manifest.MANIFEST}: now {_title(held)}")
         if written:
             written.append(request.out / manifest.MANIFEST)
         return written
@@ -139,37 +143,40 @@ def _is_current(request: Request, held: Manifest, source: Source) -> bool:
     return True
 
 
-def _held(request: Request, preset: Preset, report: Report) -> Manifest:
-    """What the folder holds already and may stay beside `preset`.
-
-    Engines of another preset that this one does not share must be rebuilt in the same command: a folder never
-    mixes two presets.
-    """
-    empty = Manifest(request.preset, _tools(), {}, request.sam2)
-    if not (request.out / manifest.MANIFEST).exists():
-        return empty
+def _read_old(out: Path, report: Report) -> Manifest | None:
+    """The manifest that lies in the folder, None where there is none or it cannot be used."""
+    if not (out / manifest.MANIFEST).exists():
+        return None
     try:
-        old = manifest.read(request.out)
-        before = old.get_preset()
+        old = manifest.read(out)
+        old.get_preset()
     except EngineError as error:
         report.note(f"{error}; building anew")
-        return empty
-    kept = {n: e for n, e in old.engines.items() if _shared(contract.SIGNATURES[n].net, before, preset)}
-    foreign = {contract.SIGNATURES[name].net for name in old.engines.keys() - kept.keys()}
-    if left := [net for net in contract.NETS if net in foreign and net not in request.nets]:
+        return None
+    return old
+
+
+def _kept(old: Manifest | None, request: Request) -> Manifest:
+    """What of the old manifest may stay: the nets that its preset and the wanted one share.
+
+    The others must be rebuilt in the same command, for a folder never mixes two presets.
+    """
+    new = Manifest(request.preset, _tools(), {}, request.sam2)
+    if old is None:
+        return new
+    before, after = old.get_preset(), new.get_preset()
+    shared = {net for net in contract.NETS if getattr(before, net) == getattr(after, net)}
+    held = {contract.SIGNATURES[name].net for name in old.engines}
+    if left := [net for net in contract.NETS if net in held - shared and net not in request.nets]:
         raise UsageError(
-            f"{str(request.out)!r} holds {_title(old.preset, old.sam2)}, whose {', '.join(left)} differ from those of"
-            f" {_title(request.preset, request.sam2)}; export all, or choose another --out"
+            f"{str(request.out)!r} holds {_title(old)}, whose {', '.join(left)} differ from those of {_title(new)};"
+            " export all, or choose another --out"
         )
-    return replace(empty, engines=kept)
+    return replace(new, engines={n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared})
 
 
-def _shared(net: str, one: Preset, other: Preset) -> bool:
-    return bool(getattr(one, net) == getattr(other, net))
-
-
-def _title(preset: str, sam2: str | None) -> str:
-    return f"preset {preset!r}" + (f" with {sam2}" if sam2 else "")
+def _title(held: Manifest) -> str:
+    return f"preset {held.preset!r}" + (f" with {held.sam2}" if held.sam2 else "")
 
 
 def _build(source: Source, request: Request, report: Report) -> tuple[dict[str, Entry], list[Path]]:
