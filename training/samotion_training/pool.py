@@ -63,15 +63,23 @@ def seen_disparity(clip: Clip, xy: Array) -> Array:
     return np.asarray(scaled[np.arange(frames), y, x])
 
 
-def fill(folder: Path, library: Library, settings: SceneSettings, seeds: range) -> None:
-    """Render the clips of `seeds` that `folder` does not hold yet."""
+def points_only(sample: Sample) -> Sample:
+    """The sample with pictures of no width: enough to train motion on, at a fiftieth of the room."""
+    return sample._replace(frames=sample.frames[:, :, :0], disparity=sample.disparity[:0], labels=sample.labels[:0])
+
+
+def fill(
+    folder: Path, library: Library, settings: SceneSettings, seeds: range, size_px: int = 256, slim: bool = False
+) -> None:
+    """Render the clips of `seeds` that `folder` does not hold yet; `slim`: keep the points alone."""
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = folder / f"{seed:06d}.npz"
         if not path.exists():
             partial = path.with_suffix(f".{os.getpid()}.tmp")
             with open(partial, "wb") as file:
-                np.savez(file, **make_sample(seed, library, settings)._asdict())
+                sample = make_sample(seed, library, settings, size_px)
+                np.savez(file, **(points_only(sample) if slim else sample)._asdict())
             partial.rename(path)
 
 
@@ -95,9 +103,12 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="textures and photos that training never sees")
     parser.add_argument("--seeds", type=int, nargs=2, default=(0, 500), metavar=("FIRST", "END"))
     parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
+    parser.add_argument("--points-only", action="store_true", help="keep tracks alone (for training motion)")
     args = parser.parse_args()
     library = open_library(args.data, args.held_out)
-    fill(args.folder, library, SceneSettings(frames=args.frames), range(*args.seeds))
+    settings = SceneSettings(frames=args.frames, texture_px=args.size)
+    fill(args.folder, library, settings, range(*args.seeds), args.size, args.points_only)
 
 
 if __name__ == "__main__":

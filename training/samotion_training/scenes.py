@@ -121,13 +121,13 @@ def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, size_px: i
     layers = []
     if rng.random() < 0.5:
         layers.append(wall(4 * distance, zero))
-        layers.append(wall(distance, zero + [rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.4), 0]))
+        layers.append(wall(distance, zero + np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.4), 0])))
     else:
         layers.append(wall(distance, zero))
     if rng.random() < 0.45:
         texture = opaque(library.background(rng, size_px))
         path = np.broadcast_to([0.0, rng.uniform(0.8, 2.5), distance / 2], (steps, 3))
-        tilt = zero + [0, -np.pi / 2 + rng.uniform(0.02, 0.12), 0]
+        tilt = zero + np.array([0, -np.pi / 2 + rng.uniform(0.02, 0.12), 0])
         layers.append(Layer(texture, upright(path, tilt, view * rng.uniform(0.6, 1.2), texture), 0, endless=True))
     return layers
 
@@ -149,7 +149,7 @@ def still_object(rng: Rng, time: Array, camera: Camera, library: Library, size_p
         texture = library.cutout(rng, size_px)
     place = camera.view_point(int(rng.integers(len(time))), rng.uniform(0, 1, 2), depth)
     path = np.broadcast_to(place, (len(time), 3))
-    angles = zero + [tilt, rng.normal(0, 0.15), rng.normal(0, 0.2)]
+    angles = zero + np.array([tilt, rng.normal(0, 0.15), rng.normal(0, 0.2)])
     shade = float(rng.uniform(0, 0.4) * (rng.random() < 0.3))
     return [Layer(texture, upright(path, angles, size * view, texture), instance, shade=shade)]
 

@@ -1,0 +1,48 @@
+"""Tracks, depth and features of scenes as the exported nano engines really make them: training data for motion.
+
+`python -m samotion_training.make_tracks FOLDER --engine-dir engines --pool POOL`: clips already there are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import samotion
+from samotion.engine import Engines
+
+from samotion_training import motion_data, pool
+
+SHORTEST = 16  # frames
+
+
+def make(engines: Engines, sample: pool.Sample, seed: int, max_tracks: int) -> motion_data.TrackSet:
+    """One clip of the pool, cut to a random length of at least SHORTEST frames, through the engines."""
+    rng = np.random.default_rng(seed)
+    count = len(sample.frames)
+    length = int(rng.integers(min(SHORTEST, count), count + 1))
+    part = slice((count - length) // 2, (count - length) // 2 + length)
+    masks = sample.instance_moving[sample.labels[part]]
+    return motion_data.from_nets(engines, sample.frames[part], masks, max_tracks, seed)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the nano tracker, depth and dino over a pool of scenes.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine-dir", type=Path, required=True)
+    parser.add_argument("--pool", type=Path, required=True)
+    parser.add_argument("--max-tracks", type=int, default=256)
+    parser.add_argument("--clips", type=int, default=10**9, help="stop after so many")
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
+        for path in sorted(args.pool.glob("*.npz"))[: args.clips]:
+            out = args.folder / path.name
+            if not out.exists():
+                motion_data.save(out, make(engines, pool.load(path), int(path.stem), args.max_tracks))
+                print(out, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""How good nets are: areas under curves, and track accuracy as TAP-Vid defines it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+THRESHOLDS_PX = (1, 2, 4, 8, 16)  # at 256 px
+
+
+def auc(score: Array, positive: Array) -> float:
+    """Chance that a positive (N,) scores above a negative one, ties counting half; NaN without both kinds."""
+    count = int(positive.sum())
+    if count in (0, len(positive)):
+        return float("nan")
+    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    del values
+    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return float((rank[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count)))
+
+
+def tap_vid(xy: Array, visible: Array, true_xy: Array, true_visible: Array, asked: Array) -> dict[str, float]:
+    """delta_avg, occlusion_accuracy and AJ. Positions (N, T, 2) px of 256; `asked` (N, T): not the query's frame."""
+    error = np.linalg.norm(xy - true_xy, axis=-1)
+    shown = true_visible & asked
+    near = [(error < t) for t in THRESHOLDS_PX]
+    jaccard = []
+    for close in near:
+        hit = (close & shown & visible).sum()
+        wrong = (visible & asked & ~(close & true_visible)).sum()
+        jaccard.append(hit / max(1, shown.sum() + wrong))
+    return {
+        "delta_avg": float(np.mean([(c & shown).sum() / max(1, shown.sum()) for c in near])),
+        "occlusion_accuracy": float((visible == true_visible)[asked].mean()),
+        "AJ": float(np.mean(jaccard)),
+    }

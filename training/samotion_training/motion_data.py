@@ -1,0 +1,118 @@
+"""What the motion net is trained on: tracks of scenes, with errors drawn at random or made by the nano nets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from samotion.engine import Engines
+
+from samotion_training.pool import Sample
+
+Array = np.ndarray[Any, Any]
+Rng = np.random.Generator
+DINO_LENGTH = 8.0  # of a made-up feature: about that of trained keys
+
+
+class TrackSet(NamedTuple):
+    """The motion net's inputs for one clip, and the truth."""
+
+    xy: Array  # (N, T, 2) float32 in [-1, 1], not yet clamped
+    visible: Array  # (N, T) bool
+    visibility: Array  # (N, T) float32
+    confidence: Array  # (N, T) float32
+    disparity: Array  # (N, T) float32 in [0, 1]
+    dino: Array  # (N, C) float32
+    moving: Array  # (N,) bool
+
+
+def from_nets(
+    engines: Engines, frames: Array, moving_masks: Array, max_tracks: int, seed: int, step: int = 10
+) -> TrackSet:
+    """Tracks, depth and features of `frames` (T, H, W, 3) as samotion-run makes them; a track moves if its query does.
+
+    `moving_masks` (T, H, W) bool.
+    """
+    from samotion import depth, dino, motion, tracks
+
+    hw = frames.shape[1:3]
+    queries = tracks.sample_queries(len(frames), hw, step, max_tracks, seed)
+    scale = np.array([1, 255 / (hw[0] - 1), 255 / (hw[1] - 1)], np.float32)
+    found = tracks.filter_tracks(
+        tracks.track(engines, tracks.resize_for_tracking(frames), queries * scale), queries, hw
+    )
+    disparity = motion.gather_disparity(depth.estimate(engines, frames), found.xy, hw, "plain")
+    features = np.zeros((len(found), engines.preset.motion.dino_channels), np.float32)
+    for t in np.unique(found.query_frame):
+        mine = found.query_frame == t
+        features[mine] = dino.sample(dino.describe(engines, frames[[t]])[0], found.query_xy[mine], hw)
+    x, y = np.rint(found.query_xy).astype(int).T
+    moving = moving_masks[found.query_frame, y.clip(0, hw[0] - 1), x.clip(0, hw[1] - 1)]
+    unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
+    return TrackSet(unit, found.visible, found.visibility, found.confidence, disparity, features, moving)
+
+
+def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSet:
+    """Exact tracks with the kinds of error that trackers and depth nets make, in random strength."""
+    seen = sample.visible
+    wander = 1.5 * np.cumsum(rng.normal(0, 0.15, sample.xy.shape), 1) * rng.random()
+    error = rng.normal(0, rng.uniform(0.1, 0.8), sample.xy.shape) + wander
+    error += np.where(seen, 0, 1)[..., None] * rng.normal(0, 6, (len(seen), 1, 2))
+    lost = (rng.random(len(seen)) < rng.uniform(0, 0.06))[:, None] * (rng.random(seen.shape) < 0.3)
+    error += lost[..., None] * rng.normal(0, 30, sample.xy.shape)
+    unit = 2 * (sample.xy + error * size_px / 256 + 0.5) / size_px - 1
+    wrong = rng.random(seen.shape) < rng.uniform(0, 0.08)
+    visibility = _sure(rng, seen ^ wrong)
+    confidence = _sure(rng, (np.linalg.norm(error, axis=-1) < 6) ^ (rng.random(seen.shape) < 0.03)) * (visibility > 0)
+    depth = sample.point_disparity.astype(np.float32) ** np.exp(rng.normal(0, 0.4))
+    depth += rng.normal(0, rng.uniform(0, 0.1), (len(seen), 1)) + rng.normal(0, 0.02, seen.shape)
+    names = rng.normal(0, 1, (int(sample.instance.max()) + 1, channels))
+    dino = names[sample.instance] + rng.normal(0, rng.uniform(0.3, 1.5), (len(seen), channels))
+    dino *= DINO_LENGTH / np.linalg.norm(dino, axis=1, keepdims=True)
+    moving = sample.instance_moving[sample.instance]
+    floats = (unit, visibility, confidence, depth.clip(0, 1), dino)
+    xy, visibility, confidence, depth, dino = (a.astype(np.float32) for a in floats)
+    return TrackSet(xy, visibility * confidence > 0.5, visibility, confidence, depth, dino, moving)
+
+
+def _sure(rng: Rng, yes: Array) -> Array:
+    """Probabilities that mostly agree with `yes`."""
+    return np.asarray(np.where(yes, 1, 0) + np.where(yes, -1, 1) * rng.beta(0.5, 6, yes.shape))
+
+
+def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
+    """At most `count` tracks, mirrored, zoomed, reversed, at another speed, some lost: still a possible clip.
+
+    Most of the clip's length is kept, so that what moves in the clip moves in the cut.
+    """
+    frames = tracks.visible.shape[1]
+    span = int(rng.integers(max(2, round(0.65 * frames)), frames + 1))
+    first, stride = int(rng.integers(frames - span + 1)), int(rng.choice([1, 1, 2]))
+    index = np.arange(first, first + span, stride)[:: rng.choice([1, -1])]
+    zoom, shift = rng.uniform(0.85, 1.3, 2) * rng.choice([-1, 1], 2), rng.uniform(-0.15, 0.15, 2)
+    zoom[1] = abs(zoom[1]) if rng.random() < 0.9 else zoom[1]
+    xy = tracks.xy[:, index] * zoom.astype(np.float32) + shift.astype(np.float32)
+    visible = tracks.visible[:, index] & (np.abs(xy) < 1).all(-1)
+    keep = rng.permutation(np.flatnonzero(visible.any(1)))[:count]
+    if rng.random() < 0.15:
+        keep = keep[: max(24, len(keep) // 4)]
+    rest = (tracks.visibility, tracks.confidence, tracks.disparity)
+    visibility, confidence, disparity = (a[:, index][keep] for a in rest)
+    xy, visible = xy[keep], visible[keep]
+    visible[visibility[:, :].argmax(0), np.arange(len(index))] |= ~visible.any(0)  # attention needs one key
+    return TrackSet(xy, visible, visibility, confidence, disparity, tracks.dino[keep], tracks.moving[keep])
+
+
+def save(path: Path, tracks: TrackSet) -> None:
+    partial = path.with_suffix(".tmp")
+    with open(partial, "wb") as file:
+        arrays = {k: v.astype(np.float16) if v.dtype == np.float32 else v for k, v in tracks._asdict().items()}
+        np.savez(file, **{**arrays, "xy": tracks.xy})
+    partial.rename(path)
+
+
+def load(path: Path) -> TrackSet:
+    with np.load(path) as arrays:
+        values = {name: arrays[name] for name in TrackSet._fields}
+    return TrackSet(**{k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in values.items()})
