@@ -52,6 +52,12 @@ def test_constant_frames_give_zeros_without_warnings() -> None:
     assert not depth.estimate(FakeEngines(depth=red), np.full((2, 60, 80, 3), 7, np.uint8)).any()
 
 
+def test_shrinking_far_does_not_alias() -> None:
+    stripes = np.zeros((560, 560, 3), np.uint8)
+    stripes[:, ::2] = 200  # one px wide: gone at a quarter of the size
+    assert np.ptp(depth.resize(stripes, (140, 140))) <= 1
+
+
 def test_one_frame_larger_than_a_call_still_runs() -> None:
     big = np.zeros((2, 30, 3000, 3), np.uint8)
     found = depth.estimate(FakeEngines(FAST, depth=red), big)

@@ -46,6 +46,16 @@ def test_describe_gives_one_grid_per_frame_whatever_the_batches() -> None:
     assert dino.describe(FakeEngines(FAST, dino=engine), frames[:1]).shape == (1, 16, 22, 3)  # its own size, 112 x 154
 
 
+def test_shrinking_does_not_alias() -> None:
+    stripes = np.zeros((1, 280, 280, 3), np.uint8)
+    stripes[:, :, ::2] = 200  # one px wide: gone at half the size
+    engines = FakeEngines(
+        replace(NANO, dino=replace(NANO.dino, short_side_px=98)),
+        dino=lambda frames: {"features": frames.astype(np.float32)},
+    )
+    assert np.ptp(dino.describe(engines, stripes)) < 70
+
+
 def test_sample_takes_the_cell_by_the_published_rule() -> None:
     rows, columns, hw = 19, 27, (140, 196)
     features = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns, 1)

@@ -11,6 +11,7 @@ from samotion.engine import Engines
 
 PATCH_PX = 14
 PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
+MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
 FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
 Array = np.ndarray[Any, Any]
 
@@ -18,7 +19,7 @@ Array = np.ndarray[Any, Any]
 def estimate(engines: Engines, frames: Array) -> Array:
     """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each frame spans [0,1].
 
-    Frames are resized bicubically for the net (`net_size`) and its answer bicubically back. A frame of constant
+    Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame of constant
     disparity gives zeros.
     """
     height, width = frames.shape[1:3]
@@ -52,5 +53,8 @@ def to_unit_range(disparity: Array) -> Array:
 
 
 def resize(image: Array, hw: tuple[int, int]) -> Array:
-    resized: Array = cv2.resize(image, (hw[1], hw[0]), interpolation=cv2.INTER_CUBIC)
+    """Bicubic, as published; shrunk by more than `MAX_CUBIC_SHRINK` the mean of each area."""
+    far = image.shape[0] > MAX_CUBIC_SHRINK * hw[0]
+    kind = cv2.INTER_AREA if far else cv2.INTER_CUBIC
+    resized: Array = cv2.resize(image, (hw[1], hw[0]), interpolation=kind)
     return resized

@@ -15,9 +15,13 @@ Array = np.ndarray[Any, Any]
 
 
 def describe(engines: Engines, frames: Array) -> Array:
-    """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3), resized bilinearly to `net_size`."""
+    """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3).
+
+    Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area where it shrinks.
+    """
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
-    resized = np.stack([cv2.resize(frame, (columns, rows), interpolation=cv2.INTER_LINEAR) for frame in frames])
+    kind = cv2.INTER_AREA if rows < frames.shape[1] else cv2.INTER_LINEAR
+    resized = np.stack([cv2.resize(frame, (columns, rows), interpolation=kind) for frame in frames])
     per_call = max(1, PX_PER_CALL // (rows * columns))
     calls = [resized[start : start + per_call] for start in range(0, len(resized), per_call)]
     return np.concatenate([engines["dino"](frames=call)["features"] for call in calls])
