@@ -73,10 +73,10 @@ def peak(heat: Tensor) -> Tensor:
     cell = torch.arange(LOWRES_CELLS, device=heat.device)
     y, x = cell.repeat_interleave(LOWRES_CELLS), cell.repeat(LOWRES_CELLS)
     distance = (y.unsqueeze(1) - y).square() + (x.unsqueeze(1) - x).square()
-    near = distance < PEAK_RADIUS_CELLS**2
+    near = (distance < PEAK_RADIUS_CELLS**2).to(heat.dtype)  # comparing in each map took 5 times as long
     px = IMAGE_PX / LOWRES_CELLS
     places = torch.stack(((x + 0.5) * px, (y + 0.5) * px, torch.ones_like(x)), 1).to(heat.dtype)
-    sums = (F.softmax(heat * TEMPERATURE, 1) * near[heat.argmax(1)].to(heat.dtype)) @ places
+    sums = (F.softmax(heat * TEMPERATURE, 1) * near[heat.argmax(1)]) @ places
     return sums[:, :2] / sums[:, 2:]
 
 
@@ -108,7 +108,8 @@ def correlations(grid: Tensor, query: Tensor, tracks: Tensor) -> Tensor:
     """Similarities at 7 x 7 cells around each track, row-major, zero outside: (T,N,49).
 
     `grid` (T,S,S,C), `query` (T or 1,N,C), `tracks` (T,N,2) px of 256. Product first, sampling after: the two commute,
-    and this order reads S*S numbers per track and frame where the other reads 49 * C.
+    and this order moves S*S numbers per track and frame where the other moves 49*C. onnxruntime, 24 frames and 64
+    tracks, CPU ms product first against sampling first: hires 25 and 58, lowres 14 and 71; nano's 9 and 15, 6 and 18.
     """
     frames, cells = grid.shape[0], grid.shape[1]
     maps = similarities(grid, query).reshape(-1, 1, cells, cells)
