@@ -12,6 +12,7 @@ import torch
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training import train_sam2 as training
+from samotion_training.eval_sam2 import load
 from samotion_training.sam2_losses import frame_loss, iou
 from samotion_training.sam2_prompts import POINTS, noisy_tracks, simulate
 
@@ -75,6 +76,8 @@ def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.M
     assert first.step >= 1 and (tmp_path / "checkpoint.pt").exists()
     second = training.train(None, tmp_path, first.seconds + 0.01, 0, (replace(STAGE, clip_share=1.0),))
     assert second.step > first.step and second.images > first.images
+    training.write_weights(tmp_path / "checkpoint.pt", tmp_path / "sam2.safetensors")
+    assert load(tmp_path / "sam2.safetensors", SIZE).image_size == SIZE
 
 
 def test_memory_reaches_the_next_frame() -> None:
@@ -90,7 +93,7 @@ def test_memory_reaches_the_next_frame() -> None:
         answer = sam2.decode(model, now, sam2.without_memory(model, now), prompts)
         seen = []
         for present in (torch.ones(1, 1), torch.zeros(1, 1)):
-            left = {"cond_frame_outputs": {0: sam2.remember(model, now, answer, 0, present)}}
+            left = {"cond_frame_outputs": {0: sam2.remember(model, now, answer, 0, present, True)}}
             memory: dict[str, dict[int, Any]] = {**left, "non_cond_frame_outputs": {}}
             seen.append(sam2.with_memory(model, after, 1, memory))
     assert seen[0].shape == after.coarse.shape

@@ -20,6 +20,7 @@ from samotion_export.sam2_net import build_module
 
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
+from samotion_training.common import load_weights
 from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
 from samotion_training.train_sam2 import stack
@@ -52,12 +53,9 @@ def load(path: Path, size_px: int) -> Any:
     """The net with bundled weights, or with the averaged weights of a training checkpoint."""
     model: Any = build_module(NANO.sam2)
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        weights = {name: w.float() for name, w in load_file(path).items()}
+        load_weights(model, path)
     else:
-        weights = torch.load(path, weights_only=True)["average"]
-    model.load_state_dict(weights)
+        model.load_state_dict(torch.load(path, weights_only=True)["average"])
     sam2.resize(model, size_px)
     return model.eval()
 
@@ -85,7 +83,7 @@ def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[flo
         answer = sam2.decode(model, levels[t], conditioned, stack([prompted[t]]) if own else None)
         present = (answer.score > 0).float()
         kind = "cond_frame_outputs" if own else "non_cond_frame_outputs"
-        memory[kind][t] = sam2.remember(model, levels[t], answer, 0, present)
+        memory[kind][t] = sam2.remember(model, levels[t], answer, 0, present, own)
         logits = answer.masks[0, 0].numpy() if present.item() else np.full((size // 4,) * 2, -1024, np.float32)
         scores[t] = jaccard(logits, masks[t])
     rest = [t for t in range(len(frames)) if t not in prompted]

@@ -114,10 +114,15 @@ def with_memory(model: Any, levels: Levels, frame: int, memory: dict[str, dict[i
     return conditioned
 
 
-def remember(model: Any, levels: Levels, answer: Answer, token: int, present: Tensor) -> dict[str, Any]:
-    """What a frame leaves behind: its memory features and object pointer. present: (B,1) in {0,1}."""
+def remember(model: Any, levels: Levels, answer: Answer, token: int, present: Tensor, prompted: bool) -> dict[str, Any]:
+    """What a frame leaves behind: its memory features and object pointer. present: (B,1) in {0,1}.
+
+    The mask of a prompted frame is remembered as a sure yes or no, as in a run.
+    """
     size = model.image_size
     mask = torch.where(present.view(-1, 1, 1, 1) > 0, answer.masks[:, token : token + 1], NO_OBJECT)
+    if prompted:
+        mask = torch.where(mask > 0, -NO_OBJECT, NO_OBJECT)
     features, position = model._encode_new_memory(
         current_vision_feats=[levels.coarse.flatten(2).permute(2, 0, 1)],
         feat_sizes=[tuple(levels.coarse.shape[-2:])],

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from samotion.coarse import coarse_mask
+from samotion.prompts import NEGATIVE_CLICKS, spread
 
 Array = np.ndarray[Any, Any]
-NEGATIVE_CLICKS = 3  # as samotion.prompts adds them
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
 MASK_PX = 192  # longer side of the picture on which a training prompt is drawn
 
@@ -133,12 +133,6 @@ def _some(mask: Array, count: int, rng: np.random.Generator) -> Array:
     places = np.flatnonzero(mask)
     picked = rng.choice(places, count) if len(places) else places
     return np.stack([picked % mask.shape[1], picked // mask.shape[1]], axis=1).astype(np.float32)
-
-
-def spread(points: Array) -> Array:
-    """Three indices into points (P,2): the one nearest the centroid and the two farthest from it."""
-    order = np.argsort(np.linalg.norm(points - points.mean(axis=0), axis=1), kind="stable")
-    return np.unique(order[[0, -2, -1]]) if len(order) > 1 else order
 
 
 def _padded(yes: Array, no: Array) -> tuple[Array, Array]:

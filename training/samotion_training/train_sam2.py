@@ -1,6 +1,6 @@
 """Trains the nano SAM 2: prompted single images first, short clips through the memory after.
 
-    python -m samotion_training.train_sam2 --data ../shared/data --out runs/sam2 --minutes 80
+    python -m samotion_training.train_sam2 --data ../shared/data --out runs/sam2 --minutes 100
 
 Without --data it trains on procedural pictures. A run stopped at any time goes on with the same command.
 """
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
+from samotion_training.common import save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
@@ -48,7 +49,7 @@ STAGES = (
     Stage(0.03, 128, 16, 2, 0.0, 1.0),
     Stage(0.15, 128, 16, 2, 0.0, 0.3),
     Stage(0.25, 128, 16, 2, 0.3, 0.1),
-    Stage(0.55, 256, 8, 3, 0.2, 0.1),
+    Stage(0.58, 256, 8, 3, 0.2, 0.05),
     Stage(1.0, 384, 4, 4, 0.3, 0.0),
 )
 
@@ -67,13 +68,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and loss curve go here")
-    parser.add_argument("--minutes", type=float, default=80.0, help="training time, all stages together")
+    parser.add_argument("--minutes", type=float, default=100.0, help="training time, all stages together")
+    parser.add_argument("--weights", type=Path, help="write the averaged weights here at the end, float16 safetensors")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     train(args.data, args.out, args.minutes * 60, args.seed)
+    if args.weights:
+        write_weights(args.out / "checkpoint.pt", args.weights)
 
 
 def train(folder: Path | None, out: Path, seconds: float, seed: int, stages: tuple[Stage, ...] = STAGES) -> Progress:
@@ -84,7 +88,7 @@ def train(folder: Path | None, out: Path, seconds: float, seed: int, stages: tup
     model: Any = build_module(NANO.sam2)
     sam2.orthogonal_start(model)
     average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     progress = _resume(out / "checkpoint.pt", model, average, optimizer)
     rng = np.random.default_rng((seed, progress.step))
     saved = started = time.monotonic() - progress.seconds
@@ -107,6 +111,13 @@ def train(folder: Path | None, out: Path, seconds: float, seed: int, stages: tup
             saved = time.monotonic()
             _save(out / "checkpoint.pt", model, average, optimizer, progress)
     return progress
+
+
+def write_weights(checkpoint: Path, path: Path) -> None:
+    """The averaged weights of a checkpoint as they are bundled."""
+    model = build_module(NANO.sam2)
+    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    save_weights(model, path)
 
 
 def rate(share: float, step: int, highest: float = 1e-3, lowest: float = 3e-5) -> float:
@@ -162,9 +173,8 @@ def _clip_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.
             founds.append(float(found))
         present = (target.amax(dim=(-2, -1)) > 0.5).float()
         kind = "cond_frame_outputs" if prompts else "non_cond_frame_outputs"
-        memory[kind][t] = sam2.remember(
-            model, at[t], answer, int(rng.integers(4)) if rng.random() < 0.5 else 0, present
-        )
+        token = int(rng.integers(4)) if rng.random() < 0.5 else 0
+        memory[kind][t] = sam2.remember(model, at[t], answer, token, present, bool(prompts))
     return torch.stack(losses).mean(), float(np.mean(founds))
 
 
