@@ -146,8 +146,8 @@ def _tell(job: Job, clip: str, folder: Path, result: Result) -> None:
     if job.as_json:
         print(json.dumps(_summary(clip, folder, overlay, result)), flush=True)
     else:
-        if not job.quiet:
-            found = len(result.objects)
+        found = len(result.objects)
+        if found and not job.quiet:  # that nothing moves is among the warnings
             _note(f"{found} moving object{'s' * (found != 1)} in {len(result.labels)} frames")
         print(overlay or folder, flush=True)
 
