@@ -15,7 +15,7 @@ from samotion.contract import NETS, SIGNATURES
 from samotion.engine import Engines
 from samotion.errors import SamotionError, UsageError
 
-from samotion_bench.recorder import Note, sizes
+from samotion_bench.recorder import Note
 
 if TYPE_CHECKING:
     from samotion_export.graph import Graph
@@ -56,13 +56,18 @@ class TorchEngines:
         return getattr(self.engines, name)
 
 
-def open_torch(engines: Engines) -> TorchEngines:
-    """The nets of the engines' preset in PyTorch: bundled weights where they are at hand, random ones otherwise."""
+def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
+    """The nets of the engines' preset in PyTorch: bundled weights where they are at hand, random ones otherwise.
+
+    `threads` on the CPU, as the engines have (None: as PyTorch likes).
+    """
     try:
         import torch
         from samotion_export import weights
     except ImportError as error:
         raise UsageError(f"--baseline needs PyTorch ({error}); pip install 'samotion[export]'") from error
+    if threads:
+        torch.set_num_threads(threads)
     device = "cuda" if engines.device != "cpu" and torch.cuda.is_available() else "cpu"
     graphs: dict[str, Graph] = {}
     same = []
@@ -120,15 +125,13 @@ def reference_calls(hw: tuple[int, int], frame_count: int, step: int, objects: i
     }
 
 
-def reference_inputs(notes: Mapping[str, Note], frame_count: int) -> dict[str, Arrays]:
+def reference_inputs(notes: Mapping[str, Note]) -> dict[str, Arrays]:
     """Recorded inputs cut to the reference's calls: one frame or one object at a time, 128 points through the clip."""
     found = {}
     for name, note in notes.items():
-        one = {"B": 1} if name in SIGNATURES and name != "motion" else {}
-        if name == "tracks_features":
-            one = {"T": 1}
-        elif name in ("tracks_query", "tracks_refine"):
-            one = {"N": min(REFERENCE_CHUNK, sizes(name, note.inputs)["N"])}
+        one = {"tracks_features": {"T": 1}, "motion": {}}.get(name, {"B": 1})
+        if name in ("tracks_query", "tracks_refine"):
+            one = {"N": REFERENCE_CHUNK}
         found[name] = {
             tensor.name: note.inputs[tensor.name][tuple(slice(one.get(str(dim))) for dim in tensor.dims)]
             for tensor in SIGNATURES[name].inputs

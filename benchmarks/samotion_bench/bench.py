@@ -66,7 +66,7 @@ def command(
             comparing.print_changes(comparing.compare(before, after), comparing.caveats(before, after), Console())
             return
         wanted = set(baseline or ())
-        plan = Plan(runs, objects, time_limit, Baseline.torch in wanted, Baseline.reference in wanted)
+        plan = Plan(runs, objects, time_limit, Baseline.torch in wanted, Baseline.reference in wanted, threads)
         settings = Settings(seed=seed, max_tracks=max_tracks, max_frames=frames)
         progress = Console(stderr=True)
         with open_engines(engine_dir, device, threads) as engines, prepared(frames, parse_size(size), settings) as load:

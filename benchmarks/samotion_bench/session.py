@@ -31,6 +31,7 @@ class Plan:
     time_limit_s: float
     torch: bool
     reference: bool
+    threads: int | None = None
 
 
 class Clock:
@@ -53,7 +54,7 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
     in_run = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
     rehearse(recorder.as_engines, load, plan.objects)
     notes = recorder.in_order()
-    torch = baselines.open_torch(engines) if plan.torch or plan.reference else None
+    torch = baselines.open_torch(engines, plan.threads) if plan.torch or plan.reference else None
     say(f"first run {first.wall_ms / 1000:.1f} s; whole runs")
     whole, torch_runs = _whole_runs(engines, torch if plan.torch else None, load, first, clock.share("whole"))
     say(f"{len(whole)} whole runs; engines")
@@ -196,7 +197,7 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
     schedule is run whole, with as many objects clicked on the first frame; the search for prompts is in neither.
     """
     frames, step = len(load.frames), load.settings.step or torch.preset.query_step_frames
-    inputs = baselines.reference_inputs(notes, frames)
+    inputs = baselines.reference_inputs(notes)
     calls = {name: (lambda name=name: torch[name](**inputs[name])) for name in inputs}
     cost = measure(cast(Mapping[str, Call], calls), runs=5, budget_s=plan.time_limit_s * 0.1)
     counts = baselines.reference_calls(load.hw, frames, step, plan.objects)

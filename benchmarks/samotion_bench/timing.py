@@ -65,14 +65,15 @@ def timed(call: Call) -> float:
 def measure(calls: Mapping[str, Call], runs: int, budget_s: float, rounds: int = ROUNDS) -> dict[str, Samples]:
     """Time every call up to `runs` times in about `budget_s`, all of them in turn in each round.
 
-    Two calls warm each up; the second tells how many runs fit. Cheap calls get all their runs, expensive ones share
-    what is left, and one per round at least.
+    Two calls warm each up, one where the time is short already; the last tells how many runs fit. Cheap calls get all
+    their runs, expensive ones share what is left, and get one at least.
     """
     first = {name: timed(call) for name, call in calls.items()}
-    cost_ms = {name: timed(call) for name, call in calls.items()}
-    budget_ms = max(0.0, budget_s * 1000 - sum(first.values()) - sum(cost_ms.values()))
+    budget_ms = max(0.0, budget_s * 1000 - sum(first.values()))
+    cost_ms = {name: timed(call) if budget_ms > sum(first.values()) else first[name] for name, call in calls.items()}
+    budget_ms = max(0.0, budget_ms - sum(cost_ms.values()))
     share = _fair_share([cost * runs for cost in cost_ms.values()], budget_ms)
-    wanted = {name: min(runs, max(1, int(share / max(cost, 1e-6)))) for name, cost in cost_ms.items()}
+    wanted = {name: max(1, int(min(runs, share / max(cost, 1e-6)))) for name, cost in cost_ms.items()}
     blocks: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     for done in range(rounds):
         for name, call in calls.items():

@@ -1,0 +1,284 @@
+"""The benchmark's arithmetic, its report and its verdicts, with made-up times: nothing is measured here."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import subprocess
+import sys
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from rich.console import Console
+from samotion.contract import SIGNATURES
+from samotion.errors import InputError, UsageError
+from samotion.presets import NANO
+from samotion.settings import Settings
+from samotion_bench import baselines, bench, compare, machine, session, timing
+from samotion_bench.bench_table import print_report
+from samotion_bench.html import to_html
+from samotion_bench.recorder import Note, Recorder, items, sizes
+from samotion_bench.session import Plan, run_session
+from samotion_bench.workload import Run, Workload, spread
+from typer.testing import CliRunner
+
+LETTERS = {"T": 4, "N": 3, "B": 2, "H": 28, "W": 28, "GH": 3, "GW": 3, "K": 2, "P": 5}
+
+
+def arrays(tensors):
+    return {
+        t.name: np.zeros([d if isinstance(d, int) else LETTERS.get(d, 6) for d in t.dims], t.dtype) for t in tensors
+    }
+
+
+class Clock:
+    """Stands in for the time: calls take what they are told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(timing.time, "perf_counter", lambda: self.now)
+
+    def call(self, ms, log=None):
+        times = iter(ms) if not isinstance(ms, float) else None
+
+        def run():
+            self.now += (ms if times is None else next(times)) / 1000
+            if log is not None:
+                log.append(ms)
+
+        return run
+
+
+def test_cheap_calls_get_all_runs_and_expensive_ones_share_the_rest(monkeypatch):
+    clock = Clock(monkeypatch)
+    found = timing.measure({"cheap": clock.call(1.0), "dear": clock.call(100.0)}, runs=50, budget_s=2.252)
+    assert len(found["cheap"].values) == 50
+    assert len(found["dear"].values) == 20  # 2252 ms less 2 + 200 to warm up, less 50 cheap runs
+    assert clock.now <= 2.252 + 1e-9
+    assert len(found["cheap"].blocks) == timing.ROUNDS
+
+
+def test_runs_are_interleaved_and_warm_up_is_left_out(monkeypatch):
+    clock, log = Clock(monkeypatch), []
+    calls = {"a": clock.call(1.0, log), "b": clock.call(2.0, log)}
+    found = timing.measure(calls, runs=6, budget_s=10, rounds=3)
+    assert log == [1, 2, 1, 2, *[1, 1, 2, 2] * 3]
+    assert [len(b) for b in found["a"].blocks] == [2, 2, 2]
+
+
+def test_one_run_at_least_however_short_the_time(monkeypatch):
+    clock = Clock(monkeypatch)
+    found = timing.measure({"slow": clock.call(5000.0)}, runs=100, budget_s=1)
+    assert len(found["slow"].values) == 1 and clock.now == pytest.approx(10)
+
+
+def test_description_of_samples():
+    samples = timing.Samples(9.0, ((1.0, 2.0, 3.0), (4.0, 5.0), (100.0,)))
+    found = timing.describe(samples)
+    assert (found["runs"], found["median_ms"], found["first_ms"]) == (6, 3.5, 9.0)
+    assert found["p90_ms"] == pytest.approx(52.5)
+    assert found["noise"] == pytest.approx(np.std(np.log([2, 4.5, 100]), ddof=1))
+    assert timing.noise([[1.0], [2.0]]) is None
+
+
+def test_lines_are_fitted():
+    assert timing.fit_line([1, 2, 4], [13, 16, 22]) == pytest.approx((3, 10))
+
+
+def test_recorder_notes_calls_and_keeps_the_largest():
+    opened = {"depth": lambda frames: {"disparity": frames[..., 0] * 1.0}}
+    recorder = Recorder(opened)
+    for count in (1, 3, 2):
+        answer = recorder["depth"](frames=np.ones((count, 4, 4, 3), np.uint8))
+        assert answer["disparity"].shape == (count, 4, 4)
+    note = recorder.in_order()["depth"]
+    assert note.calls == 3 and note.inputs["frames"].shape[0] == 3 and note.total_ms > 0
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+def test_every_engine_has_a_unit(name):
+    inputs = arrays(SIGNATURES[name].inputs)
+    unit, count = items(name, inputs)
+    found = sizes(name, inputs)
+    assert unit in ("frames", "tracks", "track-frames", "objects")
+    assert count in (found.get("T"), found.get("N"), found.get("B"), found.get("N", 0) * found.get("T", 0))
+
+
+def test_the_reference_tracks_114400_points():
+    """reference.md, section 5, and speed.md: 100 frames of 854x480, 10 query frames, features about 890 times."""
+    assert baselines.reference_points((480, 854), 100, 10) == 114_400
+    calls = baselines.reference_calls((480, 854), 100, 10, objects=3)
+    assert calls["tracks_refine"] == 894 and calls["tracks_features"] == 89_400
+    assert calls["sam2_image"] == 300 and calls["sam2_track"] == 297
+    assert set(calls) == set(SIGNATURES)
+
+
+def test_reference_inputs_are_one_object_one_frame_or_128_points():
+    notes = {name: Note(1, 1.0, arrays(SIGNATURES[name].inputs)) for name in SIGNATURES}
+    notes["tracks_refine"].inputs = {k: np.repeat(v, 100, 0) for k, v in notes["tracks_refine"].inputs.items()}
+    cut = baselines.reference_inputs(notes)
+    assert cut["tracks_features"]["frames"].shape[0] == 1 and cut["depth"]["frames"].shape[0] == 1
+    assert cut["tracks_refine"]["queries"].shape[0] == 128 and cut["tracks_refine"]["lowres"].shape[0] == 400
+    assert all(a.shape[0] == 1 for a in cut["sam2_track"].values())
+    assert cut["motion"]["xy"].shape == notes["motion"].inputs["xy"].shape
+
+
+class Fakes(dict):
+    """Engines that answer zeros of the contract's shapes at once."""
+
+    preset = NANO
+    device = "cpu"
+
+    def __init__(self):
+        super().__init__()
+        entries = {
+            name: SimpleNamespace(
+                file=f"{name}.onnx", sha256="a" * 64, weights_sha256="b" * 64, precision="fp32",
+                parity={s.outputs[0].name: {"max_abs": 1e-5}}, gpu=None, tensorrt=None,
+            )
+            for name, s in SIGNATURES.items()
+        }  # fmt: skip
+        self.manifest = SimpleNamespace(engines=entries)
+        for name, signature in SIGNATURES.items():
+            self[name] = lambda signature=signature, **inputs: arrays(signature.outputs)
+
+
+@pytest.fixture
+def report(monkeypatch, tmp_path):
+    """A report of a session in which every stage is made up and every engine a fake."""
+
+    def whole(engines, load):
+        for name in ("tracks_features", "tracks_refine", "depth"):
+            engines[name](**arrays(SIGNATURES[name].inputs))
+        return Run(1000.0, {"video": 100.0, "tracks": 600.0, "masks": 290.0}, 700.0, 10.0, 2, 50)
+
+    def rehearse(engines, load, objects):
+        for name, signature in SIGNATURES.items():
+            engines[name](**arrays(signature.inputs))
+
+    monkeypatch.setattr(session, "run_whole", whole)
+    monkeypatch.setattr(session, "rehearse", rehearse)
+    monkeypatch.setattr(session, "run_frames", lambda engines, frames, settings: None)
+    monkeypatch.setattr(session, "follow", lambda engines, load, count: lambda: None)
+    monkeypatch.setattr(session, "propagate", lambda engines, frames, objects: lambda: None)
+    monkeypatch.setattr(machine, "peak_gflops", lambda device: 100.0)
+    load = Workload(np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out")
+    found = bench.describe(Fakes(), load, None)
+    return found | run_session(Fakes(), load, Plan(20, 2, 1.0, torch=False, reference=False), lambda line: None)
+
+
+def test_report_holds_conditions_and_figures(report):
+    assert set(report["engine_times"]) == set(SIGNATURES) == set(report["engines"])
+    whole = report["end_to_end"]
+    assert whole["stage_sum_share"] == pytest.approx(0.99) and whole["frames_per_s"] == pytest.approx(8)
+    assert whole["first_mask_ms"] == 700 and whole["steady_mask_ms_per_frame"] == 10
+    assert report["engine_times"]["depth"]["in_first_run"]["calls"] == 1
+    assert report["engine_times"]["motion"]["in_first_run"] is None
+    assert report["engine_times"]["depth"]["transfers_mb"]["to_engine"] == pytest.approx(2 * 28 * 28 * 3 / 1e6)
+    assert set(report["curves"]) == {"frames", "tracks", "objects", "megapixels"}
+    assert report["machine"]["versions"]["numpy"] == np.__version__
+    json.dumps(report)
+
+
+def test_terminal_shows_stages_and_engines(report):
+    console = Console(record=True, width=150, file=io.StringIO())
+    print_report(report, console)
+    text = console.export_text()
+    assert all(name in text for name in (*SIGNATURES, "video", "99.0 %", "8.00 frames/s"))
+
+
+class Links(HTMLParser):
+    """Collects what a page would fetch, and checks that its elements close in order."""
+
+    VOID = ("meta", "br", "line", "circle", "rect")
+
+    def __init__(self):
+        super().__init__()
+        self.fetched, self.open = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "data")]
+        self.fetched += [tag] * (tag in ("script", "link", "iframe", "img"))
+        self.open += [tag] * (tag not in ("meta", "br"))
+
+    def handle_startendtag(self, tag, attributes):
+        self.fetched += [value for name, value in attributes if name in ("src", "href", "data")]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(report):
+    page = to_html(report)
+    links = Links()
+    links.feed(page)
+    assert not links.fetched and not links.open
+    assert "http" not in page.replace("http-equiv", "") and "url(" not in page and "@import" not in page
+    assert page.count("<svg") == 6 and "nan" not in page.lower().replace("nano", "")
+
+
+def with_times(report, factor, noise):
+    changed = json.loads(json.dumps(report))
+    for found in compare.figures(changed).values():
+        found["median_ms"] *= factor
+        found["noise"] = noise
+    return changed
+
+
+def test_verdicts_need_more_than_noise(report):
+    calm = with_times(report, 1.0, 0.01)
+    assert {c.verdict for c in compare.compare(calm, calm)} == {"no difference beyond noise"}
+    faster = {c.verdict for c in compare.compare(calm, with_times(report, 0.5, 0.01))}
+    slower = {c.verdict for c in compare.compare(calm, with_times(report, 2.0, 0.01))}
+    assert faster == {"2.00x faster"} and slower == {"2.00x slower"}
+    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, 0.4))} == {"no difference beyond noise"}
+    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, None))} == {"too few runs to tell"}
+
+
+def test_bound_is_two_deviations_of_the_ratio():
+    before, after = ({"median_ms": 1.0, "noise": noise} for noise in (0.03, 0.04))
+    (change,) = [compare._change("x", before, after)]
+    assert change.bound == pytest.approx(math.exp(0.1))
+
+
+def test_other_conditions_are_named(report):
+    other = with_times(report, 1.0, 0.01)
+    other["machine"]["cores"] = 128
+    other["engines"]["depth"]["sha256"] = "c" * 64
+    assert not compare.caveats(report, report)
+    notes = "; ".join(compare.caveats(report, other))
+    assert "cores differs" in notes and "engines differ: depth" in notes and "tracks" not in notes
+
+
+def test_compare_from_the_command(report, tmp_path):
+    for name, factor in (("a", 1.0), ("b", 2.0)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(with_times(report, factor, 0.01)))
+    result = CliRunner().invoke(bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    assert result.exit_code == 0 and "slower" in result.stdout
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(InputError, match="not a report"):
+        compare.read_report(tmp_path / "c.json")
+    result = CliRunner().invoke(bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "c.json")])
+    assert result.exit_code == 3
+
+
+def test_sizes_and_missing_engines():
+    assert bench.parse_size("854x480") == (480, 854)
+    for wrong in ("854", "854x", "0x0", "8x8", "axb"):
+        with pytest.raises(UsageError, match="WIDTHxHEIGHT"):
+            bench.parse_size(wrong)
+    assert CliRunner().invoke(bench.app, ["--engine-dir", "nowhere"]).exit_code == 4
+    assert spread(10) == [2, 5, 10] and spread(4, (0, 0.5, 1.0)) == [1, 2, 4] and spread(1) == [1]
+
+
+def test_torch_is_imported_for_baselines_only():
+    code = "import sys, samotion_bench.bench, samotion_bench.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
+    monkeypatch.setitem(machine.PEAK_SIDE, "cpu", 32)
+    assert 0 < machine.peak_gflops("cpu") < 1e6
