@@ -109,6 +109,8 @@ def _motion(shapes: Shapes) -> str | None:
 
 
 def _sam2(shapes: Shapes) -> str | None:
+    if "image_encoder.trunk.stem.0.weight" in shapes:
+        return f"the nano SAM 2 with a stem of {shapes['image_encoder.trunk.stem.0.weight'][0]} channels"
     stem = shapes.get("image_encoder.trunk.patch_embed.proj.weight")
     if stem is None:
         return None
