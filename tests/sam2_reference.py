@@ -18,6 +18,7 @@ from samotion.sam2 import Click
 from samotion.sam2_features import resize_frame
 from samotion_export.graph import export_onnx
 from samotion_export.sam2 import graphs
+from samotion_export.sam2_graphs import ImageGraph, PromptGraph
 from samotion_export.sam2_net import build_module, config_of, instantiate
 
 PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
@@ -29,15 +30,31 @@ def lively_module(net: Sam2Net, seed: int = 0) -> Any:
     module: Any = build_module(net).eval()
     decoder = module.sam_mask_decoder
     with torch.no_grad():
-        for head in decoder.output_hypernetworks_mlps:
+        for head in (*decoder.output_hypernetworks_mlps, decoder.iou_prediction_head):
             head.layers[-1].weight *= 40
-            head.layers[-1].bias *= 40
-        decoder.pred_obj_score_head.layers[-1].weight *= 20
-        decoder.pred_obj_score_head.layers[-1].bias += 0.5
-        decoder.iou_prediction_head.layers[-1].weight *= 20
         for embedding in module.sam_prompt_encoder.point_embeddings:
             embedding.weight *= 3
+        scores = _scores(module, net.image_size_px)
+        last = decoder.pred_obj_score_head.layers[-1]
+        last.weight /= scores.std()
+        last.bias.copy_((last.bias - scores.mean()) / scores.std() + 1.0)
     return module
+
+
+def _scores(module: Any, side_px: int) -> torch.Tensor:
+    """Object scores of some frames, with a point and without any."""
+    frames, centres = moving_discs(4, (side_px, side_px), seed=1)
+    image, prompt = ImageGraph(module), PromptGraph(module)
+    scores = []
+    for t, frame in enumerate(frames):
+        levels = image(torch.from_numpy(frame)[None])[:3]
+        side = levels[0].shape[-1]
+        for label in (-1, 1):
+            points = torch.from_numpy(centres[:, t, None].astype(np.float32))
+            labels = torch.full((3, 1), label)
+            none = torch.zeros(3, side, side), torch.zeros(3, dtype=torch.uint8)
+            scores.append(prompt(*levels, points, labels, *none)[3])
+    return torch.cat(scores)
 
 
 class FolderlessEngines:
@@ -117,5 +134,3 @@ def moving_discs(count: int, hw: tuple[int, int], seed: int = 0) -> tuple[np.nda
         for centre, colour in zip(centres[:, t], ((230, 40, 40), (40, 220, 60), (40, 60, 230))):
             cv2.circle(frames[t], tuple(int(c) for c in centre), height // 8, colour, -1)
     return frames, centres
-
-

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
+from samotion.contract import SIGNATURES
 from samotion.presets import Sam2Net
 from torch import nn
 
@@ -15,9 +17,10 @@ from samotion_export.sam2_net import build_module
 
 __all__ = ["build_module", "graphs"]
 
-# Float32 through four layers of attention over thousands of tokens, as a part of each output's range. The bound on
-# image features is wider: Hiera's activations reach hundreds in single channels.
-TOLERANCE = 1e-3
+# Largest differences that float32 may show: of image features and memories as a part of their range (Hiera's
+# activations reach hundreds in single channels), of decoded masks and scores in logits. Nano shows 1e-5 and 1e-6.
+RELATIVE = {"level0": 1e-3, "level1": 1e-3, "level2": 1e-3, "query": 1e-3, "memory": 1e-3}
+ABSOLUTE = {"masks": 5e-3, "iou": 1e-3, "pointer": 2e-3, "object_score": 5e-3, "memory": 5e-3}
 Arrays = dict[str, Array]
 
 
@@ -61,15 +64,12 @@ def _centres(t: int) -> Array:
 
 
 def _graph(name: str, module: nn.Module, meta: dict[str, Any] | None = None) -> Graph:
-    return Graph(name, module, (), {}, relative=True, meta=meta or {})
+    relative = name in ("sam2_image", "sam2_memory")
+    return Graph(name, module, (), RELATIVE if relative else ABSOLUTE, relative, meta or {})
 
 
 def _with(graph: Graph, *examples: tuple[Array, ...]) -> Graph:
-    from dataclasses import replace
-
-    from samotion.contract import SIGNATURES
-
-    tolerance = dict.fromkeys(SIGNATURES[graph.name].output_names, TOLERANCE)
+    tolerance = {name: graph.tolerance[name] for name in SIGNATURES[graph.name].output_names}
     return replace(graph, examples=examples, tolerance=tolerance)
 
 
