@@ -8,7 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-PIPE_WIDTH = 120  # characters of a table that goes into a file
+from samotion_bench.svg import number
+
+PIPE_WIDTH = 130  # characters of a table that goes into a file
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -16,11 +18,11 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, PIPE_WIDTH)
     for line in headline(report):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_stages(report["end_to_end"]))
     console.print(_engines(report["engine_times"], report["machine"]["peak_gflops"]))
     for line in (*curve_lines(report["curves"]), *baseline_lines(report.get("baselines", {}))):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def headline(report: Mapping[str, Any]) -> list[str]:
@@ -47,7 +49,7 @@ def headline(report: Mapping[str, Any]) -> list[str]:
 
 def curve_lines(curves: Mapping[str, Any]) -> list[str]:
     return [
-        f"{c['what']}: {c['slope_ms']:.3g} ms per {_singular(c['unit'])} + {c['intercept_ms']:.3g} ms"
+        f"{c['what']}: {number(c['slope_ms'])} ms per {c['unit'].removesuffix('s')} + {number(c['intercept_ms'])} ms"
         for c in curves.values()
         if c["slope_ms"] is not None
     ]
@@ -85,14 +87,14 @@ def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
     with_torch = any("torch" in found for found in engines.values())
     with_flops = any(found["gflop"] is not None for found in engines.values())
     table = Table(title="engines, host to host (copies in and out included, nothing built)")
-    columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per s", "of"]
+    columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per second"]
     columns += ["GFLOP/s", "of peak"] * with_flops + ["PyTorch ms", "ratio"] * with_torch
     for column in columns:
-        table.add_column(column, justify="left" if column in ("engine", "of") else "right")
+        table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     for name, found in engines.items():
         noise = "-" if found["noise"] is None else f"{100 * found['noise']:.0f} %"
         row = [name, str(found["runs"]), *(f"{found[k]:.2f}" for k in ("median_ms", "p90_ms", "p99_ms")), noise]
-        row += [f"{found['items_per_s']:.4g}", found["unit"]]
+        row += [f"{number(found['items_per_s'])} {found['unit']}"]
         if with_flops:
             gflops = found["gflops"]
             row += ["-", "-"] if gflops is None else [f"{gflops:.1f}", f"{100 * gflops / peak_gflops:.0f} %"]
@@ -101,7 +103,3 @@ def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
             row += ["-", "-"] if torch is None else [f"{torch['median_ms']:.2f}", f"{torch['ratio']:.2f}"]
         table.add_row(*row)
     return table
-
-
-def _singular(unit: str) -> str:
-    return unit.removesuffix("s")
