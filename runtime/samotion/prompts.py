@@ -78,7 +78,8 @@ def inside(mask: Array, points: Array) -> Array:
     height, width = mask.shape
     x, y = np.floor(points).astype(int).T
     within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return within & mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+    found: Array = within & mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
+    return found
 
 
 def dilate(mask: Array) -> Array:
@@ -135,7 +136,7 @@ def companions(tracks: Tracks, here: Array, seed: int, frame: int, hw: tuple[int
     for step in range(moved.shape[1]):
         drift = _distances(moved[:, step], moved[:, step])
         linked &= (drift < COMPANION_DRIFT * radius) | ~(seen[:, step, None] & seen[None, :, step])
-    reached = linked[seed]
+    reached = np.asarray(linked[seed])
     while (grown := linked[reached].any(axis=0)).sum() > reached.sum():
         reached = grown
     return reached
@@ -152,7 +153,9 @@ def with_context(click: Click, tracks: Tracks, members: Array, unsure: Array, hw
     xy, positive = tracks.xy[known, click.frame], is_member[known]
     mask = coarse_mask(xy, positive, hw)
     negatives = xy[~positive]
-    nearest = np.argsort(_distances(negatives, xy[positive]).min(axis=1))[:NEGATIVE_CLICKS] if positive.any() else []
+    own = np.concatenate([click.points_xy, xy[positive]])
+    to_object = _distances(negatives, own).min(axis=1)
+    nearest = np.argsort(to_object, kind="stable")[:NEGATIVE_CLICKS]
     points = np.concatenate([click.points_xy, negatives[nearest]])
     labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
     return replace(click, points_xy=points, labels=labels, mask=mask)
@@ -194,4 +197,5 @@ def _click_on(
 
 def _distances(a: Array, b: Array) -> Array:
     """All distances (A,B) between points (A,2) and (B,2), in the points' unit."""
-    return np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
+    distances: Array = np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
+    return distances
