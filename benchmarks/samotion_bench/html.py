@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from samotion.contract import DYNAMIC
+
 from samotion_bench import svg
 from samotion_bench.bench_table import baseline_lines, headline
 from samotion_bench.svg import number
@@ -16,7 +18,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e8ee; --soft: #9aa3b2; --line: #333a46; --page: #14171c; --card: #1e232b; }
 }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 900px;
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 1040px;
   margin: 32px auto; padding: 0 20px; }
 h1 { font-size: 24px; margin: 0 0 4px } h2 { font-size: 18px; margin: 36px 0 8px } p { margin: 6px 0 }
 .soft { color: var(--soft) } .cards { display: flex; flex-wrap: wrap; gap: 12px; margin: 20px 0 }
@@ -24,10 +26,11 @@ h1 { font-size: 24px; margin: 0 0 4px } h2 { font-size: 18px; margin: 36px 0 8px
 .card b { display: block; font-size: 22px } .pair { display: flex; flex-wrap: wrap; gap: 24px 32px }
 figure { margin: 0; flex: 1 1 380px } figcaption { color: var(--soft); font-size: 13px }
 svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text { fill: var(--ink) }
-svg text.on { fill: #fff; font-weight: 600 } .grid { stroke: var(--line) } .mark { stroke: var(--ink); stroke-width: 2 }
+svg text.on { fill: #10131a; font-weight: 600 } .grid { stroke: var(--line) }
+.mark { stroke: var(--ink); stroke-width: 2 }
 .fit { stroke: var(--soft); stroke-dasharray: 5 4 } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: 13px; width: 100% } td, th { padding: 4px 10px; text-align: right;
-  border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums } td:first-child, th:first-child {
+table { border-collapse: collapse; font-size: 13px; width: 100% } td, th { padding: 4px 9px; text-align: right;
+  white-space: nowrap; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums } td:first-child, th:first-child {
   text-align: left } code { font-size: 12px; overflow-wrap: anywhere } details { margin: 12px 0 }
 """
 
@@ -76,30 +79,32 @@ def _engines(report: Mapping[str, Any]) -> str:
     samples = {name: [ms for block in found["blocks_ms"] for ms in block] for name, found in engines.items()}
     marks = {name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")] for name, found in engines.items()}
     peak = report["machine"]["peak_gflops"]
-    rows = []
-    for name, found in engines.items():
-        torch, gflops, moved = found.get("torch"), found["gflops"], found["transfers_mb"]
-        rows.append(
-            [
-                name,
-                ", ".join(f"{k} {v}" for k, v in found["sizes"].items()),
-                str(found["runs"]),
-                *(number(found[k]) for k in ("median_ms", "p90_ms", "p99_ms", "first_ms")),
-                "-" if found["noise"] is None else f"{100 * found['noise']:.1f} %",
-                f"{number(found['items_per_s'])} {found['unit']}",
-                "-" if gflops is None else f"{gflops:.1f} ({100 * gflops / peak:.0f} %)",
-                f"{number(moved['to_engine'])} / {number(moved['from_engine'])}",
-                "-" if torch is None else f"{number(torch['median_ms'])} ({torch['ratio']:.2f}x)",
-            ]
-        )
-    columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second"]
-    columns += ["GFLOP/s (of peak)", "MB in / out", "PyTorch ms (ratio)"]
+    rows = [_engine_row(name, found, peak) for name, found in engines.items()]
+    columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second", "MB in / out"]
+    columns += ["GFLOP/s (of peak)", "PyTorch ms (ratio)"][: len(rows[0]) - len(columns)]
     return (
         "<h2>Engines</h2><p class=soft>Host to host: copies in and out are in the times, building is not. Dots are"
         " single calls; ticks are the median (long), p90 and p99. Noise is the spread between blocks of calls."
         f" The peak is a float32 matrix product on the same device, {peak:.0f} GFLOP/s.</p>"
         f"{svg.strips(samples, marks)}{_table(columns, rows)}"
     )
+
+
+def _engine_row(name: str, found: Mapping[str, Any], peak: float) -> list[str]:
+    moved = found["transfers_mb"]
+    row = [
+        name,
+        " ".join(f"{k}={v}" for k, v in found["sizes"].items() if k in DYNAMIC),
+        str(found["runs"]),
+        *(number(found[k]) for k in ("median_ms", "p90_ms", "p99_ms", "first_ms")),
+        "-" if found["noise"] is None else f"{100 * found['noise']:.1f} %",
+        f"{number(found['items_per_s'])} {found['unit']}",
+        f"{number(moved['to_engine'])} / {number(moved['from_engine'])}",
+    ]
+    if torch := found.get("torch"):  # FLOPs are counted in PyTorch, so both come together
+        gflops = f"{found['gflops']:.1f} ({100 * found['gflops'] / peak:.0f} %)"
+        row += [gflops, f"{number(torch['median_ms'])} ({torch['ratio']:.2f}x)"]
+    return row
 
 
 def _curves(report: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
-WIDTH = 860
+WIDTH = 940
 LABEL_PX = 150
 MAX_DOTS = 120  # per strip: more would only thicken the page
 
@@ -37,7 +37,7 @@ def strips(samples: Mapping[str, Sequence[float]], marks: Mapping[str, Sequence[
     high = max(high, low + 1)
 
     def x(value: float) -> float:
-        return LABEL_PX + (math.log10(max(value, 10**low)) - low) / (high - low) * (WIDTH - LABEL_PX - 20)
+        return LABEL_PX + (math.log10(max(value, 10**low)) - low) / (high - low) * (WIDTH - LABEL_PX - 40)
 
     rows = []
     bottom = 24 * len(samples) + 6
