@@ -31,7 +31,8 @@ svg text.on { fill: #10131a; font-weight: 600 } .grid { stroke: var(--line) }
 .fit { stroke: var(--soft); stroke-dasharray: 5 4 } .wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: 13px; width: 100% } td, th { padding: 4px 9px; text-align: right;
   white-space: nowrap; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
-td:first-child, th:first-child { text-align: left } code { font-size: 12px; overflow-wrap: anywhere } details { margin: 12px 0 }
+td:first-child, th:first-child { text-align: left } code { font-size: 12px; overflow-wrap: anywhere }
+details { margin: 12px 0 }
 """
 
 
