@@ -67,7 +67,8 @@ def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
     run.folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay)
     step, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
-    start, module_mode = time.monotonic() - spent, module.train()
+    start = time.monotonic() - spent
+    module.train()
     sums: dict[str, list[float]] = {}
     while (share := _share(run, step, time.monotonic() - start)) < 1:
         for group in optimizer.param_groups:
@@ -86,7 +87,7 @@ def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
         if step % CHECKPOINT_EVERY == 0:
             save(run, module, optimizer, step, time.monotonic() - start)
     save(run, module, optimizer, step, time.monotonic() - start)
-    return module_mode.eval()
+    return module.eval()
 
 
 def _share(run: Run, step: int, seconds: float) -> float:
@@ -118,15 +119,15 @@ def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tu
 
 
 def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) -> None:
-    """Append means since the last row to the curve (CSV) and print them."""
-    row = {"step": step, "seconds": round(seconds), **{k: round(sum(v) / len(v), 5) for k, v in sums.items()}}
+    """Append means since the last row to the curve and print them. One value a row: stages write different losses."""
+    means = {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
     is_new = not path.exists()
     with open(path, "a", newline="") as file:
-        writer = csv.DictWriter(file, row)
+        writer = csv.writer(file)
         if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, flush=True)
+            writer.writerow(("step", "seconds", "name", "value"))
+        writer.writerows((step, round(seconds), name, value) for name, value in means.items())
+    print(step, round(seconds), means, flush=True)
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

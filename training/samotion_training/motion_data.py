@@ -88,7 +88,7 @@ def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
     """
     frames = tracks.visible.shape[1]
     span = int(rng.integers(max(2, round(0.65 * frames)), frames + 1))
-    first, stride = int(rng.integers(frames - span + 1)), int(rng.choice([1, 1, 2]))
+    first, stride = int(rng.integers(frames - span + 1)), int(rng.integers(1, max(1, span // 10) + 1))
     index = np.arange(first, first + span, stride)[:: rng.choice([1, -1])]
     zoom, shift = rng.uniform(0.85, 1.3, 2) * rng.choice([-1, 1], 2), rng.uniform(-0.15, 0.15, 2)
     zoom[1] = abs(zoom[1]) if rng.random() < 0.9 else zoom[1]

@@ -19,7 +19,7 @@ from samotion_training.motion_data import TrackSet
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CLIPS = 3
-TRACKS = 224
+TRACKS = 144
 
 
 def logits(motion: Motion, tracks: TrackSet) -> Tensor:
@@ -63,7 +63,7 @@ def main() -> None:
         load_weights(motion, args.init)
 
     def clip(rng: Rng) -> TrackSet:
-        is_made = args.made is not None and rng.random() < args.made_share
+        is_made = args.made is not None and rng.random() < args.made_share and any(args.made.glob("*.npz"))
         return made(rng, args.made) if is_made else exact(rng, args.pool)
 
     train(run, motion, lambda rng, _: losses(motion, rng, [clip(rng) for _ in range(CLIPS)]))

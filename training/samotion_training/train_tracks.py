@@ -1,4 +1,9 @@
-"""Train the nano tracker: matching features on pairs of frames first, then the whole tracker on short clips."""
+"""Train the nano tracker in three stages: features on pairs of frames, the whole on short clips, the refinement alone.
+
+Two things made the refinement learn, which stood still for 440 steps without them: its input layer starts from
+whitened inputs (logits near 3 drowned correlations that differ by 0.2), and positions count only where the initial
+guess is near, for lost tracks had filled the gradient with noise.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.presets import NANO
-from samotion_export.tapir import IMAGE_PX, TEMPERATURE, State, Tapir, similarities
+from samotion_export.tapir import IMAGE_PX, TEMPERATURE, WINDOW, State, Tapir, similarities
 from samotion_export.tracks import build_module
 from torch import Tensor
 
@@ -20,12 +25,18 @@ from samotion_training.pool import Sample, load
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 PAIR_SHARE = 0.3  # of training: the features alone, on pairs
+REFINE_SHARE = 0.35  # of training, at its end: the refinement alone
 PAIRS = 8
 PAIR_POINTS = 160
 PAIR_PX = 160  # pairs are cut to this size around one of their points: 2.5 times the pairs of whole frames
 CLIP_FRAMES = 12
 CLIP_POINTS = 64
+MATCH_POINTS = 160
 NEAR_PX = 6.0  # what expected_dist calls near, as TAPIR does
+REFINE_POINTS = 96
+REACH_PX = (
+    24.0  # refinement looks three coarse cells far: what is farther off is lost to it, and only noise in its loss
+)
 HUBER_PX = 1.0
 
 
@@ -110,12 +121,13 @@ def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
     return {"loss": low + high, "low": low, "high": high}
 
 
-def state_loss(state: State, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Position (where visible), occlusion, and expected distance of one state."""
+def state_loss(state: State, batch: Batch, near: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Position (where visible and `near`, by default everywhere), occlusion, and expected distance of one state."""
     visible = batch.visible.float()
     error = (state.tracks - batch.xy).norm(dim=-1)
     huber = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=HUBER_PX).clamp_max(64)
-    position = (huber * visible).sum() / visible.sum().clamp_min(1)
+    counts = visible if near is None else visible * near
+    position = (huber * counts).sum() / counts.sum().clamp_min(1)
     occlusion = F.binary_cross_entropy_with_logits(state.occlusion, 1 - visible)
     far = (error.detach() > NEAR_PX).float()
     distance = F.binary_cross_entropy_with_logits(state.expected_dist, far, weight=visible)
@@ -131,37 +143,78 @@ def random_queries(rng: Rng, batch: Batch) -> Tensor:
 
 
 def clip_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
-    """The tracker on one clip, every state of it, with the matching loss kept on the coarse grid."""
-    batch = _clip(rng, pool)
+    """The tracker on one clip, every state of it; the features are asked for more points than are tracked."""
+    batch = _clip(rng, pool, MATCH_POINTS)
     queries = random_queries(rng, batch)
     lowres, hires = tapir.features(batch.frames)
     query_low, query_high = tapir.query(lowres, hires, queries)
-    states = list(tapir.states(lowres, hires, query_low, query_high, queries))
-    parts = [state_loss(state, batch) for state in states]
-    position, occlusion, distance = (torch.stack(p) for p in zip(*parts))
     match = torch.zeros(())
-    frames = rng.choice(len(batch.frames), 4, replace=False)
-    for t in frames:
-        seen = batch.visible[:, t]
+    for t in range(len(batch.frames)):
+        seen = batch.visible[:, t] & (queries[:, 0] != t)
         if seen.any():
-            match = match + matching_loss(lowres[t], query_low[seen], batch.xy[seen, t]) / len(frames)
-            match = match + matching_loss(hires[t], query_high[seen], batch.xy[seen, t]) / len(frames)
-    loss = 0.1 * position.mean() + occlusion.mean() + distance.mean() + 0.2 * match
+            match = match + matching_loss(lowres[t], query_low[seen], batch.xy[seen, t]) / len(batch.frames)
+            match = match + matching_loss(hires[t], query_high[seen], batch.xy[seen, t]) / len(batch.frames)
+    tracked = Batch(batch.frames, batch.xy[:CLIP_POINTS], batch.visible[:CLIP_POINTS])
+    looks = (query_low[:CLIP_POINTS], query_high[:CLIP_POINTS], queries[:CLIP_POINTS])
+    values = states_losses(list(tapir.states(lowres, hires, *looks)), tracked)
+    return {**values, "loss": values["loss"] + 0.3 * match, "match": match}
+
+
+def states_losses(states: list[State], batch: Batch) -> Losses:
+    """All states against the truth, positions where the first state is within REACH_PX of it."""
+    near = ((states[0].tracks.detach() - batch.xy).norm(dim=-1) < REACH_PX).float()
+    parts = [state_loss(state, batch, near) for state in states]
+    position, occlusion, distance = (torch.stack(p) for p in zip(*parts))
     last = {"first_px": position[0], "last_px": position[-1], "occlusion": occlusion[-1], "distance": distance[-1]}
-    return {"loss": loss, "match": match, **last}
+    return {"loss": position.mean() + occlusion.mean() + distance.mean(), **last}
 
 
-def _clip(rng: Rng, pool: list[Path]) -> Batch:
+def refine_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
+    """The refinement alone, from the initial guess of features that stay as they are."""
+    batch = _clip(rng, pool, REFINE_POINTS)
+    queries = random_queries(rng, batch)
+    with torch.no_grad():
+        lowres, hires = tapir.features(batch.frames)
+        states = tapir.states(lowres, hires, *tapir.query(lowres, hires, queries), queries)
+        first = next(states)
+    return states_losses([first, *states], batch)
+
+
+def whiten(tapir: Tapir, pool: list[Path], clips: int = 6) -> None:
+    """Start the refinement anew, its input layer scaled to what it really gets, its answer in the order of a px."""
+    mixer = tapir.torch_pips_mixer
+    got: list[Tensor] = []
+    handle = mixer.register_forward_pre_hook(lambda _, inputs: got.append(inputs[0].detach().flatten(0, 1)))
+    with torch.no_grad():
+        for i in range(clips):
+            refine_losses(tapir, np.random.default_rng(i), pool)
+        handle.remove()
+        inputs = torch.cat(got)
+        mean, spread = inputs.mean(0), inputs.std(0)
+        spread[spread < 1e-3] = 1  # the two position slots are always 0
+        for module in mixer.modules():
+            if hasattr(module, "reset_parameters"):
+                module.reset_parameters()
+        around = torch.full_like(mean, 0.5)
+        around[-3 * WINDOW**2 :] = 1.5  # the correlations say where to go; features and logits how sure to be
+        mixer.linear.weight.mul_(around / spread)
+        mixer.linear.bias.sub_(mixer.linear.weight @ mean)
+        mixer.linear_1.weight[2:].mul_(0.1)
+
+
+def _clip(rng: Rng, pool: list[Path], points: int) -> Batch:
     while True:
         sample = load(pool[int(rng.integers(len(pool)))])
-        batch = cut(rng, sample, choose_frames(rng, len(sample.frames), CLIP_FRAMES), CLIP_POINTS)
-        if len(batch.xy) >= CLIP_POINTS // 2:
+        batch = cut(rng, sample, choose_frames(rng, len(sample.frames), CLIP_FRAMES), points)
+        if len(batch.xy) >= points // 2:
             return batch
 
 
 def main() -> None:
     parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
     parser.add_argument("--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone")
+    parser.add_argument("--refine-share", type=float, default=REFINE_SHARE, help="share at the end for refinement")
+    parser.add_argument("--whiten", action="store_true", help="start the refinement anew on whitened inputs")
     args = parser.parse_args()
     run = run_of(args)
     tapir = build_module(NANO.tracks)
@@ -170,8 +223,12 @@ def main() -> None:
 
     def losses(rng: Rng, share: float) -> Losses:
         pool = sorted(args.pool.glob("*.npz"))
-        return (pair_losses if share < args.pair_share else clip_losses)(tapir, rng, pool)
+        if share < args.pair_share:
+            return pair_losses(tapir, rng, pool)
+        return (clip_losses if share < 1 - args.refine_share else refine_losses)(tapir, rng, pool)
 
+    if args.whiten:
+        whiten(tapir, sorted(args.pool.glob("*.npz")))
     train(run, tapir, losses)
     if args.out:
         save_weights(tapir, args.out)

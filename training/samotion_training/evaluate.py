@@ -1,0 +1,121 @@
+"""Figures of exported nano engines on held-out scenes, and of motion scores on annotated video.
+
+`python -m samotion_training.evaluate --engine-dir engines --pool HELD_OUT [--davis DAVIS]`. The pool is one made with
+`--held-out`. DAVIS (JPEGImages/480p, Annotations/480p) is only ever measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import samotion
+from samotion.engine import Engines
+
+from samotion_training import motion_data, pool
+from samotion_training.metrics import auc, tap_vid
+
+Array = np.ndarray[Any, Any]
+POINTS = 128
+CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
+ALARM_TRACKS = 10
+LONG_SIDE_PX = 480
+
+
+def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
+    """TAP-Vid figures at 256 px; each point is asked for at the first frame in which it is visible."""
+    chosen = np.flatnonzero(sample.visible.any(1))
+    chosen = chosen[np.random.default_rng(0).permutation(len(chosen))[:POINTS]]
+    xy, visible = sample.xy[chosen] + np.float32(0.5), sample.visible[chosen]
+    first = visible.argmax(1)
+    yx = xy[np.arange(len(chosen)), first][:, ::-1]
+    queries = np.concatenate([first[:, None], yx], 1).astype(np.float32)
+    raw = samotion.tracks.track(engines, sample.frames, queries)
+    sure = (1 - _sigmoid(raw.occlusion)) * (1 - _sigmoid(raw.expected_dist)) > 0.5
+    return tap_vid(raw.tracks, sure, xy, visible, np.arange(visible.shape[1]) > first[:, None])
+
+
+def depth(engines: Engines, sample: pool.Sample) -> dict[str, float]:
+    """Mean absolute error of disparity per frame after the best scale and shift, in shares of the frame's range."""
+    answer = samotion.depth.estimate(engines, sample.frames[:: pool.DEPTH_EVERY])
+    errors = []
+    for a, b in zip(answer, sample.disparity.astype(np.float32)):
+        truth = (b - b.min()) / max(float(b.max() - b.min()), 1e-6)
+        x = np.stack([a.ravel(), np.ones(a.size, np.float32)], 1)
+        fit = np.linalg.lstsq(x, truth.ravel(), rcond=None)[0]
+        errors.append(float(np.abs(x @ fit - truth.ravel()).mean()))
+    return {"depth_error": float(np.mean(errors))}
+
+
+def motion(engines: Engines, frames: Array, masks: Array, max_tracks: int) -> tuple[dict[str, float], Array, Array]:
+    """AUC of the scores, or the false alarm where nothing moves; and the scores and truth themselves."""
+    tracks = motion_data.from_nets(engines, frames, masks, max_tracks, seed=0)
+    inputs = {name: value for name, value in tracks._asdict().items() if name != "moving"}
+    inputs["xy"] = tracks.xy.clip(-1, 1)
+    inputs["visible"] = tracks.visible.astype(np.uint8)
+    score = engines["motion"](**inputs)["score"]
+    if not masks.any():
+        return {"false_alarm": float((score > CALM).sum() >= ALARM_TRACKS)}, score, tracks.moving
+    return {"motion_auc": auc(score, tracks.moving)}, score, tracks.moving
+
+
+def _sigmoid(x: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-x.clip(-50, 50))))
+
+
+def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
+    """Name, frames (T, H, W, 3) at LONG_SIDE_PX and masks (T, H, W) bool of each annotated sequence."""
+    for sequence in sorted((folder / "JPEGImages" / "480p").iterdir()):
+        frames, masks = [], []
+        for path in sorted(sequence.glob("*.jpg")):
+            image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            mark = cv2.imread(str(folder / "Annotations" / "480p" / sequence.name / f"{path.stem}.png"), 0)
+            size = (LONG_SIDE_PX, round(image.shape[0] * LONG_SIDE_PX / image.shape[1]))
+            frames.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            masks.append(cv2.resize(mark, size, interpolation=cv2.INTER_NEAREST) > 127)
+        yield sequence.name, np.stack(frames), np.stack(masks)
+
+
+def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> dict[str, float]:
+    """Means over the clips of a pool, plus the AUC over all their tracks together (one threshold for all clips)."""
+    figures: dict[str, list[float]] = {}
+    scores, truths = [], []
+    for path in sorted(folder.glob("*.npz"))[:clips]:
+        sample = pool.load(path)
+        masks = sample.instance_moving[sample.labels]
+        moved, score, truth = motion(engines, sample.frames, masks, max_tracks)
+        scores.append(score)
+        truths.append(truth)
+        for name, value in {**tracker(engines, sample), **depth(engines, sample), **moved}.items():
+            figures.setdefault(name, []).append(value)
+    means = {name: float(np.nanmean(values)) for name, values in figures.items()}
+    return {**means, "motion_auc_over_all": auc(np.concatenate(scores), np.concatenate(truths))}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measure exported nano engines.")
+    parser.add_argument("--engine-dir", type=Path, required=True)
+    parser.add_argument("--pool", type=Path, help="held-out clips")
+    parser.add_argument("--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p")
+    parser.add_argument("--clips", type=int, default=24)
+    parser.add_argument("--max-tracks", type=int, default=512)
+    args = parser.parse_args()
+    found: dict[str, Any] = {}
+    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
+        if args.pool:
+            found["scenes"] = on_scenes(engines, args.pool, args.clips, args.max_tracks)
+        if args.davis:
+            found["davis_motion_auc"] = {
+                name: motion(engines, frames, masks, args.max_tracks)[0]["motion_auc"]
+                for name, frames, masks in davis(args.davis)
+            }
+    print(json.dumps(found, indent=2))
+
+
+if __name__ == "__main__":
+    main()
