@@ -24,7 +24,7 @@ from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 from samotion.presets import Preset
 
-from samotion_export import download, verify, weights
+from samotion_export import download, half, half_parity, verify, weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
 from samotion_export.report import Report
 
@@ -97,20 +97,22 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
             report.detail(f"{net}: {path.name} is not the published {config.weights.file} (another sha256)")
     else:
         path, weights_sha256 = download.fetch(net, config.weights, offline=request.offline, report=report)
-    return Source(net, config, path, weights_sha256, _key(net, config, weights_sha256, request.precision))
+    return Source(
+        net, config, path, weights_sha256, _key(net, config, weights_sha256, half.precision_of(net, request.precision))
+    )
 
 
 def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
     numbers = {k: v for k, v in asdict(config).items() if k != "weights"}
     versions = {tool: version for tool, version in _tools().items() if tool in ("samotion", "torch", "onnx", "sam2")}
-    facts = [net, weights_sha256, type(config).__name__, numbers, precision, versions, _code_hash(net)]
+    facts = [net, weights_sha256, type(config).__name__, numbers, precision, versions, _code_hash(net, precision)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _code_hash(net: str) -> str:
+def _code_hash(net: str, precision: str) -> str:
     """Hash of the source that makes a net's graphs: its module, what that imports here, the tracer, the contract."""
     folder = Path(__file__).parent
-    names, todo = set[str](), {net, "graph"}
+    names, todo = set[str](), {net, "graph", *(["half"] if precision == "fp16" else [])}
     while todo:
         name = todo.pop()
         names.add(name)
@@ -211,11 +213,15 @@ def _export_graph(graph: Graph, staging: Path, source: Source, request: Request,
         export_onnx(graph, path, shapes)
     with report.working(f"{graph.name}: comparing with PyTorch"):
         parity = verify.compare(graph, path, answers) if request.verify else {}
-        os.chmod(path, 0o644)
-        sha256 = sha256_of(path)
+    precision = half.precision_of(source.net, request.precision)
+    if precision == "fp16":
+        with report.working(f"{graph.name}: converting to half precision"):
+            half.convert(path, graph.name)
+            parity = half_parity.compare(graph, path, answers) if request.verify else {}
+    os.chmod(path, 0o644)
+    sha256 = sha256_of(path)
     report.note(_line(graph, path.stat().st_size, time.perf_counter() - start, parity))
     weights_sha256 = source.weights_sha256
-    precision = request.precision
     return Entry(
         path.name, sha256, sha256, weights_sha256, precision, inputs, outputs, parity, source.key, dict(graph.meta)
     )
@@ -225,6 +231,10 @@ def _line(graph: Graph, size: int, seconds: float, parity: verify.Parity) -> str
     text = f"{graph.name}: exported, {size / 1e6:.1f} MB, {seconds:.1f} s"
     if not parity:
         return text + ", not compared"
+    if any("tolerance" not in figures for figures in parity.values()):
+        name, measure = half_parity.worst(parity)
+        limit = parity[name][f"{measure}_limit"]
+        return text + f", differs in {name} by {parity[name][measure]:.1g} {measure} (limit {limit:.1g})"
     kind = "relative" if graph.relative else "max_abs"
     name = max(parity, key=lambda output: parity[output][kind] / parity[output]["tolerance"])
     return text + f", differs by {parity[name][kind]:.1g} in {name} (tolerance {parity[name]['tolerance']:.1g})"

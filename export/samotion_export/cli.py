@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from samotion.commands import run_command
 from samotion.contract import NETS
-from samotion.errors import DeviceError, UsageError
+from samotion.errors import DeviceError
 from samotion.presets import PRESETS, SAM2_SIZES
 
 from samotion_export.report import Report
@@ -99,7 +99,7 @@ def export(
         raise typer.BadParameter(f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported")
 
     def work() -> None:
-        _refuse_unbuilt(precision, target)
+        _refuse_unbuilt(target)
         _require_packages()
         from samotion_export.build import Request, export  # torch and onnx take seconds: not for --help
 
@@ -111,9 +111,7 @@ def export(
     run_command(work, verbose)
 
 
-def _refuse_unbuilt(precision: str, target: str) -> None:
-    if precision == "fp16":
-        raise UsageError("half-precision graphs are not built yet; use --precision fp32")
+def _refuse_unbuilt(target: str) -> None:
     if target == "tensorrt":
         raise DeviceError("TensorRT engines are not built yet; use --target onnx")
 

@@ -54,7 +54,9 @@ class Manifest:
     def command(self, nets: str, folder: str | os.PathLike[str]) -> str:
         """The command that exports `nets` anew into `folder`, as it was."""
         size = f" --sam2 {self.sam2}" if self.sam2 else ""
-        return f"samotion-export {nets} --preset {self.preset}{size} --out {str(folder)!r}"
+        half = " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
+        target = " --target tensorrt" if any(e.tensorrt for e in self.engines.values()) else ""
+        return f"samotion-export {nets} --preset {self.preset}{size}{half}{target} --out {str(folder)!r}"
 
 
 def choose_preset(name: str, sam2: str | None = None) -> Preset:
