@@ -81,6 +81,12 @@ def test_busiest_frame_is_the_middle_of_the_busiest_fifth():
     assert prompts.busiest_frame(visible) == 9
 
 
+def test_busiest_frame_has_a_visible_point_even_where_few_frames_do():
+    visible = np.zeros((3, 30), bool)
+    visible[0, 29] = True
+    assert prompts.busiest_frame(visible) == 29
+
+
 def test_densest_and_spread():
     points = np.array([[0, 0], [10, 0], [11, 0], [12, 0], [40, 0]], np.float32)
     assert prompts.densest(points) == 2

@@ -56,9 +56,10 @@ def surely_visible(tracks: Tracks) -> Tracks:
 
 
 def busiest_frame(visible: Array) -> int:
-    """Of the 20 % of frames with most visible points (N,T), the middle one in time."""
+    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one must be visible."""
     counts = visible.sum(axis=0)
-    busy = np.sort(np.argsort(-counts, kind="stable")[: max(1, math.ceil(BUSY_FRAMES * len(counts)))])
+    busy = np.argsort(-counts, kind="stable")[: math.ceil(BUSY_FRAMES * len(counts))]
+    busy = np.sort(busy[counts[busy] > 0])
     return int(busy[len(busy) // 2])
 
 
