@@ -17,8 +17,8 @@ from samotion_bench.recorder import Note, Recorder, items, sizes
 from samotion_bench.timing import Call, Samples, describe, fit_line, measure, timed
 from samotion_bench.workload import Run, Workload, follow, propagate, rehearse, run_frames, run_whole, spread
 
-MIN_RUNS, MAX_RUNS = 3, 10  # of the whole pipeline
-SHARES = {"whole": 0.4, "engines": 0.5, "curves": 1.0}  # of the time that is left when each begins
+MAX_RUNS = 10  # of the whole pipeline
+SHARES = {"whole": 0.4, "engines": 0.4}  # of the time that is left when each begins; the curves get the rest
 CURVE_REPEATS = 3
 
 
@@ -40,8 +40,12 @@ class Clock:
     def __init__(self, limit_s: float) -> None:
         self._end = time.monotonic() + limit_s
 
+    @property
+    def left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
+
     def share(self, phase: str) -> float:
-        return max(0.0, self._end - time.monotonic()) * SHARES[phase]
+        return self.left * SHARES[phase]
 
 
 def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
     if torch:
         report["baselines"] = _describe_baselines(torch, torch_runs, whole, load, plan, samples, notes)
     say("curves")
-    report["curves"] = _curves(engines, load, plan, clock.share("curves"))
+    report["curves"] = _curves(engines, load, plan, clock)
     return report
 
 
@@ -95,7 +99,7 @@ def _whole_runs(
         start = time.perf_counter()
         theirs.append(run_whole(cast(Engines, torch), load))
         cost_ms += (time.perf_counter() - start) * 1000
-    count = min(MAX_RUNS, max(MIN_RUNS, int(budget_s * 1000 / cost_ms)))
+    count = min(MAX_RUNS, max(1, int(budget_s * 1000 / cost_ms)))
     for _ in range(count):
         ours.append(run_whole(engines, load))
         if torch and len(ours) * cost_ms < budget_s * 1000:
@@ -227,8 +231,8 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
     }
 
 
-def _curves(engines: Engines, load: Workload, plan: Plan, budget_s: float) -> dict[str, Any]:
-    """Cost against frames, tracks, objects and size, each with its line."""
+def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[str, Any]:
+    """Cost against frames, tracks, objects and size, each with its line; those that the time is left for."""
     frames, settings = load.frames, load.settings
     short = frames[: max(4, len(frames) // 2)]
     lengths = spread(len(frames), least=4)
@@ -247,7 +251,11 @@ def _curves(engines: Engines, load: Workload, plan: Plan, budget_s: float) -> di
         "objects": f"SAM 2 propagation, {len(short)} frames, image features included",
         "megapixels": f"the whole pipeline by frame size, {len(short)} frames in memory",
     }
-    return {name: _curve(what[name], name, points, budget_s / len(jobs)) for name, points in jobs.items()}
+    found = {}
+    for behind, (name, points) in enumerate(jobs.items()):
+        if clock.left:
+            found[name] = _curve(what[name], name, points, clock.left / (len(jobs) - behind))
+    return found
 
 
 def _job(run: Callable[..., Any], *arguments: Any) -> Call:
@@ -262,10 +270,8 @@ def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) 
     """Time every point once to warm up, then up to three times in turn, as far as the budget goes."""
     end = time.monotonic() + budget_s
     found: dict[float, list[float]] = {x: [timed(call)] for x, call in points.items()}
-    for _ in range(CURVE_REPEATS):
-        if time.monotonic() > end:
-            break
-        for x, call in points.items():
+    for x, call in list(points.items()) * CURVE_REPEATS:
+        if time.monotonic() < end:
             found[x].append(timed(call))
     medians = [float(np.median(times[1:] or times)) for times in found.values()]
     slope, intercept = fit_line(list(points), medians) if len(points) > 1 else (None, None)
@@ -274,7 +280,7 @@ def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) 
         "unit": unit,
         "x": list(points),
         "median_ms": medians,
-        "runs": min(len(times) - 1 for times in found.values()),
+        "runs": max(1, min(len(times) - 1 for times in found.values())),
         "slope_ms": slope,
         "intercept_ms": intercept,
     }
