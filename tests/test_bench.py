@@ -147,8 +147,8 @@ class Fakes(dict):
 
 
 @pytest.fixture
-def report(monkeypatch, tmp_path):
-    """A report of a session in which every stage is made up and every engine a fake."""
+def run(monkeypatch, tmp_path):
+    """Makes the report of a session in which every stage is made up and every engine a fake."""
 
     def whole(engines, load):
         for name in ("tracks_features", "tracks_refine", "depth"):
@@ -166,8 +166,24 @@ def report(monkeypatch, tmp_path):
     monkeypatch.setattr(session, "propagate", lambda engines, frames, objects: lambda: None)
     monkeypatch.setattr(machine, "peak_gflops", lambda device: 100.0)
     load = Workload(np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out")
-    found = bench.describe(Fakes(), load, None)
-    return found | run_session(Fakes(), load, Plan(20, 2, 1.0, torch=False, reference=False), lambda line: None)
+
+    def made(time_limit_s=1.0):
+        plan = Plan(20, 2, time_limit_s, torch=False, reference=False)
+        return bench.describe(Fakes(), load, None) | run_session(Fakes(), load, plan, lambda line: None)
+
+    return made
+
+
+@pytest.fixture
+def report(run):
+    return run()
+
+
+def test_without_time_everything_runs_once_and_curves_are_left_out(run):
+    report = run(time_limit_s=0.0)
+    assert report["end_to_end"]["wall"]["runs"] == 1 and report["end_to_end"]["wall"]["noise"] is None
+    assert {found["runs"] for found in report["engine_times"].values()} == {1}
+    assert report["curves"] == {} and "<svg" in to_html(report)
 
 
 def test_report_holds_conditions_and_figures(report):
