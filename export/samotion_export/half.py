@@ -3,7 +3,7 @@
 The graph alone decides every type (TensorRT 10 and 11 build it strongly typed). Node by node, in order:
 - products (convolutions and matrix products) take and give float16. Those with an operand of at most `TINY` columns
   or rows stay float32: they carry coordinates, frequencies or scores, and cost nothing;
-- norms compute in float32 and give float16: their answers are of the order of 1;
+- norms compute in float32, and what follows them may be float16: their answers are of the order of 1;
 - tables that are looked up by an index are kept as float16: embeddings, and the tracker's 4 MB of zeros and ones;
 - sums, powers, roots, exponentials, sines and samplings at coordinates stay float32, and so does softmax: summed in
   float16 over tens of thousands of keys it overflows;
@@ -74,6 +74,7 @@ class _Conversion:
         self.arrays = _constants(self.model.graph)
         self.constant = _value_independent(self.model.graph, self.arrays)
         self.half = set[str]()
+        self.normed = set[str]()  # float32, but what follows them may be float16
         self.made = dict[tuple[str, int], str]()  # a tensor in another type: its name
         self.nodes: list[NodeProto] = []
         self.weights: list[TensorProto] = []
@@ -98,11 +99,10 @@ class _Conversion:
             if name in self.floats and not (node.op_type in UNTYPED and name in self.half):
                 node.input[i] = self._as(name, kind if i in data else FLOAT)
         self.nodes.append(node)
-        outputs = [name for name in node.output if name in self.floats]
-        if node.op_type in NORMS and kind == FLOAT and not self.constant.issuperset(outputs):
-            self._narrow(node)
+        if node.op_type in NORMS:
+            self.normed.update(node.output)
         elif kind == HALF and node.op_type not in UNTYPED:
-            self.half.update(outputs)
+            self.half.update(name for name in node.output if name in self.floats)
 
     def _kind(self, node: NodeProto, names: list[str]) -> int:
         """The type in which a node computes."""
@@ -113,7 +113,7 @@ class _Conversion:
             return FLOAT
         if node.op_type in PRODUCTS:
             return FLOAT if any(self._is_tiny(node, name) for name in names[:2]) else HALF
-        return HALF if self.half.issuperset(varying) else FLOAT
+        return HALF if (self.half | self.normed).issuperset(varying) else FLOAT
 
     def _is_tiny(self, node: NodeProto, name: str) -> bool:
         """Is this operand a constant with hardly any rows or columns (for a convolution: output channels)?"""
@@ -144,13 +144,6 @@ class _Conversion:
     def _cast(self, source: str, target: str, kind: int) -> str:
         self.nodes.append(onnx.helper.make_node("Cast", [source], [target], name=f"{target}/Cast", to=kind))
         return target
-
-    def _narrow(self, node: NodeProto) -> None:
-        """Give a norm's answer as float16 under its old name, for those who want it, and as float32 under a new one."""
-        name = node.output[0]
-        node.output[0] = self.made[name, FLOAT] = _renamed(name, FLOAT)
-        self._cast(node.output[0], name, HALF)
-        self.half.add(name)
 
     def _restore_outputs(self, graph: onnx.GraphProto) -> None:
         """Float outputs leave as float32 under their own names."""

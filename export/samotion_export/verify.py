@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from samotion.contract import SIGNATURES
@@ -21,7 +20,11 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     Per output the largest absolute difference, PyTorch's range (max - min), the two's ratio and the tolerance.
     Raises ParityError for the first output beyond its tolerance.
     """
-    session = open_session(path)
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     signature = SIGNATURES[graph.name]
     parity: Parity = {}
     for example, answer in zip(graph.examples, answers):
@@ -31,15 +34,6 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     for name, figures in parity.items():
         _judge(graph, name, figures)
     return parity
-
-
-def open_session(path: Path) -> Any:
-    """A graph on onnxruntime's CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def difference(graph: Graph, name: str, got: Array, expected: Array) -> dict[str, float]:
