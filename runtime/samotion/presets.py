@@ -92,6 +92,7 @@ class Prompting:
     every_frames: int = 16
     thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
+    min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
 
 
@@ -223,7 +224,9 @@ NANO = Preset(
     DinoNet(_bundled("dino.safetensors"), VitNet(128, 4, pos_grid=16), short_side_px=140),
     MotionNet(_bundled("motion.safetensors"), dino_channels=128, disparity="plain"),
     Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
-    Prompting(style="clicks+mask", every_frames=4, thresholds=(0.9, 0.8, 0.7, 0.6, 0.5), fallback_tracks=0),
+    Prompting(
+        style="clicks+mask", every_frames=4, thresholds=(0.9, 0.8, 0.7, 0.6, 0.5), min_confidence=0.5, fallback_tracks=0
+    ),
     max_tracks=1024,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)

@@ -21,7 +21,6 @@ Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) 
 LONG_CLIP_FRAMES = 300
 MIN_MOVING_TRACKS = 10
 MIN_OBJECT_TRACKS = 6
-CONFIDENT = 0.9
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
 NEGATIVE_CLICKS = 3
@@ -50,9 +49,9 @@ def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Arra
     return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
 
 
-def surely_visible(tracks: Tracks) -> Tracks:
+def surely_visible(tracks: Tracks, min_confidence: float) -> Tracks:
     """Moving tracks count as visible only where the tracker is confident."""
-    return replace(tracks, visible=tracks.visible & (tracks.confidence > CONFIDENT))
+    return replace(tracks, visible=tracks.visible & (tracks.confidence > min_confidence))
 
 
 def busiest_frame(visible: Array) -> int:
@@ -98,7 +97,7 @@ def group(
     objects: list[ObjectPrompt] = []
     pool = np.zeros(len(tracks.xy), bool)
     pool[moving] = True
-    sure = surely_visible(tracks)
+    sure = surely_visible(tracks, prompting.min_confidence)
     rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
     needed = MIN_OBJECT_TRACKS if len(moving) >= MIN_OBJECT_TRACKS else 1
     for _ in range(rounds):
@@ -166,7 +165,7 @@ def prompt(
     found: ObjectPrompt, tracks: Tracks, segment: Segment, hw: tuple[int, int], prompting: Prompting, every: int
 ) -> ObjectPrompt:
     """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on."""
-    sure = surely_visible(tracks)
+    sure = surely_visible(tracks, prompting.min_confidence)
     frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
     clicks = []
     for frame in frames:
