@@ -1,0 +1,47 @@
+"""A contact sheet for the README: frames of a clip above the same frames of its overlay.
+
+python -m samotion_bench.picture demo/demo.mp4 out/demo/overlay.mp4 demo/result.png
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from samotion.manifest import write_atomically
+from samotion.video import read_clip
+
+Array = np.ndarray[Any, Any]
+
+PANELS = 4
+PANEL_WIDTH_PX = 320
+
+
+def contact_sheet(frames: Array, overlay: Array, panels: int = PANELS) -> Array:
+    """(h,w,3) uint8: `panels` evenly spaced frames of two clips (T,H,W,3) of equal length, one row each."""
+    chosen = np.linspace(0, len(frames) - 1, panels + 2).round().astype(int)[1:-1]
+    rows = [np.concatenate([_panel(clip[t]) for t in chosen], axis=1) for clip in (frames, overlay)]
+    return np.concatenate(rows)
+
+
+def _panel(frame: Array) -> Array:
+    height, width = frame.shape[:2]
+    panel: Array = cv2.resize(
+        frame, (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)), interpolation=cv2.INTER_AREA
+    )
+    return panel
+
+
+def main() -> None:
+    clip, overlay, target = sys.argv[1:]
+    frames = [read_clip(path).frames for path in (clip, overlay)]
+    written, data = cv2.imencode(".png", cv2.cvtColor(contact_sheet(*frames), cv2.COLOR_RGB2BGR))
+    assert written
+    write_atomically(Path(target), data.tobytes())
+
+
+if __name__ == "__main__":
+    main()
