@@ -28,7 +28,7 @@ from samotion_bench.session import Plan, run_session
 from samotion_bench.workload import Workload, prepared
 
 SCHEMA = 1
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 class Baseline(str, Enum):

@@ -28,7 +28,7 @@ from samotion_bench.worst import draw_worst, worst_clips
 Array = np.ndarray[Any, Any]
 
 DEFAULT_RESULTS = Path("eval-results")
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 class Task(str, Enum):

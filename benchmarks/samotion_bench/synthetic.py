@@ -62,6 +62,7 @@ class Example:
 class Measured:
     """What was measured on one clip. `scores` (N,) and `moving` (N,) of its tracks are pooled for one AUC."""
 
+    seed: int
     kind: str
     figures: dict[str, float]
     movers: dict[str, float] | None
@@ -109,7 +110,9 @@ def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
         objects = [measures(o) for o in score_objects(true_labels, result.labels, void, shown)]
     figures = _measure_tracks(engines, example) | {"depth_error": _depth_error(engines, clip)}
     scores, moving = _labelled_tracks(result, clip)
-    return Measured(example.kind.name, figures, movers, objects, scores, moving, bool(result.labels.any()))
+    return Measured(
+        example.seed, example.kind.name, figures, movers, objects, scores, moving, bool(result.labels.any())
+    )
 
 
 def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
@@ -153,6 +156,10 @@ def summarise(measured: Sequence[Measured]) -> dict[str, Any]:
         ),
         "false_alarms": float(np.mean([m.alarm for m in still])) if still else None,
         "missed_clips": float(np.mean([not m.alarm for m in moved])) if moved else None,
+        "per_clip": [
+            {"seed": m.seed, "kind": m.kind, **m.figures, "movers": m.movers, "objects": m.objects, "any_mask": m.alarm}
+            for m in measured
+        ],
     }
 
 
