@@ -37,10 +37,10 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, cuts: tuple[int, ...]) -> Tensor:
-    """softmax(q k^T) v for q (B,L,C), k (B,N,C), v (B,N,D), a chunk of q at a time; the scale is in q already."""
+    """softmax(q k^T) v for q (...,L,C), k (...,N,C), v (...,N,D), in chunks of q; the scale is in q already."""
     keys = k.transpose(-1, -2)
-    parts = [torch.softmax(q[:, a:b] @ keys, dim=-1) @ v for a, b in itertools.pairwise(cuts)]
-    return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    parts = [torch.softmax(q[..., a:b, :] @ keys, dim=-1) @ v for a, b in itertools.pairwise(cuts)]
+    return torch.cat(parts, dim=-2) if len(parts) > 1 else parts[0]
 
 
 def cut(length: int, chunk: int | None) -> tuple[int, ...]:
@@ -97,16 +97,17 @@ def _halved(linear: nn.Linear, scaled: bool = False) -> nn.Linear:
     width = linear.out_features
     order = torch.cat([torch.arange(0, width, 2), torch.arange(1, width, 2)])
     factor = width**-0.5 if scaled else 1.0
-    return _linear(linear.weight[order] * factor, linear.bias[order] * factor)
+    return as_linear(linear.weight[order] * factor, linear.bias[order] * factor)
 
 
 def _folded(value: nn.Linear, out: nn.Linear) -> nn.Linear:
     """out(value(x)) as one projection: attention weights sum to one, so the biases pass through them."""
     weight, bias = out.weight.double(), out.bias.double()
-    return _linear((weight @ value.weight.double()).float(), (weight @ value.bias.double() + bias).float())
+    return as_linear((weight @ value.weight.double()).float(), (weight @ value.bias.double() + bias).float())
 
 
-def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+def as_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    """A projection with copies of these parameters."""
     linear = nn.Linear(weight.shape[1], weight.shape[0])
     linear.weight, linear.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
     return linear

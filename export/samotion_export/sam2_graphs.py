@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samotion_export.sam2_attention import QUERY_CHUNK, CrossAttention, SelfAttention
+from samotion_export.sam2_hiera import HieraTrunk
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -27,16 +28,21 @@ class ImageGraph(nn.Module):
 
     def __init__(self, sam: Any, chunk: int | None = QUERY_CHUNK) -> None:
         super().__init__()
-        self.encoder, self.decoder = sam.image_encoder, sam.sam_mask_decoder
+        from sam2.modeling.backbones.hieradet import Hiera
+
+        self.neck, self.decoder = sam.image_encoder.neck, sam.sam_mask_decoder
+        trunk = sam.image_encoder.trunk
+        self.trunk = HieraTrunk(trunk, sam.image_size, chunk) if isinstance(trunk, Hiera) else trunk
+        self.levels = -sam.image_encoder.scalp or None  # the coarsest ones are not used
         side = sam.sam_image_embedding_size
         self.first = SelfAttention(sam.memory_attention.layers[0], side, chunk)
         self.mean, self.std = nn.Buffer(torch.tensor(MEAN)), nn.Buffer(torch.tensor(STD))
-        position = self.encoder.neck.position_encoding(torch.zeros(1, 1, side, side))
+        position = self.neck.position_encoding(torch.zeros(1, 1, side, side))
         self.position = nn.Buffer(0.1 * tokens(position))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
         images = ((frames.float() / 255.0 - self.mean) / self.std).permute(0, 3, 1, 2)
-        level0, level1, level2 = self.encoder(images)["backbone_fpn"]
+        level0, level1, level2 = self.neck(self.trunk(images))[0][: self.levels]
         query = self.first(tokens(level2) + self.position)
         return self.decoder.conv_s0(level0), self.decoder.conv_s1(level1), level2, query
 
