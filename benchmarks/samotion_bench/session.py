@@ -210,8 +210,9 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
         for name, c in cost.items()
     }
     recorder = Recorder(torch)
+    tracks = load.settings.max_tracks or torch.preset.max_tracks
     start = time.perf_counter()
-    follow(recorder.as_engines, load, load.settings.max_tracks or torch.preset.max_tracks)()
+    follow(recorder.as_engines, load, tracks)()
     propagate(recorder.as_engines, load.frames, plan.objects)()
     wall = (time.perf_counter() - start) * 1000
     mine = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
@@ -220,6 +221,7 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
     ours_ms = sum(mine[name]["total_ms"] for name in compared)
     return {
         "points": baselines.reference_points(load.hw, frames, step),
+        "tracks": tracks,
         "objects": plan.objects,
         "reference": shares,
         "samotion": mine,
