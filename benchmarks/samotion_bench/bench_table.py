@@ -67,7 +67,8 @@ def baseline_lines(found: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"the reference's schedule in PyTorch, tracks and propagation: {schedule['reference_ms'] / 1000:.1f} s for"
             f" {schedule['points']} points and {schedule['objects']} objects (calls x time of one call);"
-            f" samotion's with {schedule['tracks']} tracks, run in PyTorch: {schedule['samotion_ms'] / 1000:.1f} s, {schedule['ratio']:.1f}x less"
+            f" samotion's with {schedule['tracks']} tracks, run in PyTorch: {schedule['samotion_ms'] / 1000:.1f} s,"
+            f" {schedule['ratio']:.1f}x less"
         )
     return lines
 
