@@ -173,11 +173,18 @@ def test_changed_code_rebuilds_the_nets_that_use_it(tmp_path: Path, monkeypatch:
     for path in Path(build.__file__).parent.glob("*.py"):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(build, "__file__", str(tmp_path / "build.py"))
-    before = {net: build._code_hash(net) for net in NETS}
+
+    def hashes(precision: str) -> dict[str, str]:
+        return {net: build._code_hash(net, precision) for net in NETS}
+
+    before, half_before = hashes("fp32"), hashes("fp16")
     (tmp_path / "vit.py").write_text((tmp_path / "vit.py").read_text() + "\n# edited\n")
     (tmp_path / "download.py").write_text("# edited\n")
-    changed = {net for net in NETS if build._code_hash(net) != before[net]}
-    assert changed == {"depth", "dino"}
+    assert {net for net, value in hashes("fp32").items() if value != before[net]} == {"depth", "dino"}
+    before = hashes("fp32")
+    (tmp_path / "half.py").write_text((tmp_path / "half.py").read_text() + "\n# edited\n")
+    assert hashes("fp32") == before
+    assert all(value != half_before[net] for net, value in hashes("fp16").items())
 
 
 def test_switching_the_preset_keeps_what_both_share(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
