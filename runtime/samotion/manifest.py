@@ -51,12 +51,14 @@ class Manifest:
         """The preset as exported. Raises EngineError for one that this samotion does not know."""
         return choose_preset(self.preset, self.sam2)
 
-    def command(self, nets: str, folder: str | os.PathLike[str]) -> str:
-        """The command that exports `nets` anew into `folder`, as it was."""
+    def command(self, nets: str, folder: str | os.PathLike[str], target: str | None = None) -> str:
+        """The command that exports `nets` anew into `folder`, as it was, or for another `target`."""
         size = f" --sam2 {self.sam2}" if self.sam2 else ""
         half = " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
-        target = " --target tensorrt" if any(e.tensorrt for e in self.engines.values()) else ""
-        return f"samotion-export {nets} --preset {self.preset}{size}{half}{target} --out {str(folder)!r}"
+        if target is None and any(e.tensorrt for e in self.engines.values()):
+            target = "tensorrt"
+        kind = f" --target {target}" if target else ""
+        return f"samotion-export {nets} --preset {self.preset}{size}{half}{kind} --out {str(folder)!r}"
 
 
 def choose_preset(name: str, sam2: str | None = None) -> Preset:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from samotion.contract import SIGNATURES, Signature
-from samotion.engine import Array
+from samotion.engine import Array, checked_inputs
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 
@@ -34,6 +32,11 @@ class OrtEngine:
     def __init__(self, name: str, path: Path, entry: Entry, provider: str, threads: int | None) -> None:
         import onnxruntime
 
+        if entry.tensorrt:
+            raise EngineError(
+                f"engine {name!r}: {path.name} is built for TensorRT; use --device tensorrt,"
+                " or export it again with --target onnx"
+            )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
@@ -48,11 +51,7 @@ class OrtEngine:
         _check_graph(self._session, self._signature, entry, path.name)
 
     def __call__(self, **inputs: Array) -> dict[str, Array]:
-        arrays = {t.name: _as_contract(inputs, t.name, t.dtype, self.name) for t in self._signature.inputs}
-        if extra := inputs.keys() - arrays.keys():
-            raise EngineError(
-                f"engine {self.name!r} has no input {', '.join(sorted(extra))}; it takes {_names(arrays)}"
-            )
+        arrays = checked_inputs(self.name, self._signature, inputs)
         try:
             outputs = self._session.run(self._signature.output_names, arrays)
         except Exception as error:
@@ -70,17 +69,6 @@ def first_line(error: BaseException) -> str:
 
 def _names(names: Any) -> str:
     return ", ".join(names)
-
-
-def _as_contract(inputs: dict[str, Array], name: str, dtype: str, engine: str) -> Array:
-    if name not in inputs:
-        raise EngineError(f"engine {engine!r} needs input {name!r}; got {_names(inputs) or 'nothing'}")
-    array = np.asarray(inputs[name])
-    if dtype == "uint8" and array.dtype == np.bool_:
-        return array.view(np.uint8)
-    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise EngineError(f"engine {engine!r}: input {name!r} is {array.dtype}, expected {dtype}")
-    return np.ascontiguousarray(array, dtype)
 
 
 def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) -> None:

@@ -1,0 +1,190 @@
+"""The little of CUDA that the TensorRT backend needs, through cuda-python: memory, copies and one stream.
+
+All work of an engine chain goes through one stream, so whatever is queued later may reuse memory that was given back
+earlier. Nothing of CUDA is imported before a `Device` is made.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from samotion.errors import DeviceError
+
+Array = np.ndarray[Any, Any]
+ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
+UPLOAD_BYTES = 32 << 20  # page-locked memory through which inputs go; larger ones get more
+INSTALL = "pip install 'samotion[trt]'"
+
+
+def load() -> Any:
+    """cuda-python's runtime module: `cuda.bindings.runtime` since 12.6, `cuda.cudart` before."""
+    for name in ("cuda.bindings.runtime", "cuda.cudart"):
+        try:
+            return importlib.import_module(name)
+        except ImportError as error:
+            problem = error
+    raise DeviceError(f"cuda-python is not installed ({problem}); {INSTALL}") from problem
+
+
+class Device:
+    """The current GPU: one stream, device memory that is kept for reuse, and page-locked memory to copy through.
+
+    Raises DeviceError where there is no usable GPU.
+    """
+
+    def __init__(self) -> None:
+        self._cuda = load()
+        count = self._call("cudaGetDeviceCount")
+        if count == 0:
+            raise DeviceError("no NVIDIA GPU is visible; use --device cpu")
+        self.name = _text(self._call("cudaGetDeviceProperties", self._call("cudaGetDevice")).name)
+        self.stream = self._call("cudaStreamCreate")
+        self._free: dict[int, list[int]] = {}
+        self._staging: dict[str, tuple[int, int]] = {}  # by use: address and bytes of page-locked memory
+        self._uploading = 0  # bytes of the staging memory that queued copies may still read
+        self._closed = False
+
+    def take(self, nbytes: int) -> Memory:
+        """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
+        size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        spare = self._free.get(size)
+        return Memory(self, spare.pop() if spare else self._allocate(size), size)
+
+    def give_back(self, address: int, size: int) -> None:
+        if self._closed:
+            self._call("cudaFree", address)
+        else:
+            self._free.setdefault(size, []).append(address)
+
+    def upload(self, array: Array, address: int) -> None:
+        """Queue a copy of a contiguous array to the device; the array may change right after."""
+        _, size = self._staging.get("up", (0, 0))
+        if self._uploading + array.nbytes > size:
+            self.wait()  # earlier copies may still read what is about to be overwritten
+        staged = self._stage("up", max(array.nbytes, UPLOAD_BYTES))[self._uploading :][: array.nbytes]
+        staged[:] = array.reshape(-1).view(np.uint8)
+        self._copy(address, staged.ctypes.data, array.nbytes, "cudaMemcpyHostToDevice")
+        self._uploading += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+
+    def download(self, address: int, shape: tuple[int, ...], dtype: str) -> Array:
+        """A new array with what lies at `address`, once all queued work is done."""
+        array = np.empty(shape, dtype)
+        staged = self._stage("down", array.nbytes)
+        self._copy(staged.ctypes.data, address, array.nbytes, "cudaMemcpyDeviceToHost")
+        self.wait()
+        array.reshape(-1).view(np.uint8)[:] = staged[: array.nbytes]
+        return array
+
+    def wait(self) -> None:
+        """Until the stream has done all that was queued."""
+        self._call("cudaStreamSynchronize", self.stream)
+        self._uploading = 0
+
+    def close(self) -> None:
+        """Give all memory back to the driver."""
+        self.wait()
+        self._empty()
+        for address, _ in self._staging.values():
+            self._call("cudaFreeHost", address)
+        self._staging.clear()
+        self._call("cudaStreamDestroy", self.stream)
+        self._closed = True
+
+    def _empty(self) -> None:
+        for addresses in self._free.values():
+            for address in addresses:
+                self._call("cudaFree", address)
+        self._free.clear()
+
+    def _allocate(self, size: int) -> int:
+        try:
+            return int(self._call("cudaMalloc", size))
+        except OutOfMemory:
+            self.wait()
+            self._empty()
+        try:
+            return int(self._call("cudaMalloc", size))
+        except OutOfMemory as error:
+            free, total = self._call("cudaMemGetInfo")
+            raise DeviceError(
+                f"out of GPU memory: {size / 2**20:.0f} MiB wanted, {free / 2**20:.0f} of {total / 2**20:.0f} MiB free;"
+                " close other programs, or lower --max-tracks or --max-objects"
+            ) from error
+
+    def _stage(self, use: str, nbytes: int) -> Array:
+        """Page-locked bytes, grown when needed."""
+        address, size = self._staging.get(use, (0, 0))
+        if size < nbytes:
+            if address:
+                self.wait()
+                self._call("cudaFreeHost", address)
+            address, size = int(self._call("cudaMallocHost", nbytes)), nbytes
+            self._staging[use] = address, size
+        return _bytes_at(address, size)
+
+    def _copy(self, target: int, source: int, nbytes: int, kind: str) -> None:
+        if nbytes:
+            direction = getattr(self._cuda.cudaMemcpyKind, kind)
+            self._call("cudaMemcpyAsync", target, source, nbytes, direction, self.stream)
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        """Call cuda-python and take its answer apart: an error, then results."""
+        error, *results = getattr(self._cuda, function)(*arguments)
+        if error != self._cuda.cudaError_t.cudaSuccess:
+            raise _problem(function, getattr(error, "name", str(error)))
+        return results[0] if len(results) == 1 else tuple(results)
+
+
+class OutOfMemory(DeviceError):
+    """cudaMalloc found no room."""
+
+
+class Memory:
+    """A piece of device memory; it goes back to its device when nothing refers to it any more."""
+
+    def __init__(self, device: Device, address: int, size: int) -> None:
+        self._device, self.address, self.size = device, address, size
+
+    def __del__(self) -> None:
+        self._device.give_back(self.address, self.size)
+
+
+class DeviceArray:
+    """An engine's output that stayed on the GPU; engines of the same device take it as an input without a copy.
+
+    Anything else that asks for numbers gets them copied: `numpy.asarray(x)`.
+    """
+
+    def __init__(self, device: Device, memory: Memory, shape: tuple[int, ...], dtype: str) -> None:
+        self.device, self.memory, self.shape, self.dtype = device, memory, shape, np.dtype(dtype)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        array = self.device.download(self.memory.address, self.shape, self.dtype.name)
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+def _problem(function: str, name: str) -> DeviceError:
+    if name == "cudaErrorMemoryAllocation":
+        return OutOfMemory("out of GPU memory")
+    if name == "cudaErrorNoDevice":
+        return DeviceError("no NVIDIA GPU is visible (cudaErrorNoDevice); use --device cpu")
+    if name in ("cudaErrorInsufficientDriver", "cudaErrorSystemDriverMismatch", "cudaErrorCompatNotSupportedOnDevice"):
+        return DeviceError(
+            f"the NVIDIA driver does not fit the installed CUDA ({name}); update the driver, or {INSTALL}"
+        )
+    return DeviceError(f"{function} failed: {name}")
+
+
+def _bytes_at(address: int, size: int) -> Array:
+    import ctypes
+
+    memory: Array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+    return memory
+
+
+def _text(name: Any) -> str:
+    """Device names come as zero-padded bytes or as text."""
+    return name.split(b"\0")[0].decode() if isinstance(name, bytes) else str(name)

@@ -1,0 +1,291 @@
+"""Stand-ins for `tensorrt` and cuda-python with the real ones' rules, computing through onnxruntime.
+
+What the real ones punish, these refuse or get wrong:
+- engines load only in the version that built them; others deserialise to None;
+- a context needs a profile, then all input shapes inside that profile, then all addresses, before it runs;
+- addresses must be device memory, aligned, large enough and not freed: device memory is a range of its own;
+- work is queued: nothing is computed or copied before the stream is waited for, so memory that is changed or read too
+  early shows;
+- TensorRT 8.6 knows no INT64: tensors that the graph declares so are INT32;
+- device memory can run out.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+MAGIC = b"FAKETRT\0"
+ALIGNMENT = 256
+Shape = tuple[int, ...]
+Profile = dict[str, tuple[Shape, Shape, Shape]]  # smallest, usual and largest shape of every input
+
+
+@dataclass
+class Gpu:
+    """The device: its memory, as ranges of made-up addresses, and what is queued."""
+
+    name: str = "Fake GPU"
+    limit: int = 1 << 30
+    count: int = 1
+    error: str | None = None  # what every call answers instead of success
+    blocks: dict[int, np.ndarray] = field(default_factory=dict)
+    pinned: dict[int, np.ndarray] = field(default_factory=dict)
+    queue: list[Callable[[], None]] = field(default_factory=list)
+    next_address: int = 0x7F00_0000_0000
+    streams: int = 0
+
+    @property
+    def used(self) -> int:
+        return sum(block.nbytes for block in self.blocks.values())
+
+    def view(self, address: int, nbytes: int) -> np.ndarray:
+        """Bytes of device memory; an address outside of it is a crash on the real thing."""
+        for start, block in self.blocks.items():
+            if start <= address and address + nbytes <= start + block.nbytes:
+                return block[address - start : address - start + nbytes]
+        raise AssertionError(f"illegal access: {nbytes} bytes at {address:#x} are no device memory")
+
+    def host(self, address: int, nbytes: int) -> np.ndarray:
+        for start, block in self.pinned.items():
+            if start <= address and address + nbytes <= start + block.nbytes:
+                return block[address - start : address - start + nbytes]
+        raise AssertionError("asynchronous copies need page-locked host memory")
+
+
+class Status(enum.Enum):
+    cudaSuccess = 0
+    cudaErrorMemoryAllocation = 2
+    cudaErrorInsufficientDriver = 35
+    cudaErrorNoDevice = 100
+
+
+class CopyKind(enum.Enum):
+    cudaMemcpyHostToDevice = 1
+    cudaMemcpyDeviceToHost = 2
+
+
+class Cudart(types.ModuleType):
+    """cuda-python's runtime module: every function answers (error, results...)."""
+
+    cudaError_t = Status
+    cudaMemcpyKind = CopyKind
+
+    def __init__(self, name: str, gpu: Gpu) -> None:
+        super().__init__(name)
+        self.gpu = gpu
+
+    def _answer(self, *results: Any) -> tuple[Any, ...]:
+        return (Status[self.gpu.error] if self.gpu.error else Status.cudaSuccess, *results)
+
+    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
+        return self._answer(self.gpu.count)
+
+    def cudaGetDevice(self) -> tuple[Any, ...]:
+        return self._answer(0)
+
+    def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
+        return self._answer(types.SimpleNamespace(name=self.gpu.name.encode().ljust(256, b"\0")))
+
+    def cudaStreamCreate(self) -> tuple[Any, ...]:
+        self.gpu.streams += 1
+        return self._answer(1)
+
+    def cudaStreamDestroy(self, stream: int) -> tuple[Any, ...]:
+        self.gpu.streams -= 1
+        return self._answer()
+
+    def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
+        assert stream == 1
+        while self.gpu.queue:
+            self.gpu.queue.pop(0)()
+        return self._answer()
+
+    def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:
+        assert nbytes > 0
+        if self.gpu.used + nbytes > self.gpu.limit:
+            return (Status.cudaErrorMemoryAllocation, 0)
+        address = self.gpu.next_address
+        self.gpu.next_address += -(-nbytes // ALIGNMENT) * ALIGNMENT + ALIGNMENT
+        self.gpu.blocks[address] = np.full(nbytes, 0xA5, np.uint8)
+        return self._answer(address)
+
+    def cudaFree(self, address: int) -> tuple[Any, ...]:
+        del self.gpu.blocks[address]
+        return self._answer()
+
+    def cudaMallocHost(self, nbytes: int) -> tuple[Any, ...]:
+        block = np.zeros(nbytes, np.uint8)
+        self.gpu.pinned[block.ctypes.data] = block
+        return self._answer(block.ctypes.data)
+
+    def cudaFreeHost(self, address: int) -> tuple[Any, ...]:
+        assert not self.gpu.queue, "page-locked memory was freed while copies were queued"
+        del self.gpu.pinned[address]
+        return self._answer()
+
+    def cudaMemGetInfo(self) -> tuple[Any, ...]:
+        return self._answer(self.gpu.limit - self.gpu.used, self.gpu.limit)
+
+    def cudaMemcpyAsync(self, target: int, source: int, nbytes: int, kind: CopyKind, stream: int) -> tuple[Any, ...]:
+        def copy() -> None:
+            if kind is CopyKind.cudaMemcpyHostToDevice:
+                self.gpu.view(target, nbytes)[:] = self.gpu.host(source, nbytes)
+            else:
+                self.gpu.host(target, nbytes)[:] = self.gpu.view(source, nbytes)
+
+        self.gpu.queue.append(copy)
+        return self._answer()
+
+
+_NAMES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT64", "tensor(uint8)": "UINT8", "tensor(bool)": "BOOL"}
+_NUMPY = {"FLOAT": "float32", "INT64": "int64", "INT32": "int32", "UINT8": "uint8", "BOOL": "bool"}
+
+
+class Engine:
+    """A deserialised engine: a graph and the profiles it was built with."""
+
+    def __init__(self, trt: Any, header: dict[str, Any], onnx: bytes) -> None:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1
+        self.trt = trt
+        self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self.inputs = {i.name: i.type for i in self.session.get_inputs()}
+        self.outputs = {o.name: o.type for o in self.session.get_outputs()}
+        self.profiles = [{k: [tuple(s) for s in v] for k, v in p.items()} for p in header["profiles"]]
+        self.num_io_tensors = len(self.inputs) + len(self.outputs)
+        self.num_optimization_profiles = len(self.profiles)
+
+    def get_tensor_name(self, index: int) -> str:
+        return [*self.inputs, *self.outputs][index]
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        kind = _NAMES[(self.inputs | self.outputs)[name]]
+        return self.trt.DataType["INT32" if kind == "INT64" and self.trt.is_8 else kind]
+
+    def get_tensor_profile_shape(self, name: str, profile: int) -> list[Shape]:
+        return list(self.profiles[profile][name])
+
+    def create_execution_context(self) -> Context | None:
+        return Context(self) if self.trt.gpu.used < self.trt.gpu.limit else None
+
+
+class Context:
+    """One execution context."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.gpu = engine, engine.trt.gpu
+        self.profile: int | None = None
+        self.shapes: dict[str, Shape] = {}
+        self.addresses: dict[str, int] = {}
+
+    def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
+        assert stream == 1
+        self.profile = profile
+        self.shapes.clear()
+        return 0 <= profile < len(self.engine.profiles)
+
+    def set_input_shape(self, name: str, shape: Shape) -> bool:
+        if self.profile is None or name not in self.engine.inputs:
+            return False
+        low, _, high = self.engine.profiles[self.profile][name]
+        if len(shape) != len(low) or not all(a <= n <= b for a, n, b in zip(low, shape, high)):
+            return False
+        self.shapes[name] = tuple(shape)
+        return True
+
+    def get_tensor_shape(self, name: str) -> Shape:
+        """Of an output: known once all inputs have shapes, as shape inference would tell; -1 before."""
+        if name in self.shapes:
+            return self.shapes[name]
+        rank = len({o.name: o for o in self.engine.session.get_outputs()}[name].shape)
+        if self.shapes.keys() != self.engine.inputs.keys():
+            return (-1,) * rank
+        return self._run({k: np.zeros(s, self._numpy(k)) for k, s in self.shapes.items()})[name].shape
+
+    def set_tensor_address(self, name: str, address: int) -> bool:
+        if type(address) is not int or address % ALIGNMENT:
+            return False
+        self.gpu.view(address, 1)
+        self.addresses[name] = address
+        return True
+
+    def execute_async_v3(self, stream: int) -> bool:
+        assert stream == 1
+        needed = {*self.engine.inputs, *self.engine.outputs}
+        if self.profile is None or self.shapes.keys() != self.engine.inputs.keys() or self.addresses.keys() != needed:
+            return False
+        shapes, addresses = dict(self.shapes), dict(self.addresses)
+        self.gpu.queue.append(lambda: self._compute(shapes, addresses))
+        return True
+
+    def _compute(self, shapes: dict[str, Shape], addresses: dict[str, int]) -> None:
+        arrays = {}
+        for name, shape in shapes.items():
+            dtype = np.dtype(self._numpy(name))
+            data = self.gpu.view(addresses[name], int(np.prod(shape)) * dtype.itemsize)
+            arrays[name] = data.view(dtype).reshape(shape).copy()
+        for name, array in self._run(arrays).items():
+            self.gpu.view(addresses[name], array.nbytes)[:] = array.reshape(-1).view(np.uint8)
+
+    def _run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        wide = {k: a.astype(np.int64) if self.engine.inputs[k] == "tensor(int64)" else a for k, a in arrays.items()}
+        outputs = self.engine.session.run(list(self.engine.outputs), wide)
+        return {k: np.ascontiguousarray(a, self._numpy(k)) for k, a in zip(self.engine.outputs, outputs)}
+
+    def _numpy(self, name: str) -> str:
+        return _NUMPY[self.engine.get_tensor_dtype(name).name]
+
+
+class TensorRT(types.ModuleType):
+    """The tensorrt package."""
+
+    def __init__(self, version: str, gpu: Gpu) -> None:
+        super().__init__("tensorrt")
+        self.__version__, self.gpu, self.is_8 = version, gpu, version.startswith("8.")
+        names = ["FLOAT", "HALF", "INT32", "UINT8", "BOOL", *([] if self.is_8 else ["INT64"])]
+        self.DataType = enum.Enum("DataType", names)
+        self.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
+
+    def Runtime(self, logger: Any) -> Any:
+        assert isinstance(logger, self.Logger)
+        return types.SimpleNamespace(deserialize_cuda_engine=self._deserialize)
+
+    def _deserialize(self, data: bytes) -> Engine | None:
+        if not data.startswith(MAGIC):
+            return None
+        header, onnx = data[len(MAGIC) :].split(b"\n", 1)
+        facts = json.loads(header)
+        return Engine(self, facts, onnx) if facts["version"] == self.__version__ else None
+
+
+def build(onnx: Path, version: str, profiles: list[Profile]) -> bytes:
+    """What a builder of that version would write."""
+    header = json.dumps({"version": version, "profiles": profiles}).encode()
+    return MAGIC + header + b"\n" + onnx.read_bytes()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, version: str = "10.13.0", gpu: Gpu | None = None) -> Gpu:
+    """Let `import tensorrt` and cuda-python find these, the latter under its name of that time."""
+    gpu = gpu or Gpu()
+    is_8 = version.startswith("8.")
+    cuda, bindings = types.ModuleType("cuda"), types.ModuleType("cuda.bindings")
+    cuda.__path__, bindings.__path__ = [], []  # type: ignore[attr-defined]
+    name = "cuda.cudart" if is_8 else "cuda.bindings.runtime"
+    monkeypatch.setitem(sys.modules, "tensorrt", TensorRT(version, gpu))
+    monkeypatch.setitem(sys.modules, "cuda", cuda)
+    if not is_8:
+        monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    monkeypatch.setitem(sys.modules, name, Cudart(name, gpu))
+    return gpu
