@@ -14,7 +14,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.presets import NANO
-from samotion_export.tapir import IMAGE_PX, TEMPERATURE, WINDOW, State, Tapir, similarities
+from samotion_export.tapir import State, Tapir
+from samotion_export.tapir_maps import IMAGE_PX, TEMPERATURE, WINDOW, similarities
 from samotion_export.tracks import build_module
 from torch import Tensor
 
