@@ -334,7 +334,7 @@ def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, 
         (["depth", "--checkpoint", "depth=a", "--checkpoint", "depth=b"], 2, "depth has two checkpoints"),
         (["depth", "--checkpoint", "dino=a"], 2, "dino is not exported"),
         (["all", "--frobnicate"], 2, "--frobnicate"),
-        (["all", "--target", "tensorrt"], 5, "TensorRT engines are not built yet"),
+        (["all", "--target", "tensorrt"], 5, "TensorRT is not installed"),
     ],
 )
 def test_misuse(run: Run, arguments: list[str], code: int, said: str) -> None:

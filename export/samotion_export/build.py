@@ -24,7 +24,7 @@ from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 from samotion.presets import Preset
 
-from samotion_export import download, half, half_parity, verify, weights
+from samotion_export import download, half, half_parity, trt_build, verify, weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
 from samotion_export.report import Report
 
@@ -45,6 +45,7 @@ class Request:
     verify: bool = True
     offline: bool = False
     force: bool = False
+    target: str = "onnx"
 
     def chosen(self) -> Preset:
         return manifest.choose_preset(self.preset, self.sam2)
@@ -64,19 +65,28 @@ class Source:
 def export(request: Request, report: Report) -> list[Path]:
     """Build what is not current in `request.out`. Returns the files written, the manifest last."""
     preset = request.chosen()
+    device = trt_build.find_target() if request.target == "tensorrt" else None
     with locked(request.out):
         old = _read_old(request.out, report)
         held = _kept(old, request)
         written: list[Path] = []
         for net in request.nets:
             source = find_source(net, getattr(preset, net), request, report)
-            if not request.force and _is_current(request, held, source):
+            current = not request.force and _is_current(request, held, source)
+            if not current:
+                entries, paths = _build(source, request, report)
+                held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}))
+                manifest.write(request.out, held)
+                written += paths
+            if device:
+                entries, paths = _build_for(device, net, held, request, report)
+                held = replace(held, engines=_in_order({**held.engines, **entries}))
+                if paths:
+                    manifest.write(request.out, held)
+                    written += paths
+                current = current and not paths
+            if current:
                 report.note(f"{net}: up to date")
-                continue
-            entries, paths = _build(source, request, report)
-            held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}))
-            manifest.write(request.out, held)
-            written += paths
         if old is not None and (old.preset, old.sam2) != (held.preset, held.sam2) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {_title(held)}")
@@ -138,9 +148,14 @@ def _is_current(request: Request, held: Manifest, source: Source) -> bool:
         entry = held.engines.get(name)
         if entry is None or entry.source != source.key or (request.verify and not entry.parity):
             return False
+        if request.target == "onnx" and entry.tensorrt:
+            return False
         try:
             manifest.checked_file(request.out, name, held)
         except EngineError:
+            return False
+        graph = request.out / f"{name}.onnx"
+        if entry.tensorrt and not (graph.is_file() and sha256_of(graph) == entry.onnx_sha256):
             return False
     return True
 
@@ -196,6 +211,28 @@ def _build(source: Source, request: Request, report: Report) -> tuple[dict[str, 
             entries[graph.name] = _export_graph(graph, staging, source, request, report)
             del graph
             gc.collect()
+        for entry in entries.values():
+            os.replace(staging / entry.file, request.out / entry.file)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return entries, [request.out / entry.file for entry in entries.values()]
+
+
+def _build_for(
+    device: trt_build.Target, net: str, held: Manifest, request: Request, report: Report
+) -> tuple[dict[str, Entry], list[Path]]:
+    """Build what TensorRT engines of one net are not current, and move them into place together."""
+    preset = request.chosen()
+    todo = [
+        name for name in contract.engines_of(net) if not trt_build.is_current(held.engines[name], name, preset, device)
+    ]
+    staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
+    try:
+        folders = staging, request.out
+        entries = {}
+        for name in todo:
+            graph = request.out / f"{name}.onnx"
+            entries[name] = trt_build.build(name, held.engines[name], graph, preset, device, folders, report)
         for entry in entries.values():
             os.replace(staging / entry.file, request.out / entry.file)
     finally:

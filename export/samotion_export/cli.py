@@ -86,7 +86,7 @@ def export(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say errors only.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more; stack traces for errors.")] = False,
 ) -> None:
-    """Turn weights into ONNX engines for samotion-run, and compare each with its PyTorch source.
+    """Turn weights into engines for samotion-run, and compare each graph with its PyTorch source.
 
     Prints the files it wrote. Skips what is already built from the same weights, preset and options.
     """
@@ -99,21 +99,16 @@ def export(
         raise typer.BadParameter(f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported")
 
     def work() -> None:
-        _refuse_unbuilt(target)
         _require_packages()
         from samotion_export.build import Request, export  # torch and onnx take seconds: not for --help
 
         report = Report(-1 if quiet else int(verbose))
-        request = Request(chosen, preset, out, sam2, files, precision, verify, offline, force)
+        kind = "onnx" if target == "auto" else target
+        request = Request(chosen, preset, out, sam2, files, precision, verify, offline, force, kind)
         for path in export(request, report):
             report.result(path)
 
     run_command(work, verbose)
-
-
-def _refuse_unbuilt(target: str) -> None:
-    if target == "tensorrt":
-        raise DeviceError("TensorRT engines are not built yet; use --target onnx")
 
 
 def _require_packages() -> None:
