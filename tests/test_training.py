@@ -18,7 +18,7 @@ from samotion_training.data import Library
 from samotion_training.scenes import SceneSettings
 
 TINY_TRACKS = replace(NANO.tracks, stem=4, channels=(4, 8, 8, 8), mixer_width=16, mixer_blocks=1, iterations=1)
-TINY_VIT = VitNet(64, 2, pos_grid=4)
+TINY_VIT = VitNet(64, 4, pos_grid=4)
 FRAMES = 8
 
 
@@ -53,7 +53,9 @@ def losses_of(module: torch.nn.Module, step: Callable[..., common.Losses], steps
 
 
 @pytest.mark.parametrize("stage", [tt.pair_losses, tt.clip_losses, tt.refine_losses])
-def test_the_tracker_learns_in_every_stage(stage: Callable[..., common.Losses], paths: list[Path], monkeypatch) -> None:
+def test_the_tracker_learns_in_every_stage(
+    stage: Callable[..., common.Losses], paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {
         "PAIRS": 2,
         "CLIP_FRAMES": 4,
@@ -69,7 +71,7 @@ def test_the_tracker_learns_in_every_stage(stage: Callable[..., common.Losses], 
     assert found[-1] < found[0]
 
 
-def test_whitening_gives_the_refinement_inputs_of_one_size(paths: list[Path], monkeypatch) -> None:
+def test_whitening_gives_the_refinement_inputs_of_one_size(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tt, "REFINE_POINTS", 8)
     monkeypatch.setattr(tt, "CLIP_FRAMES", 4)
     tapir = tracks.build_module(TINY_TRACKS)
@@ -89,9 +91,11 @@ def test_matching_loss_is_least_at_the_right_cell() -> None:
     assert right < 0.5 < wrong
 
 
-def test_depth_learns(paths: list[Path]) -> None:
+def test_depth_learns(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_depth, "SIZES", ((42, 56),))
+    monkeypatch.setattr(train_depth, "CLIPS", 1)
     torch.manual_seed(0)
-    net = replace(NANO.depth, vit=TINY_VIT, taps=(0, 0, 1, 1), features=8, out_channels=(8, 8, 8, 8))
+    net = replace(NANO.depth, vit=TINY_VIT, taps=(0, 1, 2, 3), features=8, out_channels=(8, 8, 8, 8))
     module = depth.build_module(net)
     found = losses_of(module, lambda rng: train_depth.losses(module, rng, paths))
     assert found[-1] < found[0]
@@ -105,14 +109,16 @@ def test_depth_is_asked_for_the_range_of_each_frame() -> None:
     assert float(train_depth.disparity_loss(1 - answer, truth)[0]) > 0.2
 
 
-def test_dino_learns(paths: list[Path]) -> None:
+def test_dino_learns(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_dino, "SIDE_PX", 56)
+    monkeypatch.setattr(train_dino, "CLIPS", 2)
     torch.manual_seed(0)
     module = dino.build_module(replace(NANO.dino, vit=TINY_VIT))
     found = losses_of(module, lambda rng: train_dino.losses(module, rng, paths))
     assert found[-1] < found[0]
 
 
-def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch) -> None:
+def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_motion, "TRACKS", 32)
     torch.manual_seed(0)
     module = motion.build_module(NANO.motion)
@@ -219,7 +225,7 @@ def test_the_pool_skips_what_is_there(clips: Path, paths: list[Path]) -> None:
     assert [p.stat().st_mtime_ns for p in paths] == before
 
 
-def test_the_pool_command_keeps_points_alone(tmp_path: Path, monkeypatch) -> None:
+def test_the_pool_command_keeps_points_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ["pool", str(tmp_path / "p"), "--size", "48", "--frames", "4", "--seeds", "0", "1", "--points-only"]
     monkeypatch.setattr(sys, "argv", arguments)
     pool.main()
