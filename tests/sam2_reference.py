@@ -18,7 +18,7 @@ from samotion.sam2 import Click
 from samotion.sam2_features import resize_frame
 from samotion_export.graph import export_onnx
 from samotion_export.sam2 import graphs
-from samotion_export.sam2_graphs import ImageGraph, PromptGraph
+from samotion_export.sam2_graphs import MEAN, STD, ImageGraph, PromptGraph
 from samotion_export.sam2_net import build_module, config_of, instantiate
 
 PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
@@ -96,29 +96,37 @@ def components_on_cpu(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def reference_masks(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any) -> dict[int, Any]:
-    """Logits (T,H,W) per object: every object in a state of its own, forward and then backward."""
+    """Logits (T,H,W) per object, each in a state of its own.
+
+    In float32 the package fails on frames before an object's first prompt, so one state serves objects only where
+    they start together.
+    """
+    found = {}
+    for object_id in dict.fromkeys(click.object_id for click in clicks):
+        mine = [click for click in clicks if click.object_id == object_id]
+        found.update(follow(predictor, frames, mine, monkeypatch))
+    return found
+
+
+def follow(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any) -> dict[int, Any]:
+    """Logits (T,H,W) of objects that start together, forward and then backward."""
     import sam2.sam2_video_predictor as package
     import sam2.utils.misc as misc
 
     small = np.stack([resize_frame(frame, predictor.image_size) for frame in frames])
-    images = (torch.from_numpy(small / 255.0).float() - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
-        [0.229, 0.224, 0.225]
-    )
+    images = (torch.from_numpy(small / 255.0).float() - torch.tensor(MEAN)) / torch.tensor(STD)
     loaded = images.permute(0, 3, 1, 2), frames.shape[1], frames.shape[2]
     monkeypatch.setattr(package, "load_video_frames", lambda **_: loaded)
     monkeypatch.setattr(package, "tqdm", lambda frames, **_: frames)
     monkeypatch.setattr(misc, "get_connected_components", components_on_cpu)
-    found = {}
-    for object_id in dict.fromkeys(click.object_id for click in clicks):
-        state = predictor.init_state("")
-        mine = [click for click in clicks if click.object_id == object_id]
-        for click in mine:
-            predictor.add_new_points_or_box(state, click.frame, object_id, click.points_xy, click.labels)
-        logits = np.full(frames.shape[:3], np.nan, np.float32)
-        for reverse in (False, True):
-            for frame, _, masks in predictor.propagate_in_video(state, reverse=reverse):
-                logits[frame] = masks[0, 0].numpy()
-        found[object_id] = logits
+    state = predictor.init_state("")
+    for click in clicks:
+        predictor.add_new_points_or_box(state, click.frame, click.object_id, click.points_xy, click.labels)
+    found = {click.object_id: np.full(frames.shape[:3], np.nan, np.float32) for click in clicks}
+    for reverse in (False, True):
+        for frame, object_ids, masks in predictor.propagate_in_video(state, reverse=reverse):
+            for object_id, mask in zip(object_ids, masks):
+                found[object_id][frame] = mask[0].numpy()
     return found
 
 

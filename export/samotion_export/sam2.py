@@ -41,7 +41,7 @@ def graphs(net: Sam2Net, module: nn.Module) -> list[Graph]:
     track = _with(
         track,
         _step(shots[1], known[0], decoded[0]["pointer"], frames=2, pointers=3),
-        _step(shots[0], known[1], decoded[1]["pointer"], frames=3, pointers=5),
+        _step(shots[0], known[1], decoded[1]["pointer"], frames=1, pointers=5),
     )
     return [image, prompt, memory, track]
 
