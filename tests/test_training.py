@@ -192,6 +192,17 @@ def test_augmented_tracks_keep_a_visible_key_in_every_frame(paths: list[Path]) -
         assert len(made.moving) == len(made.xy) <= 40
 
 
+def test_turning_the_camera_adds_no_parallax() -> None:
+    """Within a frame all points get the same pan, roll and zoom: shapes stay similar, and the middle frame is kept."""
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        xy = rng.uniform(-1, 1, (12, 9, 2)).astype(np.float32)
+        turned = motion_data.turn_camera(rng, xy, np.arange(12) < 3)
+        before, after = (np.linalg.norm(a - a[:1], axis=-1)[1:] for a in (xy, turned))
+        ratio = after / before
+        np.testing.assert_allclose(ratio, np.broadcast_to(ratio[0], ratio.shape), rtol=1e-3)
+
+
 def test_track_sets_survive_saving(tmp_path: Path, paths: list[Path]) -> None:
     made = motion_data.from_truth(np.random.default_rng(0), pool.load(paths[0]), 256, 8)
     motion_data.save(tmp_path / "a.npz", made)

@@ -18,6 +18,7 @@ import samotion
 from samotion.engine import Engines
 
 from samotion_training import motion_data, pool
+from samotion_training.data import read_labels, read_rgb
 from samotion_training.metrics import auc, tap_vid
 
 Array = np.ndarray[Any, Any]
@@ -73,8 +74,8 @@ def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
     for sequence in sorted((folder / "JPEGImages" / "480p").iterdir()):
         frames, masks = [], []
         for path in sorted(sequence.glob("*.jpg")):
-            image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-            mark = cv2.imread(str(folder / "Annotations" / "480p" / sequence.name / f"{path.stem}.png"), 0)
+            image = read_rgb(path)
+            mark = read_labels(folder / "Annotations" / "480p" / sequence.name / f"{path.stem}.png")
             size = (LONG_SIDE_PX, round(image.shape[0] * LONG_SIDE_PX / image.shape[1]))
             frames.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
             masks.append(cv2.resize(mark, size, interpolation=cv2.INTER_NEAREST) > 127)

@@ -102,11 +102,35 @@ def augment(rng: Rng, tracks: TrackSet, count: int, long_share: float = 0.03) ->
         rng, np.flatnonzero(tracks.visible[:, index].any(1)), tracks.moving, count if is_long else count // 2
     )
     xy = tracks.xy[some][:, index] * zoom.astype(np.float32) + shift.astype(np.float32)
+    if rng.random() < 0.6:
+        xy = turn_camera(rng, xy, tracks.moving[some])
     visible = tracks.visible[some][:, index] & (np.abs(xy) < 1).all(-1)
     rest = (tracks.visibility, tracks.confidence, tracks.disparity)
     visibility, confidence, disparity = (a[some][:, index] for a in rest)
     visible[visibility.argmax(0), np.arange(length)] |= ~visible.any(0)  # attention needs one key
     return TrackSet(xy, visible, visibility, confidence, disparity, tracks.dino[some], tracks.moving[some])
+
+
+def turn_camera(rng: Rng, xy: Array, moving: Array) -> Array:
+    """xy (N, T, 2) as seen by a camera that also pans, rolls and zooms, or keeps its eye on one of the points.
+
+    Turning and zooming shift the picture as a whole and add no parallax, so this is exact up to the lens: the net
+    cannot go on taking what is fast for what moves, and meets objects that stand still in the picture.
+    """
+    count = xy.shape[1]
+    time = np.linspace(-1, 1, count)[:, None]
+    if rng.random() < 0.5 and len(xy):
+        able = np.flatnonzero(moving) if moving.any() and rng.random() < 0.7 else np.arange(len(xy))
+        eye = xy[rng.choice(able)].astype(np.float64).clip(-1.5, 1.5)
+        pan = -rng.uniform(0.6, 1.0) * (eye - eye[count // 2])
+    else:
+        size = np.exp(rng.uniform(np.log(0.01), np.log(0.4)))
+        pan = size * (rng.normal(0, 1, 2) * time + rng.normal(0, 0.3, 2) * np.sin(4 * time + rng.uniform(0, 6, 2)))
+    angle = (rng.normal(0, 0.06) * time[:, 0]) * (rng.random() < 0.5)
+    scale = np.exp(rng.normal(0, 0.1) * time[:, 0] * (rng.random() < 0.5))
+    cos, sin = scale * np.cos(angle), scale * np.sin(angle)
+    turned = np.stack([xy[..., 0] * cos - xy[..., 1] * sin, xy[..., 0] * sin + xy[..., 1] * cos], -1)
+    return np.asarray(turned + pan, np.float32)
 
 
 def _choose(rng: Rng, able: Array, moving: Array, count: int) -> Array:

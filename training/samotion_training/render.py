@@ -97,7 +97,8 @@ class _Sheet:
             grid = np.stack([*np.broadcast_arrays(x, y)], -1)
             q = self.layer.bend.undo(transform(self.backward[step], grid), time)
             source = ((q + 0.5) / self.factor - 0.5).astype(np.float32)
-            rgba = cv2.remap(self.texture, source, None, cv2.INTER_LINEAR, borderMode=border)
+            x_map, y_map = np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1])
+            rgba = cv2.remap(self.texture, x_map, y_map, cv2.INTER_LINEAR, borderMode=border)
         rgba[(disparity <= 0) | (disparity > 1 / NEAREST)] = 0
         return rgba, disparity, window
 
@@ -182,7 +183,7 @@ def develop(image: Array, look: Look, frame: int, rng: Rng) -> Array:
     if look.jpeg is None:
         return out
     coded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.jpeg])[1]
-    return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+    return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
 
 
 def transform(matrix: Array, xy: Array) -> Array:

@@ -34,7 +34,8 @@ def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> Array:
         cells = min(coarsest * 2**octave, size_px)
         grid = rng.random((cells, cells), np.float32)
         total += cv2.resize(grid, (size_px, size_px), interpolation=cv2.INTER_CUBIC) * 0.6**octave
-    return np.asarray(cv2.normalize(total, None, 0, 1, cv2.NORM_MINMAX))
+    low, high = float(total.min()), float(total.max())
+    return np.asarray((total - low) / max(high - low, 1e-6), np.float32)
 
 
 def colours(rng: Rng, count: int) -> Array:

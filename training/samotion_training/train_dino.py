@@ -72,7 +72,7 @@ def losses(dino: Dino, rng: Rng, pool: list[Path]) -> Losses:
         torch.cat([under(features[2 * i + v], torch.from_numpy(p.xy[:, v])) for i, p in enumerate(pairs)])
         for v in (0, 1)
     ]
-    point = contrast(*views, torch.eye(len(views[0])))
+    point = contrast(views[0], views[1], torch.eye(len(views[0])))
     instance = torch.from_numpy(np.concatenate([p.instance + 1000 * i for i, p in enumerate(pairs)]))
     on_object = instance % 1000 > 0
     objects = torch.zeros(())

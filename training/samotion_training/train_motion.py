@@ -41,7 +41,8 @@ def prepare(motion: Motion) -> None:
             gain[half : 2 * half][rows] = 2.0 if 2 <= octave <= 6 else 0.3  # steps of 0.5 to 10 % of the picture
         encoder.input_fc1.weight.mul_(gain[None, :, None, None])
         for stack in encoder.transformer_model.values():
-            for layer in stack.layers:
+            layers: Any = stack.layers
+            for layer in layers:
                 attention = layer.self_attn
                 attention.in_proj_weight[: 2 * WIDTH].mul_(0.5)
                 attention.in_proj_weight[2 * WIDTH :] = torch.eye(WIDTH)

@@ -102,7 +102,7 @@ def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
 
 def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
     """Where is a point of one frame in another of the same clip? Asked of both grids, PAIRS clips at a time."""
-    batches = []
+    batches: list[Batch] = []
     while len(batches) < PAIRS:
         sample = load(pool[int(rng.integers(len(pool)))])
         count = len(sample.frames)
@@ -194,8 +194,9 @@ def whiten(tapir: Tapir, pool: list[Path], clips: int = 6) -> None:
         mean, spread = inputs.mean(0), inputs.std(0)
         spread[spread < 1e-3] = 1  # the two position slots are always 0
         for module in mixer.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+            reset = getattr(module, "reset_parameters", None)
+            if reset:
+                reset()
         around = torch.full_like(mean, 0.5)
         around[-3 * WINDOW**2 :] = 1.5  # the correlations say where to go; features and logits how sure to be
         mixer.linear.weight.mul_(around / spread)
