@@ -16,17 +16,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 DOMAIN = "samotion"
+# TensorRT's parser wants a value that is carried from round to round (8.6 to 10.15 fail without): here it counts.
 LOOP = onnx.parser.parse_function(f"""
 <domain: "{DOMAIN}", opset_import: ["" : 17]>
 LoopedAttention (q, k_transposed, v) => (out)
 {{
-    batches = Shape<start=0, end=1>(q)
-    zero = Constant<value_ints=[0]>()
-    count = Squeeze(batches, zero)
+    sizes = Shape(q)
+    first = Constant<value_int=0>()
+    count = Gather<axis=0>(sizes, first)
     one = Constant<value_int=1>()
     always = Cast<to=9>(one)
-    out = Loop(count, always) <body = attend_one (int64 i, bool go) => (bool go_on, float[] attended) {{
+    nothing = Constant<value_float=0.0>()
+    done, out = Loop(count, always, nothing) <body = attend_one (int64 i, bool go, float before)
+    => (bool go_on, float after, float[] attended) {{
         go_on = Identity(go)
+        step = Constant<value_float=1.0>()
+        after = Add(before, step)
         query = Gather<axis=0>(q, i)
         key = Gather<axis=0>(k_transposed, i)
         value = Gather<axis=0>(v, i)

@@ -77,9 +77,9 @@ class PromptGraph(nn.Module):
         has_mask: Tensor,
     ) -> tuple[Tensor, ...]:
         dense = torch.where(
-            (has_mask != 0)[:, None, None, None], self.encode_mask(mask_prompt.unsqueeze(1)), self.no_mask
+            (has_mask.float() > 0)[:, None, None, None], self.encode_mask(mask_prompt.unsqueeze(1)), self.no_mask
         )
-        count = (labels >= 0).sum(1)
+        count = (labels >= 0).float().sum(1)
         multimask = (count >= self.fewest) & (count <= self.most)
         sparse = self._embed(points, labels)
         return self.head(level2 + self.no_memory + dense, (level0, level1), sparse, multimask)
@@ -141,7 +141,7 @@ class TrackGraph(nn.Module):
         attended = self._remember(query, bank, slot, pointers, age)
         pixels = attended.transpose(1, 2).reshape(-1, self.width, self.side, self.side) + self.no_mask
         count = bank.shape[0]
-        every = torch.ones(count, dtype=torch.bool)
+        every = torch.ones(count) > 0
         masks, iou, pointer, score = self.head(pixels, (level0, level1), self.no_points.expand(count, -1, -1), every)
         return masks, iou, pointer, score, self.encode(level2, masks, score, False)
 

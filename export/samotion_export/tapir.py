@@ -126,7 +126,7 @@ class Tapir(nn.Module):
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """`frames` (T,256,256,3) RGB, uint8 or float in [0, 255] -> lowres (T,32,32,C), hires (T,64,64,C')."""
         dtype = self.resnet_torch.initial_conv.weight.dtype
-        images = frames.permute(0, 3, 1, 2).to(dtype) * (2 / 255) - 1
+        images = frames.to(dtype).permute(0, 3, 1, 2) * (2 / 255) - 1
         hires, lowres = self.resnet_torch(images)
         lowres = self.extra_convs(lowres)
         return unit_length(lowres.permute(0, 2, 3, 1)), unit_length(hires.permute(0, 2, 3, 1))

@@ -86,8 +86,8 @@ def sample_queries(grid: Tensor, queries: Tensor) -> Tensor:
     place = (queries[:, 1:] * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
     low = place.floor()
     part = place - low
+    high = (low + 1).clamp_max(cells - 1).long()
     low = low.long()
-    high = (low + 1).clamp_max(cells - 1)
     frame = queries[:, 0].round().long() * (cells * cells)
     flat = grid.reshape(-1, width)
 
