@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint clean
+.PHONY: demo test check lint gpu-check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,11 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 check: lint test
+
+# On a machine with an NVIDIA GPU: compare and time TensorRT engines; writes benchmarks/results.
+gpu-check: $(VENV)/installed
+	$(BIN)/pip install -q -e '.[trt]'
+	$(BIN)/python -m samotion_bench.gpu_check
 
 clean:
 	rm -rf $(VENV)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import fake_tensorrt
 import media
 import numpy as np
 import onnxruntime
@@ -99,3 +100,12 @@ def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.Monke
 def test_runtime_commands_never_import_torch() -> None:
     code = "import sys, samotion.cli, samotion.check; sys.exit(bool({'torch', 'onnx', 'sam2'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "TensorRT is not installed" in str(check.try_tensorrt().problem)
+    gpu = fake_tensorrt.install(monkeypatch)
+    assert check.try_tensorrt() == Backend("tensorrt", None)
+    assert gpu.used == 0
+    gpu.limit = 0
+    assert "out of GPU memory" in str(check.try_tensorrt().problem)

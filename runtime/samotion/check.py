@@ -84,7 +84,7 @@ def check(
 
 def examine(engine_dir: str | None = None) -> Report:
     """Try everything. Raises EngineError if `engine_dir` is no engine folder."""
-    backends = [try_onnxruntime(device) for device in PROVIDERS]
+    backends = [*(try_onnxruntime(device) for device in PROVIDERS), try_tensorrt()]
     preset, engines = open_each(engine_dir) if engine_dir else (None, {})
     gpus, free = find_gpus(), shutil.disk_usage(".").free
     return Report(
@@ -139,6 +139,27 @@ def try_onnxruntime(device: str) -> Backend:
     return Backend(name, None if np.array_equal(y, x @ x) else f"computes wrongly: {y.tolist()} for {(x @ x).tolist()}")
 
 
+def try_tensorrt() -> Backend:
+    """Load TensorRT and cuda-python, and send numbers to the GPU and back."""
+    from samotion import trt_engine
+
+    name = "tensorrt"
+    try:
+        backend = trt_engine.Backend()
+    except DeviceError as error:
+        return Backend(name, str(error))
+    try:
+        sent = np.arange(1 << 10, dtype=np.float32)
+        memory = backend.device.take(sent.nbytes)
+        backend.device.upload(sent, memory.address)
+        same = np.array_equal(backend.device.download(memory.address, sent.shape, "float32"), sent)
+        return Backend(name, None if same else f"{backend.gpu} returns other numbers than were sent to it")
+    except DeviceError as error:
+        return Backend(name, str(error))
+    finally:
+        backend.close()
+
+
 def open_each(engine_dir: str) -> tuple[str, dict[str, str | None]]:
     """The preset of an engine folder, and for each engine of its manifest why it does not open (None: it does)."""
     problems: dict[str, str | None] = {}
@@ -172,6 +193,8 @@ def advise(
         advice.append("no backend works: pip install 'samotion[cpu]'")
     if gpus and "onnxruntime cuda" not in works:
         advice.append("to use the GPU: pip uninstall onnxruntime; pip install 'samotion[gpu]'")
+    if gpus and "tensorrt" not in works:
+        advice.append("for the fastest engines: pip install 'samotion[trt]'")
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
     if any(engines.values()):

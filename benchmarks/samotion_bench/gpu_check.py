@@ -1,0 +1,173 @@
+"""What only a GPU can show, in one command: half-precision TensorRT engines against their graphs, masks, and times.
+
+    make gpu-check
+
+For each preset: export half-precision graphs (published weights are not downloaded: random ones of their shapes
+serve), build TensorRT engines, run each on the inputs that a clip brings and compare with its graph on the CPU, compare
+the demo clip's masks (nano, also through onnxruntime on CUDA where that works), and run samotion-bench beside PyTorch.
+Writes benchmarks/results/gpu-PRESET.md and gpu-PRESET-bench.json.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from samotion import ort_engine
+from samotion.commands import run_command
+from samotion.contract import NETS, SIGNATURES
+from samotion.engine import Engines, open_engines
+from samotion.errors import ParityError, SamotionError
+from samotion.manifest import Entry
+from samotion.pipeline import segment_clip
+from samotion.presets import PRESETS, Preset
+from samotion.settings import Settings
+
+from samotion_bench.machine import describe_machine
+from samotion_bench.recorder import Note, Recorder
+from samotion_bench.workload import prepared, rehearse, run_whole
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks" / "results"
+LEAST_IOU = 0.98
+MOST_RELATIVE = 0.05  # of an output's range, between an engine and its graph: both round, in different order
+CLIP_HW = (480, 854)
+OBJECTS = 3
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def check(
+    preset: Annotated[list[str] | None, typer.Option(help="Presets to check; repeatable.")] = None,
+    work: Annotated[Path, typer.Option(help="Where engines and random weights go.")] = Path("engines-gpu"),
+    frames: Annotated[int, typer.Option(min=4, help="Frames of the timed clip.")] = 24,
+) -> None:
+    """Build, compare and time half-precision TensorRT engines on this machine's GPU."""
+
+    def run() -> None:
+        for name in preset or ("nano", "fast"):
+            print(check_preset(PRESETS[name], work / name, frames))
+
+    run_command(run, False)
+
+
+def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
+    """All checks of one preset. Returns the page it wrote; raises ParityError, after writing, where one failed."""
+    weights = [] if preset.name == "nano" else list(random_weights(preset, folder.with_name(f"{preset.name}-weights")))
+    _run("samotion_export.cli", "all", "--preset", preset.name, "--precision", "fp16", "--target", "tensorrt",
+         "--out", str(folder), "--offline", *weights)  # fmt: skip
+    engine_rows = compare_engines(folder, frames)
+    mask_rows = compare_masks(folder) if preset.name == "nano" else []
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    page = RESULTS / f"gpu-{preset.name}.md"
+    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows))
+    times = RESULTS / f"gpu-{preset.name}-bench.json"
+    _run("samotion_bench.bench", "--engine-dir", str(folder), "--device", "tensorrt", "--frames", str(frames),
+         "--baseline", "torch", "--json", str(times))  # fmt: skip
+    failed = [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
+    failed += [row[0] for row in mask_rows if not row[1] >= LEAST_IOU]
+    if failed:
+        raise ParityError(f"{preset.name}: {', '.join(failed)} differ too much from the CPU; see {page}")
+    return page
+
+
+def random_weights(preset: Preset, folder: Path) -> Iterator[str]:
+    """--checkpoint options for random weights in the published files' shapes."""
+    import torch
+    from samotion_export.weights import build_module
+
+    folder.mkdir(parents=True, exist_ok=True)
+    wrappers = {"motion": "model_state_dict", "sam2": "model"}
+    for net in NETS:
+        torch.manual_seed(0)
+        state: Any = build_module(net, getattr(preset, net)).state_dict()
+        path = folder / f"{net}.pt"
+        torch.save({wrappers[net]: state} if net in wrappers else state, path)
+        yield f"--checkpoint={net}={path}"
+
+
+def compare_engines(folder: Path, frames: int) -> list[tuple[str, str, float, float]]:
+    """Per output: the shapes it was made from, and its largest difference from the CPU, by range and plainly."""
+    settings = Settings(max_frames=frames)
+    with open_engines(folder, "tensorrt") as engines, prepared(frames, CLIP_HW, settings) as load:
+        recorder = Recorder(engines)
+        run_whole(recorder.as_engines, load)
+        rehearse(recorder.as_engines, load, OBJECTS)
+        notes = recorder.in_order()
+        with open_graphs(folder) as graphs:
+            return [row for name, note in notes.items() for row in _differences(name, note, engines, graphs)]
+
+
+def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> Iterator[tuple[str, str, float, float]]:
+    got, wanted = engines[name](**note.inputs), graphs[name](**note.inputs)
+    shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
+    for output in SIGNATURES[name].output_names:
+        error = float(np.abs(got[output].astype(np.float64) - wanted[output]).max(initial=0))
+        yield f"{name}.{output}", shapes, error / max(float(np.ptp(wanted[output])), 1e-6), error
+
+
+def open_graphs(folder: Path, device: str = "cpu") -> Engines:
+    """The graphs that a folder's TensorRT engines were built from, on onnxruntime."""
+    provider = ort_engine.provider_for(device)
+
+    def opener(name: str, path: Path, entry: Entry) -> ort_engine.OrtEngine:
+        graph = replace(entry, tensorrt=None, file=f"{name}.onnx", sha256=entry.onnx_sha256)
+        return ort_engine.OrtEngine(name, path.with_suffix(".onnx"), graph, provider, None)
+
+    return Engines(folder, device, opener)
+
+
+def compare_masks(folder: Path) -> list[tuple[str, float]]:
+    """IoU of the demo clip's moving pixels with those of the graphs on the CPU, per backend."""
+    clip = ROOT / "demo" / "demo.mp4"
+    with open_graphs(folder) as graphs:
+        wanted = segment_clip(clip, graphs).labels > 0
+    rows = []
+    with open_engines(folder, "tensorrt") as engines:
+        rows.append(("TensorRT", iou(segment_clip(clip, engines).labels > 0, wanted)))
+    try:
+        with open_graphs(folder, "cuda") as graphs:
+            rows.append(("onnxruntime CUDA", iou(segment_clip(clip, graphs).labels > 0, wanted)))
+    except SamotionError as error:
+        print(f"onnxruntime CUDA was not compared: {error}", file=sys.stderr)
+    return rows
+
+
+def iou(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+    """Of two boolean arrays; 1 where both are empty."""
+    union = int((a | b).sum())
+    return int((a & b).sum()) / union if union else 1.0
+
+
+def to_page(
+    preset: str, frames: int, engines: list[tuple[str, str, float, float]], masks: list[tuple[str, float]]
+) -> str:
+    """The figures and what they were measured on."""
+    machine: Mapping[str, Any] = describe_machine("tensorrt")
+    facts = [f"- {key}: {value}" for key, value in machine.items()]
+    lines = [f"# TensorRT, half precision: preset {preset}", "", "`make gpu-check`", "", *facts, ""]
+    lines += [f"Clip {CLIP_HW[1]}x{CLIP_HW[0]}, {frames} frames; times are in gpu-{preset}-bench.json.", ""]
+    lines += ["| output | largest inputs | difference from CPU / range | difference |", "|---|---|---|---|"]
+    lines += [f"| {name} | {shapes} | {relative:.2e} | {error:.2e} |" for name, shapes, relative, error in engines]
+    if masks:
+        lines += ["", "| masks of the demo clip | IoU with the CPU's |", "|---|---|"]
+        lines += [f"| {name} | {score:.4f} |" for name, score in masks]
+    return "\n".join([*lines, ""])
+
+
+def _run(module: str, *arguments: str) -> None:
+    """A command of ours in a process of its own, so that memory is free for the next one."""
+    answer = subprocess.run([sys.executable, "-c", f"from {module} import main; main()", *arguments], check=False)
+    if answer.returncode:
+        raise SamotionError(f"{module.rpartition('.')[2]} {' '.join(arguments)} ended with code {answer.returncode}")
+
+
+if __name__ == "__main__":
+    app()
