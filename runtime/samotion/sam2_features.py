@@ -32,7 +32,8 @@ class Features:
         self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
         self.side_px = engines.preset.sam2.image_size_px
         self.capacity = max(1, capacity)
-        self._engine = engines["sam2_image"]
+        engine = engines["sam2_image"]
+        self._engine: Any = getattr(engine, "keep", engine)  # on the GPU, where the other engines want them
         self._known: OrderedDict[int, Levels] = OrderedDict()
 
     def __len__(self) -> int:
@@ -57,7 +58,8 @@ class Features:
     def _get(self, frame: int) -> Levels:
         if frame in self._known:
             return self._known[frame]
-        return self._engine(frames=resize_frame(self.frames[frame], self.side_px)[None])
+        levels: Levels = self._engine(frames=resize_frame(self.frames[frame], self.side_px)[None])
+        return levels
 
 
 def resize_frame(frame: Array, side_px: int) -> Array:
