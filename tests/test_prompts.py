@@ -28,6 +28,12 @@ def _grid(left: int, top: int, size: int, step: int = 4) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
+def _group(tracks: Tracks, moving: np.ndarray, segment, hw, prompting: Prompting, max_objects: int, likely=None):
+    """`prompts.group` with only the moving tracks to choose from, unless more are `likely`."""
+    likely = np.isin(np.arange(len(tracks)), moving) if likely is None else likely
+    return prompts.group(tracks, moving, likely, segment, hw, prompting, max_objects)
+
+
 def _boxes(*boxes: tuple[int, int, int]):
     """A perfect segmenter: the box (left, top, size) that holds the first click, else nothing."""
 
@@ -113,36 +119,50 @@ def test_group_finds_two_objects_and_leaves_no_track_twice(prompting):
     xy = np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24), still[still[:, 1] < 120]])
     tracks = _tracks(xy)
     moving = np.arange(72)
-    found = prompts.group(tracks, moving, _boxes((20, 20, 24), (100, 70, 24)), HW, prompting, 10)
+    found = _group(tracks, moving, _boxes((20, 20, 24), (100, 70, 24)), HW, prompting, 10)
     assert [f.object_id for f in found] == [1, 2]
     assert sorted(np.concatenate([f.members for f in found])) == list(range(72))
 
 
+def test_an_object_grows_to_likely_tracks_that_hang_together_with_its_own():
+    xy = np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24)])
+    likely = np.ones(72, bool)
+    found = _group(_tracks(xy), np.arange(8), _boxes((20, 20, 24)), HW, CLICKS_AND_MASK, 10, likely)
+    assert len(found) == 1 and list(found[0].members) == list(range(36))
+
+
+def test_candidates_are_moving_or_likely():
+    scores = np.array([0.95, 0.7, 0.2], np.float32)
+    grow = replace(CLICKS, grow_threshold=0.6)
+    assert list(prompts.candidates(scores, np.array([0]), grow)) == [True, True, False]
+    assert list(prompts.candidates(scores, np.array([0, 2]), CLICKS)) == [True, False, True]
+
+
 def test_group_asks_for_six_tracks():
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 8)]))  # 36 and 4
-    found = prompts.group(tracks, np.arange(40), _boxes((20, 20, 24), (100, 70, 8)), HW, CLICKS, 10)
+    found = _group(tracks, np.arange(40), _boxes((20, 20, 24), (100, 70, 8)), HW, CLICKS, 10)
     assert len(found) == 1 and len(found[0].members) == 36
 
 
 def test_group_accepts_the_few_tracks_of_a_clip_that_has_no_more():
     tracks = _tracks(_grid(20, 20, 8))
-    assert len(prompts.group(tracks, np.arange(4), _boxes((20, 20, 8)), HW, CLICKS, 10)) == 1
+    assert len(_group(tracks, np.arange(4), _boxes((20, 20, 8)), HW, CLICKS, 10)) == 1
 
 
 def test_group_ends_when_the_segmenter_finds_nothing():
     tracks = _tracks(_grid(20, 20, 24))
-    assert prompts.group(tracks, np.arange(36), _boxes(), HW, CLICKS, 10) == []
+    assert _group(tracks, np.arange(36), _boxes(), HW, CLICKS, 10) == []
 
 
 def test_group_stops_at_max_objects():
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24)]))
-    assert len(prompts.group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 1)) == 1
+    assert len(_group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 1)) == 1
 
 
 def test_unsure_tracks_do_not_prompt():
     tracks = _tracks(_grid(20, 20, 24))
     tracks = replace(tracks, confidence=np.full_like(tracks.confidence, 0.8))
-    assert prompts.group(tracks, np.arange(36), _boxes((20, 20, 24)), HW, CLICKS, 10) == []
+    assert _group(tracks, np.arange(36), _boxes((20, 20, 24)), HW, CLICKS, 10) == []
 
 
 def test_companions_part_neighbours_that_move_apart():
@@ -159,7 +179,7 @@ def test_companions_part_neighbours_that_move_apart():
 def _one_object(prompting: Prompting, segment) -> prompts.ObjectPrompt:
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(80, 20, 60, 8)]))
     found = prompts.ObjectPrompt(1, 5, np.arange(36))
-    return prompts.prompt(found, tracks, segment, HW, prompting, 16)
+    return prompts.prompt(found, tracks, np.zeros(len(tracks), bool), segment, HW, prompting, 16)
 
 
 def test_prompt_clicks_on_the_key_frame_and_every_sixteenth():
@@ -184,5 +204,7 @@ def test_prompt_with_mask_draws_the_tracks():
 def test_prompt_skips_frames_where_the_object_is_hidden():
     tracks = _tracks(_grid(20, 20, 24))
     tracks.visible[:, 16] = False
-    found = prompts.prompt(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, _boxes((20, 20, 24)), HW, CLICKS, 16)
+    found = prompts.prompt(
+        prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, np.zeros(36, bool), _boxes((20, 20, 24)), HW, CLICKS, 16
+    )
     assert [click.frame for click in found.clicks] == [0, 5]

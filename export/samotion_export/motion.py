@@ -12,6 +12,7 @@ from samotion.presets import MotionNet
 from torch import Tensor, nn
 
 from samotion_export.attention import LOOP, looped_attention
+from samotion_export.camera import without_camera
 from samotion_export.examples import tracks
 from samotion_export.graph import Graph
 
@@ -33,6 +34,7 @@ class Motion(nn.Module):
         super().__init__()
         self.joint_encoder = JointEncoder()
         self.decoder = Msde(net.dino_channels)
+        self.camera_scales = net.camera_scales
         initialise(self)
 
     def forward(
@@ -45,16 +47,25 @@ class Motion(nn.Module):
     ) -> Tensor:
         """xy [N,T,2] in [-1,1], visible uint8 or bool [N,T], the next three [N,T], dino [N,C] -> [N]."""
         seen = visible.to(xy.dtype)
-        channels = track_channels(xy, seen, visibility, confidence, disparity)
+        channels = track_channels(xy, seen, visibility, confidence, disparity, self.camera_scales)
         return self.decoder(self.joint_encoder(channels, (1 - seen) * MASKED), dino)
 
 
-def track_channels(xy: Tensor, seen: Tensor, visibility: Tensor, confidence: Tensor, disparity: Tensor) -> Tensor:
+def track_channels(
+    xy: Tensor,
+    seen: Tensor,
+    visibility: Tensor,
+    confidence: Tensor,
+    disparity: Tensor,
+    camera_scales: tuple[float, ...] = (),
+) -> Tensor:
     """The net's 88 numbers per track and frame [N,T,88]: p, dp, disparity, d-disparity, v, c. `seen` is 0 or 1."""
     xy = xy.clamp(-1, 1)
+    both = seen * torch.cat([seen[:, 1:], torch.zeros_like(seen[:, :1])], 1)
+    moved = without_camera(step(xy, seen), xy, both[..., None], camera_scales)
     depth = disparity[..., None]
     rest = [depth, step(depth, seen), visibility[..., None], confidence[..., None]]
-    return torch.cat([encode(xy), encode(step(xy, seen)), *rest], -1)
+    return torch.cat([encode(xy), encode(moved), *rest], -1)
 
 
 def step(x: Tensor, seen: Tensor) -> Tensor:

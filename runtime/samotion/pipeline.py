@@ -170,11 +170,15 @@ def _prompt(
         return sam2.segment(engines, images, click)
 
     moving = prompts.select_moving(scores, frame_count, style)
-    objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
+    likely = prompts.candidates(scores, moving, style)
+    objects = prompts.group(found, moving, likely, segment, hw, style, numbers.max_objects)
+    unsure = likely.copy()
+    for candidate in objects:
+        unsure[candidate.members] = False
     done = []
     for index, candidate in enumerate(objects):
         report("prompts", index, len(objects))
-        done.append(prompts.prompt(candidate, found, segment, hw, style, numbers.prompt_every))
+        done.append(prompts.prompt(candidate, found, unsure, segment, hw, style, numbers.prompt_every))
     report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 

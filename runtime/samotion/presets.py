@@ -71,6 +71,9 @@ class MotionNet:
 
     weights: Weights
     dino_channels: int = 768
+    camera_scales: tuple[
+        float, ...
+    ] = ()  # of the fits that take the camera's motion from the tracks' steps; see camera.py
     disparity: str = "reference"  # "reference": saturated and gathered as published; "plain": as one would expect
 
 
@@ -92,6 +95,7 @@ class Prompting:
     every_frames: int = 16
     thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
+    grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
 
@@ -222,10 +226,18 @@ NANO = Preset(
         short_side_px=140,
     ),
     DinoNet(_bundled("dino.safetensors"), VitNet(128, 4, pos_grid=16), short_side_px=140),
-    MotionNet(_bundled("motion.safetensors"), dino_channels=128, disparity="plain"),
+    MotionNet(
+        _bundled("motion.safetensors"), dino_channels=128, camera_scales=(1.0, 0.1, 0.04, 0.02, 0.02), disparity="plain"
+    ),
     Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
     Prompting(
-        style="clicks+mask", every_frames=4, thresholds=(0.9, 0.8, 0.7, 0.6, 0.5), min_confidence=0.5, fallback_tracks=0
+        style="clicks+mask",
+        every_frames=4,
+        thresholds=(0.9, 0.85, 0.8, 0.75),
+        long_clip_thresholds=(0.9, 0.85, 0.8, 0.75),
+        grow_threshold=0.6,
+        min_confidence=0.5,
+        fallback_tracks=0,
     ),
     max_tracks=1024,
 )

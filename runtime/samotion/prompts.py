@@ -87,37 +87,53 @@ def dilate(mask: Array) -> Array:
     return cv2.dilate(mask.astype(np.uint8), np.ones((6, 6), np.uint8), iterations=3).astype(bool)
 
 
+def candidates(scores: Array, moving: Array, prompting: Prompting) -> Array:
+    """Which tracks (N,) bool may belong to an object that a moving one has found: the moving ones, and likely ones."""
+    likely = scores > prompting.grow_threshold
+    likely[moving] = True
+    return likely
+
+
 def group(
-    tracks: Tracks, moving: Array, segment: Segment, hw: tuple[int, int], prompting: Prompting, max_objects: int
+    tracks: Tracks,
+    moving: Array,
+    likely: Array,
+    segment: Segment,
+    hw: tuple[int, int],
+    prompting: Prompting,
+    max_objects: int,
 ) -> list[ObjectPrompt]:
     """Stage 1: split the moving tracks (M,) into objects, one click and one mask at a time.
 
-    `tracks` are all tracks, still ones included, for they tell where an object ends.
+    `tracks` are all tracks, still ones included, for they tell where an object ends; `likely` (N,) bool is what
+    `candidates` answers.
     """
     objects: list[ObjectPrompt] = []
     pool = np.zeros(len(tracks.xy), bool)
     pool[moving] = True
-    sure = surely_visible(tracks, prompting.min_confidence)
+    free = likely.copy()
+    sure = surely_visible(tracks, prompting.min_confidence).visible
     rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
     needed = MIN_OBJECT_TRACKS if len(moving) >= MIN_OBJECT_TRACKS else 1
     for _ in range(rounds):
-        visible = sure.visible & pool[:, None]
-        if pool.sum() < needed or len(objects) == max_objects or not visible.any():
+        visible = sure & (pool & free)[:, None]
+        if (pool & free).sum() < needed or len(objects) == max_objects or not visible.any():
             break
         frame = busiest_frame(visible)
         here = np.flatnonzero(visible[:, frame])
         seed = here[densest(tracks.xy[here, frame])]
+        around = np.flatnonzero(sure[:, frame] & free)
         click = Click(0, frame, tracks.xy[seed, frame][None], np.ones(1, np.int32))
         if prompting.style == "clicks+mask":
-            members = here[companions(tracks, here, int(np.flatnonzero(here == seed)[0]), frame, hw)]
-            click = with_context(click, tracks, members, pool, hw)
+            members = around[companions(tracks, around, int(np.searchsorted(around, seed)), frame, hw)]
+            click = with_context(click, tracks, members, likely, hw)
         mask = segment(click)
-        xy = tracks.xy[here, frame]
+        xy = tracks.xy[around, frame]
         near = inside(dilate(mask), xy)
-        pool[here[near]] = False
-        pool[seed] = False  # a click that finds nothing would find nothing again
+        free[around[near]] = False
+        free[seed] = False  # a click that finds nothing would find nothing again
         if near.sum() >= needed:
-            objects.append(ObjectPrompt(len(objects) + 1, frame, here[inside(mask, xy)]))
+            objects.append(ObjectPrompt(len(objects) + 1, frame, around[inside(mask, xy)]))
     return [found for found in objects if len(found.members)]
 
 
@@ -162,22 +178,32 @@ def with_context(click: Click, tracks: Tracks, members: Array, unsure: Array, hw
 
 
 def prompt(
-    found: ObjectPrompt, tracks: Tracks, segment: Segment, hw: tuple[int, int], prompting: Prompting, every: int
+    found: ObjectPrompt,
+    tracks: Tracks,
+    unsure: Array,
+    segment: Segment,
+    hw: tuple[int, int],
+    prompting: Prompting,
+    every: int,
 ) -> ObjectPrompt:
-    """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on."""
+    """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on.
+
+    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own.
+    """
     sure = surely_visible(tracks, prompting.min_confidence)
     frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
     clicks = []
     for frame in frames:
         here = found.members[sure.visible[found.members, frame]]
         if len(here):
-            clicks.append(_click_on(found, tracks, here, frame, segment, hw, prompting))
+            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting))
     return replace(found, clicks=tuple(clicks))
 
 
 def _click_on(
     found: ObjectPrompt,
     tracks: Tracks,
+    unsure: Array,
     here: Array,
     frame: int,
     segment: Segment,
@@ -188,7 +214,7 @@ def _click_on(
     three = xy[spread(xy)]
     if prompting.style == "clicks+mask":
         click = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
-        return with_context(click, tracks, found.members, np.zeros(len(tracks.xy), bool), hw)
+        return with_context(click, tracks, found.members, unsure, hw)
     one = Click(found.object_id, frame, xy[densest(xy)][None], np.ones(1, np.int32))
     if inside(segment(one), xy).mean() >= WELL_COVERED:
         return one
