@@ -37,8 +37,8 @@ def _panel(frame: Array) -> Array:
 
 def main() -> None:
     clip, overlay, target = sys.argv[1:]
-    frames = [read_clip(path).frames for path in (clip, overlay)]
-    written, data = cv2.imencode(".png", cv2.cvtColor(contact_sheet(*frames), cv2.COLOR_RGB2BGR))
+    sheet = contact_sheet(read_clip(clip).frames, read_clip(overlay).frames)
+    written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert written
     write_atomically(Path(target), data.tobytes())
 
