@@ -117,7 +117,7 @@ def _rms(got: Array, want: Array) -> Array:
     return relative
 
 
-def worst(parity: Parity) -> tuple[str, str]:
+def worst(parity: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
     """The output and measure nearest to its limit."""
     ratios = {
         (name, key.removesuffix("_limit")): figures[key.removesuffix("_limit")] / limit

@@ -1,0 +1,89 @@
+"""What half precision costs: the demo clip through float32 and half-precision graphs of nano, rounded as a GPU rounds.
+
+    python -m samotion_bench.half_check
+
+Writes benchmarks/results/half-nano.md. Takes minutes: graphs that keep all their rounding run unfused on a CPU.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from samotion import ort_engine
+from samotion.contract import NETS
+from samotion.engine import Engines
+from samotion.manifest import Entry, read
+from samotion.pipeline import Result, segment_clip
+from samotion_export.build import Request, export
+from samotion_export.half import KEPT_NETS
+from samotion_export.half_parity import FAR_PX, open_strictly, worst
+from samotion_export.report import Report
+
+from samotion_bench.gpu_check import RESULTS, ROOT, iou
+
+CLIP = ROOT / "demo" / "demo.mp4"
+
+
+class StrictEngine(ort_engine.OrtEngine):
+    """An engine on the CPU that rounds every half-precision number."""
+
+    def __init__(self, name: str, path: Path, entry: Entry) -> None:
+        super().__init__(name, path, entry, ort_engine.PROVIDERS["cpu"], None)
+        if entry.precision == "fp16":
+            self._session = open_strictly(path)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        folders = {precision: Path(folder) / precision for precision in ("fp32", "fp16")}
+        for precision, out in folders.items():
+            export(Request(NETS, "nano", out, precision=precision, verify=precision == "fp16"), Report())
+        results = [segment_clip(CLIP, Engines(out, "cpu", StrictEngine)) for out in folders.values()]
+        lines = [*clip_lines(*results), "", *graph_lines(folders["fp32"], folders["fp16"])]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    page = RESULTS / "half-nano.md"
+    page.write_text(
+        "\n".join(
+            ["# Half precision against float32: nano", "", "`python -m samotion_bench.half_check`", "", *lines, ""]
+        )
+    )
+    print(page)
+
+
+def clip_lines(full: Result, half: Result) -> list[str]:
+    """Masks, tracks and scores of the demo clip."""
+    a, b = full.labels > 0, half.labels > 0
+    lines = [f"Demo clip, moving pixels: IoU {iou(a, b):.4f}, worst frame {min(map(iou, a, b)):.4f}."]
+    for found in full.objects:
+        lines.append(f"Object {found.id}: IoU {iou(full.labels == found.id, half.labels == found.id):.4f}.")
+    if len(full.tracks) != len(half.tracks):
+        return [*lines, f"{len(full.tracks)} and {len(half.tracks)} tracks were kept."]
+    px: np.ndarray[Any, Any] = np.linalg.norm(full.tracks.xy - half.tracks.xy, axis=-1)
+    apart = np.abs(full.scores - half.scores)
+    lines += [f"Tracks: median {np.median(px):.4f} px of the clip, {(px < FAR_PX).mean():.2%} within {FAR_PX} px."]
+    return [*lines, f"Scores: median difference {np.median(apart):.4f}, largest {apart.max():.4f}."]
+
+
+def graph_lines(full: Path, half: Path) -> list[str]:
+    """Each graph's size and the measure that is nearest to its limit."""
+    before, after = read(full), read(half)
+    lines = ["| graph | MB float32 | MB half | nearest to its limit |", "|---|---|---|---|"]
+    total = [0, 0]
+    for name, entry in after.engines.items():
+        sizes = [(full / f"{name}.onnx").stat().st_size, (half / f"{name}.onnx").stat().st_size]
+        if entry.precision == "fp16":
+            total = [t + s for t, s in zip(total, sizes)]
+            output, measure = worst(entry.parity)
+            figures = entry.parity[output]
+            said = f"{output}: {measure} {figures[measure]:.2g} (limit {figures[f'{measure}_limit']:.2g})"
+        else:
+            said = "stays float32"
+        lines.append(f"| {before.engines[name].file[:-5]} | {sizes[0] / 1e6:.2f} | {sizes[1] / 1e6:.2f} | {said} |")
+    return [*lines, "", f"All but {', '.join(KEPT_NETS)}: {total[1] / total[0]:.3f} of float32's size."]
+
+
+if __name__ == "__main__":
+    main()
