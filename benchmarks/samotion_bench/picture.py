@@ -1,6 +1,6 @@
 """A contact sheet for the README: frames of a clip above the same frames of its overlay.
 
-python -m samotion_bench.picture demo/demo.mp4 out/demo/overlay.mp4 demo/result.png
+python -m samotion_bench.picture demo/demo.mp4 out/demo/overlay.mp4 demo/result.jpg
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _panel(frame: Array) -> Array:
 def main() -> None:
     clip, overlay, target = sys.argv[1:]
     sheet = contact_sheet(read_clip(clip).frames, read_clip(overlay).frames)
-    written, data = cv2.imencode(".png", cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    written, data = cv2.imencode(Path(target).suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert written
     write_atomically(Path(target), data.tobytes())
 

@@ -113,7 +113,7 @@ class Preset:
     sam2: Sam2Net
     prompting: Prompting = field(default_factory=Prompting)
     max_tracks: int = 5000
-    max_frames: int = 100
+    max_frames: int = 300
     long_side_px: int = 1000
     query_step_frames: int = 10
 
