@@ -170,7 +170,11 @@ def test_an_error_within_does_not_stop_the_others(run: Run, clip: Path, monkeypa
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_interrupted(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
     monkeypatch.setattr(pipeline, "segment_clip", lambda *_: signal.raise_signal(number))
-    outcome = run(clip, clip)
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        outcome = run(clip, clip)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
     assert outcome.exit_code == code and not Path("out").exists()
     assert len(outcome.stderr.splitlines()) == 2  # the clip's name, and why it ended
 
