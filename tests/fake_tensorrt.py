@@ -6,6 +6,8 @@ What the real ones punish, these refuse or get wrong:
 - addresses must be device memory, aligned, large enough and not freed: device memory is a range of its own;
 - work is queued: nothing is computed or copied before the stream is waited for, so memory that is changed or read too
   early shows;
+- what is recorded needs an ordinary run with the same shapes before, allocates and waits for nothing, and breaks when
+  its context is touched afterwards;
 - TensorRT 8.6 knows no INT64: tensors that the graph declares so are INT32;
 - device memory can run out.
 """
@@ -27,6 +29,7 @@ import pytest
 
 MAGIC = b"FAKETRT\0"
 ALIGNMENT = 256
+RUN_MS = 2.5
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]  # smallest, usual and largest shape of every input
 
@@ -44,6 +47,14 @@ class Gpu:
     queue: list[Callable[[], None]] = field(default_factory=list)
     next_address: int = 0x7F00_0000_0000
     streams: int = 0
+    recording: list[Callable[[], None]] | None = None  # what is queued while a stream is captured
+    recordings: int = 0  # graphs that were made and not destroyed
+    launches: int = 0
+    events: dict[int, float | None] = field(default_factory=dict)
+    clock_ms: float = 0.0  # every run takes RUN_MS
+
+    def enqueue(self, work: Callable[[], None]) -> None:
+        (self.queue if self.recording is None else self.recording).append(work)
 
     @property
     def used(self) -> int:
@@ -68,11 +79,17 @@ class Status(enum.Enum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
+    cudaErrorStreamCaptureInvalidated = 901
 
 
 class CopyKind(enum.Enum):
     cudaMemcpyHostToDevice = 1
     cudaMemcpyDeviceToHost = 2
+    cudaMemcpyDeviceToDevice = 3
+
+
+class CaptureMode(enum.Enum):
+    cudaStreamCaptureModeThreadLocal = 1
 
 
 class Cudart(types.ModuleType):
@@ -80,6 +97,7 @@ class Cudart(types.ModuleType):
 
     cudaError_t = Status
     cudaMemcpyKind = CopyKind
+    cudaStreamCaptureMode = CaptureMode
 
     def __init__(self, name: str, gpu: Gpu) -> None:
         super().__init__(name)
@@ -106,13 +124,13 @@ class Cudart(types.ModuleType):
         return self._answer()
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
-        assert stream == 1
+        assert stream == 1 and self.gpu.recording is None, "a stream that is captured cannot be waited for"
         while self.gpu.queue:
             self.gpu.queue.pop(0)()
         return self._answer()
 
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:
-        assert nbytes > 0
+        assert nbytes > 0 and self.gpu.recording is None
         if self.gpu.used + nbytes > self.gpu.limit:
             return (Status.cudaErrorMemoryAllocation, 0)
         address = self.gpu.next_address
@@ -141,10 +159,69 @@ class Cudart(types.ModuleType):
         def copy() -> None:
             if kind is CopyKind.cudaMemcpyHostToDevice:
                 self.gpu.view(target, nbytes)[:] = self.gpu.host(source, nbytes)
+            elif kind is CopyKind.cudaMemcpyDeviceToDevice:
+                self.gpu.view(target, nbytes)[:] = self.gpu.view(source, nbytes)
             else:
                 self.gpu.host(target, nbytes)[:] = self.gpu.view(source, nbytes)
 
-        self.gpu.queue.append(copy)
+        self.gpu.enqueue(copy)
+        return self._answer()
+
+    def cudaStreamBeginCapture(self, stream: int, mode: CaptureMode) -> tuple[Any, ...]:
+        assert stream == 1 and isinstance(mode, CaptureMode) and self.gpu.recording is None
+        self.gpu.recording = []
+        return self._answer()
+
+    def cudaStreamEndCapture(self, stream: int) -> tuple[Any, ...]:
+        recorded, self.gpu.recording = self.gpu.recording, None
+        assert stream == 1 and recorded is not None
+        if not recorded:
+            return (Status.cudaErrorStreamCaptureInvalidated, None)
+        self.gpu.recordings += 1
+        return self._answer(tuple(recorded))
+
+    def cudaGraphInstantiateWithFlags(self, graph: Any, flags: int) -> tuple[Any, ...]:
+        assert flags == 0
+        self.gpu.recordings += 1
+        return self._answer(list(graph))
+
+    def cudaGraphDestroy(self, graph: Any) -> tuple[Any, ...]:
+        assert isinstance(graph, tuple)
+        self.gpu.recordings -= 1
+        return self._answer()
+
+    def cudaGraphExecDestroy(self, made: Any) -> tuple[Any, ...]:
+        assert not self.gpu.queue, "a graph was destroyed while it may run"
+        self.gpu.recordings -= 1
+        made.clear()
+        return self._answer()
+
+    def cudaGraphLaunch(self, made: list[Callable[[], None]], stream: int) -> tuple[Any, ...]:
+        assert stream == 1 and made
+        self.gpu.launches += 1
+        self.gpu.queue.extend(made)
+        return self._answer()
+
+    def cudaGetLastError(self) -> tuple[Any, ...]:
+        return (Status.cudaErrorStreamCaptureInvalidated,)
+
+    def cudaEventCreate(self) -> tuple[Any, ...]:
+        event = len(self.gpu.events) + 1
+        self.gpu.events[event] = None
+        return self._answer(event)
+
+    def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
+        assert stream == 1
+        self.gpu.enqueue(lambda: self.gpu.events.__setitem__(event, self.gpu.clock_ms))
+        return self._answer()
+
+    def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
+        first, last = self.gpu.events[start], self.gpu.events[end]
+        assert first is not None and last is not None, "an event was asked before the stream reached it"
+        return self._answer(last - first)
+
+    def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
+        assert self.gpu.events.pop(event) is not None
         return self._answer()
 
 
@@ -189,10 +266,17 @@ class Context:
         self.profile: int | None = None
         self.shapes: dict[str, Shape] = {}
         self.addresses: dict[str, int] = {}
+        self.warm = False  # it ran with these shapes
+        self.touched = 0  # changes of its state
+
+    def _touch(self) -> None:
+        assert self.gpu.recording is None
+        self.touched += 1
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         assert stream == 1
-        self.profile = profile
+        self._touch()
+        self.profile, self.warm = profile, False
         self.shapes.clear()
         return 0 <= profile < len(self.engine.profiles)
 
@@ -202,6 +286,8 @@ class Context:
         low, _, high = self.engine.profiles[self.profile][name]
         if len(shape) != len(low) or not all(a <= n <= b for a, n, b in zip(low, shape, high)):
             return False
+        self._touch()
+        self.warm = self.warm and self.shapes.get(name) == tuple(shape)
         self.shapes[name] = tuple(shape)
         return True
 
@@ -218,6 +304,7 @@ class Context:
         if type(address) is not int or address % ALIGNMENT:
             return False
         self.gpu.view(address, 1)
+        self._touch()
         self.addresses[name] = address
         return True
 
@@ -226,11 +313,17 @@ class Context:
         needed = {*self.engine.inputs, *self.engine.outputs}
         if self.profile is None or self.shapes.keys() != self.engine.inputs.keys() or self.addresses.keys() != needed:
             return False
+        if self.gpu.recording is not None and not (self.warm and self.engine.trt.can_record):
+            return False
         shapes, addresses = dict(self.shapes), dict(self.addresses)
-        self.gpu.queue.append(lambda: self._compute(shapes, addresses))
+        recorded = self.touched if self.gpu.recording is not None else None
+        self.gpu.enqueue(lambda: self._compute(shapes, addresses, recorded))
+        self.warm = True
         return True
 
-    def _compute(self, shapes: dict[str, Shape], addresses: dict[str, int]) -> None:
+    def _compute(self, shapes: dict[str, Shape], addresses: dict[str, int], recorded: int | None) -> None:
+        assert recorded in (None, self.touched), "a recording was launched after its context had changed"
+        self.gpu.clock_ms += RUN_MS
         arrays = {}
         for name, shape in shapes.items():
             dtype = np.dtype(self._numpy(name))
@@ -254,6 +347,7 @@ class TensorRT(types.ModuleType):
     def __init__(self, version: str, gpu: Gpu) -> None:
         super().__init__("tensorrt")
         self.__version__, self.gpu, self.is_8 = version, gpu, version.startswith("8.")
+        self.can_record = True
         names = ["FLOAT", "HALF", "INT32", "UINT8", "BOOL", *([] if self.is_8 else ["INT64"])]
         self.DataType = enum.Enum("DataType", names)
         self.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})

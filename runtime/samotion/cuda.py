@@ -7,6 +7,7 @@ earlier. Nothing of CUDA is imported before a `Device` is made.
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -77,6 +78,45 @@ class Device:
         self.wait()
         array.reshape(-1).view(np.uint8)[:] = staged[: array.nbytes]
         return array
+
+    def copy(self, target: int, source: int, nbytes: int) -> None:
+        """Queue a copy from one place on the device to another."""
+        self._copy(target, source, nbytes, "cudaMemcpyDeviceToDevice")
+
+    def record(self, work: Callable[[], Any]) -> Any:
+        """What `work` queues, recorded as a CUDA graph instead of done, for `launch`. None where it cannot be."""
+        kinds = self._cuda.cudaStreamCaptureMode
+        self._call("cudaStreamBeginCapture", self.stream, kinds.cudaStreamCaptureModeThreadLocal)
+        accepted = work()
+        error, graph = self._cuda.cudaStreamEndCapture(self.stream)
+        if not accepted or error != self._cuda.cudaError_t.cudaSuccess:
+            self._cuda.cudaGetLastError()  # or the next call would answer with this error
+            return None
+        try:
+            return self._call("cudaGraphInstantiateWithFlags", graph, 0)
+        finally:
+            self._call("cudaGraphDestroy", graph)
+
+    def launch(self, recording: Any) -> None:
+        """Queue a recorded graph."""
+        self._call("cudaGraphLaunch", recording, self.stream)
+
+    def forget(self, recording: Any) -> None:
+        self._call("cudaGraphExecDestroy", recording)
+
+    def elapsed_ms(self, work: Callable[[], Any]) -> float:
+        """How long the stream takes for what `work` queues, between two CUDA events."""
+        start, end = self._call("cudaEventCreate"), self._call("cudaEventCreate")
+        try:
+            self.wait()
+            self._call("cudaEventRecord", start, self.stream)
+            work()
+            self._call("cudaEventRecord", end, self.stream)
+            self.wait()
+            return float(self._call("cudaEventElapsedTime", start, end))
+        finally:
+            for event in (start, end):
+                self._call("cudaEventDestroy", event)
 
     def wait(self) -> None:
         """Until the stream has done all that was queued."""

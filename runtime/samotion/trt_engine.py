@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from samotion.contract import SIGNATURES
-from samotion.cuda import INSTALL, Device, DeviceArray, Memory
+from samotion.cuda import INSTALL, Device, DeviceArray
 from samotion.engine import Array, checked_inputs
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 from samotion.ort_engine import first_line
+from samotion.trt_step import Step, Steps
 
 # Types by the names that every TensorRT gives them. 8.6 has no INT64: it takes INT32 in its place.
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "UINT8": "uint8", "BOOL": "bool"}
@@ -34,6 +35,8 @@ ROWS = {
     "sam2_memory": "B",
     "sam2_track": "B",
 }
+# What every frame of a clip goes through, in the same shapes after the first few: recorded as CUDA graphs.
+PER_FRAME = ("sam2_image", "sam2_track")
 
 
 def load() -> Any:
@@ -82,6 +85,7 @@ class TrtEngine:
         self._dtypes = self._check_names(path.name)
         self._profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
         self._contexts: dict[int, Any] = {}
+        self._steps = Steps(self._make_step) if name in PER_FRAME else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         kept = self._run(inputs)
@@ -92,7 +96,14 @@ class TrtEngine:
         kept = self._run(inputs)
         return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in kept.items()}
 
+    def device_ms(self, **inputs: Any) -> float:
+        """GPU time of one run in ms, between CUDA events: the inputs are there already, the outputs stay."""
+        arrays = {name: self._resident(array) for name, array in self._accepted(inputs).items()}
+        return self._backend.device.elapsed_ms(lambda: self._run(arrays))
+
     def close(self) -> None:
+        if self._steps:
+            self._steps.close()
         self._contexts.clear()
         self._engine = None
 
@@ -157,18 +168,30 @@ class TrtEngine:
         profile = self._profile(shapes)
         if profile is None:
             raise self._outside(shapes)
+        if self._steps and (recorded := self._steps.run(arrays)) is not None:
+            return recorded
         context = self._context(profile)
-        held: list[Memory] = []  # inputs' memory goes back to the pool when all is queued
-        for name, array in arrays.items():
-            memory = array.memory if isinstance(array, DeviceArray) else device.take(array.nbytes)
-            if not isinstance(array, DeviceArray):
-                device.upload(array, memory.address)
-            held.append(memory)
+        held = {name: self._resident(array).memory for name, array in arrays.items()}  # back to the pool once queued
+        for name, memory in held.items():
             self._must(context.set_input_shape(name, shapes[name]), f"shape {list(shapes[name])} of {name!r}")
             self._must(context.set_tensor_address(name, memory.address), f"the address of {name!r}")
         outputs = {name: self._output(context, name) for name in self._signature.output_names}
         self._must(context.execute_async_v3(int(device.stream)), f"a run on {_shapes(shapes)}")
         return outputs
+
+    def _resident(self, array: Any) -> DeviceArray:
+        """The array on the device, copied there where it is not."""
+        if isinstance(array, DeviceArray):
+            return array
+        memory = self._backend.device.take(array.nbytes)
+        self._backend.device.upload(array, memory.address)
+        return DeviceArray(self._backend.device, memory, array.shape, array.dtype.name)
+
+    def _make_step(self, shapes: dict[str, tuple[int, ...]]) -> Step:
+        profile = self._profile(shapes)
+        assert profile is not None  # it ran with these shapes before
+        context = self._new_context(profile)
+        return Step(self._backend.device, context, shapes, self._dtypes, self._signature.output_names)
 
     def _output(self, context: Any, name: str) -> DeviceArray:
         shape = tuple(int(n) for n in context.get_tensor_shape(name))
@@ -180,17 +203,20 @@ class TrtEngine:
     def _context(self, profile: int) -> Any:
         """The execution context of a profile, made at first use: it holds the profile's scratch memory."""
         if profile not in self._contexts:
-            context = self._engine.create_execution_context()
-            if context is None:
-                raise DeviceError(
-                    f"engine {self.name!r}: no GPU memory for its scratch space; close other programs, or lower"
-                    " --max-tracks or --max-objects"
-                )
-            stream = int(self._backend.device.stream)
-            self._must(context.set_optimization_profile_async(profile, stream), f"profile {profile}")
-            self._backend.device.wait()
-            self._contexts[profile] = context
+            self._contexts[profile] = self._new_context(profile)
         return self._contexts[profile]
+
+    def _new_context(self, profile: int) -> Any:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise DeviceError(
+                f"engine {self.name!r}: no GPU memory for its scratch space; close other programs, or lower"
+                " --max-tracks or --max-objects"
+            )
+        stream = int(self._backend.device.stream)
+        self._must(context.set_optimization_profile_async(profile, stream), f"profile {profile}")
+        self._backend.device.wait()
+        return context
 
     def _must(self, accepted: bool, what: str) -> None:
         if not accepted:
