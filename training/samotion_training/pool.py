@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from samotion.commands import exit_code
+from samotion.errors import UsageError
 
 from samotion_training.data import Library, open_library
 from samotion_training.render import Clip, render, surface_points, track
@@ -76,11 +79,15 @@ def fill(
     for seed in seeds:
         path = folder / f"{seed:06d}.npz"
         if not path.exists():
-            partial = path.with_suffix(f".{os.getpid()}.tmp")
-            with open(partial, "wb") as file:
-                sample = make_sample(seed, library, settings, size_px)
-                np.savez(file, **(points_only(sample) if slim else sample)._asdict())
-            partial.rename(path)
+            sample = make_sample(seed, library, settings, size_px)
+            save(path, points_only(sample) if slim else sample)
+
+
+def save(path: Path, sample: Sample) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(partial, "wb") as file:
+        np.savez(file, **sample._asdict())
+    partial.rename(path)
 
 
 def load(path: Path) -> Sample:
@@ -101,14 +108,38 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
     parser.add_argument("--held-out", action="store_true", help="textures and photos that training never sees")
-    parser.add_argument("--seeds", type=int, nargs=2, default=(0, 500), metavar=("FIRST", "END"))
+    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="default: 0 500; see --from")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        nargs=2,
+        metavar=("LAYOUT", "DIR"),
+        help="convert a dataset instead: movi-f, kubric-tracks, dynamic-replica or hoi4d, in windows of --frames; "
+        "--seeds then numbers the clips, and says where to stop (default: 0 and at the end)",
+    )
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
     parser.add_argument("--points-only", action="store_true", help="keep tracks alone (for training motion)")
     args = parser.parse_args()
+    if code := exit_code(lambda: _convert(args) if args.source else _render(args)):
+        sys.exit(code)
+
+
+def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
     settings = SceneSettings(frames=args.frames, texture_px=args.size)
-    fill(args.folder, library, settings, range(*args.seeds), args.size, args.points_only)
+    fill(args.folder, library, settings, range(*(args.seeds or (0, 500))), args.size, args.points_only)
+    return 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    from samotion_training import datasets
+
+    layout, dataset = args.source
+    if layout not in datasets.SOURCES:
+        raise UsageError(f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}")
+    first, end = args.seeds or (0, None)
+    return datasets.convert(layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion_export.tapir import State, Tapir
 from samotion_export.tapir_maps import IMAGE_PX, TEMPERATURE, WINDOW, similarities
@@ -212,6 +213,15 @@ def _clip(rng: Rng, pool: list[Path], points: int) -> Batch:
             return batch
 
 
+def require_points(folder: Path) -> None:
+    """Raises InputError for a pool of which no clip has points: drawing from it would go on for ever."""
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as arrays:
+            if len(arrays["xy"]):
+                return
+    raise InputError(f"{folder}: got no clip with tracks, expected some; make a pool with samotion_training.pool")
+
+
 def main() -> None:
     parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
     parser.add_argument("--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone")
@@ -219,6 +229,7 @@ def main() -> None:
     parser.add_argument("--whiten", action="store_true", help="start the refinement anew on whitened inputs")
     args = parser.parse_args()
     run = run_of(args)
+    require_points(args.pool)
     tapir = build_module(NANO.tracks)
     if args.init:
         load_weights(tapir, args.init)
