@@ -95,6 +95,21 @@ def test_softmax_over_more_keys_than_half_can_sum(run: Run) -> None:
     np.testing.assert_allclose(y, 1 / 70000, rtol=1e-3)
 
 
+def test_weights_that_are_used_again_are_kept_once(run: Run, rng: np.random.Generator) -> None:
+    """The tracer names a weight anew for every use."""
+    text = """net (float[4, 8] x) => (float[4, 8] y, float[8, 8] w2)
+    <float[8, 8] w = {%s}>
+    { w2 = Identity(w) w3 = Identity(w2) a = MatMul(x, w) b = MatMul(a, w2) y = MatMul(b, w3) }"""
+    text = text.replace("%s", ", ".join(["0.25"] * 64))
+    model = half.to_half(parse(text), "test")
+    kinds = sorted(t.data_type for t in model.graph.initializer)
+    assert kinds == [TensorProto.FLOAT, TensorProto.FLOAT16]  # the former is an output
+    x = rng.normal(0, 1, (4, 8)).astype(np.float32)
+    y, w2 = run(model, x=x)
+    np.testing.assert_allclose(y, run(parse(text), x=x)[0], atol=0.05)
+    assert (w2 == 0.25).all()
+
+
 def test_coordinates_are_never_rounded(run: Run) -> None:
     """250.3 px is 250.25 in float16; a step that a product gives is added to it in float32."""
     text = (

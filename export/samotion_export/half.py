@@ -71,7 +71,7 @@ class _Conversion:
         self.model.CopyFrom(model)
         self.float_nodes = float_nodes
         self.floats = _float_tensors(model)
-        self.arrays = _constants(self.model.graph)
+        self.arrays, self.origins = _constants(self.model.graph)
         self.constant = _value_independent(self.model.graph, self.arrays)
         self.half = set[str]()
         self.normed = set[str]()  # float32, but what follows them may be float16
@@ -126,7 +126,7 @@ class _Conversion:
     def _as(self, name: str, kind: int) -> str:
         """The name of a float tensor in the wanted type; a Cast or a converted constant is added where needed."""
         if name in self.arrays:
-            return self._constant(name, kind)
+            return self._constant(self.origins[name], kind)
         if (name in self.half) == (kind == HALF):
             return name
         if (name, kind) not in self.made:
@@ -177,17 +177,22 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     return found | {t.name for t in graph.initializer if t.data_type == FLOAT}
 
 
-def _constants(graph: onnx.GraphProto) -> dict[str, Array]:
-    """Float32 constants by name: initialisers, Constant nodes, and Identity nodes that only rename one."""
+def _constants(graph: onnx.GraphProto) -> tuple[dict[str, Array], dict[str, str]]:
+    """Float32 constants by name: initialisers, Constant nodes, and Identity nodes that only rename one.
+
+    Also the name that each had first: weights that are used again (four refinements, say) are kept once.
+    """
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type == FLOAT}
+    origins = {name: name for name in arrays}
     for node in graph.node:
+        name = node.output[0] if node.output else ""
         if node.op_type == "Constant":
             value = next((a.t for a in node.attribute if a.name == "value"), None)
             if value is not None and value.data_type == FLOAT:
-                arrays[node.output[0]] = numpy_helper.to_array(value)
+                arrays[name], origins[name] = numpy_helper.to_array(value), name
         elif node.op_type == "Identity" and node.input[0] in arrays:
-            arrays[node.output[0]] = arrays[node.input[0]]
-    return arrays
+            arrays[name], origins[name] = arrays[node.input[0]], origins[node.input[0]]
+    return arrays, origins
 
 
 def _value_independent(graph: onnx.GraphProto, known: Iterable[str]) -> set[str]:

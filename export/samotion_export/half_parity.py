@@ -33,10 +33,17 @@ FAR_PX = 0.5
 
 
 def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+    """As `measure`. Raises ParityError for the first output beyond a limit."""
+    parity = measure(graph, path, answers)
+    for name, figures in parity.items():
+        _judge(graph.name, name, figures)
+    return parity
+
+
+def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
     """Run `path` on onnxruntime's CPU on every example and measure how far it is from PyTorch's `answers`.
 
     Per output the largest absolute difference and its part of the range, each measure of `LIMITS` and its limit.
-    Raises ParityError for the first output beyond a limit.
     """
     signature = SIGNATURES[graph.name]
     session = open_strictly(path)
@@ -49,7 +56,8 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
             pairs[name].append((got, answer[name]))
     for name, figures in parity.items():
         figures["relative"] = figures["max_abs"] / max(figures["range"], 1e-12)
-        _judge(graph.name, name, figures, pairs[name])
+        figures |= _measures(name, pairs[name])
+        figures |= {f"{measure}_limit": limit for measure, limit in LIMITS.get(name, OTHERS).items()}
     return parity
 
 
@@ -82,10 +90,8 @@ def _with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
-def _judge(engine: str, name: str, figures: dict[str, float], pairs: Sequence[tuple[Array, Array]]) -> None:
-    figures |= _measures(name, pairs)
+def _judge(engine: str, name: str, figures: Mapping[str, float]) -> None:
     for measure, limit in LIMITS.get(name, OTHERS).items():
-        figures[f"{measure}_limit"] = limit
         if figures[measure] > limit:
             raise ParityError(
                 f"{engine}: output {name!r} in half precision is {figures[measure]:.2g} off ({measure}), limit"

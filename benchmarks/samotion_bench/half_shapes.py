@@ -1,0 +1,89 @@
+"""What half precision costs graphs of the published nets' shapes, with random weights, rounded as a GPU rounds.
+
+    python -m samotion_bench.half_shapes --preset fast
+
+Writes benchmarks/results/half-PRESET.md. Random nets are harsher than trained ones where they choose: their heat maps
+and masks are flat, so that rounding alone may move a maximum. It takes ten minutes of one core.
+"""
+
+from __future__ import annotations
+
+import gc
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from samotion.contract import NETS
+from samotion.presets import PRESETS
+from samotion_export import half, half_parity
+from samotion_export.graph import Graph, export_onnx, run_module
+from samotion_export.verify import Parity
+from samotion_export.weights import build_module, net_module
+
+from samotion_bench.gpu_check import RESULTS
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Row(NamedTuple):
+    """One graph: MB in float32 and in half precision, and the figures of each output."""
+
+    name: str
+    mb: tuple[float, float]
+    parity: Parity
+
+
+@app.command()
+def check(preset: Annotated[str, typer.Option(help="Whose nets' shapes.")] = "fast") -> None:
+    """Measure every half-precision graph of a preset's shapes against PyTorch in float32."""
+    nets = PRESETS[preset]
+    rows = [row for net in NETS if net not in half.KEPT_NETS for row in measure_net(net, getattr(nets, net))]
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    page = RESULTS / f"half-{preset}.md"
+    page.write_text(to_page(preset, rows))
+    print(page)
+
+
+def measure_net(net: str, config: Any) -> Iterator[Row]:
+    """Every graph of one net with random weights."""
+    import torch
+
+    torch.manual_seed(0)
+    graphs: list[Graph] = net_module(net).graphs(config, build_module(net, config).eval())
+    while graphs:
+        row = measure_graph(graphs.pop(0))
+        print(row.name, row.parity, flush=True)
+        yield row
+        gc.collect()
+
+
+def measure_graph(graph: Graph) -> Row:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{graph.name}.onnx"
+        answers = [run_module(graph, example) for example in graph.examples]
+        export_onnx(graph, path)
+        before = path.stat().st_size
+        half.convert(path, graph.name)
+        return Row(graph.name, (before / 1e6, path.stat().st_size / 1e6), half_parity.measure(graph, path, answers))
+
+
+def to_page(preset: str, rows: list[Row]) -> str:
+    lines = [f"# Half precision against float32: shapes of {preset}, random weights", ""]
+    lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", ""]
+    lines += ["| graph | MB float32 | MB half | output | measure | is | limit |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        for output, figures in row.parity.items():
+            for key in (key for key in figures if key.endswith("_limit")):
+                measure = key.removesuffix("_limit")
+                sizes = f"{row.mb[0]:.2f} | {row.mb[1]:.2f}"
+                found = f"{figures[measure]:.2g} | {figures[key]:.2g}"
+                lines.append(f"| {row.name} | {sizes} | {output} | {measure} | {found} |")
+    full, halved = (sum(row.mb[i] for row in rows) for i in range(2))
+    kept = ", ".join(half.KEPT_NETS)
+    return "\n".join([*lines, "", f"All but {kept}, which stays float32: {halved / full:.3f} of float32's size.", ""])
+
+
+if __name__ == "__main__":
+    app()
