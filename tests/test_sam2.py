@@ -114,7 +114,7 @@ def test_mask_prompt_goes_with_the_points(module: Any, engines: Any, clip: Any) 
     click = next(click for click in every if segment(engines, images, click).any())
     y, x = np.mgrid[: side // 4, : side // 4].astype(np.float32)
     coarse = 50 - 8 * np.hypot(x - 10, y - 12)  # at the decoder's size, so that no resize blurs the comparison
-    levels = {name: torch.from_numpy(array) for name, array in images[click.frame].items()}
+    levels = {name: torch.from_numpy(np.asarray(array)) for name, array in images[click.frame].items()}
     points = torch.from_numpy(click.points_xy / HW[::-1] * side).float()[None]
     with torch.inference_mode():
         expected = module._forward_sam_heads(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,12 @@ import fake_tensorrt
 import numpy as np
 import pytest
 import samotion
-from backends import open_backend, tensorrt_folder
-from samotion import cuda
+from backends import onnx_folder, open_backend, tensorrt_folder
+from samotion import cuda, ort_engine
 from samotion.cuda import DeviceArray
 from samotion.engine import Engines
 from samotion.errors import DeviceError, EngineError
+from samotion.ort_engine import OrtArray
 
 FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0")
 BACKENDS = ("cpu", *FAKES)
@@ -114,6 +116,105 @@ def test_wrong_inputs(engines: Engines, rng: np.random.Generator, change: dict[s
     inputs = {k: v for k, v in {**prompt(rng), **change}.items() if v is not None}
     with pytest.raises(EngineError, match=said):
         engines["sam2_prompt"](**inputs)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_outputs_go_on_to_the_next_engine(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """Kept outputs are inputs of other engines, beside numpy arrays, and outlive later calls."""
+    with open_backend(kind, tmp_path, monkeypatch) as engines:
+        rounds = [prompt(rng) for _ in range(3)]
+        kept = [engines["sam2_prompt"].keep(**inputs) for inputs in rounds]  # type: ignore[attr-defined]
+        for inputs, decoded in zip(rounds, kept):
+            passed = {name: decoded[name] for name in ("masks", "object_score")}
+            memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
+            want = expected(inputs)
+            np.testing.assert_allclose(memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5)
+            close(decoded, want)
+        memory[:] = 0  # the caller's own
+
+
+# onnxruntime alone.
+
+
+def test_onnxruntime_passes_values_on_without_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """The value that one engine gave is the very one that is bound to the next."""
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        inputs = prompt(rng)
+        decoded = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        assert all(isinstance(value, OrtArray) for value in decoded.values())
+        bound: dict[str, int] = {}
+        session = engines["sam2_memory"]._session  # type: ignore[attr-defined]
+
+        class Binding:
+            def __init__(self) -> None:
+                self.real = session.io_binding()
+
+            def bind_ortvalue_input(self, name: str, value: Any) -> None:
+                bound[name] = value.data_ptr()
+                self.real.bind_ortvalue_input(name, value)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+        class Session:
+            def io_binding(self) -> Binding:
+                return Binding()
+
+            def run_with_iobinding(self, binding: Binding) -> None:
+                session.run_with_iobinding(binding.real)
+
+        monkeypatch.setattr(engines["sam2_memory"], "_session", Session())
+        passed = {name: decoded[name] for name in ("masks", "object_score")}
+        engines["sam2_memory"](level2=inputs["level2"], **passed)
+        assert bound == {name: decoded[name].value.data_ptr() for name in passed}
+
+
+def test_onnxruntime_names_shapes_of_kept_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"engine 'sam2_memory' failed on masks float32\[2, 8, 8\]"
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))  # type: ignore[attr-defined]
+        passed = {name: decoded[name] for name in ("masks", "object_score")}
+        with pytest.raises(EngineError, match=said):
+            engines["sam2_memory"](level2=np.zeros((1, 4, 2), np.float32), **passed)
+
+
+def test_onnxruntime_is_timed_between_cuda_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """The CUDA session on its stream, played by a CPU one and a fake device whose runs take time."""
+    gpu = fake_tensorrt.install(monkeypatch)
+    held = onnx_folder(tmp_path)
+    device = cuda.Device()
+    monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
+    engine = ort_engine.OrtEngine(
+        "depth", tmp_path / "depth.onnx", held.engines["depth"], ort_engine.PROVIDERS["cpu"], 1, device
+    )
+    run = engine._session.run_with_iobinding
+
+    def timed(binding: Any) -> None:
+        run(binding)
+        gpu.enqueue(lambda: setattr(gpu, "clock_ms", gpu.clock_ms + 7.5))
+
+    monkeypatch.setattr(
+        engine, "_session", types.SimpleNamespace(io_binding=engine._session.io_binding, run_with_iobinding=timed)
+    )
+    assert engine.device_ms is not None
+    assert engine.device_ms(frames=frames(rng, 1, 4, 4)) == pytest.approx(7.5)
+    device.close()
+
+
+def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_provider = ort_engine.PROVIDERS["cuda"]
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    assert ort_engine.stream_of(cuda_provider) is None and ort_engine.stream_of(ort_engine.PROVIDERS["cpu"]) is None
+    assert ort_engine.session_provider(cuda_provider, None) == cuda_provider
+    fake_tensorrt.install(monkeypatch)
+    stream = ort_engine.stream_of(cuda_provider)
+    assert ort_engine.session_provider(cuda_provider, stream) == (cuda_provider, {"user_compute_stream": "1"})
 
 
 # TensorRT alone.

@@ -1,11 +1,15 @@
-"""The onnxruntime backend, on CPU or CUDA."""
+"""The onnxruntime backend, on CPU or CUDA. Outputs can stay where they were computed (`keep`), for other engines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from samotion.contract import SIGNATURES, Signature
+from samotion.cuda import Device
 from samotion.engine import Array, checked_inputs
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
@@ -26,10 +30,51 @@ def provider_for(device: str) -> str:
     return PROVIDERS["cuda" if has_cuda and device != "cpu" else "cpu"]
 
 
-class OrtEngine:
-    """One onnxruntime session that speaks the contract's names."""
+def stream_of(provider: str) -> Device | None:
+    """The stream that all CUDA sessions share, so that CUDA events can time them; None without cuda-python."""
+    if provider != PROVIDERS["cuda"]:
+        return None
+    try:
+        return Device()
+    except DeviceError:
+        return None
 
-    def __init__(self, name: str, path: Path, entry: Entry, provider: str, threads: int | None) -> None:
+
+def session_provider(provider: str, stream: Device | None) -> Any:
+    """A provider as a session takes it, to run on `stream` where there is one."""
+    return (provider, {"user_compute_stream": str(int(stream.stream))}) if stream else provider
+
+
+def load_libraries(provider: str) -> None:
+    """Let onnxruntime find the CUDA libraries that pip installed, beside PyTorch or with `samotion[gpu]`."""
+    import onnxruntime
+
+    if provider == PROVIDERS["cuda"] and hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        onnxruntime.preload_dlls()
+
+
+class OrtArray:
+    """An output that stayed on onnxruntime's device; engines of the same device take it as an input without a copy.
+
+    Anything else that asks for numbers gets them copied: `numpy.asarray(x)`.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.shape: tuple[int, ...] = tuple(value.shape())
+        self.dtype = np.dtype(_DTYPES[value.data_type()])
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+        array: Array = self.value.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+
+class OrtEngine:
+    """One onnxruntime session that speaks the contract's names. `stream`: that of all CUDA sessions, if known."""
+
+    def __init__(
+        self, name: str, path: Path, entry: Entry, provider: str, threads: int | None, stream: Device | None = None
+    ) -> None:
         import onnxruntime
 
         if entry.tensorrt:
@@ -41,7 +86,9 @@ class OrtEngine:
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         try:
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[provider])
+            load_libraries(provider)
+            chosen = session_provider(provider, stream)
+            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[chosen])
         except Exception as error:  # onnxruntime raises a kind of its own for each stage of loading
             raise EngineError(f"engine {name!r}: onnxruntime cannot load {path.name}: {first_line(error)}") from error
         if provider not in self._session.get_providers():
@@ -49,15 +96,60 @@ class OrtEngine:
         self.name = name
         self._signature = SIGNATURES[name]
         _check_graph(self._session, self._signature, entry, path.name)
+        self._device = "cuda" if provider == PROVIDERS["cuda"] else "cpu"
+        self._stream = stream
+        self.device_ms = self._device_ms if stream else None
 
-    def __call__(self, **inputs: Array) -> dict[str, Array]:
-        arrays = checked_inputs(self.name, self._signature, inputs)
+    def __call__(self, **inputs: Any) -> dict[str, Array]:
+        arrays = self._accepted(inputs)
+        if any(isinstance(array, OrtArray) for array in arrays.values()):
+            return {name: np.asarray(array) for name, array in self._bound(arrays).items()}
+        outputs = self._named(lambda: self._session.run(self._signature.output_names, arrays), arrays)
+        return dict(zip(self._signature.output_names, outputs))
+
+    def keep(self, **inputs: Any) -> dict[str, OrtArray]:
+        """As a call, but the outputs stay on the device, to be passed to other engines of the same folder."""
+        return self._bound(self._accepted(inputs))
+
+    def _device_ms(self, **inputs: Any) -> float:
+        """GPU time of one run in ms, between CUDA events: the inputs are there already, the outputs stay."""
+        import onnxruntime
+
+        assert self._stream is not None
+        values = {
+            name: array
+            if isinstance(array, OrtArray)
+            else OrtArray(onnxruntime.OrtValue.ortvalue_from_numpy(array, self._device, 0))
+            for name, array in self._accepted(inputs).items()
+        }
+        return self._stream.elapsed_ms(lambda: self._bound(values))
+
+    def _accepted(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs in the contract's types: those on the device as they are, all others as checked numpy arrays."""
+        there = {k: v for k, v in inputs.items() if isinstance(v, OrtArray)}
+        here = checked_inputs(self.name, self._signature, {k: v for k, v in inputs.items() if k not in there}, there)
+        return {**there, **here}
+
+    def _bound(self, arrays: dict[str, Any]) -> dict[str, OrtArray]:
+        """One run whose outputs stay on the device."""
+        binding = self._session.io_binding()
+        for name, array in arrays.items():
+            if isinstance(array, OrtArray):
+                binding.bind_ortvalue_input(name, array.value)
+            else:
+                binding.bind_cpu_input(name, array)
+        for name in self._signature.output_names:
+            binding.bind_output(name, self._device)
+        self._named(lambda: self._session.run_with_iobinding(binding), arrays)
+        return {name: OrtArray(value) for name, value in zip(self._signature.output_names, binding.get_outputs())}
+
+    def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
+        """The answer of `run`; its errors name the engine and the shapes."""
         try:
-            outputs = self._session.run(self._signature.output_names, arrays)
+            return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
             raise EngineError(f"engine {self.name!r} failed on {shapes}: {first_line(error)}") from error
-        return dict(zip(self._signature.output_names, outputs))
 
     def close(self) -> None:
         self._session = None
