@@ -27,14 +27,14 @@ def state(folder: Path, net: str, salt: str = SALT) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
-def engines(folder: Path, out: Path, net: str, salt: str = SALT) -> Path:
-    """An engine folder with one net of the `fast` preset, exported from its official file."""
+def engines(folder: Path, out: Path, net: str, salt: str = SALT, preset: str = "fast") -> Path:
+    """An engine folder with one net of a preset, exported from its official file."""
     from samotion_export.build import Request, export
     from samotion_export.report import Report
 
     out.mkdir()
     checkpoint = official.write(out / f"{net}.pt", net, state(folder, net, salt))
-    export(Request((net,), "fast", out, checkpoints={net: checkpoint}, verify=False), Report(-1))
+    export(Request((net,), preset, out, checkpoints={net: checkpoint}, verify=False), Report(-1))
     return out
 
 

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rich.console import Console
-from samotion.contract import SIGNATURES
+from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import InputError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings
@@ -113,7 +113,7 @@ def test_the_reference_tracks_114400_points():
     calls = baselines.reference_calls((480, 854), 100, 10, objects=3)
     assert calls["tracks_refine"] == 894 and calls["tracks_features"] == 89_400
     assert calls["sam2_image"] == 300 and calls["sam2_track"] == 297
-    assert set(calls) == set(SIGNATURES)
+    assert set(calls) == {name for net in NETS for name in engines_of(net)}
 
 
 def test_reference_inputs_are_one_object_one_frame_or_128_points():

@@ -21,7 +21,8 @@ import samotion
 import torch
 from conftest import ROOT
 from samotion import manifest
-from samotion.contract import NETS, SIGNATURES
+from samotion.contract import NETS, engines_of
+from samotion.errors import EngineError
 from samotion.presets import NANO
 from samotion_export import build, cli, weights
 from samotion_export.graph import Graph
@@ -207,6 +208,21 @@ def test_a_preset_that_shares_all_takes_over_without_a_rebuild(
     assert manifest.read(out).preset == "balanced"
 
 
+def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--preset", "fast")
+    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "fast", "--refine-px", "512")
+    assert (code, written) == (0, [])
+    assert said == "depth: up to date\nmanifest.json: now preset 'fast' with refine_px 512\n"
+    with samotion.open_engines(out, "cpu") as engines:
+        assert engines.preset.tracks.refines_large
+        assert "--preset fast --refine-px 512" in engines.manifest.command("tracks", out)
+        with pytest.raises(EngineError, match="--refine-px 512"):
+            engines["tracks_refine_large"]
+
+
 def test_presets_are_never_mixed(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
     out = tmp_path / "e"
     run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
@@ -373,7 +389,6 @@ def test_all_stands_for_every_net_and_order_is_the_contracts() -> None:
 
 
 def test_weights_over_the_limit_of_onnx_fail_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from samotion.errors import EngineError
     from samotion_export import graph
 
     monkeypatch.setattr(graph, "MAX_ONNX_BYTES", 11)
@@ -401,7 +416,7 @@ def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
     with samotion.open_engines(engine_folder, "cpu", threads=1) as engines:
         assert engines.preset == NANO
         engines.open_all()
-        assert set(engines.manifest.engines) == set(SIGNATURES)
+        assert set(engines.manifest.engines) == {name for net in NETS for name in engines_of(net)}
 
 
 def test_runtime_never_imports_the_exporters_packages() -> None:

@@ -15,7 +15,7 @@ import samotion
 import torch
 import torch.nn.functional as F
 from samotion.presets import BOOTSTAPIR, NANO
-from samotion_export import tapir, tapir_maps, tracks
+from samotion_export import tapir, tapir_maps, tapir_mixer, tracks
 from samotion_export.examples import frames
 
 TINY = replace(
@@ -128,7 +128,7 @@ def test_tiled_convolution_is_the_convolution() -> None:
 
 def test_folded_temporal_convolution_is_the_published_pair() -> None:
     torch.manual_seed(0)
-    block, x = tapir.MixerBlock(8), torch.randn(2, 5, 8)
+    block, x = tapir_mixer.MixerBlock(8), torch.randn(2, 5, 8)
     y = F.gelu(block.mlp1_up(block.layer_norm(x).transpose(1, 2)), approximate="tanh")
     mixed = x + block.mlp1_up_1(y).reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
     expected = mixed + block.conv_channels_mixer(block.layer_norm_1(mixed))

@@ -27,6 +27,7 @@ from samotion_export.trt_build import Target
 from samotion_export.trt_profiles import profiles
 
 SIZES = {"C": 64, "C'": 32, "S": 384, "M": 96, "M/2": 48, "G": 24, "L": 576, "D": 64, "C0": 16, "C1": 32}
+SIZES |= {"S/8": 48, "S/4": 96, "R": 6}
 QUIET = Report(-1)
 
 

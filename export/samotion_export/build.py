@@ -22,7 +22,7 @@ import samotion
 from samotion import contract, manifest
 from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
-from samotion.presets import Preset
+from samotion.presets import PRESETS, Preset
 
 from samotion_export import download, half, half_parity, trt_build, verify, weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
@@ -34,7 +34,10 @@ _TOOLS = ("torch", "onnx", "onnxruntime", "sam2", "numpy")
 
 @dataclass(frozen=True)
 class Request:
-    """What to export and how. `sam2`: a size other than the preset's; `checkpoints`: files given by the user."""
+    """What to export and how.
+
+    `sam2`, `refine_px`: another choice than the preset's; `checkpoints`: files given by the user.
+    """
 
     nets: tuple[str, ...]
     preset: str
@@ -46,9 +49,10 @@ class Request:
     offline: bool = False
     force: bool = False
     target: str = "onnx"
+    refine_px: int | None = None
 
     def chosen(self) -> Preset:
-        return manifest.choose_preset(self.preset, self.sam2)
+        return manifest.choose_preset(self.preset, self.sam2, self.refine_px)
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def export(request: Request, report: Report) -> list[Path]:
                 current = current and not paths
             if current:
                 report.note(f"{net}: up to date")
-        if old is not None and (old.preset, old.sam2) != (held.preset, held.sam2) and not written:
+        if old is not None and _title(old) != _title(held) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {_title(held)}")
         if written:
@@ -104,12 +108,24 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
         weights_sha256 = sha256_of(path)
         published = config.weights.sha256
         if published not in (None, weights_sha256):
+            _refuse_twin(net, config, path, weights_sha256)
             report.detail(f"{net}: {path.name} is not the published {config.weights.file} (another sha256)")
     else:
         path, weights_sha256 = download.fetch(net, config.weights, offline=request.offline, report=report)
     return Source(
         net, config, path, weights_sha256, _key(net, config, weights_sha256, half.precision_of(net, request.precision))
     )
+
+
+def _refuse_twin(net: str, config: Any, path: Path, sha256: str) -> None:
+    """The causal tracker's tensors have the names and shapes of the other's; in its place they give wrong tracks."""
+    for preset in PRESETS.values():
+        other = getattr(preset, net)
+        if net == "tracks" and other.weights.sha256 == sha256:
+            raise EngineError(
+                f"{str(path)!r} is {other.weights.file}, the tracker of preset {preset.name!r}; expected"
+                f" {config.weights.file}: leave --checkpoint out, or use --preset {preset.name}"
+            )
 
 
 def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
@@ -144,7 +160,7 @@ def _local_imports(path: Path) -> set[str]:
 
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:
     """Is every engine of the net there, whole, and built from the same things?"""
-    for name in contract.engines_of(source.net):
+    for name in contract.engines_of(source.net, source.config):
         entry = held.engines.get(name)
         if entry is None or entry.source != source.key or (request.verify and not entry.parity):
             return False
@@ -178,7 +194,7 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
 
     The others must be rebuilt in the same command, for a folder never mixes two presets.
     """
-    new = Manifest(request.preset, _tools(), {}, request.sam2)
+    new = Manifest(request.preset, _tools(), {}, request.sam2, refine_px=request.refine_px)
     if old is None:
         return new
     before, after = old.get_preset(), new.get_preset()
@@ -193,7 +209,8 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
 
 
 def _title(held: Manifest) -> str:
-    return f"preset {held.preset!r}" + (f" with {held.sam2}" if held.sam2 else "")
+    changes = [held.sam2, held.refine_px and f"refine_px {held.refine_px}"]
+    return " with ".join([f"preset {held.preset!r}", *(change for change in changes if change)])
 
 
 def _build(source: Source, request: Request, report: Report) -> tuple[dict[str, Entry], list[Path]]:
@@ -223,9 +240,8 @@ def _build_for(
 ) -> tuple[dict[str, Entry], list[Path]]:
     """Build what TensorRT engines of one net are not current, and move them into place together."""
     preset = request.chosen()
-    todo = [
-        name for name in contract.engines_of(net) if not trt_build.is_current(held.engines[name], name, preset, device)
-    ]
+    names = contract.engines_of(net, getattr(preset, net))
+    todo = [name for name in names if not trt_build.is_current(held.engines[name], name, preset, device)]
     staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
     try:
         folders = staging, request.out

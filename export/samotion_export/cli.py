@@ -11,7 +11,7 @@ import typer
 from samotion.commands import run_command
 from samotion.contract import NETS
 from samotion.errors import DeviceError
-from samotion.presets import PRESETS, SAM2_SIZES
+from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 
 from samotion_export.report import Report
 
@@ -32,6 +32,12 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[str | None], str | None]:
         return value
 
     return check
+
+
+def _refine_px(value: int | None) -> int | None:
+    if value is not None and value not in REFINE_PX:
+        raise typer.BadParameter(f"{value} is not one of {', '.join(map(str, REFINE_PX))}")
+    return value
 
 
 def parse_nets(names: list[str] | None) -> tuple[str, ...]:
@@ -66,6 +72,10 @@ def export(
     sam2: Annotated[
         str | None,
         typer.Option(callback=_one_of(tuple(SAM2_SIZES)), metavar="CONFIG", help=f"{', '.join(SAM2_SIZES)}."),
+    ] = None,
+    refine_px: Annotated[
+        int | None,
+        typer.Option(callback=_refine_px, metavar="|".join(map(str, REFINE_PX)), help="Frames for finer tracks."),
     ] = None,
     checkpoint: Annotated[
         list[str] | None, typer.Option(metavar="NET=FILE", help="Use this official file for a net; repeatable.")
@@ -104,7 +114,7 @@ def export(
 
         report = Report(-1 if quiet else int(verbose))
         kind = "onnx" if target == "auto" else target
-        request = Request(chosen, preset, out, sam2, files, precision, verify, offline, force, kind)
+        request = Request(chosen, preset, out, sam2, files, precision, verify, offline, force, kind, refine_px)
         for path in export(request, report):
             report.result(path)
 

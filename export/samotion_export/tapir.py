@@ -2,20 +2,21 @@
 
 Parameter names are those of the official BootsTAPIR checkpoint (reference.md, 3.1). Shapes: T frames, N tracks.
 The same code is trained, exported and compared with: what differs from the published layers is exact arithmetic.
+A causal net (`TracksNet.causal`) looks back in time only; it answers for a whole clip, or frame by frame (`step`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from samotion.presets import TracksNet
 from torch import Tensor, nn
 
-from samotion_export.tapir_layers import EXPANSION, ExtraConvs, ResNet, tanh_gelu
+from samotion_export.tapir_layers import ExtraConvs, ResNet
 from samotion_export.tapir_maps import (
+    IMAGE_PX,
     WINDOW,
     CostVolumeHead,
     correlations,
@@ -24,6 +25,10 @@ from samotion_export.tapir_maps import (
     similarities,
     unit_length,
 )
+from samotion_export.tapir_mixer import KEPT, Mixer
+
+Grids = tuple[Tensor, Tensor, Tensor]
+Mix = Callable[[Tensor], Tensor]  # (T,N,inputs) -> (T,N,outputs)
 
 
 class State(NamedTuple):
@@ -34,85 +39,20 @@ class State(NamedTuple):
     expected_dist: Tensor
 
 
-class ScaleNorm(nn.Module):
-    """Layer norm over the last dimension, without bias."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, self.weight.shape, self.weight, None, 1e-5)
-
-
-class ChannelMlp(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.mlp2_up = nn.Linear(width, EXPANSION * width)
-        self.mlp2_down = nn.Linear(EXPANSION * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.mlp2_down(tanh_gelu(self.mlp2_up(x)))
-        return y
-
-
-class MixerBlock(nn.Module):
-    """(N,T,W) -> (N,T,W): two depthwise temporal convolutions, then an MLP over channels.
-
-    The published second convolution has 4W groups and its 4W outputs are summed by fours into W. That sum is the
-    same as one convolution with W groups of 4 inputs; it needs 65 instead of 164 ms (speed.md).
-    """
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        hidden = EXPANSION * width
-        self.width = width
-        self.layer_norm = ScaleNorm(width)
-        self.mlp1_up = nn.Conv1d(width, hidden, 3, padding=1, groups=width)
-        self.mlp1_up_1 = nn.Conv1d(hidden, hidden, 3, padding=1, groups=hidden)
-        self.layer_norm_1 = ScaleNorm(width)
-        self.conv_channels_mixer = ChannelMlp(width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = tanh_gelu(self.mlp1_up(self.layer_norm(x).transpose(1, 2)))
-        weight = self.mlp1_up_1.weight.reshape(self.width, EXPANSION, 3)
-        assert self.mlp1_up_1.bias is not None
-        bias = self.mlp1_up_1.bias.reshape(self.width, EXPANSION).sum(1)
-        x = x + F.conv1d(y, weight, bias, padding=1, groups=self.width).transpose(1, 2)
-        residual: Tensor = self.conv_channels_mixer(self.layer_norm_1(x))
-        return x + residual
-
-
-class Mixer(nn.Module):
-    """(N,T,inputs) -> (N,T,outputs)."""
-
-    def __init__(self, inputs: int, outputs: int, width: int, blocks: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(inputs, width)
-        self.blocks = nn.ModuleList(MixerBlock(width) for _ in range(blocks))
-        self.layer_norm = ScaleNorm(width)
-        self.linear_1 = nn.Linear(width, outputs)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.linear(x)
-        for block in self.blocks:
-            x = block(x)
-        y: Tensor = self.linear_1(self.layer_norm(x))
-        return y
-
-
 class Tapir(nn.Module):
-    """The tracker. `features` once per frame, `query` once per point, then `refine`."""
+    """The tracker. `features` once per frame, `query` once per point, then `refine`, or `step` with each frame."""
 
     def __init__(self, net: TracksNet) -> None:
         super().__init__()
         self.hires_width, self.lowres_width = net.channels[1], net.channels[3]
         self.iterations = net.iterations
+        self.refine_px = net.refine_px
+        self.past_shape = (net.iterations * net.mixer_blocks, 0, KEPT, net.mixer_width)  # no track's
         state = 4 + self.hires_width + self.lowres_width
         self.resnet_torch = ResNet(net)
         self.extra_convs = ExtraConvs(self.lowres_width, net.extra_convs)
         self.torch_cost_volume_track_mods = CostVolumeHead()
-        self.torch_pips_mixer = Mixer(state + 3 * WINDOW**2, state, net.mixer_width, net.mixer_blocks)
+        self.torch_pips_mixer = Mixer(state + 3 * WINDOW**2, state, net.mixer_width, net.mixer_blocks, net.causal)
         self._prepare_training()
 
     def _prepare_training(self) -> None:
@@ -124,7 +64,10 @@ class Tapir(nn.Module):
             self.torch_pips_mixer.linear_1.weight.mul_(0.1)
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """`frames` (T,256,256,3) RGB, uint8 or float in [0, 255] -> lowres (T,32,32,C), hires (T,64,64,C')."""
+        """`frames` (T,256,256,3) RGB, uint8 or float in [0, 255] -> lowres (T,32,32,C), hires (T,64,64,C').
+
+        Larger frames have proportionally larger grids.
+        """
         dtype = self.resnet_torch.initial_conv.weight.dtype
         images = frames.to(dtype).permute(0, 3, 1, 2) * (2 / 255) - 1
         hires, lowres = self.resnet_torch(images)
@@ -139,13 +82,11 @@ class Tapir(nn.Module):
         self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, queries: Tensor
     ) -> Iterator[State]:
         """The initial guess, then the state after each refinement; all differentiable."""
-        tracks, logits = self._initial(lowres, query_lowres, queries)
+        tracks, logits = self._guess(lowres, query_lowres)
+        tracks = _at_queries(tracks, queries)
         yield _state(tracks, logits)
-        grids = (hires, lowres, pool(lowres))
-        features = torch.cat((query_hires, query_lowres), 1).unsqueeze(0)
-        for _ in range(self.iterations):
-            tracks, logits, features = self._iterate(grids, features, tracks, logits)
-            yield _state(tracks, logits)
+        grids, features = _grids(lowres, hires), _features(query_lowres, query_hires)
+        yield from self._refinements(grids, features, tracks, logits)
 
     def refine(
         self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, queries: Tensor
@@ -154,31 +95,101 @@ class Tapir(nn.Module):
         *_, last = self.states(lowres, hires, query_lowres, query_hires, queries)
         return last
 
+    def refine_large(
+        self,
+        lowres: Tensor,
+        query_lowres: Tensor,
+        large_lowres: Tensor,
+        large_hires: Tensor,
+        query_large_lowres: Tensor,
+        query_large_hires: Tensor,
+        start: Tensor,
+    ) -> State:
+        """The state after another round of refinements of tracks `start` (N,T,2), on the grids of larger frames.
+
+        As published, only positions go on: logits start from the initial guess again, features from the query.
+        """
+        _, logits = self._guess(lowres, query_lowres)
+        grids, features = _grids(large_lowres, large_hires), _features(query_large_lowres, query_large_hires)
+        *_, last = self._refinements(grids, features, start.transpose(0, 1), logits, IMAGE_PX / self.refine_px)
+        return last
+
+    def step(
+        self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, past: Tensor
+    ) -> tuple[State, Tensor]:
+        """The state in one more frame (T = 1), and what the next frame needs to know of this one and those before.
+
+        `past`: (iterations x blocks,N,4,W), zeros for tracks that begin. No track is held to its query here.
+        """
+        rounds = torch.split(past, len(self.torch_pips_mixer.blocks))
+        present: list[Tensor] = []
+
+        def mix(inputs: Tensor) -> Tensor:
+            change, kept = self.torch_pips_mixer.step(inputs[0], rounds[len(present)])
+            present.append(kept)
+            return change.unsqueeze(0)
+
+        tracks, logits = self._guess(lowres, query_lowres)
+        grids, features = _grids(lowres, hires), _features(query_lowres, query_hires)
+        *_, last = self._refinements(grids, features, tracks, logits, mix=mix)
+        return last, torch.cat(present)
+
     def forward(self, frames: Tensor, queries: Tensor) -> list[State]:
         """All states for `frames` (T,256,256,3) and `queries` (N,3): initial guess first, answer last."""
         lowres, hires = self.features(frames)
         return list(self.states(lowres, hires, *self.query(lowres, hires, queries), queries))
 
-    def _initial(self, lowres: Tensor, query_lowres: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions (T,N,2) and logits (T,N,2) from the similarities alone; at its own frame a track is its query."""
+    def _guess(self, lowres: Tensor, query_lowres: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (T,N,2) and logits (T,N,2) from the similarities alone."""
         frames, cells = lowres.shape[0], lowres.shape[1]
         maps = similarities(lowres, query_lowres.unsqueeze(0)).reshape(-1, cells, cells)
         tracks, logits = self.torch_cost_volume_track_mods(maps)
-        frame = torch.arange(frames, device=queries.device).unsqueeze(1)
-        is_query = (frame == queries[:, 0].round().long()).unsqueeze(2)
-        tracks = torch.where(is_query, queries[:, 1:].flip(1), tracks.reshape(frames, -1, 2))
-        return tracks, logits.reshape(frames, -1, 2)
+        return tracks.reshape(frames, -1, 2), logits.reshape(frames, -1, 2)
 
-    def _iterate(
-        self, grids: tuple[Tensor, Tensor, Tensor], features: Tensor, tracks: Tensor, logits: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """One refinement. `features` (T or 1,N,C'+C); positions are constants for the sampling, as in RAFT."""
+    def _refinements(
+        self,
+        grids: Grids,
+        features: Tensor,
+        tracks: Tensor,
+        logits: Tensor,
+        px: float = 1,
+        mix: Mix | None = None,
+    ) -> Iterator[State]:
+        """The state after each iteration. `px`: of 256, in one px of the frames that the grids are of."""
+        for _ in range(self.iterations):
+            inputs = self._inputs(grids, features, tracks, logits)
+            change = (mix or self._mix)(inputs)
+            moved = change[..., :2] if px == 1 else change[..., :2] * px
+            tracks, logits, features = tracks + moved, logits + change[..., 2:4], features + change[..., 4:]
+            yield _state(tracks, logits)
+
+    def _inputs(self, grids: Grids, features: Tensor, tracks: Tensor, logits: Tensor) -> Tensor:
+        """What the mixer reads. `features` (T or 1,N,C'+C); positions are constants for the sampling, as in RAFT."""
         hires, lowres = torch.split(features, [self.hires_width, self.lowres_width], 2)
         around = [correlations(g, q, tracks.detach()) for g, q in zip(grids, (hires, lowres, lowres))]
         features = features.expand(tracks.shape[0], -1, -1)
-        inputs = torch.cat((torch.zeros_like(tracks), logits, features, *around), 2)
-        change = self.torch_pips_mixer(inputs.transpose(0, 1)).transpose(0, 1)
-        return tracks + change[..., :2], logits + change[..., 2:4], features + change[..., 4:]
+        return torch.cat((torch.zeros_like(tracks), logits, features, *around), 2)
+
+    def _mix(self, inputs: Tensor) -> Tensor:
+        change: Tensor = self.torch_pips_mixer(inputs.transpose(0, 1)).transpose(0, 1)
+        return change
+
+
+def _grids(lowres: Tensor, hires: Tensor) -> Grids:
+    """What correlations are taken with."""
+    return hires, lowres, pool(lowres)
+
+
+def _features(query_lowres: Tensor, query_hires: Tensor) -> Tensor:
+    """(1,N,C'+C): what a track looks like before anything is known of its frames."""
+    return torch.cat((query_hires, query_lowres), 1).unsqueeze(0)
+
+
+def _at_queries(tracks: Tensor, queries: Tensor) -> Tensor:
+    """`tracks` (T,N,2), each at its query in its query's frame."""
+    frame = torch.arange(tracks.shape[0], device=queries.device).unsqueeze(1)
+    is_query = (frame == queries[:, 0].round().long()).unsqueeze(2)
+    return torch.where(is_query, queries[:, 1:].flip(1), tracks)
 
 
 def _state(tracks: Tensor, logits: Tensor) -> State:

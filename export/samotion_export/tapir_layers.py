@@ -21,31 +21,51 @@ def tanh_gelu(x: Tensor) -> Tensor:
 
 
 class _PaddedConv(torch.autograd.Function):
-    """A convolution that pads more after than before, exported as one operator.
+    """A convolution that pads more at one end than at the other, exported as one operator.
 
     PyTorch needs a Pad of its own for that, which onnxruntime does not fuse: it costs two changes of layout.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int]) -> Tensor:
-        return F.conv2d(F.pad(x, pad * 2), weight, bias, stride)
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int
+    ) -> Tensor:
+        return _convolve(x, weight, bias, stride, pad, groups)
 
     @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, bias: Any, stride: int, pad: tuple[int, int]) -> Any:
+    def symbolic(g: Any, x: Any, weight: Any, bias: Any, stride: int, pad: tuple[int, int], groups: int) -> Any:
         size = weight.type().sizes()[2:]
         operands = (x, weight) if bias is None else (x, weight, bias)
-        pads = [pad[0], pad[0], pad[1], pad[1]]
-        return g.op("Conv", *operands, kernel_shape_i=size, pads_i=pads, strides_i=[stride, stride])
+        pads = [end for end in pad for _ in size]
+        grouped = {"group_i": groups} if groups > 1 else {}
+        return g.op("Conv", *operands, kernel_shape_i=size, pads_i=pads, strides_i=[stride] * len(size), **grouped)
+
+
+def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int) -> Tensor:
+    axes = weight.ndim - 2
+    function = F.conv1d if axes == 1 else F.conv2d
+    return function(F.pad(x, pad * axes), weight, bias, stride, groups=groups)
+
+
+def _padded(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int = 1
+) -> Tensor:
+    if torch.onnx.is_in_onnx_export():
+        y: Tensor = _PaddedConv.apply(x, weight, bias, stride, pad, groups)  # type: ignore[no-untyped-call]
+        return y
+    return _convolve(x, weight, bias, stride, pad, groups)
 
 
 def padded_conv(x: Tensor, conv: nn.Conv2d, before: int, after: int) -> Tensor:
     """`conv`, which has no padding of its own, with `before` zeros at the top and left, `after` at the other sides."""
-    if torch.onnx.is_in_onnx_export():
-        y: Tensor = _PaddedConv.apply(  # type: ignore[no-untyped-call]
-            x, conv.weight, conv.bias, conv.stride[0], (before, after)
-        )
-        return y
-    return F.conv2d(F.pad(x, (before, after, before, after)), conv.weight, conv.bias, conv.stride)
+    return _padded(x, conv.weight, conv.bias, conv.stride[0], (before, after))
+
+
+def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, causal: bool) -> Tensor:
+    """Convolution of width 3 over the last axis: each frame with its neighbours, or with the two before it."""
+    if causal:
+        return _padded(x, weight, bias, 1, (2, 0), groups)
+    return F.conv1d(x, weight, bias, padding=1, groups=groups)
 
 
 class ResidualUnit(nn.Module):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from samotion.contract import SIGNATURES, engines_of
+from samotion.online import ONLINE_POINTS
 from samotion.presets import Preset
-from samotion.tracks import FEATURE_FRAMES, POINT_FRAMES, WINDOW_FRAMES
+from samotion.tracks import FEATURE_FRAMES, LARGE_FEATURE_FRAMES, LARGE_WINDOW_FRAMES, POINT_FRAMES, WINDOW_FRAMES
 
 Range = tuple[int, int, int]  # smallest, usual and largest size
 Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]  # by input: the same three shapes
@@ -42,11 +43,16 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
         return [{"T": (1, FEATURE_FRAMES, FEATURE_FRAMES)}]
     if engine == "tracks_query":
         return [{"T": (1, 100, WINDOW_FRAMES), "N": (1, min(500, tracks), tracks)}]
-    if engine == "tracks_refine":  # memory goes with points x frames, of which a call brings POINT_FRAMES
-        return [
-            {"T": (low, usual, high), "N": (1, POINT_FRAMES // usual, most)}
-            for low, usual, high, most in ((1, 24, 32, 256), (33, 100, 128, 180), (129, 320, WINDOW_FRAMES, 46))
-        ]
+    if engine == "tracks_refine":
+        return _chunks_of(((1, 24, 32, 256), (33, 100, 128, 180), (129, 320, WINDOW_FRAMES, 46)))
+    if engine == "tracks_features_large":
+        return [{"T": (1, LARGE_FEATURE_FRAMES, LARGE_FEATURE_FRAMES)}]
+    if engine == "tracks_query_large":
+        return [{"T": (1, 100, LARGE_WINDOW_FRAMES), "N": (1, min(500, tracks), tracks)}]
+    if engine == "tracks_refine_large":
+        return _chunks_of(((1, 24, 32, 256), (33, 100, LARGE_WINDOW_FRAMES, 180)))
+    if engine == "tracks_online":
+        return [{"N": (1, 256, ONLINE_POINTS)}]
     if engine == "depth":
         return [{"B": (1, 1, 4), **_picture(preset.depth.short_side_px, None)}]
     if engine == "dino":
@@ -62,6 +68,14 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
     if engine not in engines_of("sam2"):
         raise KeyError(f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}")
     return [{"B": (1, 1, 1) if engine == "sam2_image" else (1, 1, MOST_OBJECTS), "P": (1, 4, MOST_POINTS)}]
+
+
+def _chunks_of(sizes: Sequence[tuple[int, int, int, int]]) -> list[dict[str, Range]]:
+    """Profiles of a refinement, of which each call brings POINT_FRAMES points x frames: memory goes with them.
+
+    `sizes`: smallest, usual and largest number of frames, most points.
+    """
+    return [{"T": (low, usual, high), "N": (1, POINT_FRAMES // usual, most)} for low, usual, high, most in sizes]
 
 
 def _picture(short_side_px: int | None, long_side_px: int | None) -> dict[str, Range]:

@@ -56,6 +56,10 @@ def run(
     max_frames: Annotated[Optional[int], typer.Option(help="Keep every k-th frame, so that no more stay.")] = None,  # noqa: UP045
     max_tracks: Annotated[Optional[int], typer.Option(help="Tracks to follow.")] = None,  # noqa: UP045
     max_objects: Annotated[int, typer.Option(help="Objects to look for, at most.")] = Settings.max_objects,
+    refine_px: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Frames that tracks are refined on: 256, or 512 where the engines can.", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = Settings.seed,
     save: Annotated[
         Optional[str],  # noqa: UP045
@@ -71,7 +75,7 @@ def run(
     ] = False,
 ) -> None:
     def work() -> int:
-        settings = Settings(step, max_frames, max_tracks, max_objects, seed=seed)
+        settings = Settings(step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px)
         kinds = None if save is None else tuple(part.strip() for part in save.split(",") if part.strip())
         job = Job(clips, engine_dir, out, device, settings, kinds, layout, overwrite, as_json, quiet, verbose)
         return process(job)

@@ -24,11 +24,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """What an engine takes and gives, in order, and the net it belongs to."""
+    """What an engine takes and gives, in order, and the net it belongs to.
+
+    `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine.
+    """
 
     net: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
+    only_if: str | None = None
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -44,10 +48,27 @@ _HIRES = Tensor("hires", "float32", ("T", 64, 64, "C'"))
 _QUERY_LOWRES = Tensor("query_lowres", "float32", ("N", "C"))
 _QUERY_HIRES = Tensor("query_hires", "float32", ("N", "C'"))
 _QUERIES = Tensor("queries", "float32", ("N", 3))  # t, y, x; px of 256
+# The same of larger frames, S px.
+_LARGE_LOWRES = Tensor("large_lowres", "float32", ("T", "S/8", "S/8", "C"))
+_LARGE_HIRES = Tensor("large_hires", "float32", ("T", "S/4", "S/4", "C'"))
+_QUERY_LARGE_LOWRES = Tensor("query_large_lowres", "float32", ("N", "C"))
+_QUERY_LARGE_HIRES = Tensor("query_large_hires", "float32", ("N", "C'"))
 
 
 def _per_frame(name: str, dtype: str = "float32") -> Tensor:
     return Tensor(name, dtype, ("N", "T"))
+
+
+# tracks: x, y; px of 256. The other two are logits.
+_TRACKS = (Tensor("tracks", "float32", ("N", "T", 2)), _per_frame("occlusion"), _per_frame("expected_dist"))
+
+
+def _of_one_frame(tensor: Tensor) -> Tensor:
+    return Tensor(tensor.name, tensor.dtype, tuple(1 if d == "T" else d for d in tensor.dims))
+
+
+# What a causal tracker keeps of earlier frames: of every mixer block in every refinement (R), D wide, four rows.
+_PAST = ("R", "N", 4, "D")
 
 
 # SAM 2. S: side of the image in px, M = S/4, G = S/16, L = G*G tokens. Features are those of one frame: objects share
@@ -74,11 +95,33 @@ SIGNATURES: dict[str, Signature] = {
     "tracks_refine": Signature(
         "tracks",
         (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES),
-        (  # tracks: x, y; px of 256. The other two are logits.
-            Tensor("tracks", "float32", ("N", "T", 2)),
-            _per_frame("occlusion"),
-            _per_frame("expected_dist"),
+        _TRACKS,
+    ),
+    "tracks_features_large": Signature(
+        "tracks", (Tensor("frames", "uint8", ("T", "S", "S", 3)),), (_LARGE_LOWRES, _LARGE_HIRES), "refines_large"
+    ),
+    "tracks_query_large": Signature(
+        "tracks", (_LARGE_LOWRES, _LARGE_HIRES, _QUERIES), (_QUERY_LARGE_LOWRES, _QUERY_LARGE_HIRES), "refines_large"
+    ),
+    "tracks_refine_large": Signature(
+        "tracks",
+        (
+            *(_LOWRES, _QUERY_LOWRES),
+            *(_LARGE_LOWRES, _LARGE_HIRES, _QUERY_LARGE_LOWRES, _QUERY_LARGE_HIRES),
+            Tensor("start", "float32", ("N", "T", 2)),  # tracks of tracks_refine
         ),
+        _TRACKS,
+        "refines_large",
+    ),
+    "tracks_online": Signature(
+        "tracks",
+        (
+            *(_of_one_frame(t) for t in (_LOWRES, _HIRES)),
+            *(_QUERY_LOWRES, _QUERY_HIRES),
+            Tensor("past", "float32", _PAST),  # zeros for tracks that begin
+        ),
+        (*(_of_one_frame(t) for t in _TRACKS), Tensor("present", "float32", _PAST)),  # present: the next frame's past
+        "causal",
     ),
     "depth": Signature(
         "depth",
@@ -134,6 +177,13 @@ SIGNATURES: dict[str, Signature] = {
 }
 
 
-def engines_of(net: str) -> tuple[str, ...]:
-    """The engine names that one net is exported as, in contract order."""
-    return tuple(name for name, signature in SIGNATURES.items() if signature.net == net)
+def engines_of(net: str, numbers: object = None) -> tuple[str, ...]:
+    """The engine names that one net is exported as, in contract order.
+
+    `numbers`: the net's, as in presets.py; None: only those that every such net has.
+    """
+    return tuple(
+        name
+        for name, signature in SIGNATURES.items()
+        if signature.net == net and (signature.only_if is None or getattr(numbers, signature.only_if, False))
+    )

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from samotion import manifest as manifests
-from samotion.contract import SIGNATURES, Signature
+from samotion.contract import NETS, SIGNATURES, Signature, engines_of
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import Preset
 
@@ -64,9 +64,10 @@ class Engines:
         return self.manifest.engines[name]
 
     def open_all(self) -> None:
-        """Open every engine of the contract now, so that what is missing shows before any work is done."""
-        for name in SIGNATURES:
-            self[name]
+        """Open every engine of the preset now, so that what is missing shows before any work is done."""
+        for net in NETS:
+            for name in engines_of(net, getattr(self.preset, net)):
+                self[name]
 
     def close(self) -> None:
         for engine in self._open.values():
@@ -98,7 +99,14 @@ def open_engines(folder: str | os.PathLike[str], device: str = "auto", threads: 
     if device == "tensorrt" or (device == "auto" and _is_tensorrt(folder)):
         return _open_tensorrt(folder)
     provider = ort_engine.provider_for(device)
-    return Engines(folder, device, lambda name, path, entry: ort_engine.OrtEngine(name, path, entry, provider, threads))
+    stream = ort_engine.stream_of(provider)
+    chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
+    return Engines(
+        folder,
+        chosen,
+        lambda name, path, entry: ort_engine.OrtEngine(name, path, entry, provider, threads, stream),
+        stream.close if stream else None,
+    )
 
 
 def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:

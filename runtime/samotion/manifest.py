@@ -13,7 +13,7 @@ from typing import Any
 
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
-from samotion.presets import PRESETS, SAM2_SIZES, Preset
+from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -39,21 +39,26 @@ class Entry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """The whole file. `tools` maps a package to the version that exported; `sam2` is a size other than the preset's."""
+    """The whole file. `tools` maps a package to the version that exported.
+
+    `sam2` and `refine_px` are what was chosen instead of the preset's.
+    """
 
     preset: str
     tools: Mapping[str, str]
     engines: Mapping[str, Entry]
     sam2: str | None = None
     schema: int = SCHEMA
+    refine_px: int | None = None
 
     def get_preset(self) -> Preset:
         """The preset as exported. Raises EngineError for one that this samotion does not know."""
-        return choose_preset(self.preset, self.sam2)
+        return choose_preset(self.preset, self.sam2, self.refine_px)
 
     def command(self, nets: str, folder: str | os.PathLike[str], target: str | None = None) -> str:
         """The command that exports `nets` anew into `folder`, as it was, or for another `target`."""
         size = f" --sam2 {self.sam2}" if self.sam2 else ""
+        size += f" --refine-px {self.refine_px}" if self.refine_px else ""
         half = " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
         if target is None and any(e.tensorrt for e in self.engines.values()):
             target = "tensorrt"
@@ -61,15 +66,20 @@ class Manifest:
         return f"samotion-export {nets} --preset {self.preset}{size}{half}{kind} --out {str(folder)!r}"
 
 
-def choose_preset(name: str, sam2: str | None = None) -> Preset:
-    """A preset by name, with another SAM 2 size where `sam2` (a key of SAM2_SIZES) asks for one."""
+def choose_preset(name: str, sam2: str | None = None, refine_px: int | None = None) -> Preset:
+    """A preset by name, with another SAM 2 (a key of SAM2_SIZES) or another `refine_px` where one is asked for."""
     if name not in PRESETS:
         raise EngineError(f"preset {name!r} is unknown; this samotion knows {', '.join(PRESETS)}")
-    if sam2 is None:
-        return PRESETS[name]
-    if sam2 not in SAM2_SIZES:
-        raise EngineError(f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}")
-    return replace(PRESETS[name], sam2=SAM2_SIZES[sam2])
+    preset = PRESETS[name]
+    if sam2 is not None:
+        if sam2 not in SAM2_SIZES:
+            raise EngineError(f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}")
+        preset = replace(preset, sam2=SAM2_SIZES[sam2])
+    if refine_px is not None:
+        if refine_px not in REFINE_PX:
+            raise EngineError(f"refine_px is {refine_px}; this samotion knows {', '.join(map(str, REFINE_PX))}")
+        preset = replace(preset, tracks=replace(preset.tracks, refine_px=refine_px))
+    return preset
 
 
 def sha256_of(path: Path) -> str:
@@ -110,7 +120,9 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         if data["schema"] != SCHEMA:
             raise EngineError(f"{path}: schema {data['schema']}, expected {SCHEMA}; export again with this samotion")
         entries = {name: _entry(entry) for name, entry in data["engines"].items()}
-        manifest = Manifest(data["preset"], dict(data["tools"]), entries, data.get("sam2"))
+        manifest = Manifest(
+            data["preset"], dict(data["tools"]), entries, data.get("sam2"), refine_px=data.get("refine_px")
+        )
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

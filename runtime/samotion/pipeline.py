@@ -123,8 +123,10 @@ def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, r
 def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
     queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
-    small = tracks.resize_for_tracking(frames)
-    raw = tracks.track(engines, small, geometry.queries_to_grid(queries, hw), progress=_stage(report, "tracks"))
+    small, points = tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw)
+    finer = numbers.refine_px > geometry.TRACKER_PX
+    large = tracks.resize_for_tracking(frames, numbers.refine_px) if finer else None
+    raw = tracks.track(engines, small, points, large=large, progress=_stage(report, "tracks"))
     return tracks.filter_tracks(raw, queries, hw)
 
 

@@ -29,9 +29,16 @@ class VitNet:
     pos_grid: int = 37
 
 
+REFINE_PX = (256, 512)  # what BootsTAPIR's refinement was trained for
+
+
 @dataclass(frozen=True)
 class TracksNet:
-    """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres the fourth."""
+    """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres the fourth.
+
+    `causal`: trained to see no later frames, so that it can follow a live source. `refine_px`: size of the frames on
+    which tracks are refined a second time; 256: not at all.
+    """
 
     weights: Weights
     stem: int = 64
@@ -41,6 +48,12 @@ class TracksNet:
     mixer_width: int = 512
     mixer_blocks: int = 12
     iterations: int = 4
+    causal: bool = False
+    refine_px: int = 256
+
+    @property
+    def refines_large(self) -> bool:
+        return self.refine_px > 256
 
 
 @dataclass(frozen=True)
@@ -134,6 +147,15 @@ BOOTSTAPIR = TracksNet(
         "8493c7a69e02c85b9382fbb3c7b8b539b36bc08ede744b9e99feb739a0129f4b",
         "5d3fb48e76c5422841e38501514121e251beabb7",
     )
+)
+CAUSAL_BOOTSTAPIR = TracksNet(
+    _hub(
+        "google/tapnet",
+        "causal_bootstapir_checkpoint.pt",
+        "Apache-2.0",
+        "87c1e752cf5ce56e3e2f7da460aeb4d40fc826d04ef2939bade86a5c7495377f",
+    ),
+    causal=True,
 )
 DEPTH_SMALL = DepthNet(
     _hub("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.pth", "Apache-2.0"),
@@ -246,4 +268,5 @@ BALANCED = replace(FAST, name="balanced", sam2=SAM21_BASE_PLUS)
 REFERENCE = replace(
     FAST, name="reference", licence="includes CC-BY-NC-4.0 (depth)", depth=DEPTH_LARGE, sam2=SAM20_LARGE
 )
-PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, FAST, BALANCED, REFERENCE)}
+LIVE = replace(FAST, name="live", tracks=CAUSAL_BOOTSTAPIR)
+PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, FAST, BALANCED, REFERENCE, LIVE)}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from samotion.errors import UsageError
-from samotion.presets import Preset
+from samotion.geometry import TRACKER_PX
+from samotion.presets import REFINE_PX, Preset
 
 MAX_LABELS = 255  # labels are uint8 and 0 is static
 
@@ -16,7 +17,8 @@ class Settings:
 
     `step` frames lie between query frames; at most `max_frames` frames (every k-th) and `max_tracks` tracks are
     used; frames are scaled down to `long_side_px`; `prompt_every` frames an object is prompted again. `seed` fixes
-    every random choice.
+    every random choice. Tracks are refined on frames of `refine_px` (512, where the engines are exported for it; 256:
+    no larger than they are found on).
     """
 
     step: int | None = None
@@ -26,6 +28,7 @@ class Settings:
     long_side_px: int | None = None
     prompt_every: int | None = None
     seed: int = 0
+    refine_px: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("step", "max_frames", "max_tracks", "max_objects", "long_side_px", "prompt_every"):
@@ -36,6 +39,8 @@ class Settings:
             raise UsageError("max_frames is 1; motion needs at least 2 frames")
         if self.max_objects > MAX_LABELS:
             raise UsageError(f"max_objects is {self.max_objects}; expected at most {MAX_LABELS}")
+        if self.refine_px not in (None, *REFINE_PX):
+            raise UsageError(f"refine_px is {self.refine_px}; expected one of {', '.join(map(str, REFINE_PX))}")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; expected 0 or more")
 
@@ -51,10 +56,16 @@ class Numbers:
     long_side_px: int
     prompt_every: int
     seed: int
+    refine_px: int
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
-    """Fill what the user left open with the preset's numbers."""
+    """Fill what the user left open with the preset's numbers. Raises UsageError for a `refine_px` it lacks."""
+    if settings.refine_px not in (None, TRACKER_PX, preset.tracks.refine_px):
+        raise UsageError(
+            f"refine_px is {settings.refine_px}, but these engines refine tracks at {preset.tracks.refine_px} px;"
+            f" export with: samotion-export tracks --preset {preset.name} --refine-px {settings.refine_px}"
+        )
 
     def choose(value: int | None, default: int) -> int:
         return default if value is None else value
@@ -67,4 +78,5 @@ def resolve(settings: Settings, preset: Preset) -> Numbers:
         long_side_px=choose(settings.long_side_px, preset.long_side_px),
         prompt_every=choose(settings.prompt_every, preset.prompting.every_frames),
         seed=settings.seed,
+        refine_px=choose(settings.refine_px, preset.tracks.refine_px),
     )

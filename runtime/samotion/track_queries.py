@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 GRID_POINTS = 9000  # the reference's grid has about this many points on each query frame
 LANCZOS_LOBES = 3
-BAND_PX = 32  # resampled by one matrix: most of a matrix for all 256 would be zeros
+BAND_PX = 32  # resampled by one matrix: most of a matrix for a whole line would be zeros
 
 
 def sample_queries(frame_count: int, hw: tuple[int, int], step: int, max_tracks: int, seed: int) -> Array:
@@ -59,19 +59,19 @@ def _along_curve(yx: Array) -> Array:
     return order
 
 
-def resize_for_tracking(frames: Array) -> Array:
-    """uint8 (T,H,W,3) -> (T,256,256,3), with a Lanczos filter that widens when it shrinks, as the reference's does.
+def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
+    """uint8 (T,H,W,3) -> (T,256,256,3) or another size, with a Lanczos filter that widens when it shrinks.
 
-    OpenCV's Lanczos does not widen and aliases. Within 1 level of Pillow's.
+    So does the reference's; OpenCV's Lanczos does not widen and aliases. Within 1 level of Pillow's.
     """
     count, height, width = frames.shape[:3]
-    if (height, width) == (TRACKER_PX, TRACKER_PX):
+    if (height, width) == (size_px, size_px):
         return np.asarray(frames)
-    down, across = _lanczos(height), _lanczos(width)
-    small = np.empty((count, TRACKER_PX, TRACKER_PX, 3), np.uint8)
+    down, across = _lanczos(height, size_px), _lanczos(width, size_px)
+    small = np.empty((count, size_px, size_px, 3), np.uint8)
     for out, frame in zip(small, frames):
         columns = cv2.transpose(np.ascontiguousarray(frame)).reshape(width, -1).astype(np.float32)
-        narrow = cv2.transpose(_resample(across, columns).reshape(TRACKER_PX, height, 3))
+        narrow = cv2.transpose(_resample(across, columns).reshape(size_px, height, 3))
         square = _resample(down, narrow.reshape(height, -1))
         out[:] = square.reshape(out.shape)
     return small
@@ -81,24 +81,24 @@ Bands = list[tuple[slice, slice, Array]]
 
 
 def _resample(bands: Bands, lines: Array) -> Array:
-    """(size,M) -> (256,M), rounded to whole levels as Pillow does after either pass."""
-    out = np.empty((TRACKER_PX, lines.shape[1]), np.float32)
+    """(from,M) -> (to,M), rounded to whole levels as Pillow does after either pass."""
+    out = np.empty((bands[-1][0].stop, lines.shape[1]), np.float32)
     for there, here, weight in bands:
         np.matmul(weight, lines[here], out=out[there])
     np.rint(out, out=out)
     return np.clip(out, 0, 255, out=out)
 
 
-def _lanczos(size: int) -> Bands:
-    """How to resample a line of `size` pixels to 256, in parts: (pixels out, pixels in, matrix from these to those)."""
-    scale = size / TRACKER_PX
+def _lanczos(size: int, size_out: int) -> Bands:
+    """How to resample a line of pixels, in parts: (pixels out, pixels in, matrix from these to those)."""
+    scale = size / size_out
     width = max(scale, 1.0)
-    centres = (np.arange(TRACKER_PX) + 0.5) * scale
+    centres = (np.arange(size_out) + 0.5) * scale
     offset = (np.arange(size) + 0.5 - centres[:, None]) / width
     weight = np.where(np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * np.sinc(offset / LANCZOS_LOBES), 0)
     weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
     bands = []
-    for start in range(0, TRACKER_PX, BAND_PX):
+    for start in range(0, size_out, BAND_PX):
         there = slice(start, start + BAND_PX)
         used = np.flatnonzero(weight[there].any(0))
         here = slice(int(used[0]), int(used[-1]) + 1)

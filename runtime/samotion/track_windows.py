@@ -66,3 +66,9 @@ def beyond(part: slice, source: slice | None) -> slice:
     if source is None:
         return part
     return slice(source.stop, part.stop) if part.stop > source.stop else slice(part.start, source.start)
+
+
+def chunks(count: int, at_most: int) -> list[slice]:
+    """Slices of nearly equal length that cover `count`; onnxruntime keeps its memory for a length it has seen."""
+    parts = -(-count // max(at_most, 1))
+    return [slice(count * k // parts, count * (k + 1) // parts) for k in range(parts)]
