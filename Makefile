@@ -27,8 +27,11 @@ lint: $(VENV)/installed
 check: lint test
 
 # On a machine with an NVIDIA GPU: compare and time TensorRT engines; writes benchmarks/results.
+# onnxruntime-gpu replaces onnxruntime in the environment, for the CUDA provider; make clean undoes that.
 gpu-check: $(VENV)/installed
 	$(BIN)/pip install -q -e '.[trt]'
+	$(BIN)/pip uninstall -q -y onnxruntime
+	$(BIN)/pip install -q onnxruntime-gpu || $(BIN)/pip install -q -c constraints.txt onnxruntime
 	$(BIN)/python -m samotion_bench.gpu_check
 
 clean:

@@ -168,7 +168,7 @@ def run(monkeypatch, tmp_path):
     load = Workload(np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out")
 
     def made(time_limit_s=1.0):
-        plan = Plan(20, 2, time_limit_s, torch=False, reference=False)
+        plan = Plan(20, 2, time_limit_s)
         return bench.describe(Fakes(), load, None) | run_session(Fakes(), load, plan, lambda line: None)
 
     return made

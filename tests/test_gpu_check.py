@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from pathlib import Path
 
@@ -38,9 +39,20 @@ def test_iou() -> None:
 
 def test_page_tells_machine_and_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {"gpus": ["Fake GPU"]})
-    page = gpu_check.to_page("nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)])
+    page = gpu_check.to_page("nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)], None)
     assert "- gpus: ['Fake GPU']" in page and "| depth.disparity | [1] | 1.00e-03 | 2.00e-03 |" in page
-    assert "| TensorRT | 0.9950 |" in page
+    assert "| TensorRT | 0.9950 |" in page and "did not finish" in page
+
+
+def test_page_tells_times() -> None:
+    times = {"median_ms": 1.0, "p90_ms": 2.0, "p99_ms": 3.0, "runs": 100, "ratio": 4.0}
+    whole = {"objects": 2, "tracks": 9, "frames_per_s": 25.0, "wall": times}
+    engine = {**times, "device": {**times, "median_ms": 0.5}, "torch": {**times, "median_ms": 7.0}}
+    bench = {"machine": {"gpus": ["Some GPU"]}, "end_to_end": whole, "baselines": {"torch": times}}
+    page = gpu_check.to_page("nano", 24, [], [], {**bench, "engine_times": {"depth": engine}})
+    assert "- gpus: ['Some GPU']" in page and "1.00 / 2.00 / 3.00 ms (25.0 frames/s)" in page
+    assert "eager: 1.00 / 2.00 / 3.00 ms (4.00 times as long)" in page
+    assert "| depth | 100 | 1.00 / 2.00 / 3.00 | 0.50 / 2.00 / 3.00 | 7.00 / 2.00 / 3.00 | - |" in page
 
 
 @pytest.mark.parametrize(("error", "score", "fails"), [(1e-3, 0.99, False), (0.2, 0.99, True), (1e-3, 0.5, True)])
@@ -50,7 +62,15 @@ def test_what_differs_too_much_fails(
     """After the page is written."""
     commands: list[tuple[str, ...]] = []
     monkeypatch.setattr(gpu_check, "RESULTS", tmp_path)
-    monkeypatch.setattr(gpu_check, "_run", lambda *words: commands.append(words))
+
+    def run(*words: str) -> None:
+        commands.append(words)
+        if "--json" in words:
+            Path(words[-1]).write_text(json.dumps({"machine": {}, "engine_times": {}, "end_to_end": whole}))
+
+    wall = {"median_ms": 1.0, "p90_ms": 2.0, "p99_ms": 3.0}
+    whole = {"objects": 2, "tracks": 9, "frames_per_s": 25.0, "wall": wall}
+    monkeypatch.setattr(gpu_check, "_run", run)
     monkeypatch.setattr(gpu_check, "compare_engines", lambda folder, frames: [("depth.disparity", "", error, 0.0)])
     monkeypatch.setattr(gpu_check, "compare_masks", lambda folder: [("TensorRT", score)])
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {})

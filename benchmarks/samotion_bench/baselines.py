@@ -29,17 +29,24 @@ REFERENCE_GRID = 9000  # points of a query frame's grid, about
 
 @dataclass(frozen=True)
 class TorchEngines:
-    """Modules that speak the contract, in eager PyTorch. `same_weights`: the nets whose weights are the engines'."""
+    """Modules that speak the contract, in PyTorch, eager or `compiled`.
+
+    `same_weights`: the nets whose weights are the engines'.
+    """
 
     engines: Engines
     graphs: Mapping[str, Graph]
     same_weights: tuple[str, ...]
     device: str
+    compiled: bool = False
 
     def __getitem__(self, name: str) -> Callable[..., Arrays]:
         import torch
 
-        module, signature = self.graphs[name].module, SIGNATURES[name]
+        module: Any = self.graphs[name].module
+        if self.compiled:
+            module = torch.compile(module)
+        signature = SIGNATURES[name]
 
         def call(**inputs: Array) -> Arrays:
             tensors = [

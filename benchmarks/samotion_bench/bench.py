@@ -32,9 +32,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 class Baseline(str, Enum):
-    """`torch`: the same nets in eager PyTorch; `reference-schedule`: those, called as often as the reference does."""
+    """The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the reference does."""
 
     torch = "torch"
+    compiled = "torch-compile"
     reference = "reference-schedule"
 
 
@@ -66,7 +67,7 @@ def command(
             comparing.print_changes(comparing.compare(before, after), comparing.caveats(before, after), Console())
             return
         wanted = set(baseline or ())
-        plan = Plan(runs, objects, time_limit, Baseline.torch in wanted, Baseline.reference in wanted, threads)
+        plan = Plan(runs, objects, time_limit, frozenset(kind.value for kind in wanted), threads)
         settings = Settings(seed=seed, max_tracks=max_tracks, max_frames=frames)
         progress = Console(stderr=True)
         with open_engines(engine_dir, device, threads) as engines, prepared(frames, parse_size(size), settings) as load:

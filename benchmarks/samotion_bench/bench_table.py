@@ -11,6 +11,8 @@ from rich.table import Table
 from samotion_bench.svg import number
 
 PIPE_WIDTH = 130  # characters of a table that goes into a file
+# What an engine's times from host to host are compared with: CUDA events without the copies, and PyTorch.
+BESIDE = {"device": "GPU alone ms", "torch": "PyTorch ms", "compiled": "compiled ms"}
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -21,7 +23,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_stages(report["end_to_end"]))
     console.print(_engines(report["engine_times"], report["machine"]["peak_gflops"]))
-    for line in (*curve_lines(report["curves"]), *baseline_lines(report.get("baselines", {}))):
+    for line in (*curve_lines(report), *baseline_lines(report.get("baselines", {}))):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -47,8 +49,11 @@ def headline(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def curve_lines(curves: Mapping[str, Any]) -> list[str]:
-    return [
+def curve_lines(report: Mapping[str, Any]) -> list[str]:
+    """The slopes, and which curves the time was too short for."""
+    curves, left_out = report["curves"], report.get("left_out")
+    missing = [f"no time was left for cost against {', '.join(left_out)}: raise --time-limit"] if left_out else []
+    return missing + [
         f"{c['what']}: {number(c['slope_ms'])} ms per {c['unit'].removesuffix('s')} + {number(c['intercept_ms'])} ms"
         for c in curves.values()
         if c["slope_ms"] is not None
@@ -85,11 +90,13 @@ def _stages(whole: Mapping[str, Any]) -> Table:
 
 
 def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
-    with_torch = any("torch" in found for found in engines.values())
     with_flops = any(found["gflop"] is not None for found in engines.values())
     table = Table(title="engines, host to host (copies in and out included, nothing built)")
     columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per second"]
-    columns += ["GFLOP/s", "of peak"] * with_flops + ["PyTorch ms", "ratio"] * with_torch
+    beside = {kind: title for kind, title in BESIDE.items() if any(kind in found for found in engines.values())}
+    columns += ["GFLOP/s", "of peak"] * with_flops
+    for title in beside.values():
+        columns += [title, "ratio"]
     for column in columns:
         table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     for name, found in engines.items():
@@ -99,8 +106,8 @@ def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
         if with_flops:
             gflops = found["gflops"]
             row += ["-", "-"] if gflops is None else [f"{gflops:.1f}", f"{100 * gflops / peak_gflops:.0f} %"]
-        if with_torch:
-            torch = found.get("torch")
-            row += ["-", "-"] if torch is None else [f"{torch['median_ms']:.2f}", f"{torch['ratio']:.2f}"]
+        for kind in beside:
+            other = found.get(kind)
+            row += ["-", "-"] if other is None else [f"{other['median_ms']:.2f}", f"{other['ratio']:.2f}"]
         table.add_row(*row)
     return table

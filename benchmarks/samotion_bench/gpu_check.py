@@ -4,12 +4,13 @@
 
 For each preset: export half-precision graphs (published weights are not downloaded: random ones of their shapes
 serve), build TensorRT engines, run each on the inputs that a clip brings and compare with its graph on the CPU, compare
-the demo clip's masks (nano, also through onnxruntime on CUDA where that works), and run samotion-bench beside PyTorch.
-Writes benchmarks/results/gpu-PRESET.md and gpu-PRESET-bench.json.
+the demo clip's masks (nano, also through onnxruntime on CUDA where that works), and run samotion-bench beside PyTorch,
+eager and compiled. Writes benchmarks/results/gpu-PRESET.md and gpu-PRESET-bench.json.
 """
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -28,6 +29,7 @@ from samotion.manifest import Entry
 from samotion.pipeline import segment_clip
 from samotion.presets import PRESETS, Preset
 from samotion.settings import Settings
+from samotion_export.half_clip import LEAST_IOU, iou
 
 from samotion_bench.machine import describe_machine
 from samotion_bench.recorder import Note, Recorder
@@ -35,10 +37,12 @@ from samotion_bench.workload import prepared, rehearse, run_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-LEAST_IOU = 0.98
 MOST_RELATIVE = 0.05  # of an output's range, between an engine and its graph: both round, in different order
 CLIP_HW = (480, 854)
 OBJECTS = 3
+
+Report = Mapping[str, Any]  # of samotion-bench
+Difference = tuple[str, str, float, float]  # of one output from the CPU's: name, shapes, part of the range, plainly
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -67,10 +71,11 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
     mask_rows = compare_masks(folder) if preset.name == "nano" else []
     RESULTS.mkdir(parents=True, exist_ok=True)
     page = RESULTS / f"gpu-{preset.name}.md"
-    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows))
+    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows, None))
     times = RESULTS / f"gpu-{preset.name}-bench.json"
     _run("samotion_bench.bench", "--engine-dir", str(folder), "--device", "tensorrt", "--frames", str(frames),
-         "--baseline", "torch", "--json", str(times))  # fmt: skip
+         "--time-limit", "400", "--baseline", "torch", "--baseline", "torch-compile", "--json", str(times))  # fmt: skip
+    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text())))
     failed = [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
     failed += [row[0] for row in mask_rows if not row[1] >= LEAST_IOU]
     if failed:
@@ -93,7 +98,7 @@ def random_weights(preset: Preset, folder: Path) -> Iterator[str]:
         yield f"--checkpoint={net}={path}"
 
 
-def compare_engines(folder: Path, frames: int) -> list[tuple[str, str, float, float]]:
+def compare_engines(folder: Path, frames: int) -> list[Difference]:
     """Per output: the shapes it was made from, and its largest difference from the CPU, by range and plainly."""
     settings = Settings(max_frames=frames)
     with open_engines(folder, "tensorrt") as engines, prepared(frames, CLIP_HW, settings) as load:
@@ -105,7 +110,7 @@ def compare_engines(folder: Path, frames: int) -> list[tuple[str, str, float, fl
             return [row for name, note in notes.items() for row in _differences(name, note, engines, graphs)]
 
 
-def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> Iterator[tuple[str, str, float, float]]:
+def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> Iterator[Difference]:
     got, wanted = engines[name](**note.inputs), graphs[name](**note.inputs)
     shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
     for output in SIGNATURES[name].output_names:
@@ -140,26 +145,40 @@ def compare_masks(folder: Path) -> list[tuple[str, float]]:
     return rows
 
 
-def iou(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
-    """Of two boolean arrays; 1 where both are empty."""
-    union = int((a | b).sum())
-    return int((a & b).sum()) / union if union else 1.0
-
-
 def to_page(
-    preset: str, frames: int, engines: list[tuple[str, str, float, float]], masks: list[tuple[str, float]]
+    preset: str, frames: int, engines: list[Difference], masks: list[tuple[str, float]], bench: Report | None
 ) -> str:
-    """The figures and what they were measured on."""
-    machine: Mapping[str, Any] = describe_machine("tensorrt")
-    facts = [f"- {key}: {value}" for key, value in machine.items()]
-    lines = [f"# TensorRT, half precision: preset {preset}", "", "`make gpu-check`", "", *facts, ""]
-    lines += [f"Clip {CLIP_HW[1]}x{CLIP_HW[0]}, {frames} frames; times are in gpu-{preset}-bench.json.", ""]
+    """The figures and what they were measured on; without times where samotion-bench has not run."""
+    lines = [f"# TensorRT, half precision: preset {preset}", "", "`make gpu-check`", ""]
+    machine = bench["machine"] if bench else describe_machine("tensorrt")
+    lines += [*(f"- {key}: {value}" for key, value in machine.items()), ""]
+    lines += [f"Clip {CLIP_HW[1]}x{CLIP_HW[0]}, {frames} frames.", ""]
+    lines += time_lines(bench) if bench else ["samotion-bench did not finish.", ""]
     lines += ["| output | largest inputs | difference from CPU / range | difference |", "|---|---|---|---|"]
     lines += [f"| {name} | {shapes} | {relative:.2e} | {error:.2e} |" for name, shapes, relative, error in engines]
     if masks:
         lines += ["", "| masks of the demo clip | IoU with the CPU's |", "|---|---|"]
         lines += [f"| {name} | {score:.4f} |" for name, score in masks]
     return "\n".join([*lines, ""])
+
+
+def time_lines(bench: Report) -> list[str]:
+    """The clip's total, and every engine beside PyTorch; ms per call, host to host unless said."""
+    whole, beside = bench["end_to_end"], bench.get("baselines", {}).get("torch")
+    lines = [f"- objects: {whole['objects']}, tracks: {whole['tracks']}"]
+    lines += [f"- the clip, file to masks: {_three(whole['wall'])} ms ({whole['frames_per_s']:.1f} frames/s)"]
+    if beside:
+        lines += [f"- the same in PyTorch, eager: {_three(beside)} ms ({beside['ratio']:.2f} times as long)"]
+    lines += ["", "| engine | calls | median / p90 / p99 | GPU alone | PyTorch eager | compiled |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, found in bench["engine_times"].items():
+        others = (_three(found[kind]) if kind in found else "-" for kind in ("device", "torch", "compiled"))
+        lines.append(f"| {name} | {found['runs']} | {_three(found)} | {' | '.join(others)} |")
+    return [*lines, ""]
+
+
+def _three(found: Report) -> str:
+    return " / ".join(f"{found[key]:.2f}" for key in ("median_ms", "p90_ms", "p99_ms"))
 
 
 def _run(module: str, *arguments: str) -> None:

@@ -12,28 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samotion import ort_engine
+from samotion import motion, pipeline
 from samotion.contract import NETS
 from samotion.engine import Engines
-from samotion.manifest import Entry, read
+from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
+from samotion.tracks import Tracks
 from samotion_export.build import Request, export
 from samotion_export.half import KEPT_NETS
-from samotion_export.half_parity import FAR_PX, open_strictly, worst
+from samotion_export.half_clip import StrictEngine, iou
+from samotion_export.half_parity import FAR_PX, worst
 from samotion_export.report import Report
 
-from samotion_bench.gpu_check import RESULTS, ROOT, iou
+from samotion_bench.gpu_check import RESULTS, ROOT
 
+Array = np.ndarray[Any, Any]
 CLIP = ROOT / "demo" / "demo.mp4"
-
-
-class StrictEngine(ort_engine.OrtEngine):
-    """An engine on the CPU that rounds every half-precision number."""
-
-    def __init__(self, name: str, path: Path, entry: Entry) -> None:
-        super().__init__(name, path, entry, ort_engine.PROVIDERS["cpu"], None)
-        if entry.precision == "fp16":
-            self._session = open_strictly(path)
 
 
 def main() -> None:
@@ -41,8 +35,11 @@ def main() -> None:
         folders = {precision: Path(folder) / precision for precision in ("fp32", "fp16")}
         for precision, out in folders.items():
             export(Request(NETS, "nano", out, precision=precision, verify=precision == "fp16"), Report())
-        results = [segment_clip(CLIP, Engines(out, "cpu", StrictEngine)) for out in folders.values()]
-        lines = [*clip_lines(*results), "", *graph_lines(folders["fp32"], folders["fp16"])]
+        full, half = (Engines(out, "cpu", StrictEngine) for out in folders.values())
+        whole, halved = segment_clip(CLIP, full), segment_clip(CLIP, half)
+        found = [*clip_lines(whole, halved), *score_lines(full, half, whole, halved)]
+        lines = [*(f"- {line}" for line in found)]
+        lines += ["", *graph_lines(folders["fp32"], folders["fp16"])]
     RESULTS.mkdir(parents=True, exist_ok=True)
     page = RESULTS / "half-nano.md"
     page.write_text(
@@ -62,9 +59,45 @@ def clip_lines(full: Result, half: Result) -> list[str]:
     if len(full.tracks) != len(half.tracks):
         return [*lines, f"{len(full.tracks)} and {len(half.tracks)} tracks were kept."]
     px: np.ndarray[Any, Any] = np.linalg.norm(full.tracks.xy - half.tracks.xy, axis=-1)
-    apart = np.abs(full.scores - half.scores)
-    lines += [f"Tracks: median {np.median(px):.4f} px of the clip, {(px < FAR_PX).mean():.2%} within {FAR_PX} px."]
-    return [*lines, f"Scores: median difference {np.median(apart):.4f}, largest {apart.max():.4f}."]
+    return [
+        *lines,
+        f"Tracks: median {np.median(px):.4f} px of the clip, {(px < FAR_PX).mean():.2%} within {FAR_PX} px.",
+    ]
+
+
+def score_lines(full_engines: Engines, half_engines: Engines, full: Result, half: Result) -> list[str]:
+    """Motion scores: the net alone on the same inputs, and what the nets before it add to that."""
+    if len(full.tracks) != len(half.tracks):
+        return []
+    frames, found = full.clip.frames, full.tracks
+    before = judge(full_engines, full_engines, frames, found)
+    parts = {
+        "the motion net alone, same inputs": judge(half_engines, full_engines, frames, found),
+        "with depth and features in half precision, same tracks": judge(half_engines, half_engines, frames, found),
+        "with tracks in half precision, all else the same": judge(full_engines, full_engines, frames, half.tracks),
+        "with all of them in half precision": half.scores,
+    }
+    return [f"Scores, {what}: {_apart(before, scores)}." for what, scores in parts.items()]
+
+
+def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Tracks) -> Array:
+    """Scores (N,) of tracks by the motion net of one folder, depth and features from another."""
+    return motion.score(
+        motion_engines,
+        xy_px=found.xy,
+        hw=(frames.shape[1], frames.shape[2]),
+        visible=found.visible,
+        visibility=found.visibility,
+        confidence=found.confidence,
+        disparity=pipeline._disparity(engines, frames, found, pipeline._silent),
+        dino=pipeline._features(engines, frames, found, pipeline._silent),
+    )
+
+
+def _apart(before: Array, after: Array) -> str:
+    apart = np.abs(before - after)
+    most = np.percentile(apart, 99)
+    return f"median {np.median(apart):.4f}, 99 % within {most:.4f}, largest {apart.max():.4f} of {len(apart)} tracks"
 
 
 def graph_lines(full: Path, half: Path) -> list[str]:

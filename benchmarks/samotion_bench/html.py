@@ -10,7 +10,7 @@ from typing import Any
 from samotion.contract import DYNAMIC
 
 from samotion_bench import svg
-from samotion_bench.bench_table import baseline_lines, headline
+from samotion_bench.bench_table import BESIDE, baseline_lines, headline
 from samotion_bench.svg import number
 
 STYLE = """
@@ -80,9 +80,11 @@ def _engines(report: Mapping[str, Any]) -> str:
     samples = {name: [ms for block in found["blocks_ms"] for ms in block] for name, found in engines.items()}
     marks = {name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")] for name, found in engines.items()}
     peak = report["machine"]["peak_gflops"]
-    rows = [_engine_row(name, found, peak) for name, found in engines.items()]
+    kinds = [kind for kind in BESIDE if any(kind in found for found in engines.values())]
+    rows = [_engine_row(name, found, peak, kinds) for name, found in engines.items()]
     columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second", "MB in / out"]
-    columns += ["GFLOP/s (of peak)", "PyTorch ms (ratio)"][: len(rows[0]) - len(columns)]
+    columns += ["GFLOP/s (of peak)"] * any(found["gflop"] is not None for found in engines.values())
+    columns += [f"{BESIDE[kind]} (ratio)" for kind in kinds]
     return (
         "<h2>Engines</h2><p class=soft>Host to host: copies in and out are in the times, building is not. Dots are"
         " single calls; ticks are the median (long), p90 and p99. Noise is the spread between blocks of calls."
@@ -91,7 +93,7 @@ def _engines(report: Mapping[str, Any]) -> str:
     )
 
 
-def _engine_row(name: str, found: Mapping[str, Any], peak: float) -> list[str]:
+def _engine_row(name: str, found: Mapping[str, Any], peak: float, kinds: Sequence[str]) -> list[str]:
     moved = found["transfers_mb"]
     row = [
         name,
@@ -102,9 +104,11 @@ def _engine_row(name: str, found: Mapping[str, Any], peak: float) -> list[str]:
         f"{number(found['items_per_s'])} {found['unit']}",
         f"{number(moved['to_engine'])} / {number(moved['from_engine'])}",
     ]
-    if torch := found.get("torch"):  # FLOPs are counted in PyTorch, so both come together
-        gflops = f"{found['gflops']:.1f} ({100 * found['gflops'] / peak:.0f} %)"
-        row += [gflops, f"{number(torch['median_ms'])} ({torch['ratio']:.2f}x)"]
+    if found["gflop"] is not None:
+        row.append(f"{found['gflops']:.1f} ({100 * found['gflops'] / peak:.0f} %)")
+    for kind in kinds:
+        other = found.get(kind)
+        row.append(f"{number(other['median_ms'])} ({other['ratio']:.2f}x)" if other else "-")
     return row
 
 
@@ -117,7 +121,10 @@ def _curves(report: Mapping[str, Any]) -> str:
             line = f": {number(found['slope_ms'])} ms per {unit} + {number(found['intercept_ms'])} ms"
         picture = svg.curve(found["x"], found["median_ms"], found["slope_ms"], found["intercept_ms"], found["unit"])
         figures.append(f"<figure>{picture}<figcaption>{escape(found['what'] + line)}</figcaption></figure>")
-    return f"<h2>What it costs as clips grow</h2><div class=pair>{''.join(figures)}</div>"
+    missing = ""
+    if report.get("left_out"):
+        missing = f"<p class=soft>No time was left for {', '.join(report['left_out'])}: raise --time-limit.</p>"
+    return f"<h2>What it costs as clips grow</h2><div class=pair>{''.join(figures)}</div>{missing}"
 
 
 def _conditions(report: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -18,19 +19,22 @@ from samotion_bench.timing import Call, Samples, describe, fit_line, measure, ti
 from samotion_bench.workload import Run, Workload, follow, propagate, rehearse, run_frames, run_whole, spread
 
 MAX_RUNS = 10  # of the whole pipeline
-SHARES = {"whole": 0.4, "engines": 0.4}  # of the time that is left when each begins; the curves get the rest
+SHARES = {"whole": 0.4, "engines": 0.4, "device": 0.2}  # of the time left when each begins; the curves get the rest
 CURVE_REPEATS = 3
+CURVES = ("frames", "tracks", "objects", "megapixels")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: runs per engine, objects of the longest curve, the baselines, and seconds for all of it."""
+    """What to measure: runs per engine, objects of the longest curve, seconds for all of it, and baselines.
+
+    `baselines`: any of "torch", "torch-compile" and "reference-schedule".
+    """
 
     runs: int
     objects: int
     time_limit_s: float
-    torch: bool
-    reference: bool
+    baselines: frozenset[str] = frozenset()
     threads: int | None = None
 
 
@@ -58,11 +62,14 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
     in_run = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
     rehearse(recorder.as_engines, load, plan.objects)
     notes = recorder.in_order()
-    torch = baselines.open_torch(engines, plan.threads) if plan.torch or plan.reference else None
+    torch = baselines.open_torch(engines, plan.threads) if plan.baselines else None
     say(f"first run {first.wall_ms / 1000:.1f} s; whole runs")
-    whole, torch_runs = _whole_runs(engines, torch if plan.torch else None, load, first, clock.share("whole"))
+    beside = torch if "torch" in plan.baselines else None
+    whole, torch_runs = _whole_runs(engines, beside, load, first, clock.share("whole"))
     say(f"{len(whole)} whole runs; engines")
-    samples = measure(_engine_calls(engines, torch, notes), plan.runs, clock.share("engines"))
+    calls = _engine_calls(engines, notes) | _torch_calls(torch, plan, notes, say)
+    samples = measure(calls, plan.runs, clock.share("engines"))
+    samples |= _device_times(engines, notes, plan.runs, clock.share("device"))
     gflop = baselines.count_gflop(torch, notes) if torch else {}
     report: dict[str, Any] = {
         "end_to_end": _describe_whole(whole, first, load),
@@ -76,6 +83,7 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
         report["baselines"] = _describe_baselines(torch, torch_runs, whole, load, plan, samples, notes)
     say("curves")
     report["curves"] = _curves(engines, load, plan, clock)
+    report["left_out"] = [name for name in CURVES if name not in report["curves"]]
     return report
 
 
@@ -107,15 +115,37 @@ def _whole_runs(
     return ours, theirs[1:] or theirs
 
 
-def _engine_calls(engines: Engines, torch: TorchEngines | None, notes: Mapping[str, Note]) -> dict[str, Call]:
+def _engine_calls(engines: Engines, notes: Mapping[str, Note]) -> dict[str, Call]:
+    return {name: partial(engines[name], **note.inputs) for name, note in notes.items()}
+
+
+def _torch_calls(
+    torch: TorchEngines | None, plan: Plan, notes: Mapping[str, Note], say: Callable[[str], None]
+) -> dict[str, Call]:
+    """The same calls in PyTorch, compiled ones where it can compile them."""
+    if torch is None:
+        return {}
+    calls: dict[str, Call] = {f"{name} torch": partial(torch[name], **note.inputs) for name, note in notes.items()}
+    if "torch-compile" in plan.baselines:
+        compiled = replace(torch, compiled=True)
+        for name, note in notes.items():
+            say(f"PyTorch compiles {name}")
+            call = partial(compiled[name], **note.inputs)
+            try:
+                call()
+                calls[f"{name} compiled"] = call
+            except Exception as error:  # of any kind: a missing compiler, an operator it does not know
+                say(f"PyTorch cannot compile {name}: {str(error).splitlines()[0][:200]}")
+    return calls
+
+
+def _device_times(engines: Engines, notes: Mapping[str, Note], runs: int, budget_s: float) -> dict[str, Samples]:
+    """Runs between CUDA events, data in place, of the engines that can tell."""
     calls: dict[str, Call] = {}
     for name, note in notes.items():
-        engine = engines[name]
-        calls[name] = lambda engine=engine, note=note: engine(**note.inputs)  # type: ignore[misc]
-        if torch:
-            module = torch[name]
-            calls[f"{name} torch"] = lambda module=module, note=note: module(**note.inputs)  # type: ignore[misc]
-    return calls
+        if device_ms := getattr(engines[name], "device_ms", None):
+            calls[f"{name} device"] = partial(device_ms, **note.inputs)
+    return measure(calls, runs, budget_s, timed=lambda call: float(call())) if calls else {}
 
 
 def _describe_whole(runs: list[Run], first: Run, load: Workload) -> dict[str, Any]:
@@ -165,8 +195,9 @@ def _describe_engine(
         "gflops": None if gflop is None else gflop / mine.median * 1000,
         "in_first_run": in_run,
     }
-    if torch := samples.get(f"{name} torch"):
-        found["torch"] = {**describe(torch), "ratio": torch.median / mine.median}
+    for kind in ("torch", "compiled", "device"):
+        if other := samples.get(f"{name} {kind}"):
+            found[kind] = {**describe(other), "ratio": other.median / mine.median}
     return found
 
 
@@ -185,11 +216,11 @@ def _describe_baselines(
     notes: Mapping[str, Note],
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"same_weights": list(torch.same_weights), "torch_device": torch.device}
-    if plan.torch:
+    if "torch" in plan.baselines:
         wall = Samples(runs[0].wall_ms, tuple((r.wall_ms,) for r in runs))
         ratio = wall.median / float(np.median([r.wall_ms for r in ours]))
         found["torch"] = {**describe(wall), "objects": runs[0].objects, "ratio": ratio}
-    if plan.reference:
+    if "reference-schedule" in plan.baselines:
         found["reference_schedule"] = reference_schedule(torch, load, plan, notes)
     return found
 
@@ -240,7 +271,7 @@ def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[
     lengths = spread(len(frames), least=4)
     counts = spread(settings.max_tracks or engines.preset.max_tracks)
     objects = spread(plan.objects, (0, 0.5, 1.0))
-    smaller = [short[:, :: 1 << k, :: 1 << k] for k in range(3)]
+    smaller = [short[:, :: 1 << k, :: 1 << k] for k in (2, 1, 0)]
     jobs: dict[str, dict[float, Call]] = {
         "frames": {n: _job(run_frames, engines, frames[:n], settings) for n in lengths},
         "tracks": {n: follow(engines, load, n) for n in counts},
@@ -255,8 +286,9 @@ def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[
     }
     found = {}
     for behind, (name, points) in enumerate(jobs.items()):
-        if clock.left:
-            found[name] = _curve(what[name], name, points, clock.left / (len(jobs) - behind))
+        curve = _curve(what[name], name, points, clock.left / (len(jobs) - behind))
+        if curve:
+            found[name] = curve
     return found
 
 
@@ -268,19 +300,21 @@ def _megapixels(frames: Any) -> float:
     return float(frames.shape[1] * frames.shape[2] / 1e6)
 
 
-def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) -> dict[str, Any]:
-    """Time every point once to warm up, then up to three times in turn, as far as the budget goes."""
+def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) -> dict[str, Any] | None:
+    """Time every point once to warm up, then up to three times in turn, as far as the budget goes; None if not far."""
     end = time.monotonic() + budget_s
-    found: dict[float, list[float]] = {x: [timed(call)] for x, call in points.items()}
-    for x, call in list(points.items()) * CURVE_REPEATS:
+    found: dict[float, list[float]] = {}
+    for x, call in list(points.items()) * (1 + CURVE_REPEATS):
         if time.monotonic() < end:
-            found[x].append(timed(call))
+            found.setdefault(x, []).append(timed(call))
+    if not found:
+        return None
     medians = [float(np.median(times[1:] or times)) for times in found.values()]
-    slope, intercept = fit_line(list(points), medians) if len(points) > 1 else (None, None)
+    slope, intercept = fit_line(list(found), medians) if len(found) > 1 else (None, None)
     return {
         "what": what,
         "unit": unit,
-        "x": list(points),
+        "x": list(found),
         "median_ms": medians,
         "runs": max(1, min(len(times) - 1 for times in found.values())),
         "slope_ms": slope,

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
-WIDTH = 940
+WIDTH = 1000
 LABEL_PX = 150
 MAX_DOTS = 120  # per strip: more would only thicken the page
 

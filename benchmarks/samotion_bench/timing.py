@@ -62,11 +62,13 @@ def timed(call: Call) -> float:
     return (time.perf_counter() - start) * 1000
 
 
-def measure(calls: Mapping[str, Call], runs: int, budget_s: float, rounds: int = ROUNDS) -> dict[str, Samples]:
+def measure(
+    calls: Mapping[str, Call], runs: int, budget_s: float, rounds: int = ROUNDS, timed: Callable[[Call], float] = timed
+) -> dict[str, Samples]:
     """Time every call up to `runs` times in about `budget_s`, all of them in turn in each round.
 
     Two calls warm each up, one where the time is short already; the last tells how many runs fit. Cheap calls get all
-    their runs, expensive ones share what is left, and get one at least.
+    their runs, expensive ones share what is left, and get one at least. `timed` gives the ms of one call.
     """
     first = {name: timed(call) for name, call in calls.items()}
     budget_ms = max(0.0, budget_s * 1000 - sum(first.values()))
