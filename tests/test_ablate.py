@@ -175,3 +175,16 @@ def test_the_command_runs_on_a_rendered_clip_and_made_tracks(
     for row in report["variants"].values():
         assert 0 <= row["j"] <= 1 and 0 <= row["made_auc"] <= 1
     assert report["clips"][0]["seconds"] > 0 and report["variants"]["whole"]["drop_in_j"] == 0
+
+
+def test_a_second_run_of_a_clip_finds_the_same_without_tracking_again(opened: Any, rng: np.random.Generator) -> None:
+    frames = rng.integers(0, 255, (2, 48, 64, 3), np.uint8)
+    shared = Shared(opened)
+    first = shared.segment(frames, opened["motion"], 16)
+    kept = len(shared._kept)
+    again = shared.segment(frames, opened["motion"], 16)
+    plain = samotion.segment_clip(frames, opened, samotion.Settings(max_frames=2, max_tracks=16))
+    assert kept >= 4 and len(shared._kept) == kept
+    for other in (again, plain):
+        np.testing.assert_array_equal(first.labels, other.labels)
+        np.testing.assert_array_equal(first.scores, other.scores)
