@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import math
@@ -18,7 +19,7 @@ from samotion.errors import InputError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings
 from samotion_bench import baselines, bench, compare, machine, session, timing
-from samotion_bench.bench_table import print_report
+from samotion_bench.bench_table import curve_lines, print_report
 from samotion_bench.html import to_html
 from samotion_bench.recorder import Note, Recorder, items, sizes
 from samotion_bench.session import Plan, run_session
@@ -167,9 +168,9 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(machine, "peak_gflops", lambda device: 100.0)
     load = Workload(np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out")
 
-    def made(time_limit_s=1.0):
-        plan = Plan(20, 2, time_limit_s)
-        return bench.describe(Fakes(), load, None) | run_session(Fakes(), load, plan, lambda line: None)
+    def made(time_limit_s=1.0, engines=None):
+        plan, engines = Plan(20, 2, time_limit_s), engines or Fakes()
+        return bench.describe(engines, load, None) | run_session(engines, load, plan, lambda line: None)
 
     return made
 
@@ -184,6 +185,9 @@ def test_without_time_everything_runs_once_and_curves_are_left_out(run):
     assert report["end_to_end"]["wall"]["runs"] == 1 and report["end_to_end"]["wall"]["noise"] is None
     assert {found["runs"] for found in report["engine_times"].values()} == {1}
     assert report["curves"] == {} and "<svg" in to_html(report)
+    assert report["left_out"] == ["frames", "tracks", "objects", "megapixels"]
+    assert "No time was left for frames, tracks" in to_html(report)
+    assert "no time was left for cost against frames" in curve_lines(report)[0]
 
 
 def test_report_holds_conditions_and_figures(report):
@@ -197,6 +201,47 @@ def test_report_holds_conditions_and_figures(report):
     assert set(report["curves"]) == {"frames", "tracks", "objects", "megapixels"}
     assert report["machine"]["versions"]["numpy"] == np.__version__
     json.dumps(report)
+
+
+def test_gpu_times_stand_beside_those_from_host_to_host(run):
+    """Engines that know CUDA events are asked for them; others are not."""
+
+    class Timed(Fakes):
+        def __init__(self):
+            super().__init__()
+            timed = lambda **inputs: arrays(SIGNATURES["depth"].outputs)  # noqa: E731
+            timed.device_ms = lambda **inputs: 0.25
+            self["depth"] = timed
+
+    report = run(engines=Timed())
+    found = report["engine_times"]["depth"]["device"]
+    assert (found["runs"], found["median_ms"], found["p99_ms"]) == (20, 0.25, 0.25)
+    assert "device" not in report["engine_times"]["dino"]
+    console = Console(record=True, width=170, file=io.StringIO())
+    print_report(report, console)
+    assert "GPU alone ms" in console.export_text() and "GPU alone ms" in to_html(report)
+
+
+def test_what_pytorch_cannot_compile_is_left_out(monkeypatch):
+    """It is said, and the eager figures stay."""
+    said = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Torch:
+        compiled: bool = False
+
+        def __getitem__(self, name):
+            def call(frames):
+                if self.compiled and name == "depth":
+                    raise RuntimeError("no compiler\nmore")
+
+            return call
+
+    notes = {name: Note(1, 1.0, {"frames": np.zeros(1)}) for name in ("depth", "dino")}
+    plan = Plan(1, 1, 1.0, frozenset({"torch", "torch-compile"}))
+    calls = session._torch_calls(Torch(), plan, notes, said.append)
+    assert set(calls) == {"depth torch", "dino torch", "dino compiled"}
+    assert "PyTorch cannot compile depth: no compiler" in said
 
 
 def test_terminal_shows_stages_and_engines(report):

@@ -24,7 +24,7 @@ from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 from samotion.presets import PRESETS, Preset
 
-from samotion_export import download, half, half_parity, trt_build, verify, weights
+from samotion_export import download, half, half_clip, half_parity, trt_build, verify, weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
 from samotion_export.report import Report
 
@@ -49,6 +49,7 @@ class Request:
     offline: bool = False
     force: bool = False
     target: str = "onnx"
+    verify_clip: Path | None = None
     refine_px: int | None = None
 
     def chosen(self) -> Preset:
@@ -79,7 +80,7 @@ def export(request: Request, report: Report) -> list[Path]:
             current = not request.force and _is_current(request, held, source)
             if not current:
                 entries, paths = _build(source, request, report)
-                held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}))
+                held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}), masks={})
                 manifest.write(request.out, held)
                 written += paths
             if device:
@@ -94,7 +95,11 @@ def export(request: Request, report: Report) -> list[Path]:
         if old is not None and _title(old) != _title(held) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {_title(held)}")
-        if written:
+        if (clip := half_clip.clip_for(request)) and half_clip.is_wanted(clip, request, held):
+            held = half_clip.with_masks(clip, request, held, report, lambda plain: export(plain, Report(-1)))
+            written.append(request.out / manifest.MANIFEST)
+            half_clip.judge(held.masks)
+        elif written:
             written.append(request.out / manifest.MANIFEST)
         return written
 
@@ -205,7 +210,8 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
             f"{str(request.out)!r} holds {_title(old)}, whose {', '.join(left)} differ from those of {_title(new)};"
             " export all, or choose another --out"
         )
-    return replace(new, engines={n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared})
+    kept = {n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared}
+    return replace(new, engines=kept, masks=old.masks)
 
 
 def _title(held: Manifest) -> str:

@@ -88,6 +88,10 @@ def export(
         str, typer.Option(callback=_one_of(TARGETS), metavar="|".join(TARGETS), help="Kind of engine; auto is onnx.")
     ] = "auto",
     verify: Annotated[bool, typer.Option(help="Compare every graph with PyTorch.")] = True,
+    verify_clip: Annotated[
+        Path | None,
+        typer.Option(metavar="CLIP", exists=True, help="With fp16: compare this clip's masks with float32's, too."),
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download; use what the cache holds.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Build again what is up to date.")] = False,
     list_: Annotated[
@@ -114,7 +118,9 @@ def export(
 
         report = Report(-1 if quiet else int(verbose))
         kind = "onnx" if target == "auto" else target
-        request = Request(chosen, preset, out, sam2, files, precision, verify, offline, force, kind, refine_px)
+        request = Request(
+            chosen, preset, out, sam2, files, precision, verify, offline, force, kind, verify_clip, refine_px
+        )
         for path in export(request, report):
             report.result(path)
 

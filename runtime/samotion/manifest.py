@@ -49,6 +49,7 @@ class Manifest:
     engines: Mapping[str, Entry]
     sam2: str | None = None
     schema: int = SCHEMA
+    masks: Mapping[str, Any] = field(default_factory=dict)  # what half precision costs a clip's masks; half_clip.py
     refine_px: int | None = None
 
     def get_preset(self) -> Preset:
@@ -121,7 +122,12 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
             raise EngineError(f"{path}: schema {data['schema']}, expected {SCHEMA}; export again with this samotion")
         entries = {name: _entry(entry) for name, entry in data["engines"].items()}
         manifest = Manifest(
-            data["preset"], dict(data["tools"]), entries, data.get("sam2"), refine_px=data.get("refine_px")
+            data["preset"],
+            dict(data["tools"]),
+            entries,
+            data.get("sam2"),
+            masks=dict(data.get("masks", {})),
+            refine_px=data.get("refine_px"),
         )
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
