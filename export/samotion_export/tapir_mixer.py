@@ -71,7 +71,7 @@ class MixerBlock(nn.Module):
         now = self.layer_norm(x)
         up, down = _by_tap(self.mlp1_up.weight, self.width), _by_tap(self.mlp1_up_1.weight, self.width)
         assert self.mlp1_up.bias is not None
-        y = sum(seen.unsqueeze(1) * tap for seen, tap in zip((older, newer, now), up))
+        y = older.unsqueeze(1) * up[0] + newer.unsqueeze(1) * up[1] + now.unsqueeze(1) * up[2]
         y = tanh_gelu(y + self.mlp1_up.bias.reshape(self.width, EXPANSION).T)
         in_two, in_one, at_once = ((y * tap).sum(1) for tap in down)
         x = self._mix_channels(x + (at_once + owed + self._down_bias()))
