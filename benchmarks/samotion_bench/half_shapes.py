@@ -24,6 +24,12 @@ from samotion_export.weights import build_module, net_module
 
 from samotion_bench.gpu_check import RESULTS
 
+NOTE = (
+    "Random weights show that nothing overflows and that no sum over these sizes loses its digits. Trained weights have\n"
+    "wider ranges and sharper choices: what masks lose is measured on nano (half-nano.md), and on any weights by\n"
+    "`samotion-export all --precision fp16 --verify-clip CLIP`."
+)
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -71,7 +77,7 @@ def measure_graph(graph: Graph) -> Row:
 
 def to_page(preset: str, rows: list[Row]) -> str:
     lines = [f"# Half precision against float32: shapes of {preset}, random weights", ""]
-    lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", ""]
+    lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", "", NOTE, ""]
     lines += ["| graph | MB float32 | MB half | output | measure | is | limit |", "|---|---|---|---|---|---|---|"]
     for row in rows:
         for output, figures in row.parity.items():
