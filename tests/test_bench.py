@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 from types import SimpleNamespace
 
 import numpy as np
+import onnx
 import pytest
 from rich.console import Console
 from samotion.contract import NETS, SIGNATURES, engines_of
@@ -19,7 +20,7 @@ from samotion.errors import InputError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings
 from samotion_bench import baselines, bench, compare, machine, session, timing
-from samotion_bench.bench_table import curve_lines, print_report
+from samotion_bench.bench_table import curve_lines, print_report, share_of_peak
 from samotion_bench.html import to_html
 from samotion_bench.recorder import Note, Recorder, items, sizes
 from samotion_bench.session import Plan, run_session
@@ -343,3 +344,23 @@ def test_torch_is_imported_for_baselines_only():
 def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
     monkeypatch.setitem(machine.PEAK_SIDE, "cpu", 32)
     assert 0 < machine.peak_gflops("cpu") < 1e6
+    assert machine.peak_gflops("tensorrt") is None, "a GPU's share is not told against a CPU's peak"
+
+
+def test_the_product_in_half_precision():
+    (node,) = (graph := onnx.load_from_string(machine.MATMUL.replace(machine.FLOAT, machine.HALF)).graph).node
+    assert {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)} == {onnx.TensorProto.FLOAT16}
+    assert node.op_type == "MatMul"
+
+
+def test_share_of_the_peak_is_that_of_the_precision(report):
+    """Half precision on a CPU has no peak of its own."""
+    report["engine_times"]["depth"]["gflops"] = 50.0
+    assert share_of_peak(report, "depth") == "50 %"
+    report["engines"]["depth"]["precision"] = "fp16"
+    assert share_of_peak(report, "depth") == "50 %"
+    report["machine"]["peak_half_gflops"] = 200.0
+    assert share_of_peak(report, "depth") == "25 %"
+    report["machine"] |= {"peak_half_gflops": None, "peak_gflops": None}
+    assert share_of_peak(report, "depth") == share_of_peak(report, "dino") == "-"
+    assert "GFLOP/s" not in to_html(report)

@@ -22,7 +22,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     for line in headline(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     console.print(_stages(report["end_to_end"]))
-    console.print(_engines(report["engine_times"], report["machine"]["peak_gflops"]))
+    console.print(_engines(report))
     for line in (*curve_lines(report), *baseline_lines(report.get("baselines", {}))):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -89,7 +89,16 @@ def _stages(whole: Mapping[str, Any]) -> Table:
     return table
 
 
-def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
+def share_of_peak(report: Mapping[str, Any], name: str) -> str:
+    """An engine's part of the device's peak in its own precision; `-` where either is not known."""
+    machine, half = report["machine"], report["engines"][name]["precision"] == "fp16"
+    peak = (half and machine.get("peak_half_gflops")) or machine["peak_gflops"]
+    gflops = report["engine_times"][name]["gflops"]
+    return "-" if peak is None or gflops is None else f"{100 * gflops / peak:.0f} %"
+
+
+def _engines(report: Mapping[str, Any]) -> Table:
+    engines = report["engine_times"]
     with_flops = any(found["gflop"] is not None for found in engines.values())
     table = Table(title="engines, host to host (copies in and out included, nothing built)")
     columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per second"]
@@ -105,7 +114,7 @@ def _engines(engines: Mapping[str, Any], peak_gflops: float) -> Table:
         row += [f"{number(found['items_per_s'])} {found['unit']}"]
         if with_flops:
             gflops = found["gflops"]
-            row += ["-", "-"] if gflops is None else [f"{gflops:.1f}", f"{100 * gflops / peak_gflops:.0f} %"]
+            row += ["-" if gflops is None else f"{gflops:.1f}", share_of_peak(report, name)]
         for kind in beside:
             other = found.get(kind)
             row += ["-", "-"] if other is None else [f"{other['median_ms']:.2f}", f"{other['ratio']:.2f}"]

@@ -25,7 +25,7 @@ from samotion_export.weights import build_module, net_module
 from samotion_bench.gpu_check import RESULTS
 
 NOTE = (
-    "Random weights show that nothing overflows and that no sum over these sizes loses its digits. Trained weights have\n"
+    "Random weights show what rounding does at these sizes, every tensor being rounded. Trained weights have\n"
     "wider ranges and sharper choices: what masks lose is measured on nano (half-nano.md), and on any weights by\n"
     "`samotion-export all --precision fp16 --verify-clip CLIP`."
 )

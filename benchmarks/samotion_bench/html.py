@@ -10,7 +10,7 @@ from typing import Any
 from samotion.contract import DYNAMIC
 
 from samotion_bench import svg
-from samotion_bench.bench_table import BESIDE, baseline_lines, headline
+from samotion_bench.bench_table import BESIDE, baseline_lines, headline, share_of_peak
 from samotion_bench.svg import number
 
 STYLE = """
@@ -79,21 +79,27 @@ def _engines(report: Mapping[str, Any]) -> str:
     engines = report["engine_times"]
     samples = {name: [ms for block in found["blocks_ms"] for ms in block] for name, found in engines.items()}
     marks = {name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")] for name, found in engines.items()}
-    peak = report["machine"]["peak_gflops"]
+    machine = report["machine"]
+    peaks = {"float32": machine["peak_gflops"], "half-precision": machine.get("peak_half_gflops")}
+    peak = "".join(
+        f" The peak is a {kind} matrix product on the same device, {gflops:.0f} GFLOP/s."
+        for kind, gflops in peaks.items()
+        if gflops
+    )
     kinds = [kind for kind in BESIDE if any(kind in found for found in engines.values())]
-    rows = [_engine_row(name, found, peak, kinds) for name, found in engines.items()]
+    rows = [_engine_row(name, found, share_of_peak(report, name), kinds) for name, found in engines.items()]
     columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second", "MB in / out"]
     columns += ["GFLOP/s (of peak)"] * any(found["gflop"] is not None for found in engines.values())
     columns += [f"{BESIDE[kind]} (ratio)" for kind in kinds]
     return (
         "<h2>Engines</h2><p class=soft>Host to host: copies in and out are in the times, building is not. Dots are"
         " single calls; ticks are the median (long), p90 and p99. Noise is the spread between blocks of calls."
-        f" The peak is a float32 matrix product on the same device, {peak:.0f} GFLOP/s.</p>"
+        f"{peak}</p>"
         f"{svg.strips(samples, marks)}{_table(columns, rows)}"
     )
 
 
-def _engine_row(name: str, found: Mapping[str, Any], peak: float, kinds: Sequence[str]) -> list[str]:
+def _engine_row(name: str, found: Mapping[str, Any], share: str, kinds: Sequence[str]) -> list[str]:
     moved = found["transfers_mb"]
     row = [
         name,
@@ -105,7 +111,7 @@ def _engine_row(name: str, found: Mapping[str, Any], peak: float, kinds: Sequenc
         f"{number(moved['to_engine'])} / {number(moved['from_engine'])}",
     ]
     if found["gflop"] is not None:
-        row.append(f"{found['gflops']:.1f} ({100 * found['gflops'] / peak:.0f} %)")
+        row.append(f"{found['gflops']:.1f} ({share})")
     for kind in kinds:
         other = found.get(kind)
         row.append(f"{number(other['median_ms'])} ({other['ratio']:.2f}x)" if other else "-")

@@ -24,6 +24,7 @@ MATMUL = bytes.fromhex(
     "08083a440a110a01780a017812017922064d61744d756c1201675a150a017812100a0e0801120a0a0312016e0a03"
     "12016e62150a017912100a0e0801120a0a0312016e0a0312016e42040a001011"
 )
+FLOAT, HALF = b"\x0a\x0e\x08\x01", b"\x0a\x0e\x08\x0a"  # the element type of its input and output
 
 
 def describe_machine(device: str) -> dict[str, Any]:
@@ -38,6 +39,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         "versions": {**versions(), **_more_versions()},
         "device": device,
         "peak_gflops": peak_gflops(device),
+        "peak_half_gflops": None if device == "cpu" else peak_gflops(device, half=True),
     }
 
 
@@ -73,21 +75,25 @@ def host_memory_mib() -> tuple[float, float]:
     return peak, peak
 
 
-def peak_gflops(device: str) -> float:
-    """Float32 GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in place."""
+def peak_gflops(device: str, half: bool = False) -> float | None:
+    """GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in place.
+
+    In float32 or half precision; None where onnxruntime does not reach the device.
+    """
     import onnxruntime
 
     kind = "cpu" if device == "cpu" else "cuda"
     provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[kind]
     if provider not in onnxruntime.get_available_providers():
-        kind, provider = "cpu", "CPUExecutionProvider"
+        return None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session: Any = onnxruntime.InferenceSession(MATMUL, options, providers=[provider])
+    graph = MATMUL.replace(FLOAT, HALF) if half else MATMUL
+    session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])
     side = PEAK_SIDE[kind]
     binding = session.io_binding()
     binding.bind_ortvalue_input(
-        "x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ones((side, side), np.float32), kind, 0)
+        "x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ones((side, side), "float16" if half else "float32"), kind, 0)
     )
     binding.bind_output("y", kind)
     best = float("inf")
