@@ -29,7 +29,8 @@ svg { max-width: 100%; height: auto; font: 12px system-ui, sans-serif } svg text
 svg text.on { fill: #10131a; font-weight: 600 } .grid { stroke: var(--line) }
 .mark { stroke: var(--ink); stroke-width: 2 }
 .fit { stroke: var(--soft); stroke-dasharray: 5 4 } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: 13px; width: 100% } td, th { padding: 4px 9px; text-align: right;
+.wide > svg { min-width: 720px }
+table { border-collapse: collapse; font-size: 13px; width: 100% } td, th { padding: 4px 8px; text-align: right;
   white-space: nowrap; border-bottom: 1px solid var(--line); font-variant-numeric: tabular-nums }
 td:first-child, th:first-child { text-align: left } code { font-size: 12px; overflow-wrap: anywhere }
 details { margin: 12px 0 }
@@ -72,36 +73,25 @@ def _stages(report: Mapping[str, Any]) -> str:
         for name, found in (*whole["stages"].items(), ("end to end", whole["wall"]))
     ]
     table = _table(["stage", "median ms", "p90", "p99", "first run"], rows)
-    return f"<h2>Where the time goes</h2>{bar}{table}"
+    return f'<h2>Where the time goes</h2><div class="wide">{bar}</div>{table}'
 
 
 def _engines(report: Mapping[str, Any]) -> str:
     engines = report["engine_times"]
     samples = {name: [ms for block in found["blocks_ms"] for ms in block] for name, found in engines.items()}
     marks = {name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")] for name, found in engines.items()}
-    machine = report["machine"]
-    peaks = {"float32": machine["peak_gflops"], "half-precision": machine.get("peak_half_gflops")}
-    peak = "".join(
-        f" The peak is a {kind} matrix product on the same device, {gflops:.0f} GFLOP/s."
-        for kind, gflops in peaks.items()
-        if gflops
-    )
-    kinds = [kind for kind in BESIDE if any(kind in found for found in engines.values())]
-    rows = [_engine_row(name, found, share_of_peak(report, name), kinds) for name, found in engines.items()]
     columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second", "MB in / out"]
-    columns += ["GFLOP/s (of peak)"] * any(found["gflop"] is not None for found in engines.values())
-    columns += [f"{BESIDE[kind]} (ratio)" for kind in kinds]
+    table = _table(columns, [_engine_row(name, found) for name, found in engines.items()])
     return (
         "<h2>Engines</h2><p class=soft>Host to host: copies in and out are in the times, building is not. Dots are"
-        " single calls; ticks are the median (long), p90 and p99. Noise is the spread between blocks of calls."
-        f"{peak}</p>"
-        f"{svg.strips(samples, marks)}{_table(columns, rows)}"
+        " single calls; ticks are the median (long), p90 and p99. Noise is the spread between blocks of calls.</p>"
+        f'<div class="wide">{svg.strips(samples, marks)}</div>{table}{_beside(report)}'
     )
 
 
-def _engine_row(name: str, found: Mapping[str, Any], share: str, kinds: Sequence[str]) -> list[str]:
+def _engine_row(name: str, found: Mapping[str, Any]) -> list[str]:
     moved = found["transfers_mb"]
-    row = [
+    return [
         name,
         " ".join(f"{k}={v}" for k, v in found["sizes"].items() if k in DYNAMIC),
         str(found["runs"]),
@@ -110,12 +100,26 @@ def _engine_row(name: str, found: Mapping[str, Any], share: str, kinds: Sequence
         f"{number(found['items_per_s'])} {found['unit']}",
         f"{number(moved['to_engine'])} / {number(moved['from_engine'])}",
     ]
-    if found["gflop"] is not None:
-        row.append(f"{found['gflops']:.1f} ({share})")
-    for kind in kinds:
-        other = found.get(kind)
-        row.append(f"{number(other['median_ms'])} ({other['ratio']:.2f}x)" if other else "-")
-    return row
+
+
+def _beside(report: Mapping[str, Any]) -> str:
+    """The GPU alone and PyTorch beside the engines, and FLOPs, where they are known."""
+    engines, machine = report["engine_times"], report["machine"]
+    kinds = [kind for kind in BESIDE if any(kind in found for found in engines.values())]
+    if not kinds:
+        return ""
+    rows = []
+    for name, found in engines.items():
+        others = [found.get(kind) for kind in kinds]
+        row = [name, number(found["median_ms"])]
+        row += [f"{number(o['median_ms'])} ({o['ratio']:.2f}x)" if o else "-" for o in others]
+        row += ["-", "-"] if found["gflop"] is None else [f"{found['gflops']:.1f}", share_of_peak(report, name)]
+        rows.append(row)
+    peaks = {"float32": machine["peak_gflops"], "half-precision": machine.get("peak_half_gflops")}
+    said = "; ".join(f"{kind} {gflops:.0f} GFLOP/s" for kind, gflops in peaks.items() if gflops)
+    note = f"<p class=soft>The peak is a matrix product on the same device: {said}.</p>" if said else ""
+    columns = ["engine", "median ms", *(f"{BESIDE[kind]} (ratio)" for kind in kinds), "GFLOP/s", "of peak"]
+    return f"<h2>Beside other ways to run the same nets</h2>{_table(columns, rows)}{note}"
 
 
 def _curves(report: Mapping[str, Any]) -> str:
