@@ -12,7 +12,7 @@ import pytest
 import samotion
 import torch
 from samotion.engine import Engines
-from samotion.presets import NANO, PRESETS, TracksNet
+from samotion.presets import FAST, NANO, PRESETS, TracksNet
 from samotion_export import tapir, weights
 from samotion_export.build import Request, export
 from samotion_export.report import Report
@@ -33,7 +33,7 @@ TINY = replace(
 def opened(net: TracksNet, folder: Path) -> Iterator[tuple[Engines, tapir.Tapir]]:
     """The engines of a preset whose tracker is `net`, and the same net in PyTorch."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(PRESETS, "tiny", replace(NANO, name="tiny", tracks=net))
+        patch.setitem(PRESETS, "tiny", replace(FAST, name="tiny", tracks=net))
         checkpoint = official.checkpoint(folder, "tracks", net)
         module = weights.build_module("tracks", net)
         module.load_state_dict(torch.load(checkpoint, weights_only=True))
