@@ -8,6 +8,7 @@ import samotion
 from samotion import tracks
 from samotion.engine import Engines
 from samotion.errors import UsageError
+from samotion.presets import FAST
 from samotion.tracks import RawTracks
 
 CHUNK_TOLERANCE_PX = 1e-3  # answers may not depend on how points are grouped
@@ -96,6 +97,8 @@ class FakeEngines:
     its velocity. As in the real one, a query given in its own window tells where the track is; without one only
     the looks do.
     """
+
+    preset = FAST
 
     def __getitem__(self, name: str) -> Callable[..., dict[str, Any]]:
         call: Callable[..., dict[str, Any]] = getattr(self, name)

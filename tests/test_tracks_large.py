@@ -87,10 +87,10 @@ def test_the_answer_is_the_published_mean_of_two_rounds(
 ) -> None:
     engines, net = pair
     expected = published(net, clip, queries)
-    got = tracks.track(engines, clip[0], queries, large=clip[1], point_frames=point_frames)
+    got = tracks.track(engines, clip[0], queries, large=clip[1], point_frames=point_frames, flow=False)
     for one, other, allowed in zip(got, expected, (TRACK_PX, LOGIT, LOGIT)):
         np.testing.assert_allclose(one, other, rtol=0, atol=allowed)
-    without = tracks.track(engines, clip[0], queries)
+    without = tracks.track(engines, clip[0], queries, flow=False)
     assert np.abs(without.tracks - got.tracks).max() > 10 * TRACK_PX
 
 
@@ -103,7 +103,7 @@ def test_without_large_frames_nothing_changes(pair: Pair, clip: tuple[Array, Arr
     tyx = torch.from_numpy(queries)
     one, other = (module(torch.from_numpy(clip[0]), tyx)[-1] for module in (net, plain))
     assert all(torch.equal(a, b) for a, b in zip(one, other))
-    got = tracks.track(engines, clip[0], queries)
+    got = tracks.track(engines, clip[0], queries, flow=False)
     np.testing.assert_allclose(got.tracks, other.tracks, rtol=0, atol=TRACK_PX)
 
 
@@ -111,11 +111,11 @@ def test_windows_take_their_part_of_the_large_frames(pair: Pair, clip: tuple[Arr
     engines, _ = pair
     still = [np.repeat(each[:1], 5, 0) for each in clip]
     queries[:, 0] = 0
-    whole = tracks.track(engines, still[0], queries, large=still[1])
-    parts = tracks.track(engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3)
+    whole = tracks.track(engines, still[0], queries, large=still[1], flow=False)
+    parts = tracks.track(engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3, flow=False)
     assert np.isfinite(parts.tracks).all() and parts.tracks.shape == whole.tracks.shape
     same = slice(0, 4)
-    alone = tracks.track(engines, still[0][same], queries, large=still[1][same])
+    alone = tracks.track(engines, still[0][same], queries, large=still[1][same], flow=False)
     np.testing.assert_allclose(parts.tracks[:, same], alone.tracks, rtol=0, atol=TRACK_PX)
 
 

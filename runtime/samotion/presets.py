@@ -129,6 +129,7 @@ class Preset:
     max_frames: int = 300
     long_side_px: int = 1000
     query_step_frames: int = 10
+    track_flow: bool = False  # True: tracks are fused with optical flow, see track_flow.py
 
 
 def _hub(repo: str, file: str, licence: str, sha256: str | None = None, revision: str | None = None) -> Weights:
@@ -262,6 +263,7 @@ NANO = Preset(
         fallback_tracks=0,
     ),
     max_tracks=1024,
+    track_flow=True,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)
 BALANCED = replace(FAST, name="balanced", sam2=SAM21_BASE_PLUS)

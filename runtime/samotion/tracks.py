@@ -14,6 +14,7 @@ from samotion.errors import EngineError, UsageError
 from samotion.online import OnlineTracker, start, step
 from samotion.presets import REFINE_PX
 from samotion.track_answers import RawTracks, Tracks, filter_tracks, visibility_of
+from samotion.track_flow import steady
 from samotion.track_queries import resize_for_tracking, sample_queries
 from samotion.track_windows import beyond, chunks, handover, home, shared, travellers, visits, windows
 
@@ -47,6 +48,7 @@ def track(
     queries: Array,
     *,
     large: Array | None = None,
+    flow: bool | None = None,
     progress: Progress | None = None,
     point_frames: int = POINT_FRAMES,
     window_frames: int | None = None,
@@ -55,7 +57,8 @@ def track(
     """Follow `queries` (N,3) t, y, x px of 256 through `frames` (T,256,256,3) uint8.
 
     `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`: tracks are refined on them once more,
-    and the answer is the mean of both rounds, as published.
+    and the answer is the mean of both rounds, as published. `flow` (None: the preset's `track_flow`) has the tracks
+    fused with optical flow at the end; without it the answer is the net's.
     At most `point_frames` points x frames are refined at once. Clips longer than `window_frames` (None: 320, or 128
     with `large`) are tracked in windows that share `overlap_frames`; memory depends on these three numbers, not on the
     clip. Raises UsageError for arrays of another shape or queries outside the clip, EngineError for engines that do
@@ -92,7 +95,15 @@ def track(
             done += some.stop - some.start
             if progress:
                 progress(done, total)
-    return raw
+    with_flow = engines.preset.track_flow if flow is None else flow
+    return _with_flow(raw, frames, queries) if with_flow else raw
+
+
+def _with_flow(raw: RawTracks, frames: Array, queries: Array) -> RawTracks:
+    """`raw` with its places made steady; the logits are the tracker's."""
+    visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
+    frame = np.rint(queries[:, 0]).astype(np.int64)
+    return raw._replace(tracks=steady(raw.tracks, visibility * confidence, frame, queries[:, :0:-1], frames))
 
 
 def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dict[str, Array]:

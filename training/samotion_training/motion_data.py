@@ -12,6 +12,8 @@ from samotion_training.pool import Sample
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
+CUTS = ((0.5, 8, 12), (0.7, 14, 24), (1.0, 24, 48))  # share of the tracks; fewest and most frames
+CUT_CHANCES = (0.6, 0.34, 0.06)
 DINO_LENGTH = 8.0  # of a made-up feature: about that of trained keys
 
 
@@ -57,7 +59,7 @@ def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSe
     """Exact tracks with the kinds of error that trackers and depth nets make, in random strength."""
     seen = sample.visible
     wander = 1.5 * np.cumsum(rng.normal(0, 0.15, sample.xy.shape), 1) * rng.random()
-    error = rng.normal(0, rng.uniform(0.1, 0.8), sample.xy.shape) + wander
+    error = rng.normal(0, np.exp(rng.uniform(np.log(0.02), np.log(0.6))), sample.xy.shape) + wander
     error += np.where(seen, 0, 1)[..., None] * rng.normal(0, 6, (len(seen), 1, 2))
     lost = (rng.random(len(seen)) < rng.uniform(0, 0.06))[:, None] * (rng.random(seen.shape) < 0.3)
     error += lost[..., None] * rng.normal(0, 30, sample.xy.shape)
@@ -81,26 +83,21 @@ def _sure(rng: Rng, yes: Array) -> Array:
     return np.asarray(np.where(yes, 1, 0) + np.where(yes, -1, 1) * rng.beta(0.5, 6, yes.shape))
 
 
-def augment(rng: Rng, tracks: TrackSet, count: int, long_share: float = 0.03) -> TrackSet:
+def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
     """At most `count` tracks, mirrored, zoomed, reversed, at another speed, some lost: still a possible clip.
 
     Most cuts are short: a step on 64 tracks and 10 frames takes an eighth of one on 144 tracks and 20 frames.
     """
     frames = tracks.visible.shape[1]
-    is_long = rng.random() < long_share
-    length = (
-        int(rng.integers(max(2, round(0.65 * frames)), frames + 1))
-        if is_long
-        else min(frames, int(rng.integers(8, 13)))
-    )
+    share, low, high = CUTS[int(rng.choice(len(CUTS), p=CUT_CHANCES))]
+    length = min(frames, int(rng.integers(low, high + 1)))
     stride = int(rng.integers(1, min(3, max(1, (frames - 1) // max(1, length - 1))) + 1))
     first = int(rng.integers(frames - stride * (length - 1)))
     index = (first + stride * np.arange(length))[:: rng.choice([1, -1])]
     zoom, shift = rng.uniform(0.85, 1.3, 2) * rng.choice([-1, 1], 2), rng.uniform(-0.15, 0.15, 2)
     zoom[1] = abs(zoom[1]) if rng.random() < 0.9 else zoom[1]
-    some = _choose(
-        rng, np.flatnonzero(tracks.visible[:, index].any(1)), tracks.moving, count if is_long else count // 2
-    )
+    able = np.flatnonzero(tracks.visible[:, index].any(1))
+    some = _choose(rng, able, tracks.moving, int(count * share))
     xy = tracks.xy[some][:, index] * zoom.astype(np.float32) + shift.astype(np.float32)
     if rng.random() < 0.6:
         xy = turn_camera(rng, xy, tracks.moving[some])
