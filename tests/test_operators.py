@@ -10,7 +10,17 @@ import onnx
 import onnx.parser
 import pytest
 from samotion.contract import NETS, engines_of
-from samotion.presets import BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY, VitNet
+from samotion.presets import (
+    BOOTSTAPIR,
+    DEPTH_LARGE,
+    DEPTH_SMALL,
+    DINO_BASE,
+    MOSEG,
+    SAM20_LARGE,
+    SAM21_BASE_PLUS,
+    SAM21_TINY,
+    VitNet,
+)
 from samotion_export import half, operators
 from samotion_export.graph import export_onnx
 from samotion_export.weights import build_module, net_module
@@ -42,6 +52,20 @@ def test_graphs_of_nano(engine_folder: Path, name: str) -> None:
 @pytest.mark.parametrize("net", SHALLOW)
 def test_graphs_of_the_official_nets(tmp_path: Path, net: str) -> None:
     export_and_check(net, SHALLOW[net], tmp_path)
+
+
+# The larger nets of `balanced` and `reference`, on small frames.
+LARGER = {
+    "sam2.1_hiera_b+": ("sam2", replace(SAM21_BASE_PLUS, image_size_px=256)),
+    "sam2_hiera_l": ("sam2", replace(SAM20_LARGE, image_size_px=256)),
+    "depth_large": ("depth", replace(DEPTH_LARGE, vit=VitNet(1024, 4), taps=(0, 1, 2, 3))),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGER)
+def test_graphs_of_larger_presets(tmp_path: Path, name: str) -> None:
+    export_and_check(*LARGER[name], tmp_path)
 
 
 @pytest.mark.slow
