@@ -129,8 +129,12 @@ def test_tiled_convolution_is_the_convolution() -> None:
 def test_folded_temporal_convolution_is_the_published_pair() -> None:
     torch.manual_seed(0)
     block, x = tapir_mixer.MixerBlock(8), torch.randn(2, 5, 8)
-    y = F.gelu(block.mlp1_up(block.layer_norm(x).transpose(1, 2)), approximate="tanh")
-    mixed = x + block.mlp1_up_1(y).reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
+    up, down = block.mlp1_up, block.mlp1_up_1
+    y = F.gelu(
+        F.conv1d(block.layer_norm(x).transpose(1, 2), up.weight, up.bias, padding=1, groups=8), approximate="tanh"
+    )
+    y = F.conv1d(y, down.weight, down.bias, padding=1, groups=32)
+    mixed = x + y.reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
     expected = mixed + block.conv_channels_mixer(block.layer_norm_1(mixed))
     torch.testing.assert_close(block(x), expected, **EXACT)
 
