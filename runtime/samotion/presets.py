@@ -256,9 +256,9 @@ NANO = Preset(
     Prompting(
         style="clicks+mask",
         every_frames=4,
-        thresholds=(0.9, 0.85, 0.8, 0.75),
-        long_clip_thresholds=(0.9, 0.85, 0.8, 0.75),
-        grow_threshold=0.6,
+        thresholds=(0.95, 0.93, 0.9, 0.85),
+        long_clip_thresholds=(0.95, 0.93, 0.9, 0.85),
+        grow_threshold=0.8,
         min_confidence=0.5,
         fallback_tracks=0,
     ),
