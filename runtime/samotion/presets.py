@@ -108,6 +108,7 @@ class Prompting:
     every_frames: int = 16
     thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
+    min_moving_tracks: int = 10  # a threshold that leaves fewer is too high
     grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
@@ -256,8 +257,9 @@ NANO = Preset(
     Prompting(
         style="clicks+mask",
         every_frames=4,
-        thresholds=(0.95, 0.93, 0.9, 0.85),
-        long_clip_thresholds=(0.95, 0.93, 0.9, 0.85),
+        thresholds=(0.97, 0.95, 0.93, 0.9, 0.85),
+        long_clip_thresholds=(0.97, 0.95, 0.93, 0.9, 0.85),
+        min_moving_tracks=16,
         grow_threshold=0.8,
         min_confidence=0.5,
         fallback_tracks=0,

@@ -19,7 +19,6 @@ Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
 
 LONG_CLIP_FRAMES = 300
-MIN_MOVING_TRACKS = 10
 MIN_OBJECT_TRACKS = 6
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
@@ -40,11 +39,11 @@ class ObjectPrompt:
 
 
 def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:
-    """Indices (M,) of moving tracks: the first threshold that leaves 10 of the scores (N,), else the few best."""
+    """Indices (M,) of moving tracks: the first threshold that leaves enough of the scores (N,), else the few best."""
     thresholds = prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
     for threshold in thresholds:
         moving = np.flatnonzero(scores > threshold)
-        if len(moving) >= MIN_MOVING_TRACKS:
+        if len(moving) >= prompting.min_moving_tracks:
             return moving
     return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
 
