@@ -257,10 +257,10 @@ NANO = Preset(
     Prompting(
         style="clicks+mask",
         every_frames=4,
-        thresholds=(0.97, 0.95, 0.93, 0.9, 0.85),
-        long_clip_thresholds=(0.97, 0.95, 0.93, 0.9, 0.85),
+        thresholds=(0.95, 0.9, 0.85),
+        long_clip_thresholds=(0.95, 0.9, 0.85),
         min_moving_tracks=16,
-        grow_threshold=0.8,
+        grow_threshold=0.7,
         min_confidence=0.5,
         fallback_tracks=0,
     ),
