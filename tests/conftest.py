@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from traced import Traced, write_rendered
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,3 +40,15 @@ def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = {net: official.checkpoint(weights, net, getattr(NANO, net)) for net in NETS}
     export(Request(NETS, "nano", folder, checkpoints=files, verify=False), Report(-1))
     return folder
+
+
+@pytest.fixture(scope="session")
+def scene() -> Traced:
+    """A traced scene with known tracks. Read only."""
+    return Traced()
+
+
+@pytest.fixture
+def rendered(scene: Traced, tmp_path: Path) -> Path:
+    """The scene as Movi-F's renderer writes it."""
+    return write_rendered(scene, tmp_path / "movi")

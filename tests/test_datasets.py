@@ -18,22 +18,7 @@ from samotion.errors import InputError
 from samotion_training import motion_data, pool, train_depth, train_dino, train_motion, train_tracks
 from samotion_training.datasets import dynamic_replica, files, hoi4d, movi_f, recording
 from samotion_training.render import Clip
-from traced import FRAMES, HW, Array, Traced, png, write_rendered
-
-
-@pytest.fixture(scope="module")
-def scene() -> Traced:
-    return Traced()
-
-
-@pytest.fixture
-def rendered(scene: Traced, tmp_path: Path) -> Path:
-    return write_rendered(scene, tmp_path / "movi")
-
-
-def only(sources: Any) -> recording.Recording:
-    (source,) = sources
-    return source.read()  # type: ignore[no-any-return]
+from traced import FRAMES, HW, Array, only, png
 
 
 def convert(layout: str, dataset: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> list[Path]:

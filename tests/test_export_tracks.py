@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import graphs
@@ -14,20 +13,11 @@ import pytest
 import samotion
 import torch
 import torch.nn.functional as F
-from samotion.presets import BOOTSTAPIR, NANO
+from samotion.presets import BOOTSTAPIR
 from samotion_export import tapir, tapir_maps, tapir_mixer, tracks
 from samotion_export.examples import frames
+from tiny_tracks import TINY
 
-TINY = replace(
-    NANO.tracks,
-    stem=8,
-    channels=(8, 8, 16, 16),
-    blocks_per_group=2,
-    extra_convs=1,
-    mixer_width=16,
-    mixer_blocks=2,
-    iterations=2,
-)
 TRACK_PX, LOGIT = 0.005, 0.002  # an exact float32 port comes closer; a wrong GELU shows at 0.006 px
 EXACT = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
 

@@ -12,28 +12,13 @@ import numpy as np
 import pytest
 from samotion.errors import InputError
 from samotion_training import pool
-from samotion_training.datasets import movi_f, recording, rigid, tfrecord
-from traced import FRAMES, HW, Traced, record, write_published, write_rendered
-
-
-@pytest.fixture(scope="module")
-def scene() -> Traced:
-    return Traced()
-
-
-@pytest.fixture
-def rendered(scene: Traced, tmp_path: Path) -> Path:
-    return write_rendered(scene, tmp_path / "movi")
+from samotion_training.datasets import movi_f, rigid, tfrecord
+from traced import FRAMES, HW, Traced, only, record, write_published
 
 
 @pytest.fixture
 def published(scene: Traced, tmp_path: Path) -> Path:
     return write_published(scene, tmp_path / "tfds")
-
-
-def only(sources: Any) -> recording.Recording:
-    (source,) = sources
-    return source.read()  # type: ignore[no-any-return]
 
 
 def test_reprojected_tracks_are_where_the_box_carries_them(scene: Traced, rendered: Path) -> None:

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
+from samotion_training.datasets import recording
 
 Array = np.ndarray[Any, Any]
 HW = (48, 64)
@@ -19,6 +20,12 @@ FRAMES = 10
 FOCAL, SENSOR = 35.0, 32.0  # mm
 HALF = np.array([0.8, 0.5, 0.6])  # of the box, units
 WALL_Y = 4.0
+
+
+def only(sources: Any) -> recording.Recording:
+    """The one recording of a dataset, read."""
+    (source,) = sources
+    return source.read()  # type: ignore[no-any-return]
 
 
 def turn(axis: Array, angle: float) -> tuple[Array, Array]:

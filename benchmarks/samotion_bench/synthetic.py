@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from samotion import depth, geometry, tracks
 from samotion.engine import Engines
-from samotion.pipeline import Result, segment_clip
+from samotion.pipeline import segment_clip
 from samotion.settings import Settings
 from samotion_training.data import Library, open_library
+from samotion_training.motion_data import starts_on
 from samotion_training.render import Clip, TruthTracks, render, surface_points, track
 from samotion_training.scenes import SceneSettings, build_scene
 
@@ -109,9 +110,9 @@ def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
         shown = [int(label) for label in np.unique(true_labels) if label]
         objects = [measures(o) for o in score_objects(true_labels, result.labels, void, shown)]
     figures = _measure_tracks(engines, example) | {"depth_error": _depth_error(engines, clip)}
-    scores, moving = _labelled_tracks(result, clip)
+    moving = starts_on(result.tracks, clip.masks)
     return Measured(
-        example.seed, example.kind.name, figures, movers, objects, scores, moving, bool(result.labels.any())
+        example.seed, example.kind.name, figures, movers, objects, result.scores, moving, bool(result.labels.any())
     )
 
 
@@ -119,8 +120,8 @@ def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
     hw = example.clip.frames.shape[1:3]
     queries = geometry.queries_to_grid(example.tyx, hw)
     raw = tracks.track(engines, tracks.resize_for_tracking(example.clip.frames), queries)
-    # visible: (1 - sigmoid(occlusion)) * (1 - sigmoid(expected_dist)) > 0.5, as logarithms so that nothing overflows
-    visible = np.logaddexp(0, raw.occlusion) + np.logaddexp(0, raw.expected_dist) < np.log(2)
+    visibility, confidence = tracks.visibility_of(raw.occlusion, raw.expected_dist)
+    visible = visibility * confidence > 0.5
     true_xy = geometry.xy_to_grid(example.truth.xy, hw)
     return asdict(track_scores(raw.tracks, visible, true_xy, example.truth.visible, example.tyx[:, 0].astype(int)))
 
@@ -128,14 +129,6 @@ def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
 def _depth_error(engines: Engines, clip: Clip) -> float:
     """Mean absolute difference of disparity, both spread over [0,1] in each frame as the motion net sees it."""
     return float(np.abs(depth.estimate(engines, clip.frames) - depth.to_unit_range(clip.disparity)).mean())
-
-
-def _labelled_tracks(result: Result, clip: Clip) -> tuple[Array, Array]:
-    """The motion score of every track and whether it starts on something that moves."""
-    height, width = clip.frames.shape[1:3]
-    x, y = np.rint(result.tracks.query_xy).astype(int).T.reshape(2, -1)
-    frame = result.tracks.query_frame.astype(int)
-    return result.scores, clip.masks[frame, y.clip(0, height - 1), x.clip(0, width - 1)]
 
 
 def summarise(measured: Sequence[Measured]) -> dict[str, Any]:

@@ -61,8 +61,8 @@ def track(
     fused with optical flow at the end; without it the answer is the net's.
     At most `point_frames` points x frames are refined at once. Clips longer than `window_frames` (None: 320, or 128
     with `large`) are tracked in windows that share `overlap_frames`; memory depends on these three numbers, not on the
-    clip. Raises UsageError for arrays of another shape or queries outside the clip, EngineError for engines that do
-    not refine on large frames.
+    clip, but for the answer itself and, with `flow`, 0.5 MB a frame. Raises UsageError for arrays of another shape or
+    queries outside the clip, EngineError for engines that do not refine on large frames.
     """
     frames, queries = _checked(frames, queries)
     if large is not None:

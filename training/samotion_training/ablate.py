@@ -173,10 +173,7 @@ def on_clip(engines: Engines, nets: Mapping[str, Score], case: Case, max_tracks:
 def judge(case: Case, result: samotion.Result) -> Found:
     void = np.zeros(case.masks.shape, bool)
     j = float(np.mean(score_movers(case.masks, result.labels, void)[0].j)) if case.masks.any() else None
-    height, width = case.masks.shape[1:]
-    x, y = np.rint(result.tracks.query_xy).astype(int).reshape(-1, 2).T
-    frame = result.tracks.query_frame.astype(int)
-    moving = case.masks[frame, y.clip(0, height - 1), x.clip(0, width - 1)]
+    moving = motion_data.starts_on(result.tracks, case.masks)
     return Found(j, bool(result.labels.any()), result.scores, moving)
 
 

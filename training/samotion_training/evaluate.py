@@ -37,7 +37,8 @@ def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
     yx = xy[np.arange(len(chosen)), first][:, ::-1]
     queries = np.concatenate([first[:, None], yx], 1).astype(np.float32)
     raw = samotion.tracks.track(engines, sample.frames, queries)
-    sure = (1 - _sigmoid(raw.occlusion)) * (1 - _sigmoid(raw.expected_dist)) > 0.5
+    visibility, confidence = samotion.tracks.visibility_of(raw.occlusion, raw.expected_dist)
+    sure = visibility * confidence > 0.5
     return tap_vid(raw.tracks, sure, xy, visible, np.arange(visible.shape[1]) > first[:, None])
 
 
@@ -63,10 +64,6 @@ def motion(engines: Engines, frames: Array, masks: Array, max_tracks: int) -> tu
     if not masks.any():
         return {"false_alarm": float((score > CALM).sum() >= ALARM_TRACKS)}, score, tracks.moving
     return {"motion_auc": auc(score, tracks.moving)}, score, tracks.moving
-
-
-def _sigmoid(x: Array) -> Array:
-    return np.asarray(1 / (1 + np.exp(-x.clip(-50, 50))))
 
 
 def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:

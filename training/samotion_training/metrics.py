@@ -5,20 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from samotion_bench.track_metrics import THRESHOLDS_PX, area_under_curve
 
 Array = np.ndarray[Any, Any]
-THRESHOLDS_PX = (1, 2, 4, 8, 16)  # at 256 px
 
 
 def auc(score: Array, positive: Array) -> float:
     """Chance that a positive (N,) scores above a negative one, ties counting half; NaN without both kinds."""
-    count = int(positive.sum())
-    if count in (0, len(positive)):
-        return float("nan")
-    values, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
-    del values
-    rank = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return float((rank[positive].sum() - count * (count + 1) / 2) / (count * (len(positive) - count)))
+    area = area_under_curve(score, positive)
+    return float("nan") if area is None else area
 
 
 def tap_vid(xy: Array, visible: Array, true_xy: Array, true_visible: Array, asked: Array) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from samotion.engine import Engines
+from samotion.tracks import Tracks
 
 from samotion_training.pool import Sample
 
@@ -36,23 +37,28 @@ def from_nets(
 
     `moving_masks` (T, H, W) bool.
     """
-    from samotion import depth, dino, motion, tracks
+    from samotion import depth, dino, geometry, motion, tracks
 
     hw = frames.shape[1:3]
     queries = tracks.sample_queries(len(frames), hw, step, max_tracks, seed)
-    scale = np.array([1, 255 / (hw[0] - 1), 255 / (hw[1] - 1)], np.float32)
-    found = tracks.filter_tracks(
-        tracks.track(engines, tracks.resize_for_tracking(frames), queries * scale), queries, hw
-    )
+    raw = tracks.track(engines, tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw))
+    found = tracks.filter_tracks(raw, queries, hw)
     disparity = motion.gather_disparity(depth.estimate(engines, frames), found.xy, hw, "plain")
     features = np.zeros((len(found), engines.preset.motion.dino_channels), np.float32)
     for t in np.unique(found.query_frame):
         mine = found.query_frame == t
         features[mine] = dino.sample(dino.describe(engines, frames[[t]])[0], found.query_xy[mine], hw)
-    x, y = np.rint(found.query_xy).astype(int).T
-    moving = moving_masks[found.query_frame, y.clip(0, hw[0] - 1), x.clip(0, hw[1] - 1)]
+    moving = starts_on(found, moving_masks)
     unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
     return TrackSet(unit, found.visible, found.visibility, found.confidence, disparity, features, moving)
+
+
+def starts_on(tracks: Tracks, masks: Array) -> Array:
+    """Which tracks (N,) bool have their query inside masks (T, H, W) bool."""
+    height, width = masks.shape[1:]
+    x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
+    found: Array = masks[tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)]
+    return found
 
 
 def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSet:
