@@ -5,6 +5,7 @@ The same function draws the prompts of a run and those the nano SAM 2 was traine
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -17,9 +18,12 @@ SIGMA_SPACINGS = 0.5  # width of a track's vote, in mean distances between track
 SCALES = 4  # each twice as wide and FALLOFF times as light: wide votes decide only where no track is near
 FALLOFF = 0.05
 PRIOR = 1e-5  # weight of "not the object" where no track votes at all
+GUIDED_SIGMA_SPACINGS = 1.5  # a guided vote reaches farther, for it stops at edges
+GUIDED_REACH_SIGMAS = 2.0
+UNGUIDED = 0.01  # weight of votes that know no edges beside those that do
 
 
-def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int]) -> Array:
+def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int], guide: Array | None = None) -> Array:
     """Draw an object's tracks among all tracks of one frame as a soft mask.
 
     Every track votes for its surroundings with Gaussian weights, the object's tracks for it and all others against;
@@ -28,25 +32,45 @@ def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int]) -> Array:
     xy: (N,2) px of the frame, the tracks *visible in this frame* (the object's, still ones, other objects').
     positive: (N,) bool, or weights in [0,1]; 1 for tracks of the object, 0 for all others.
     hw: the frame's height and width. Returns (H,W) float32 logits in [-6,6]; all -6 without tracks.
+    guide: (GH,GW,C) what the frame looks like there, so that places 1 apart hardly belong together (see guide.py);
+    a track's nearest surroundings are then those that look alike. The mask is drawn on the guide's grid.
     """
     height, width = hw
     inside = ((xy >= 0) & (xy < hw[::-1])).all(axis=1)
     xy, weight = xy[inside], np.asarray(positive, dtype=np.float32)[inside]
     spacing_px = float(np.sqrt(height * width / max(len(xy), 1)))
     cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / 192)
-    grid_hw = (max(2, round(height / cell_px)), max(2, round(width / cell_px)))
-    votes = np.stack([_splat(xy, weight, hw, grid_hw), _splat(xy, 1 - weight, hw, grid_hw)], axis=-1)
+    grid_hw = (max(2, round(height / cell_px)), max(2, round(width / cell_px))) if guide is None else guide.shape[:2]
+    cells = np.minimum(np.floor(xy * (np.array(grid_hw[::-1]) / np.array(hw[::-1]))).astype(np.int64).reshape(-1, 2), np.array(grid_hw[::-1]) - 1)
+    votes = np.stack([_splat(cells, weight, grid_hw), _splat(cells, 1 - weight, grid_hw)], axis=-1)
     sigma = SIGMA_SPACINGS * spacing_px * grid_hw[1] / width
     spread = np.sum([FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), sigma * 2**k) for k in range(SCALES)], axis=0)
+    if guide is not None:
+        spread = UNGUIDED * spread + _guided(cells, weight, guide, GUIDED_SIGMA_SPACINGS * spacing_px * grid_hw[1] / width)
     yes, no = spread[..., 0], spread[..., 1]
     balance = (yes - no - PRIOR) / (yes + no + PRIOR)
     logits = cv2.resize(LOGIT_MAX * balance.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(logits, dtype=np.float32)
 
 
-def _splat(xy: Array, weight: Array, hw: tuple[int, int], grid_hw: tuple[int, int]) -> Array:
-    """Sum `weight` (N,) of the points `xy`, all inside the frame, into the cells of a (GH,GW) grid over it."""
-    cells = np.floor(xy * (np.array(grid_hw[::-1]) / np.array(hw[::-1]))).astype(np.int64).reshape(-1, 2)
-    cells = np.minimum(cells, np.array(grid_hw[::-1]) - 1)
+def _splat(cells: Array, weight: Array, grid_hw: tuple[int, int]) -> Array:
+    """Sum `weight` (N,) into the cells (N,2), x and y, of a (GH,GW) grid."""
     flat = cells[:, 1] * grid_hw[1] + cells[:, 0]
     return np.bincount(flat, weight, grid_hw[0] * grid_hw[1]).reshape(grid_hw).astype(np.float32)
+
+
+def _guided(cells: Array, weight: Array, guide: Array, sigma: float) -> Array:
+    """Votes for and against (GH,GW,2): Gaussian in place and in what `guide` shows, normalised as a plain blur is."""
+    height, width = guide.shape[:2]
+    reach = math.ceil(GUIDED_REACH_SIGMAS * sigma)
+    offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), -1).reshape(-1, 2)
+    near = np.exp(-0.5 * (offsets**2).sum(1) / sigma**2).astype(np.float32) / (2 * np.pi * sigma**2)
+    x, y = (cells[:, None, i] + offsets[None, :, i] for i in (0, 1))
+    flat = (y.clip(0, height - 1) * width + x.clip(0, width - 1)).astype(np.int32)
+    unlike = np.zeros(flat.shape, np.float32)
+    for channel in guide.reshape(-1, guide.shape[2]).T:
+        unlike += (channel[flat] - channel[cells[:, 1] * width + cells[:, 0]][:, None]) ** 2
+    vote = near * np.exp(-0.5 * unlike) * ((x >= 0) & (x < width) & (y >= 0) & (y < height))
+    for_it = np.bincount(flat.ravel(), (vote * weight[:, None]).ravel(), height * width)
+    in_all = np.bincount(flat.ravel(), vote.ravel(), height * width)
+    return np.stack([for_it, in_all - for_it], -1).reshape(height, width, 2).astype(np.float32)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import depth, dino, geometry, masks, motion, output, prompts, sam2, tracks, video
+from samotion import components, depth, dino, geometry, guide, masks, motion, output, prompts, sam2, tracks, video
 from samotion.engine import Engines
 from samotion.errors import EngineError
 from samotion.settings import Numbers, Settings, resolve
@@ -166,6 +166,7 @@ def _prompt(
 ) -> list[prompts.ObjectPrompt]:
     style = engines.preset.prompting
     frame_count, hw = found.xy.shape[1], images.hw
+    guides = guide.Guides(images.frames) if style.style == "clicks+mask" else None
     report("prompts", 0, 1)
 
     def segment(click: sam2.Click) -> Array:
@@ -173,14 +174,17 @@ def _prompt(
 
     moving = prompts.select_moving(scores, frame_count, style)
     likely = prompts.candidates(scores, moving, style)
-    objects = prompts.group(found, moving, likely, segment, hw, style, numbers.max_objects)
+    if guides is None:
+        objects = prompts.group(found, moving, likely, segment, hw, style, numbers.max_objects)
+    else:
+        objects = components.find(found, moving, likely, hw, style, numbers.max_objects)
     unsure = likely.copy()
     for candidate in objects:
         unsure[candidate.members] = False
     done = []
     for index, candidate in enumerate(objects):
         report("prompts", index, len(objects))
-        done.append(prompts.prompt(candidate, found, unsure, segment, hw, style, numbers.prompt_every))
+        done.append(prompts.prompt(candidate, found, unsure, segment, hw, style, numbers.prompt_every, guides))
     report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 

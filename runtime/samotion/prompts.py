@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from samotion.coarse import coarse_mask
+from samotion.guide import Guides
 from samotion.presets import Prompting
 from samotion.sam2 import Click
 from samotion.tracks import Tracks
@@ -101,6 +102,7 @@ def group(
     hw: tuple[int, int],
     prompting: Prompting,
     max_objects: int,
+    guides: Guides | None = None,
 ) -> list[ObjectPrompt]:
     """Stage 1: split the moving tracks (M,) into objects, one click and one mask at a time.
 
@@ -125,7 +127,7 @@ def group(
         click = Click(0, frame, tracks.xy[seed, frame][None], np.ones(1, np.int32))
         if prompting.style == "clicks+mask":
             members = around[companions(tracks, around, int(np.searchsorted(around, seed)), frame, hw)]
-            click = with_context(click, tracks, members, likely, hw)
+            click = with_context(click, tracks, members, likely, hw, guides)
         mask = segment(click)
         xy = tracks.xy[around, frame]
         near = inside(dilate(mask), xy)
@@ -157,7 +159,9 @@ def companions(tracks: Tracks, here: Array, seed: int, frame: int, hw: tuple[int
     return reached
 
 
-def with_context(click: Click, tracks: Tracks, members: Array, unsure: Array, hw: tuple[int, int]) -> Click:
+def with_context(
+    click: Click, tracks: Tracks, members: Array, unsure: Array, hw: tuple[int, int], guides: Guides | None = None
+) -> Click:
     """Adds what the tracks know beyond a click: negative clicks nearby, and a coarse mask.
 
     `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
@@ -166,7 +170,7 @@ def with_context(click: Click, tracks: Tracks, members: Array, unsure: Array, hw
     is_member[members] = True
     known = np.flatnonzero(tracks.visible[:, click.frame] & (is_member | ~unsure))
     xy, positive = tracks.xy[known, click.frame], is_member[known]
-    mask = coarse_mask(xy, positive, hw)
+    mask = coarse_mask(xy, positive, hw, guides and guides[click.frame])
     negatives = xy[~positive]
     own = np.concatenate([click.points_xy, xy[positive]])
     to_object = _distances(negatives, own).min(axis=1)
@@ -184,6 +188,7 @@ def prompt(
     hw: tuple[int, int],
     prompting: Prompting,
     every: int,
+    guides: Guides | None = None,
 ) -> ObjectPrompt:
     """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on.
 
@@ -195,7 +200,7 @@ def prompt(
     for frame in frames:
         here = found.members[sure.visible[found.members, frame]]
         if len(here):
-            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting))
+            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting, guides))
     return replace(found, clicks=tuple(clicks))
 
 
@@ -208,12 +213,13 @@ def _click_on(
     segment: Segment,
     hw: tuple[int, int],
     prompting: Prompting,
+    guides: Guides | None,
 ) -> Click:
     xy = tracks.xy[here, frame]
     three = xy[spread(xy)]
     if prompting.style == "clicks+mask":
         click = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
-        return with_context(click, tracks, found.members, unsure, hw)
+        return with_context(click, tracks, found.members, unsure, hw, guides)
     one = Click(found.object_id, frame, xy[densest(xy)][None], np.ones(1, np.int32))
     if inside(segment(one), xy).mean() >= WELL_COVERED:
         return one

@@ -119,6 +119,8 @@ def main() -> None:
     )
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
+    parser.add_argument("--no-mover-share", type=float, default=SceneSettings.no_mover_share, help="share of scenes")
+    parser.add_argument("--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes")
     parser.add_argument("--points-only", action="store_true", help="keep tracks alone (for training motion)")
     args = parser.parse_args()
     if code := exit_code(lambda: _convert(args) if args.source else _render(args)):
@@ -127,7 +129,8 @@ def main() -> None:
 
 def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
-    settings = SceneSettings(frames=args.frames, texture_px=args.size)
+    shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
+    settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
     fill(args.folder, library, settings, range(*(args.seeds or (0, 500))), args.size, args.points_only)
     return 0
 

@@ -25,6 +25,7 @@ class SceneSettings:
     max_movers: int = 4
     max_still: int = 6
     no_mover_share: float = 0.15
+    ground_share: float = 0.45  # of scenes: a ground that runs from the camera into the distance
     still_camera_share: float = 0.2
     follow_share: float = 0.4  # of moving cameras: they keep an object in view
     blur_share: float = 0.2  # clips with motion blur
@@ -73,7 +74,7 @@ def build_scene(seed: int, library: Library, settings: SceneSettings | None = No
     paths = [_path(rng, time, camera) for _ in range(movers)]
     if paths and not still and rng.random() < settings.follow_share:
         camera = follow(rng, camera, paths[0][0])
-    layers = backdrop(rng, time, camera, library, settings.texture_px)
+    layers = backdrop(rng, time, camera, library, settings)
     for _ in range(int(rng.integers(0, settings.max_still + 1))):
         layers += still_object(rng, time, camera, library, settings.texture_px, _next(layers))
     moving = [False] * _next(layers)
@@ -107,9 +108,9 @@ def own_motion(layer: Layer, camera: Camera) -> float:
     return most
 
 
-def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, size_px: int) -> list[Layer]:
+def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, settings: SceneSettings) -> list[Layer]:
     """Instance 0: a far wall, perhaps slanted with a sky behind it, perhaps a ground that runs into the distance."""
-    steps, zero = len(time), np.zeros((len(time), 3))
+    steps, zero, size_px = len(time), np.zeros((len(time), 3)), settings.texture_px
     distance = rng.uniform(7, 14)
     view = distance / float(camera.focal[0])
 
@@ -124,7 +125,7 @@ def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, size_px: i
         layers.append(wall(distance, zero + np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.4), 0])))
     else:
         layers.append(wall(distance, zero))
-    if rng.random() < 0.45:
+    if rng.random() < settings.ground_share:
         texture = opaque(library.background(rng, size_px))
         path = np.broadcast_to([0.0, rng.uniform(0.8, 2.5), distance / 2], (steps, 3))
         tilt = zero + np.array([0, -np.pi / 2 + rng.uniform(0.02, 0.12), 0])

@@ -1,0 +1,52 @@
+"""What tells the surfaces of a frame apart: how they move from this frame to the next, and their colour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+LONG_SIDE = 128  # cells of the guide
+FLOW_LONG_SIDE_PX = 384
+STILL_PX = 0.5  # at the size of the flow; differences in motion below it mean nothing
+COLOUR = 35.0  # of CIELAB in 8 bits: as far apart as this tells two surfaces from each other
+
+
+class Guides:
+    """Guides of a clip's frames (T,H,W,3) uint8 RGB, made when first asked for; see `samotion.coarse`."""
+
+    def __init__(self, frames: Array) -> None:
+        self._frames = frames
+        self._made: dict[int, Array] = {}
+
+    def __getitem__(self, frame: int) -> Array:
+        """(GH,GW,5) float32: flow in units of its spread over the frame, and colour."""
+        if frame not in self._made:
+            self._made[frame] = self._make(frame)
+        return self._made[frame]
+
+    def _make(self, frame: int) -> Array:
+        height, width = self._frames.shape[1:3]
+        cell = max(height, width) / LONG_SIDE
+        size = max(2, round(width / cell)), max(2, round(height / cell))
+        colour = cv2.cvtColor(
+            cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB
+        ).astype(np.float32)
+        flow = cv2.resize(self._flow(frame), size, interpolation=cv2.INTER_AREA)
+        spread = np.median(np.linalg.norm(flow - np.median(flow, axis=(0, 1)), axis=-1))
+        return np.concatenate([flow / (spread + STILL_PX), colour / COLOUR], axis=-1)
+
+    def _flow(self, frame: int) -> Array:
+        other = frame + 1 if frame + 1 < len(self._frames) else max(0, frame - 1)
+        here, there = (self._grey(t) for t in (frame, other))
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return flow.calc(here, there, np.zeros((*here.shape, 2), np.float32))
+
+    def _grey(self, frame: int) -> Array:
+        height, width = self._frames.shape[1:3]
+        scale = FLOW_LONG_SIDE_PX / max(height, width)
+        size = max(16, round(width * scale)), max(16, round(height * scale))
+        small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
