@@ -28,12 +28,6 @@ def _grid(left: int, top: int, size: int, step: int = 4) -> np.ndarray:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def _group(tracks: Tracks, moving: np.ndarray, segment, hw, prompting: Prompting, max_objects: int, likely=None):
-    """`prompts.group` with only the moving tracks to choose from, unless more are `likely`."""
-    likely = np.isin(np.arange(len(tracks)), moving) if likely is None else likely
-    return prompts.group(tracks, moving, likely, segment, hw, prompting, max_objects)
-
-
 def _boxes(*boxes: tuple[int, int, int]):
     """A perfect segmenter: the box (left, top, size) that holds the first click, else nothing."""
 
@@ -112,23 +106,11 @@ def test_dilate_grows_by_the_reference_kernel():
     assert prompts.dilate(mask).sum() == 16 * 16
 
 
-@pytest.mark.parametrize("prompting", [CLICKS, CLICKS_AND_MASK])
-def test_group_finds_two_objects_and_leaves_no_track_twice(prompting):
-    still = _grid(2, 2, 156, 8)
-    still = still[~((still[:, 0] > 15) & (still[:, 0] < 130) & (still[:, 1] > 15) & (still[:, 1] < 100))]
-    xy = np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24), still[still[:, 1] < 120]])
-    tracks = _tracks(xy)
-    moving = np.arange(72)
-    found = _group(tracks, moving, _boxes((20, 20, 24), (100, 70, 24)), HW, prompting, 10)
+def test_group_finds_two_objects_and_leaves_no_track_twice():
+    tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24), _grid(60, 2, 40, 8)]))
+    found = prompts.group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 10)
     assert [f.object_id for f in found] == [1, 2]
     assert sorted(np.concatenate([f.members for f in found])) == list(range(72))
-
-
-def test_an_object_grows_to_likely_tracks_that_hang_together_with_its_own():
-    xy = np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24)])
-    likely = np.ones(72, bool)
-    found = _group(_tracks(xy), np.arange(8), _boxes((20, 20, 24)), HW, CLICKS_AND_MASK, 10, likely)
-    assert len(found) == 1 and list(found[0].members) == list(range(36))
 
 
 def test_candidates_are_moving_or_likely():
@@ -140,40 +122,29 @@ def test_candidates_are_moving_or_likely():
 
 def test_group_asks_for_six_tracks():
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 8)]))  # 36 and 4
-    found = _group(tracks, np.arange(40), _boxes((20, 20, 24), (100, 70, 8)), HW, CLICKS, 10)
+    found = prompts.group(tracks, np.arange(40), _boxes((20, 20, 24), (100, 70, 8)), HW, CLICKS, 10)
     assert len(found) == 1 and len(found[0].members) == 36
 
 
 def test_group_accepts_the_few_tracks_of_a_clip_that_has_no_more():
     tracks = _tracks(_grid(20, 20, 8))
-    assert len(_group(tracks, np.arange(4), _boxes((20, 20, 8)), HW, CLICKS, 10)) == 1
+    assert len(prompts.group(tracks, np.arange(4), _boxes((20, 20, 8)), HW, CLICKS, 10)) == 1
 
 
 def test_group_ends_when_the_segmenter_finds_nothing():
     tracks = _tracks(_grid(20, 20, 24))
-    assert _group(tracks, np.arange(36), _boxes(), HW, CLICKS, 10) == []
+    assert prompts.group(tracks, np.arange(36), _boxes(), HW, CLICKS, 10) == []
 
 
 def test_group_stops_at_max_objects():
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24)]))
-    assert len(_group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 1)) == 1
+    assert len(prompts.group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 1)) == 1
 
 
 def test_unsure_tracks_do_not_prompt():
     tracks = _tracks(_grid(20, 20, 24))
     tracks = replace(tracks, confidence=np.full_like(tracks.confidence, 0.8))
-    assert _group(tracks, np.arange(36), _boxes((20, 20, 24)), HW, CLICKS, 10) == []
-
-
-def test_companions_part_neighbours_that_move_apart():
-    left, right = _grid(40, 40, 20), _grid(60, 40, 20)
-    time = np.arange(FRAMES, dtype=np.float32)[None, :, None]
-    xy = np.concatenate([left[:, None] - 3 * time * [1, 0], right[:, None] + 3 * time * [1, 0]])
-    tracks = _tracks(xy)
-    here = np.arange(50)
-    assert list(np.flatnonzero(prompts.companions(tracks, here, 0, 0, HW))) == list(range(25))
-    together = _tracks(np.concatenate([left, right]))
-    assert prompts.companions(together, here, 0, 0, HW).all()
+    assert prompts.group(tracks, np.arange(36), _boxes((20, 20, 24)), HW, CLICKS, 10) == []
 
 
 def _one_object(prompting: Prompting, segment) -> prompts.ObjectPrompt:

@@ -18,7 +18,7 @@ SIGMA_SPACINGS = 0.5  # width of a track's vote, in mean distances between track
 SCALES = 4  # each twice as wide and FALLOFF times as light: wide votes decide only where no track is near
 FALLOFF = 0.05
 PRIOR = 1e-5  # weight of "not the object" where no track votes at all
-GUIDED_SIGMA_SPACINGS = 1.5  # a guided vote reaches farther, for it stops at edges
+GUIDED_SIGMA_SPACINGS = 1.2  # a guided vote reaches farther, for it stops at edges
 GUIDED_REACH_SIGMAS = 2.0
 UNGUIDED = 0.01  # weight of votes that know no edges beside those that do
 
@@ -41,12 +41,14 @@ def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int], guide: Array | 
     spacing_px = float(np.sqrt(height * width / max(len(xy), 1)))
     cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / 192)
     grid_hw = (max(2, round(height / cell_px)), max(2, round(width / cell_px))) if guide is None else guide.shape[:2]
-    cells = np.minimum(np.floor(xy * (np.array(grid_hw[::-1]) / np.array(hw[::-1]))).astype(np.int64).reshape(-1, 2), np.array(grid_hw[::-1]) - 1)
+    grid_wh = np.array(grid_hw[::-1])
+    cells = np.minimum(np.floor(xy * (grid_wh / hw[::-1])).astype(np.int64).reshape(-1, 2), grid_wh - 1)
     votes = np.stack([_splat(cells, weight, grid_hw), _splat(cells, 1 - weight, grid_hw)], axis=-1)
     sigma = SIGMA_SPACINGS * spacing_px * grid_hw[1] / width
     spread = np.sum([FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), sigma * 2**k) for k in range(SCALES)], axis=0)
     if guide is not None:
-        spread = UNGUIDED * spread + _guided(cells, weight, guide, GUIDED_SIGMA_SPACINGS * spacing_px * grid_hw[1] / width)
+        wide = GUIDED_SIGMA_SPACINGS / SIGMA_SPACINGS * sigma
+        spread = UNGUIDED * spread + _guided(cells, weight, guide, wide)
     yes, no = spread[..., 0], spread[..., 1]
     balance = (yes - no - PRIOR) / (yes + no + PRIOR)
     logits = cv2.resize(LOGIT_MAX * balance.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,4 +1,4 @@
-"""What tells the surfaces of a frame apart: how they move from this frame to the next, and their colour."""
+"""What tells the surfaces of a frame apart: how they move from this frame to the next, and their hue."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = np.ndarray[Any, Any]
 LONG_SIDE = 128  # cells of the guide
 FLOW_LONG_SIDE_PX = 384
 STILL_PX = 0.5  # at the size of the flow; differences in motion below it mean nothing
-COLOUR = 35.0  # of CIELAB in 8 bits: as far apart as this tells two surfaces from each other
+HUE = 17.0  # of a and b of CIELAB in 8 bits: as far apart as this tells two surfaces from each other
 
 
 class Guides:
@@ -22,7 +22,7 @@ class Guides:
         self._made: dict[int, Array] = {}
 
     def __getitem__(self, frame: int) -> Array:
-        """(GH,GW,5) float32: flow in units of its spread over the frame, and colour."""
+        """(GH,GW,4) float32: flow in units of its spread over the frame, and hue."""
         if frame not in self._made:
             self._made[frame] = self._make(frame)
         return self._made[frame]
@@ -31,22 +31,24 @@ class Guides:
         height, width = self._frames.shape[1:3]
         cell = max(height, width) / LONG_SIDE
         size = max(2, round(width / cell)), max(2, round(height / cell))
-        colour = cv2.cvtColor(
-            cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB
-        ).astype(np.float32)
+        small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32)  # brightness is mostly texture
         flow = cv2.resize(self._flow(frame), size, interpolation=cv2.INTER_AREA)
         spread = np.median(np.linalg.norm(flow - np.median(flow, axis=(0, 1)), axis=-1))
-        return np.concatenate([flow / (spread + STILL_PX), colour / COLOUR], axis=-1)
+        guide: Array = np.concatenate([flow / (spread + STILL_PX), hue / HUE], axis=-1)
+        return guide
 
     def _flow(self, frame: int) -> Array:
         other = frame + 1 if frame + 1 < len(self._frames) else max(0, frame - 1)
         here, there = (self._grey(t) for t in (frame, other))
         flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        return flow.calc(here, there, np.zeros((*here.shape, 2), np.float32))
+        found: Array = flow.calc(here, there, np.zeros((*here.shape, 2), np.float32))
+        return found
 
     def _grey(self, frame: int) -> Array:
         height, width = self._frames.shape[1:3]
         scale = FLOW_LONG_SIDE_PX / max(height, width)
         size = max(16, round(width * scale)), max(16, round(height * scale))
         small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
-        return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        grey: Array = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        return grey

@@ -175,7 +175,7 @@ def _prompt(
     moving = prompts.select_moving(scores, frame_count, style)
     likely = prompts.candidates(scores, moving, style)
     if guides is None:
-        objects = prompts.group(found, moving, likely, segment, hw, style, numbers.max_objects)
+        objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
     else:
         objects = components.find(found, moving, likely, hw, style, numbers.max_objects)
     unsure = likely.copy()

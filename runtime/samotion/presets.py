@@ -256,15 +256,15 @@ NANO = Preset(
     Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
     Prompting(
         style="clicks+mask",
-        every_frames=4,
+        every_frames=2,
         thresholds=(0.95, 0.9, 0.85),
         long_clip_thresholds=(0.95, 0.9, 0.85),
         min_moving_tracks=16,
-        grow_threshold=0.7,
+        grow_threshold=0.85,
         min_confidence=0.5,
         fallback_tracks=0,
     ),
-    max_tracks=1024,
+    max_tracks=2048,
     track_flow=True,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)

@@ -24,9 +24,6 @@ MIN_OBJECT_TRACKS = 6
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
 NEGATIVE_CLICKS = 3
-NEIGHBOUR_SPACINGS = 2.5  # tracks nearer than this many mean spacings are neighbours
-COMPANION_WINDOW_FRAMES = 5
-COMPANION_DRIFT = 0.35  # of the neighbour radius: how far a companion may drift within the window
 
 
 @dataclass(frozen=True)
@@ -95,68 +92,30 @@ def candidates(scores: Array, moving: Array, prompting: Prompting) -> Array:
 
 
 def group(
-    tracks: Tracks,
-    moving: Array,
-    likely: Array,
-    segment: Segment,
-    hw: tuple[int, int],
-    prompting: Prompting,
-    max_objects: int,
-    guides: Guides | None = None,
+    tracks: Tracks, moving: Array, segment: Segment, hw: tuple[int, int], prompting: Prompting, max_objects: int
 ) -> list[ObjectPrompt]:
-    """Stage 1: split the moving tracks (M,) into objects, one click and one mask at a time.
-
-    `tracks` are all tracks, still ones included, for they tell where an object ends; `likely` (N,) bool is what
-    `candidates` answers.
-    """
+    """Stage 1 of the reference: split the moving tracks (M,) into objects, one click and one mask at a time."""
     objects: list[ObjectPrompt] = []
-    pool = np.zeros(len(tracks.xy), bool)
-    pool[moving] = True
-    free = likely.copy()
+    free = np.zeros(len(tracks.xy), bool)
+    free[moving] = True
     sure = surely_visible(tracks, prompting.min_confidence).visible
     rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
     needed = MIN_OBJECT_TRACKS if len(moving) >= MIN_OBJECT_TRACKS else 1
     for _ in range(rounds):
-        visible = sure & (pool & free)[:, None]
-        if (pool & free).sum() < needed or len(objects) == max_objects or not visible.any():
+        visible = sure & free[:, None]
+        if free.sum() < needed or len(objects) == max_objects or not visible.any():
             break
         frame = busiest_frame(visible)
         here = np.flatnonzero(visible[:, frame])
-        seed = here[densest(tracks.xy[here, frame])]
-        around = np.flatnonzero(sure[:, frame] & free)
-        click = Click(0, frame, tracks.xy[seed, frame][None], np.ones(1, np.int32))
-        if prompting.style == "clicks+mask":
-            members = around[companions(tracks, around, int(np.searchsorted(around, seed)), frame, hw)]
-            click = with_context(click, tracks, members, likely, hw, guides)
-        mask = segment(click)
-        xy = tracks.xy[around, frame]
+        xy = tracks.xy[here, frame]
+        seed = densest(xy)
+        mask = segment(Click(0, frame, xy[seed][None], np.ones(1, np.int32)))
         near = inside(dilate(mask), xy)
-        free[around[near]] = False
-        free[seed] = False  # a click that finds nothing would find nothing again
+        free[here[near]] = False
+        free[here[seed]] = False  # a click that finds nothing would find nothing again
         if near.sum() >= needed:
-            objects.append(ObjectPrompt(len(objects) + 1, frame, around[inside(mask, xy)]))
+            objects.append(ObjectPrompt(len(objects) + 1, frame, here[inside(mask, xy)]))
     return [found for found in objects if len(found.members)]
-
-
-def companions(tracks: Tracks, here: Array, seed: int, frame: int, hw: tuple[int, int]) -> Array:
-    """Which of the tracks `here` (P,) hang together with `here[seed]`: a chain of neighbours that move alike.
-
-    Neighbours are nearer than 2.5 mean spacings of all visible tracks, and stay as near over a few frames.
-    """
-    count = max(1, int(tracks.visible[:, frame].sum()))
-    radius = NEIGHBOUR_SPACINGS * math.sqrt(hw[0] * hw[1] / count)
-    window = slice(max(0, frame - COMPANION_WINDOW_FRAMES), frame + COMPANION_WINDOW_FRAMES + 1)
-    xy = tracks.xy[here, frame]
-    moved = tracks.xy[here, window] - xy[:, None]
-    seen = tracks.visible[here, window]
-    linked = _distances(xy, xy) < radius
-    for step in range(moved.shape[1]):
-        drift = _distances(moved[:, step], moved[:, step])
-        linked &= (drift < COMPANION_DRIFT * radius) | ~(seen[:, step, None] & seen[None, :, step])
-    reached = np.asarray(linked[seed])
-    while (grown := linked[reached].any(axis=0)).sum() > reached.sum():
-        reached = grown
-    return reached
 
 
 def with_context(
@@ -170,7 +129,7 @@ def with_context(
     is_member[members] = True
     known = np.flatnonzero(tracks.visible[:, click.frame] & (is_member | ~unsure))
     xy, positive = tracks.xy[known, click.frame], is_member[known]
-    mask = coarse_mask(xy, positive, hw, guides and guides[click.frame])
+    mask = coarse_mask(xy, positive, hw, None if guides is None else guides[click.frame])
     negatives = xy[~positive]
     own = np.concatenate([click.points_xy, xy[positive]])
     to_object = _distances(negatives, own).min(axis=1)
