@@ -12,7 +12,8 @@ from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 LINK_SPACINGS = 2.5  # tracks nearer than this many mean spacings of all tracks are neighbours
-LINK_FRAMES = 3  # fewest frames that see both
+CORE_FRAMES = 5  # fewest frames that see both tracks of a link that makes an object
+JOIN_FRAMES = 3  # the same for a track that joins an object; it would make one of two that pass each other
 LINK_FAR = 0.1  # of those frames, at most, may see them apart: a tracker slips now and then
 
 
@@ -21,15 +22,17 @@ def find(
 ) -> list[ObjectPrompt]:
     """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure ones among them.
 
-    An object is a set of likely tracks, connected by links between tracks that are neighbours in nearly all frames
-    that see both, so that what only passes by stays apart. Six of its tracks, or all there are, must be sure.
+    An object begins as a set of likely tracks, connected by links between tracks that are neighbours in nearly all
+    frames that see both, so that what only passes by stays apart. Six of its tracks, or all there are, must be sure.
+    Tracks too short-lived for that join the object they have most links to.
     """
     pool = np.flatnonzero(likely)
     seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
-    linked = links(tracks.xy[pool], seen, spacings(tracks.visible, hw) * LINK_SPACINGS)
+    common, linked = links(tracks.xy[pool], seen, spacings(tracks.visible, hw) * LINK_SPACINGS)
     is_sure = np.isin(pool, moving)
     needed = min(MIN_OBJECT_TRACKS, max(1, len(moving)))
-    sets = [one for one in components(linked) if is_sure[one].sum() >= needed and seen[one].any()]
+    cores = [one for one in components(linked & (common >= CORE_FRAMES)) if is_sure[one].sum() >= needed]
+    sets = [one for one in join(cores, linked & (common >= JOIN_FRAMES)) if seen[one].any()]
     sets.sort(key=len, reverse=True)
     return [ObjectPrompt(i + 1, busiest_frame(seen[one]), pool[one]) for i, one in enumerate(sets[:max_objects])]
 
@@ -40,19 +43,20 @@ def spacings(visible: Array, hw: tuple[int, int]) -> Array:
     return np.sqrt(area)
 
 
-def links(xy: Array, visible: Array, radius_px: Array) -> Array:
-    """Which of the tracks xy (P,T,2), visible (P,T), stay within `radius_px` (T,) of each other: (P,P) bool."""
-    common = np.zeros((len(xy), len(xy)), np.int32)
-    apart = np.zeros_like(common)
+def links(xy: Array, visible: Array, radius_px: Array) -> tuple[Array, Array]:
+    """How many frames see both of two tracks, and whether they stay within a radius there, both (P,P).
+
+    xy (P,T,2) px, visible (P,T), radius_px (T,).
+    """
+    common, apart = np.zeros((2, len(xy), len(xy)), np.int32)
     for t, radius in enumerate(radius_px):
         here = np.flatnonzero(visible[:, t])
-        across, down = (xy[here, t, i] for i in (0, 1))
+        across, down = (xy[here, t, axis] for axis in (0, 1))
         far = (across[:, None] - across) ** 2 + (down[:, None] - down) ** 2 > radius**2
         both = np.ix_(here, here)
         common[both] += 1
         apart[both] += far
-    linked: Array = (common >= LINK_FRAMES) & (apart <= LINK_FAR * common)
-    return linked
+    return common, apart <= LINK_FAR * common
 
 
 def components(linked: Array) -> list[Array]:
@@ -67,3 +71,20 @@ def components(linked: Array) -> list[Array]:
         free &= ~reached
         found.append(np.flatnonzero(reached))
     return found
+
+
+def join(sets: list[Array], linked: Array) -> list[Array]:
+    """The disjoint `sets` of indices, each with the free ones that are linked (P,P) to more of it than of the others.
+
+    Links may lead over others that have joined before.
+    """
+    owner = np.zeros((len(linked), len(sets)), bool)
+    for k, one in enumerate(sets):
+        owner[one, k] = True
+    while sets:
+        votes = linked.astype(np.float32) @ owner.astype(np.float32)
+        new = np.flatnonzero(~owner.any(axis=1) & votes.any(axis=1))
+        if not len(new):
+            break
+        owner[new, votes[new].argmax(axis=1)] = True
+    return [np.flatnonzero(owner[:, k]) for k in range(len(sets))]
