@@ -264,7 +264,7 @@ NANO = Preset(
         min_confidence=0.5,
         fallback_tracks=0,
     ),
-    max_tracks=2048,
+    max_tracks=1536,
     track_flow=True,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)
