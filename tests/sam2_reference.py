@@ -61,7 +61,7 @@ class FolderlessEngines:
     """The SAM 2 engines of one module, as `samotion.Engines` offers them."""
 
     def __init__(self, net: Sam2Net, module: Any, folder: Path, threads: int = 2) -> None:
-        self.preset = replace(NANO, sam2=net)
+        self.preset, self.device = replace(NANO, sam2=net), "cpu"
         self._meta, self._engines = {}, {}
         for graph in graphs(net, module):
             path = folder / f"{graph.name}.onnx"

@@ -123,10 +123,10 @@ def test_rotations_are_the_packages_complex_ones() -> None:
 
 def test_chunks_of_queries_answer_as_the_whole() -> None:
     rng = torch.Generator().manual_seed(0)
-    q, k, v = (torch.randn(2, n, c, generator=rng) for n, c in ((100, 16), (40, 16), (40, 8)))
-    whole = attend(q, k, v, cut(100, None))
+    q, keys, v = (torch.randn(2, n, c, generator=rng) for n, c in ((100, 16), (16, 40), (40, 8)))
+    whole = attend(q, keys, v, cut(100, None))
     assert cut(100, 16) == (0, 16, 32, 48, 64, 80, 96, 100) and cut(100, 25) == (0, 100)
-    torch.testing.assert_close(attend(q, k, v, cut(100, 16)), whole)
+    torch.testing.assert_close(attend(q, keys, v, cut(100, 16)), whole)
 
 
 def test_2_0_does_not_tell_pointers_by_age() -> None:

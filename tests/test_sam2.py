@@ -97,7 +97,8 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / union) if union else 1.0
 
 
-def test_objects_do_not_change_each_other(engines: Any, clip: Any) -> None:
+def test_objects_do_not_change_each_other(engines: Any, clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "device", "cuda")  # where objects are a batch; a CPU takes them one by one
     frames, centres = clip
     frames = frames[:8]
     clicks = [inside(1, 0, centres), inside(2, 0, centres), inside(3, 5, centres), inside(1, 6, centres)]

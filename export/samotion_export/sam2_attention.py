@@ -36,9 +36,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([a * cos - b * sin, a * sin + b * cos], dim=-1)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, cuts: tuple[int, ...]) -> Tensor:
-    """softmax(q k^T) v for q (...,L,C), k (...,N,C), v (...,N,D), in chunks of q; the scale is in q already."""
-    keys = k.transpose(-1, -2)
+def attend(q: Tensor, keys: Tensor, v: Tensor, cuts: tuple[int, ...]) -> Tensor:
+    """softmax(q keys) v for q (...,L,C), keys (...,C,N), v (...,N,D), in chunks of q; the scale is in q already."""
     parts = [torch.softmax(q[..., a:b, :] @ keys, dim=-1) @ v for a, b in itertools.pairwise(cuts)]
     return torch.cat(parts, dim=-2) if len(parts) > 1 else parts[0]
 
@@ -63,10 +62,9 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm(x)
-        q = rotate(self.query(y), self.cos, self.sin)
-        k = rotate(self.key(y), self.cos, self.sin)
-        attended: Tensor = self.out(attend(q, k, self.value(y), self.cuts))
-        return x + attended
+        q = rotate(project(self.query, y), self.cos, self.sin)
+        k = rotate(project(self.key, y), self.cos, self.sin)
+        return x + project(self.out, attend(q, k.transpose(-1, -2), project(self.value, y), self.cuts))
 
 
 class CrossAttention(nn.Module):
@@ -84,12 +82,12 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, bank: Tensor, pointers: Tensor, values: Tensor) -> Tensor:
         """Tokens x (B,L,C); with positions: bank (B,K,L,D) and pointer tokens (B,R,D); values (B,K*L+R,D) without."""
-        q = rotate(self.query(self.norm2(x)), self.cos, self.sin)
-        spatial = rotate(self.key(bank), self.cos, self.sin)
-        keys = torch.cat([spatial.flatten(1, 2), self.key(pointers)], dim=1)
-        x = x + self.value(attend(q, keys, values, self.cuts))
-        forwarded: Tensor = self.linear2(self.activation(self.linear1(self.norm3(x))))
-        return x + forwarded
+        q = rotate(project(self.query, self.norm2(x)), self.cos, self.sin)
+        spatial = rotate(project(self.key, bank), self.cos, self.sin)
+        keys = torch.cat([spatial.flatten(1, 2), project(self.key, pointers)], dim=1)
+        x = x + project(self.value, attend(q, keys.transpose(-1, -2), values, self.cuts))
+        hidden = self.activation(rows(self.linear1, self.norm3(x)))
+        return x + rows(self.linear2, hidden).reshape(-1, *x.shape[1:])
 
 
 def _halved(linear: nn.Linear, scaled: bool = False) -> nn.Linear:
@@ -106,8 +104,21 @@ def _folded(value: nn.Linear, out: nn.Linear) -> nn.Linear:
     return as_linear((weight @ value.weight.double()).float(), (weight @ value.bias.double() + bias).float())
 
 
-def as_linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+def as_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     """A projection with copies of these parameters."""
-    linear = nn.Linear(weight.shape[1], weight.shape[0])
-    linear.weight, linear.bias = nn.Parameter(weight.detach().clone()), nn.Parameter(bias.detach().clone())
+    linear = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
+    linear.weight = nn.Parameter(weight.detach().clone())
+    if bias is not None:
+        linear.bias = nn.Parameter(bias.detach().clone())
     return linear
+
+
+def rows(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A projection of all tokens as one matrix (tokens, C): ONNX then has it as one operator, bias included."""
+    out: Tensor = layer(x.reshape(-1, layer.in_features))
+    return out
+
+
+def project(layer: nn.Linear, x: Tensor) -> Tensor:
+    """A projection of tokens (B,...,C), computed as `rows`."""
+    return rows(layer, x).reshape(-1, *x.shape[1:-1], layer.out_features)

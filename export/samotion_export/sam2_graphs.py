@@ -30,21 +30,49 @@ class ImageGraph(nn.Module):
         super().__init__()
         from sam2.modeling.backbones.hieradet import Hiera
 
-        self.neck, self.decoder = sam.image_encoder.neck, sam.sam_mask_decoder
-        trunk = sam.image_encoder.trunk
+        trunk, decoder = sam.image_encoder.trunk, sam.sam_mask_decoder
         self.trunk = HieraTrunk(trunk, sam.image_size, chunk) if isinstance(trunk, Hiera) else trunk
-        self.levels = -sam.image_encoder.scalp or None  # the coarsest ones are not used
+        self.neck = Neck(sam.image_encoder.neck, decoder.conv_s0, decoder.conv_s1)
         side = sam.sam_image_embedding_size
         self.first = SelfAttention(sam.memory_attention.layers[0], side, chunk)
-        self.mean, self.std = nn.Buffer(torch.tensor(MEAN)), nn.Buffer(torch.tensor(STD))
-        position = self.neck.position_encoding(torch.zeros(1, 1, side, side))
+        self.mean, self.gain = nn.Buffer(255 * torch.tensor(MEAN)), nn.Buffer(1 / (255 * torch.tensor(STD)))
+        position = sam.image_encoder.neck.position_encoding(torch.zeros(1, 1, side, side))
         self.position = nn.Buffer(0.1 * tokens(position))
 
     def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
-        images = ((frames.float() / 255.0 - self.mean) / self.std).permute(0, 3, 1, 2)
-        level0, level1, level2 = self.neck(self.trunk(images))[0][: self.levels]
-        query = self.first(tokens(level2) + self.position)
-        return self.decoder.conv_s0(level0), self.decoder.conv_s1(level1), level2, query
+        images = ((frames.float() - self.mean) * self.gain).permute(0, 3, 1, 2)
+        level0, level1, level2 = self.neck(self.trunk(images))
+        return level0, level1, level2, self.first(tokens(level2) + self.position)
+
+
+class Neck(nn.Module):
+    """The trunk's four maps to the decoder's three levels.
+
+    The package's neck widens the two finer maps and the decoder's first convolutions narrow them again, with nothing
+    in between: one convolution each does both.
+    """
+
+    def __init__(self, neck: Any, narrow0: nn.Conv2d, narrow1: nn.Conv2d) -> None:
+        super().__init__()
+        self.coarsest, self.coarse, middle, fine = (lateral.conv for lateral in neck.convs)
+        self.fine, self.middle = folded(fine, narrow0), folded(middle, narrow1)
+        self.enlarged = neck.fpn_interp_model
+
+    def forward(self, maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        fine, middle, coarse, coarsest = maps
+        above = F.interpolate(self.coarsest(coarsest), scale_factor=2.0, mode=self.enlarged)
+        return self.fine(fine), self.middle(middle), self.coarse(coarse) + above
+
+
+def folded(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
+    """second(first(x)) of two 1x1 convolutions as one."""
+    one, two = (conv.weight.detach().double().flatten(1) for conv in (first, second))
+    assert first.bias is not None and second.bias is not None
+    conv = nn.Conv2d(first.in_channels, second.out_channels, 1)
+    with torch.no_grad():
+        conv.weight.copy_((two @ one)[..., None, None])
+        conv.bias.copy_(two @ first.bias.double() + second.bias)  # type: ignore[union-attr]
+    return conv
 
 
 class PromptGraph(nn.Module):
