@@ -1,8 +1,8 @@
 """The Hiera trunk for export: sizes known beforehand, positions a constant, rows of tokens in plain matrix products.
 
 Equal to the package's trunk up to rounding. Traced as it is, that one resizes its position table in every call (11 %
-of tiny's time on a CPU), adds biases apart from the products (5 %), projects the padding of windows (2 %), splits queries,
-keys and values by copying (2 %) and holds the scores of whole images at once.
+of tiny's time on a CPU), adds biases apart from the products (5 %), projects the padding of windows (2 %), splits
+queries, keys and values by copying (2 %) and holds the scores of whole images at once.
 """
 
 from __future__ import annotations
