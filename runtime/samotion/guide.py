@@ -21,6 +21,19 @@ class Guides:
         self._frames = frames
         self._made: dict[int, Array] = {}
 
+    @property
+    def hw(self) -> tuple[int, int]:
+        """The frames' height and width, px."""
+        return self._frames.shape[1], self._frames.shape[2]
+
+    def colours(self, frame: int) -> Array:
+        """(GH,GW,3) uint8 RGB: the frame at the guide's size."""
+        height, width = self.hw
+        cell = max(height, width) / LONG_SIDE
+        size = max(2, round(width / cell)), max(2, round(height / cell))
+        small: Array = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        return small
+
     def __getitem__(self, frame: int) -> Array:
         """(GH,GW,4) float32: flow in units of its spread over the frame, and hue."""
         if frame not in self._made:
@@ -28,12 +41,9 @@ class Guides:
         return self._made[frame]
 
     def _make(self, frame: int) -> Array:
-        height, width = self._frames.shape[1:3]
-        cell = max(height, width) / LONG_SIDE
-        size = max(2, round(width / cell)), max(2, round(height / cell))
-        small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        small = self.colours(frame)
         hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32)  # brightness is mostly texture
-        flow = cv2.resize(self._flow(frame), size, interpolation=cv2.INTER_AREA)
+        flow = cv2.resize(self._flow(frame), small.shape[1::-1], interpolation=cv2.INTER_AREA)
         spread = np.median(np.linalg.norm(flow - np.median(flow, axis=(0, 1)), axis=-1))
         guide: Array = np.concatenate([flow / (spread + STILL_PX), hue / HUE], axis=-1)
         return guide

@@ -11,7 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from samotion import components, depth, dino, geometry, guide, masks, motion, output, prompts, sam2, tracks, video
+from samotion import (
+    components,
+    depth,
+    dino,
+    evidence,
+    geometry,
+    guide,
+    masks,
+    motion,
+    output,
+    prompts,
+    sam2,
+    tracks,
+    video,
+)
 from samotion.engine import Engines
 from samotion.errors import EngineError
 from samotion.settings import Numbers, Settings, resolve
@@ -91,6 +105,7 @@ def segment_clip(
             disparity=disparity,
             dino=features,
         )
+        scores = evidence.weigh(scores, found, frames, preset.motion.evidence_weight)
         report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)

@@ -87,6 +87,7 @@ class MotionNet:
     camera_scales: tuple[
         float, ...
     ] = ()  # of the fits that take the camera's motion from the tracks' steps; see camera.py
+    evidence_weight: float = 0.0  # of what the frames show in a track's score, see evidence.py; 0: not asked
     disparity: str = "reference"  # "reference": saturated and gathered as published; "plain": as one would expect
 
 
@@ -251,7 +252,11 @@ NANO = Preset(
     ),
     DinoNet(_bundled("dino.safetensors"), VitNet(128, 4, pos_grid=16), short_side_px=140),
     MotionNet(
-        _bundled("motion.safetensors"), dino_channels=128, camera_scales=(1.0, 0.1, 0.04, 0.02, 0.02), disparity="plain"
+        _bundled("motion.safetensors"),
+        dino_channels=128,
+        camera_scales=(1.0, 0.1, 0.04, 0.02, 0.02),
+        evidence_weight=4.0,
+        disparity="plain",
     ),
     Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
     Prompting(

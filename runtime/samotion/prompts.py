@@ -10,7 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion.coarse import coarse_mask
+from samotion import looks
+from samotion.coarse import LOGIT_MAX, coarse_mask
 from samotion.guide import Guides
 from samotion.presets import Prompting
 from samotion.sam2 import Click
@@ -24,6 +25,7 @@ MIN_OBJECT_TRACKS = 6
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
 NEGATIVE_CLICKS = 3
+LOOK_LOGITS = 7.0  # what a look is worth in a coarse mask: 4 to 12 are within 0.03 of J
 
 
 @dataclass(frozen=True)
@@ -119,17 +121,26 @@ def group(
 
 
 def with_context(
-    click: Click, tracks: Tracks, members: Array, unsure: Array, hw: tuple[int, int], guides: Guides | None = None
+    click: Click,
+    tracks: Tracks,
+    members: Array,
+    unsure: Array,
+    hw: tuple[int, int],
+    guides: Guides | None = None,
+    look: looks.Look | None = None,
 ) -> Click:
     """Adds what the tracks know beyond a click: negative clicks nearby, and a coarse mask.
 
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
+    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it. `look`:
+    what the object looks like, which counts in the mask beside where its tracks are.
     """
     is_member = np.zeros(len(tracks.xy), bool)
     is_member[members] = True
     known = np.flatnonzero(tracks.visible[:, click.frame] & (is_member | ~unsure))
     xy, positive = tracks.xy[known, click.frame], is_member[known]
     mask = coarse_mask(xy, positive, hw, None if guides is None else guides[click.frame])
+    if guides is not None and look is not None:
+        mask = with_look(mask, look(looks.points_of(guides.colours(click.frame))))
     negatives = xy[~positive]
     own = np.concatenate([click.points_xy, xy[positive]])
     to_object = _distances(negatives, own).min(axis=1)
@@ -137,6 +148,12 @@ def with_context(
     points = np.concatenate([click.points_xy, negatives[nearest]])
     labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
     return replace(click, points_xy=points, labels=labels, mask=mask)
+
+
+def with_look(mask: Array, alike: Array) -> Array:
+    """A coarse mask (H,W) of logits and how far each cell (GH,GW) looks like the object, in [-1,1], as one."""
+    added: Array = LOOK_LOGITS * cv2.resize(alike, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(np.clip(mask + added, -LOGIT_MAX, LOGIT_MAX))
 
 
 def prompt(
@@ -155,11 +172,12 @@ def prompt(
     """
     sure = surely_visible(tracks, prompting.min_confidence)
     frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
+    look = None if guides is None else looks.learn(guides, tracks, found.members, unsure, frames)
     clicks = []
     for frame in frames:
         here = found.members[sure.visible[found.members, frame]]
         if len(here):
-            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting, guides))
+            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting, guides, look))
     return replace(found, clicks=tuple(clicks))
 
 
@@ -173,12 +191,13 @@ def _click_on(
     hw: tuple[int, int],
     prompting: Prompting,
     guides: Guides | None,
+    look: looks.Look | None,
 ) -> Click:
     xy = tracks.xy[here, frame]
     three = xy[spread(xy)]
     if prompting.style == "clicks+mask":
         click = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
-        return with_context(click, tracks, found.members, unsure, hw, guides)
+        return with_context(click, tracks, found.members, unsure, hw, guides, look)
     one = Click(found.object_id, frame, xy[densest(xy)][None], np.ones(1, np.int32))
     if inside(segment(one), xy).mean() >= WELL_COVERED:
         return one

@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 
+from samotion_training import textures
+
 Array = np.ndarray[Any, Any]
 HELD_OUT = 8  # every 8th labelled picture is kept aside for measuring
+PROCEDURAL = 0.4  # share of composites without photographs
+TEXTURE_PX = 256
 LEAST_AREA = 0.004  # of the image: smaller objects are not asked for
 
 
@@ -117,16 +121,29 @@ def warped(picture: Picture, size_px: int, frames: int, rng: np.random.Generator
 def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
     """One to four cut-outs over a photograph, each on its own path; some leave the picture."""
     aspect = float(rng.uniform(1.0, 1.8))
+    drawn = rng.random() < PROCEDURAL
     backgrounds = sources.photos if rng.random() < 0.7 or not sources.regions else [p.image for p in sources.regions]
-    background = backgrounds[rng.integers(len(backgrounds))]
+    background = texture(rng) if drawn else backgrounds[rng.integers(len(backgrounds))]
     images = [_view(background, bend) for bend in _bends(size_px, frames, rng)]
     maps = np.zeros((frames, size_px, size_px), np.int32)
     for value in range(1, int(rng.integers(1, 5)) + 1):
-        piece = sources.cutouts[rng.integers(len(sources.cutouts))].rgba
+        piece = shape(rng) if drawn else sources.cutouts[rng.integers(len(sources.cutouts))].rgba
         for t, (matrix, gain) in enumerate(_path(piece.shape[:2], size_px, frames, aspect, rng)):
             images[t], cover = _pasted(images[t], piece, matrix, gain)
             maps[t][cover] = value
     return Clip(_coloured(np.stack(images), rng), maps, aspect)
+
+
+def texture(rng: np.random.Generator) -> Array:
+    """A ground (TEXTURE_PX,TEXTURE_PX,3) uint8 RGB of the procedural families that scenes are trained on."""
+    return textures.texture(rng, TEXTURE_PX, textures.TRAIN_TEXTURES)
+
+
+def shape(rng: np.random.Generator) -> Array:
+    """A procedural object (h,w,4) uint8, RGB and opacity."""
+    alpha = textures.outline(rng, TEXTURE_PX, textures.TRAIN_OUTLINES)
+    x, y, width, height = cv2.boundingRect(alpha)
+    return np.dstack([texture(rng), alpha])[y : y + height, x : x + width]
 
 
 def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[Array]:

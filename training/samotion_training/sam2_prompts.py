@@ -6,12 +6,16 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from samotion import looks
 from samotion.coarse import coarse_mask
-from samotion.prompts import NEGATIVE_CLICKS, spread
+from samotion.guide import HUE, LONG_SIDE
+from samotion.prompts import NEGATIVE_CLICKS, spread, with_look
 
 Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
 MASK_PX = 192  # longer side of the picture on which a training prompt is drawn
+GUIDED = 0.85  # share of coarse masks drawn along edges, where the picture is known
+LOOKED = 0.85  # share of those in which the object's look counts
 
 
 class Prompt(NamedTuple):
@@ -24,8 +28,11 @@ class Prompt(NamedTuple):
     is_noise: bool  # True: the prompt follows no object, nothing is there to segment
 
 
-def simulate(mask: Array, aspect: float, rng: np.random.Generator) -> Prompt:
-    """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times as wide as high."""
+def simulate(mask: Array, aspect: float, rng: np.random.Generator, image: Array | None = None) -> Prompt:
+    """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times as wide as high.
+
+    With the image (S,S,3) uint8, mostly along its edges of hue and of motion, as a run does (samotion.guide).
+    """
     if rng.random() < 0.12:
         return _clicks_only(mask, rng)
     is_noise = rng.random() < 0.05
@@ -33,15 +40,33 @@ def simulate(mask: Array, aspect: float, rng: np.random.Generator) -> Prompt:
     if not positive.any():
         positive[rng.choice(len(xy), 3)] = True
         is_noise = is_noise or not mask.any()
-    return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise)
+    if image is None or rng.random() > GUIDED:
+        return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise)
+    small = shrunk(image, aspect)
+    guide = made_up_guide(mask, small, rng)
+    return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise, guide, small if rng.random() < LOOKED else None)
 
 
 def drawn(
-    xy: Array, positive: Array, size_px: int, aspect: float, rng: np.random.Generator, is_noise: bool = False
+    xy: Array,
+    positive: Array,
+    size_px: int,
+    aspect: float,
+    rng: np.random.Generator,
+    is_noise: bool = False,
+    guide: Array | None = None,
+    small: Array | None = None,
 ) -> Prompt:
-    """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without its clicks."""
+    """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without its clicks.
+
+    With `small`, the image at the guide's size, the object's look counts in the coarse mask.
+    """
     hw = (round(MASK_PX / max(aspect, 1)), round(MASK_PX * min(aspect, 1)))
-    logits = cv2.resize(coarse_mask(xy * hw[::-1], positive, hw), (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
+    coarse = coarse_mask(xy * hw[::-1], positive, hw, guide)
+    if small is not None and positive.any() and not positive.all():
+        cells = looks.points_of(small)
+        coarse = with_look(coarse, looks.fit(looks.under(cells, xy * hw[::-1], hw), positive)(cells))
+    logits = cv2.resize(coarse, (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]
     yes = yes[spread(yes)] if len(yes) else yes
     if len(no) and len(yes):
@@ -50,6 +75,26 @@ def drawn(
     if rng.random() < 0.1:
         yes, no = yes[:0], no[:0]
     return Prompt(logits, True, *_padded(yes / hw[::-1] * size_px, no[:NEGATIVE_CLICKS] / hw[::-1] * size_px), is_noise)
+
+
+def shrunk(image: Array, aspect: float) -> Array:
+    """A square image (S,S,3) uint8 in its own proportions, at the size of a guide."""
+    size = round(LONG_SIDE * min(aspect, 1)), round(LONG_SIDE / max(aspect, 1))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
+
+def made_up_guide(mask: Array, small: Array, rng: np.random.Generator) -> Array:
+    """What `samotion.guide` shows of an image whose object `mask` moves: the true hue, and a flow drawn at random.
+
+    The object's flow differs from the rest by 0 to 4 units, spills over its edge and is noisy.
+    """
+    size = small.shape[1], small.shape[0]
+    hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32) / HUE
+    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    share = cv2.GaussianBlur(share, (0, 0), rng.uniform(0.5, 2.5))
+    own = rng.normal(size=2) * rng.uniform(0, 2) * (rng.random() < 0.7)
+    noise = cv2.resize(rng.normal(0, rng.uniform(0, 0.5), (9, 12, 2)).astype(np.float32), size)
+    return np.concatenate([share[..., None] * own.astype(np.float32) + noise, hue], axis=-1)
 
 
 def noisy_tracks(mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
-from samotion_training.common import save_weights
+from samotion_training.common import load_weights, save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
@@ -52,6 +52,7 @@ STAGES = (
     Stage(0.58, 256, 8, 3, 0.2, 0.05),
     Stage(1.0, 384, 4, 4, 0.3, 0.0),
 )
+FINE_STAGES = (Stage(0.35, 256, 8, 3, 0.2, 0.05), Stage(1.0, 384, 4, 4, 0.3, 0.0))  # from trained weights on
 
 
 @dataclass
@@ -69,24 +70,37 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and loss curve go here")
     parser.add_argument("--minutes", type=float, default=100.0, help="training time, all stages together")
+    parser.add_argument("--init", type=Path, help="start from these weights (safetensors), and at 256 px")
+    parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--weights", type=Path, help="write the averaged weights here at the end, float16 safetensors")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    train(args.data, args.out, args.minutes * 60, args.seed)
+    stages = FINE_STAGES if args.init else STAGES
+    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
 
 
-def train(folder: Path | None, out: Path, seconds: float, seed: int, stages: tuple[Stage, ...] = STAGES) -> Progress:
+def train(
+    folder: Path | None,
+    out: Path,
+    seconds: float,
+    seed: int,
+    stages: tuple[Stage, ...] = STAGES,
+    init: Path | None = None,
+    highest: float = 1e-3,
+) -> Progress:
     """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and curve there."""
     out.mkdir(parents=True, exist_ok=True)
     sources = data.load(folder)
     torch.manual_seed(seed)
     model: Any = build_module(NANO.sam2)
     sam2.orthogonal_start(model)
+    if init:
+        load_weights(model, init)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     progress = _resume(out / "checkpoint.pt", model, average, optimizer)
@@ -97,7 +111,7 @@ def train(folder: Path | None, out: Path, seconds: float, seed: int, stages: tup
         share = progress.seconds / seconds
         stage = next(s for s in stages if share < s.until)
         for group in optimizer.param_groups:
-            group["lr"] = rate(share, progress.step)
+            group["lr"] = rate(share, progress.step, highest)
         figures = step(model, optimizer, sources, stage, rng)
         _follow(average, model, min(0.998, (1 + progress.step) / (10 + progress.step)))
         progress.step += 1
@@ -159,7 +173,9 @@ def _clip_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.
     at = [encoded.take(owners * CLIP_FRAMES + t) for t in range(CLIP_FRAMES)]
     prompted = {0: first}
     if rng.random() < 0.5:
-        prompted[CLIP_FRAMES - 1] = [simulate(m[-1], clips[o].aspect, rng) for m, o in zip(masks, owners.tolist())]
+        prompted[CLIP_FRAMES - 1] = [
+            simulate(m[-1], clips[o].aspect, rng, clips[o].frames[-1]) for m, o in zip(masks, owners.tolist())
+        ]
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     losses, founds = [], []
     for t in sorted(range(CLIP_FRAMES), key=lambda t: (t not in prompted, t)):
@@ -191,7 +207,7 @@ def _draw(
         for mask in data.objects_of(drawn, stage.objects, rng):
             owners.append(len(clips))
             masks.append(mask)
-            prompts.append(simulate(mask[0], drawn.aspect, rng))
+            prompts.append(simulate(mask[0], drawn.aspect, rng, drawn.frames[0]))
         if owners and owners[-1] == len(clips):
             clips.append(drawn)
     return clips, torch.tensor(owners), np.stack(masks), prompts
