@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from samotion.presets import Prompting
-from samotion.prompts import MIN_OBJECT_TRACKS, ObjectPrompt, busiest_frame, surely_visible
+from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -23,14 +23,14 @@ def find(
     """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure ones among them.
 
     An object begins as a set of likely tracks, connected by links between tracks that are neighbours in nearly all
-    frames that see both, so that what only passes by stays apart. Six of its tracks, or all there are, must be sure.
-    Tracks too short-lived for that join the object they have most links to.
+    frames that see both, so that what only passes by stays apart. `min_object_tracks` of its tracks must be sure, or
+    all there are. Tracks too short-lived for that join the object they have most links to.
     """
     pool = np.flatnonzero(likely)
     seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
     common, linked = links(tracks.xy[pool], seen, spacings(tracks.visible, hw) * LINK_SPACINGS)
     is_sure = np.isin(pool, moving)
-    needed = min(MIN_OBJECT_TRACKS, max(1, len(moving)))
+    needed = min(prompting.min_object_tracks, max(1, len(moving)))
     cores = [one for one in components(linked & (common >= CORE_FRAMES)) if is_sure[one].sum() >= needed]
     sets = [one for one in join(cores, linked & (common >= JOIN_FRAMES)) if seen[one].any()]
     sets.sort(key=len, reverse=True)

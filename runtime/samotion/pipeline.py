@@ -210,9 +210,9 @@ def _segment(
     clicks = [click for found in objects for click in found.clicks]
     if not clicks:
         return {}
-    return masks.merge(
-        sam2.propagate(engines, images.frames, clicks, features=images, progress=_stage(report, "masks"))
-    )
+    found = sam2.propagate(engines, images.frames, clicks, features=images, progress=_stage(report, "masks"))
+    prompted = {one.object_id: [click.frame for click in one.clicks] for one in objects}
+    return masks.merge(masks.within_reach(found, prompted, engines.preset.prompting.reach_frames))
 
 
 def _stage(report: Progress, stage: str) -> Callable[[int, int], None]:

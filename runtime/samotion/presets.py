@@ -110,9 +110,11 @@ class Prompting:
     thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
     min_moving_tracks: int = 10  # a threshold that leaves fewer is too high
+    min_object_tracks: int = 6  # moving ones; fewer are no object, unless the clip has no more
     grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
+    reach_frames: int | None = None  # masks farther from all of an object's prompts than this are dropped; None: none
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ NANO = Preset(
         grow_threshold=0.85,
         min_confidence=0.5,
         fallback_tracks=0,
+        reach_frames=8,
     ),
     max_tracks=1536,
     track_flow=True,

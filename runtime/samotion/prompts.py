@@ -21,7 +21,6 @@ Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
 
 LONG_CLIP_FRAMES = 300
-MIN_OBJECT_TRACKS = 6
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
 NEGATIVE_CLICKS = 3
@@ -102,7 +101,7 @@ def group(
     free[moving] = True
     sure = surely_visible(tracks, prompting.min_confidence).visible
     rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
-    needed = MIN_OBJECT_TRACKS if len(moving) >= MIN_OBJECT_TRACKS else 1
+    needed = prompting.min_object_tracks if len(moving) >= prompting.min_object_tracks else 1
     for _ in range(rounds):
         visible = sure & free[:, None]
         if free.sum() < needed or len(objects) == max_objects or not visible.any():
