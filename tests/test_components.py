@@ -84,3 +84,10 @@ def test_nothing_moving_and_nothing_surely_seen_are_no_objects():
     assert _find(tracks, np.arange(0)) == []
     unsure = replace(tracks, confidence=np.zeros_like(tracks.confidence))
     assert _find(unsure, np.arange(36)) == []
+
+
+def test_sets_far_smaller_than_the_largest_are_dropped_where_the_preset_says_so():
+    tracks = _tracks(_square(10, 10), _square(120, 90)[:7])
+    for share, kept in ((0.1, [36, 7]), (0.3, [36])):
+        found = components.find(tracks, np.arange(43), np.ones(43, bool), HW, replace(PROMPTING, least_share=share), 10)
+        assert [len(one.members) for one in found] == kept

@@ -24,7 +24,8 @@ def find(
 
     An object begins as a set of likely tracks, connected by links between tracks that are neighbours in nearly all
     frames that see both, so that what only passes by stays apart. `min_object_tracks` of its tracks must be sure, or
-    all there are. Tracks too short-lived for that join the object they have most links to.
+    all there are. Tracks too short-lived for that join the object they have most links to. Sets smaller than
+    `least_share` of the largest are mostly parallax or noise, and no objects.
     """
     pool = np.flatnonzero(likely)
     seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
@@ -34,6 +35,7 @@ def find(
     cores = [one for one in components(linked & (common >= CORE_FRAMES)) if is_sure[one].sum() >= needed]
     sets = [one for one in join(cores, linked & (common >= JOIN_FRAMES)) if seen[one].any()]
     sets.sort(key=len, reverse=True)
+    sets = [one for one in sets if len(one) >= prompting.least_share * len(sets[0])]
     return [ObjectPrompt(i + 1, busiest_frame(seen[one]), pool[one]) for i, one in enumerate(sets[:max_objects])]
 
 
