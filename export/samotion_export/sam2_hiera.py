@@ -67,14 +67,12 @@ class HieraBlock(nn.Module):
         return x + out(self.mlp.act(z)).reshape(-1, self.side_out, self.side_out, self.width)
 
     def _attend(self, y: Tensor) -> Tensor:
-        q, k, v = (rows(layer, y).reshape(-1, self.side, self.side, self.width) for layer in self._layers())
+        layers = self.query, self.key, self.value
+        q, k, v = (rows(layer, y).reshape(-1, self.side, self.side, self.width) for layer in layers)
         q = self._by_window(self._pooled(q), self.window_out)
         keys = self._by_window(k, self.window).transpose(-1, -2)
         attended = attend(q, keys, self._by_window(v, self.window), self.cuts)
         return rows(self.out, self._joined(attended)).reshape(-1, self.side_out, self.side_out, self.width)
-
-    def _layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
-        return self.query, self.key, self.value
 
     def _pooled(self, x: Tensor) -> Tensor:
         return x if self.pool is None else self.pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion import dino
 from samotion.guide import Guides
 from samotion.tracks import Tracks
 
@@ -49,7 +50,7 @@ def learn(guides: Guides, tracks: Tracks, members: Array, unsure: Array, frames:
     points, own = [], []
     for frame in frames:
         here = np.flatnonzero(tracks.visible[:, frame] & known)
-        points.append(under(points_of(guides.colours(frame)), tracks.xy[here, frame], guides.hw))
+        points.append(dino.sample(points_of(guides.colours(frame)), tracks.xy[here, frame], guides.hw))
         own.append(is_member[here])
     x, y = np.concatenate(points), np.concatenate(own)
     thin = np.arange(len(x)) % max(1, -(-len(x) // SAMPLES)) == 0
@@ -70,15 +71,6 @@ def fit(x: Array, y: Array) -> Look:
     target = np.where(y, 1, -1).astype(np.float32)
     weights = np.linalg.solve(weighted @ seen + RIDGE * np.eye(WAVES, dtype=np.float32), weighted @ target)
     return Look(waves, phases, weights, -float(centre @ weights))
-
-
-def under(colours: Array, xy: Array, hw: tuple[int, int]) -> Array:
-    """What (GH,GW,C) shows in the cells of points (N,2), px of a frame of size `hw`; clamped at its border."""
-    rows, columns = colours.shape[:2]
-    x = np.floor(xy[:, 0] * columns / hw[1]).astype(np.int64).clip(0, columns - 1)
-    y = np.floor(xy[:, 1] * rows / hw[0]).astype(np.int64).clip(0, rows - 1)
-    found: Array = colours[y, x]
-    return found
 
 
 def points_of(image: Array) -> Array:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from samotion import looks
+from samotion import dino, looks
 from samotion.coarse import coarse_mask
 from samotion.guide import HUE, LONG_SIDE
 from samotion.prompts import NEGATIVE_CLICKS, spread, with_look
@@ -65,7 +65,7 @@ def drawn(
     coarse = coarse_mask(xy * hw[::-1], positive, hw, guide)
     if small is not None and positive.any() and not positive.all():
         cells = looks.points_of(small)
-        coarse = with_look(coarse, looks.fit(looks.under(cells, xy * hw[::-1], hw), positive)(cells))
+        coarse = with_look(coarse, looks.fit(dino.sample(cells, xy * hw[::-1], hw), positive)(cells))
     logits = cv2.resize(coarse, (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]
     yes = yes[spread(yes)] if len(yes) else yes
