@@ -416,7 +416,7 @@ def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
     with samotion.open_engines(engine_folder, "cpu", threads=1) as engines:
         assert engines.preset == NANO
         engines.open_all()
-        assert set(engines.manifest.engines) == {name for net in NETS for name in engines_of(net)}
+        assert set(engines.manifest.engines) == {name for net in NETS for name in engines_of(net, getattr(NANO, net))}
 
 
 def test_runtime_never_imports_the_exporters_packages() -> None:

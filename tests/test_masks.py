@@ -49,11 +49,3 @@ def test_labels_put_the_smaller_object_in_front():
     labels = masks.to_labels({4: _box(10, 0, 0, 5), 7: _box(10, 0, 0, 20)}, (10, 40, 40))
     assert labels.dtype == np.uint8
     assert labels[0, 2, 2] == 1 and labels[0, 10, 10] == 2 and labels[0, 30, 30] == 0
-
-
-def test_masks_end_within_reach_of_their_prompts():
-    mask = np.ones((10, 2, 2), bool)
-    kept = masks.within_reach({1: mask, 2: mask}, {1: [4], 2: [0, 9]}, 2)
-    assert kept[1].any(axis=(1, 2)).tolist() == [2 <= t <= 6 for t in range(10)]
-    assert kept[2].any(axis=(1, 2)).tolist() == [t <= 2 or t >= 7 for t in range(10)]
-    assert masks.within_reach({1: mask}, {1: [4]}, None)[1].all()

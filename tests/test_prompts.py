@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from samotion import prompts
+from samotion import outlines, prompts
+from samotion.guide import Guides
 from samotion.presets import NANO, REFERENCE, Prompting
 from samotion.sam2 import Click
 from samotion.tracks import Tracks
@@ -150,7 +151,14 @@ def test_unsure_tracks_do_not_prompt():
 def _one_object(prompting: Prompting, segment) -> prompts.ObjectPrompt:
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(80, 20, 60, 8)]))
     found = prompts.ObjectPrompt(1, 5, np.arange(36))
-    return prompts.prompt(found, tracks, np.zeros(len(tracks), bool), segment, HW, prompting, 16)
+    noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
+
+    def draw(members, frames):
+        own = np.isin(np.arange(len(tracks)), members)
+        return outlines.coarse_masks(tracks, outlines.Sides(own, own & False, own & False), frames, Guides(noise), None)
+
+    draws = prompting.style == "clicks+mask"
+    return prompts.prompt(found, tracks, np.zeros(len(tracks), bool), segment, prompting, 16, draw if draws else None)
 
 
 def test_prompt_clicks_on_the_key_frame_and_every_sixteenth():
@@ -176,6 +184,6 @@ def test_prompt_skips_frames_where_the_object_is_hidden():
     tracks = _tracks(_grid(20, 20, 24))
     tracks.visible[:, 16] = False
     found = prompts.prompt(
-        prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, np.zeros(36, bool), _boxes((20, 20, 24)), HW, CLICKS, 16
+        prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, np.zeros(36, bool), _boxes((20, 20, 24)), CLICKS, 16
     )
     assert [click.frame for click in found.clicks] == [0, 5]

@@ -172,6 +172,18 @@ def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(engines:
     assert len(features._known) == 3
 
 
+def test_objects_are_tracked_within_reach_of_their_prompts(engines: Any, clip: Any) -> None:
+    frames, centres = clip
+    clicks = [Click(i, f, centres[i, f][None], np.array([1])) for i, f in ((0, 3), (0, len(frames) - 1), (1, 0))]
+    near = propagate(engines, frames, clicks, return_logits=True, reach_frames=1)
+    shown = {i: np.flatnonzero(logits.any(axis=(1, 2))).tolist() for i, logits in near.items()}
+    last = len(frames) - 1
+    assert shown == {0: [2, 3, 4, last - 1, last], 1: [0, 1]}
+    whole = propagate(engines, frames, clicks, return_logits=True)
+    np.testing.assert_array_equal(near[0][[3, 4, last]], whole[0][[3, 4, last]])
+    np.testing.assert_array_equal(near[1][:2], whole[1][:2])
+
+
 def test_cache_keeps_the_last_used_frames(engines: Any, clip: Any) -> None:
     counted: Any = Counted(engines)
     features = Features(counted, clip[0], capacity=2)

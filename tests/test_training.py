@@ -9,10 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import samotion
 import torch
 from samotion.presets import NANO, VitNet
 from samotion_export import depth, dino, motion, tracks
-from samotion_training import augment, common, metrics, motion_data, pool, train_depth, train_dino, train_motion
+from samotion_training import (
+    augment,
+    common,
+    make_residuals,
+    metrics,
+    motion_data,
+    pool,
+    train_depth,
+    train_dino,
+    train_motion,
+    train_motion_map,
+)
 from samotion_training import train_tracks as tt
 from samotion_training.data import Library
 from samotion_training.scenes import SceneSettings
@@ -124,6 +136,57 @@ def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch: pytest.MonkeyPa
     module = motion.build_module(NANO.motion)
     found = losses_of(module, lambda rng: train_motion.losses(module, rng, [train_motion.exact(rng, clips)]))
     assert found[-1] < found[0]
+
+
+def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
+    """Frames of noise on which a box differs along the ground, and the flow there points right; saved."""
+    residuals = np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, 13)).astype(np.float16)
+    moving = np.zeros((frames, 24, 32), np.uint8)
+    moving[:, 4:12, 20:30] = 255
+    residuals[..., 2:5] += 2 * (moving[..., None] > 0)
+    residuals[..., 7] += 2 * (moving > 0)
+    example = make_residuals.Example(residuals, moving)
+    make_residuals.save(path, example)
+    return example
+
+
+def test_the_motion_map_learns(tmp_path: Path) -> None:
+    box_residual(tmp_path / "0.npz")
+    torch.manual_seed(0)
+    module = motion.build_module(NANO.motion).map
+    paths = [tmp_path / "0.npz"]
+    found = losses_of(module, lambda rng: train_motion_map.losses(module, rng, paths), steps=8)
+    assert found[-1] < found[0] - 0.1
+
+
+def test_mirrored_residuals_keep_flow_and_truth_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_motion_map, "UNREST", 0.0)
+    box_residual(tmp_path / "0.npz")
+    directions = set()
+    for seed in range(24):
+        x, share = train_motion_map.frame_of(np.random.default_rng(seed), tmp_path / "0.npz")
+        assert x.shape[:2] == share.shape and share.sum() == 80
+        rows, columns = np.nonzero(share)
+        flow = x[share > 0][:, train_motion_map.FLOW].mean(axis=0)
+        axis = int(np.abs(flow).argmax())
+        # the box lies to the right of the middle and moves right: away from the middle, whatever was turned
+        place = (columns.mean() / share.shape[1], rows.mean() / share.shape[0])[axis] - 0.5
+        assert np.sign(flow[axis]) == np.sign(place)
+        directions.add((axis, bool(flow[axis] > 0)))
+    assert len(directions) == 4
+
+
+def test_residuals_of_scenes_come_from_the_nets(
+    engine_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"FRAMES": 7, "SHORT_SIDE_PX": 96, "TRACKS": (48, 48, 48), "SMALLEST": 0.0}.items():
+        monkeypatch.setattr(make_residuals, name, value)
+    with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
+        example = make_residuals.make(engines, 3, Library())
+    assert example is not None and example.residuals.shape == (*example.moving.shape, 13)
+    assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
+    make_residuals.save(tmp_path / "3.npz", example)
+    np.testing.assert_array_equal(make_residuals.load(tmp_path / "3.npz").residuals, example.residuals)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from samotion.pipeline import segment_clip
 from samotion.settings import Settings
 from samotion_training.data import Library, open_library
 from samotion_training.motion_data import starts_on
-from samotion_training.render import Clip, TruthTracks, render, surface_points, track
+from samotion_training.render import Clip, TruthTracks, render, shown_hw, surface_points, track
 from samotion_training.scenes import SceneSettings, build_scene
 
 from samotion_bench.report import MEASURES, average, measures
@@ -89,9 +89,7 @@ def _example(seed: int, kind: Kind, frames: int, library: Library, short_side_px
         frames=frames, no_mover_share=float(not kind.movers), still_camera_share=float(kind.still_camera)
     )
     scene = build_scene(seed, library, settings)
-    aspect = float(scene.camera.aspect)
-    hw = round(short_side_px * max(1, 1 / aspect)), round(short_side_px * max(1, aspect))
-    clip = render(scene, hw)
+    clip = render(scene, shown_hw(scene, short_side_px))
     if kind.movers and clip.masks.mean() < MIN_MOVER_SHARE:
         return None
     tyx = surface_points(np.random.default_rng(seed), clip, POINTS)

@@ -15,6 +15,8 @@ from samotion_export.attention import LOOP, looped_attention
 from samotion_export.camera import without_camera
 from samotion_export.examples import tracks
 from samotion_export.graph import Graph
+from samotion_export.motion_map import MotionMap
+from samotion_export.motion_map import graphs as map_graphs
 
 OCTAVES = 10  # sin and cos of z, 2z, ... 512z
 CHANNELS = 2 * (2 + 4 * OCTAVES) + 4  # position and step encoded; disparity, its step, visibility, confidence
@@ -35,6 +37,8 @@ class Motion(nn.Module):
         self.joint_encoder = JointEncoder()
         self.decoder = Msde(net.dino_channels)
         self.camera_scales = net.camera_scales
+        if net.maps:
+            self.map = MotionMap()
         initialise(self)
 
     def forward(
@@ -278,4 +282,5 @@ def build_module(net: MotionNet) -> Motion:
 
 def graphs(net: MotionNet, module: nn.Module) -> list[Graph]:
     examples = tuple(tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17))))
-    return [Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,))]
+    tracked = Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,))
+    return [tracked, *(map_graphs(module.get_submodule("map")) if net.maps else ())]

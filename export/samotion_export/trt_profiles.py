@@ -59,6 +59,8 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
         return [{"B": (1, 1, 1), **_picture(preset.dino.short_side_px, preset.long_side_px)}]
     if engine == "motion":
         return [{"N": (1, tracks, tracks), "T": (2, preset.max_frames, 2 * preset.max_frames)}]
+    if engine == "motion_map":
+        return [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}]
     if engine == "sam2_track":  # a profile for the first frames and one for all others
         pointers = (1, 16, MOST_POINTS)
         return [

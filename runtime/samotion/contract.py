@@ -145,6 +145,12 @@ SIGNATURES: dict[str, Signature] = {
         ),
         (Tensor("score", "float32", ("N",)),),
     ),
+    "motion_map": Signature(
+        "motion",
+        (Tensor("residual", "float32", ("B", "GH", "GW", 13)),),  # see samotion.motion_map
+        (Tensor("logits", "float32", ("B", "GH", "GW")),),  # positive where something moves
+        "maps",
+    ),
     "sam2_image": Signature(
         "sam2",
         (Tensor("frames", "uint8", ("B", "S", "S", 3)),),

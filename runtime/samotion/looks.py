@@ -1,7 +1,7 @@
-"""What an object looks like: a model of its colours and places, learnt from the labelled tracks of the whole clip.
+"""What an object looks like: a model of its colours and places, learnt where a whole clip shows it surely.
 
-Tracks are sparse, and dense where the background is: an object of 3 % of the frame has five or ten in a frame. But
-those of all frames together show its colours, and each frame can be asked for them cell by cell.
+Tracks are sparse and the motion map has holes where an object is as plain as what it moves past. But all frames
+together show its colours, and each frame can be asked for them cell by cell.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion import dino
-from samotion.guide import Guides
-from samotion.tracks import Tracks
-
 Array = np.ndarray[Any, Any]
 WAVES = 256  # random Fourier features (Rahimi and Recht, 2007) of a Gaussian kernel; 600 are no better
 KERNEL_LAB = 33.0  # of CIELAB in 8 bits: colours this far apart are hardly alike
 KERNEL_HEIGHTS = 0.42  # of the frame's height: the same for places
 RIDGE = 1e-2  # 1e-4 to 1e-2 are within 0.005 of J
-SAMPLES = 20_000  # points of tracks learnt from, spread over the frames
+SURE = 1.0  # logits nearer to 0 teach nothing
+SAMPLES = 10_000  # cells of each side learnt from, spread over the frames
 
 
 @dataclass(frozen=True)
@@ -39,23 +36,21 @@ class Look:
         return found
 
 
-def learn(guides: Guides, tracks: Tracks, members: Array, unsure: Array, frames: list[int]) -> Look | None:
-    """A look from what tracks show in `frames`; None where they show the object alone, or nothing of it.
+def learn(points: list[Array], evidence: list[Array]) -> Look | None:
+    """A look from frames' points (GH,GW,5) and logits (GH,GW) of being the object, of which only the sure ones teach.
 
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
+    None where they show the object alone, or nothing of it.
     """
-    is_member = np.zeros(len(tracks), bool)
-    is_member[members] = True
-    known = is_member | ~unsure
-    points, own = [], []
-    for frame in frames:
-        here = np.flatnonzero(tracks.visible[:, frame] & known)
-        points.append(dino.sample(points_of(guides.colours(frame)), tracks.xy[here, frame], guides.hw))
-        own.append(is_member[here])
-    x, y = np.concatenate(points), np.concatenate(own)
-    thin = np.arange(len(x)) % max(1, -(-len(x) // SAMPLES)) == 0
-    x, y = x[thin], y[thin]
-    return fit(x, y) if y.any() and not y.all() else None
+    x, logits = np.concatenate([p.reshape(-1, p.shape[-1]) for p in points]), np.concatenate(evidence, axis=None)
+    sides = [_thinned(np.flatnonzero(side)) for side in (logits > SURE, logits < -SURE)]
+    if not all(map(len, sides)):
+        return None
+    chosen = np.concatenate(sides)
+    return fit(x[chosen], logits[chosen] > 0)
+
+
+def _thinned(index: Array) -> Array:
+    return index[:: max(1, -(-len(index) // SAMPLES))]
 
 
 def fit(x: Array, y: Array) -> Look:

@@ -35,19 +35,6 @@ def duplicates(masks: Mapping[int, Array]) -> dict[int, int]:
     return owner
 
 
-def within_reach(masks: Mapping[int, Array], prompted: Mapping[int, list[int]], reach: int | None) -> dict[int, Array]:
-    """Masks (T,H,W) bool, empty in frames farther than `reach` from all frames that an object was prompted on.
-
-    There no track has seen the object, and a small SAM 2 finds something all the same. None: everywhere in reach.
-    """
-    kept = dict(masks)
-    if reach is not None:
-        for object_id, mask in masks.items():
-            away = np.abs(np.arange(len(mask))[:, None] - np.array(prompted[object_id])).min(axis=1)
-            kept[object_id] = mask & (away <= reach)[:, None, None]
-    return kept
-
-
 def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects drop out."""
     merged: dict[int, Array] = {}

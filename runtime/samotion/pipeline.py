@@ -15,11 +15,12 @@ from samotion import (
     components,
     depth,
     dino,
-    evidence,
     geometry,
     guide,
     masks,
     motion,
+    motion_map,
+    outlines,
     output,
     prompts,
     sam2,
@@ -105,12 +106,14 @@ def segment_clip(
             disparity=disparity,
             dino=features,
         )
-        scores = evidence.weigh(scores, found, frames, preset.motion.evidence_weight)
+        maps = motion_map.MotionMaps(engines, frames, found, scores) if preset.motion.maps else None
+        if maps is not None:
+            scores = motion_map.weigh(scores, found, maps, hw)
         report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)
     with _timed("prompts", timings):
-        objects = _prompt(engines, images, found, scores, numbers, report)
+        objects = _prompt(engines, images, found, scores, maps, numbers, report)
     with _timed("masks", timings):
         merged = _segment(engines, images, objects, report)
         labels = masks.to_labels(merged, (len(frames), *hw))
@@ -177,11 +180,18 @@ def _features(engines: Engines, frames: Array, found: Tracks, report: Progress) 
 
 
 def _prompt(
-    engines: Engines, images: sam2.Features, found: Tracks, scores: Array, numbers: Numbers, report: Progress
+    engines: Engines,
+    images: sam2.Features,
+    found: Tracks,
+    scores: Array,
+    maps: motion_map.MotionMaps | None,
+    numbers: Numbers,
+    report: Progress,
 ) -> list[prompts.ObjectPrompt]:
     style = engines.preset.prompting
     frame_count, hw = found.xy.shape[1], images.hw
-    guides = guide.Guides(images.frames) if style.style == "clicks+mask" else None
+    draws = style.style == "clicks+mask"
+    guides = guide.Guides(images.frames)
     report("prompts", 0, 1)
 
     def segment(click: sam2.Click) -> Array:
@@ -189,17 +199,26 @@ def _prompt(
 
     moving = prompts.select_moving(scores, frame_count, style)
     likely = prompts.candidates(scores, moving, style)
-    if guides is None:
-        objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
-    else:
+    if draws:
         objects = components.find(found, moving, likely, hw, style, numbers.max_objects)
-    unsure = likely.copy()
+    else:
+        objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
+    claimed = np.zeros(len(found), bool)
     for candidate in objects:
-        unsure[candidate.members] = False
+        claimed[candidate.members] = True
+    unsure = likely & ~claimed
+
+    def draw(members: Array, at: list[int]) -> dict[int, Array]:
+        own = np.zeros(len(found), bool)
+        own[members] = True
+        return outlines.coarse_masks(found, outlines.Sides(own, claimed & ~own, unsure), at, guides, maps)
+
     done = []
     for index, candidate in enumerate(objects):
         report("prompts", index, len(objects))
-        done.append(prompts.prompt(candidate, found, unsure, segment, hw, style, numbers.prompt_every, guides))
+        done.append(
+            prompts.prompt(candidate, found, unsure, segment, style, numbers.prompt_every, draw if draws else None)
+        )
     report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 
@@ -210,9 +229,15 @@ def _segment(
     clicks = [click for found in objects for click in found.clicks]
     if not clicks:
         return {}
-    found = sam2.propagate(engines, images.frames, clicks, features=images, progress=_stage(report, "masks"))
-    prompted = {one.object_id: [click.frame for click in one.clicks] for one in objects}
-    return masks.merge(masks.within_reach(found, prompted, engines.preset.prompting.reach_frames))
+    found = sam2.propagate(
+        engines,
+        images.frames,
+        clicks,
+        features=images,
+        progress=_stage(report, "masks"),
+        reach_frames=engines.preset.prompting.reach_frames,
+    )
+    return masks.merge(found)
 
 
 def _stage(report: Progress, stage: str) -> Callable[[int, int], None]:

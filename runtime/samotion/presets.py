@@ -87,7 +87,7 @@ class MotionNet:
     camera_scales: tuple[
         float, ...
     ] = ()  # of the fits that take the camera's motion from the tracks' steps; see camera.py
-    evidence_weight: float = 0.0  # of what the frames show in a track's score, see evidence.py; 0: not asked
+    maps: bool = False  # whether a net sees motion cell by cell as well, see motion_map.py
     disparity: str = "reference"  # "reference": saturated and gathered as published; "plain": as one would expect
 
 
@@ -115,7 +115,7 @@ class Prompting:
     grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
-    reach_frames: int | None = None  # masks farther from all of an object's prompts than this are dropped; None: none
+    reach_frames: int | None = None  # how far from its prompts an object is tracked; None: through the clip
 
 
 @dataclass(frozen=True)
@@ -258,18 +258,19 @@ NANO = Preset(
         _bundled("motion.safetensors"),
         dino_channels=128,
         camera_scales=(1.0, 0.1, 0.04, 0.02, 0.02),
-        evidence_weight=4.0,
+        maps=True,
         disparity="plain",
     ),
     Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
     Prompting(
         style="clicks+mask",
-        every_frames=2,
-        thresholds=(0.95, 0.9, 0.85),
-        long_clip_thresholds=(0.95, 0.9, 0.85),
-        min_moving_tracks=16,
+        every_frames=1,
+        thresholds=(0.8,),
+        long_clip_thresholds=(0.8,),
+        min_moving_tracks=6,
+        min_object_tracks=4,
         least_share=0.1,
-        grow_threshold=0.85,
+        grow_threshold=0.5,
         min_confidence=0.5,
         fallback_tracks=0,
         reach_frames=8,

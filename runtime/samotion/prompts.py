@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
-from samotion import looks
-from samotion.coarse import LOGIT_MAX, coarse_mask
-from samotion.guide import Guides
 from samotion.presets import Prompting
 from samotion.sam2 import Click
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
+Draw = Callable[[Array, list[int]], Mapping[int, Array]]  # an object's members, frames -> coarse masks; see outlines.py
 
 LONG_CLIP_FRAMES = 300
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
 NEGATIVE_CLICKS = 3
-LOOK_LOGITS = 7.0  # what a look is worth in a coarse mask: 4 to 12 are within 0.03 of J
 
 
 @dataclass(frozen=True)
@@ -119,40 +116,19 @@ def group(
     return [found for found in objects if len(found.members)]
 
 
-def with_context(
-    click: Click,
-    tracks: Tracks,
-    members: Array,
-    unsure: Array,
-    hw: tuple[int, int],
-    guides: Guides | None = None,
-    look: looks.Look | None = None,
-) -> Click:
-    """Adds what the tracks know beyond a click: negative clicks nearby, and a coarse mask.
+def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) -> Click:
+    """Adds clicks on tracks nearby that do not belong to the object.
 
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it. `look`:
-    what the object looks like, which counts in the mask beside where its tracks are.
+    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
     """
     is_member = np.zeros(len(tracks.xy), bool)
     is_member[members] = True
-    known = np.flatnonzero(tracks.visible[:, click.frame] & (is_member | ~unsure))
-    xy, positive = tracks.xy[known, click.frame], is_member[known]
-    mask = coarse_mask(xy, positive, hw, None if guides is None else guides[click.frame])
-    if guides is not None and look is not None:
-        mask = with_look(mask, look(looks.points_of(guides.colours(click.frame))))
-    negatives = xy[~positive]
-    own = np.concatenate([click.points_xy, xy[positive]])
-    to_object = _distances(negatives, own).min(axis=1)
-    nearest = np.argsort(to_object, kind="stable")[:NEGATIVE_CLICKS]
+    visible = tracks.visible[:, click.frame]
+    negatives = tracks.xy[visible & ~is_member & ~unsure, click.frame]
+    own = np.concatenate([click.points_xy, tracks.xy[visible & is_member, click.frame]])
+    nearest = np.argsort(_distances(negatives, own).min(axis=1), kind="stable")[:NEGATIVE_CLICKS]
     points = np.concatenate([click.points_xy, negatives[nearest]])
-    labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
-    return replace(click, points_xy=points, labels=labels, mask=mask)
-
-
-def with_look(mask: Array, alike: Array) -> Array:
-    """A coarse mask (H,W) of logits and how far each cell (GH,GW) looks like the object, in [-1,1], as one."""
-    added: Array = LOOK_LOGITS * cv2.resize(alike, mask.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(mask + added, -LOGIT_MAX, LOGIT_MAX))
+    return replace(click, points_xy=points, labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]))
 
 
 def prompt(
@@ -160,47 +136,37 @@ def prompt(
     tracks: Tracks,
     unsure: Array,
     segment: Segment,
-    hw: tuple[int, int],
     prompting: Prompting,
     every: int,
-    guides: Guides | None = None,
+    draw: Draw | None = None,
 ) -> ObjectPrompt:
     """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on.
 
-    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own.
+    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own. `draw` makes the coarse
+    masks of style "clicks+mask".
     """
     sure = surely_visible(tracks, prompting.min_confidence)
     frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
-    look = None if guides is None else looks.learn(guides, tracks, found.members, unsure, frames)
+    shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
+    shown = {frame: here for frame, here in shown.items() if len(here)}
+    masks = {} if draw is None else draw(found.members, list(shown))
     clicks = []
-    for frame in frames:
-        here = found.members[sure.visible[found.members, frame]]
-        if len(here):
-            clicks.append(_click_on(found, tracks, unsure, here, frame, segment, hw, prompting, guides, look))
+    for frame, here in shown.items():
+        click = _click_on(found, tracks.xy[here, frame], frame, segment, prompting)
+        if prompting.style == "clicks+mask":
+            click = replace(with_negatives(click, tracks, found.members, unsure), mask=masks[frame])
+        clicks.append(click)
     return replace(found, clicks=tuple(clicks))
 
 
-def _click_on(
-    found: ObjectPrompt,
-    tracks: Tracks,
-    unsure: Array,
-    here: Array,
-    frame: int,
-    segment: Segment,
-    hw: tuple[int, int],
-    prompting: Prompting,
-    guides: Guides | None,
-    look: looks.Look | None,
-) -> Click:
-    xy = tracks.xy[here, frame]
+def _click_on(found: ObjectPrompt, xy: Array, frame: int, segment: Segment, prompting: Prompting) -> Click:
+    """One click, or three where one does not do, on tracks xy (P,2) of an object."""
     three = xy[spread(xy)]
+    spread_out = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
     if prompting.style == "clicks+mask":
-        click = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
-        return with_context(click, tracks, found.members, unsure, hw, guides, look)
-    one = Click(found.object_id, frame, xy[densest(xy)][None], np.ones(1, np.int32))
-    if inside(segment(one), xy).mean() >= WELL_COVERED:
-        return one
-    return replace(one, points_xy=three, labels=np.ones(len(three), np.int32))
+        return spread_out
+    one = replace(spread_out, points_xy=xy[densest(xy)][None], labels=np.ones(1, np.int32))
+    return one if inside(segment(one), xy).mean() >= WELL_COVERED else spread_out
 
 
 def _distances(a: Array, b: Array) -> Array:

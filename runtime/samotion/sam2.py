@@ -66,12 +66,15 @@ def propagate(
     features: Features | None = None,
     progress: Progress | None = None,
     fill_holes_area: int = HOLE_AREA,
+    reach_frames: int | None = None,
 ) -> dict[int, Array]:
     """Follow every prompted object through the clip: object id -> (T,H,W) bool, or float32 logits.
 
     frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already. Each object is
     tracked forward from its earliest prompted frame and then backward from it; on prompted frames the mask is the
-    prompt's. Raises UsageError for clicks outside the clip or without points.
+    prompt's. With `reach_frames`, frames farther than this from all of an object's prompts are passed over and have
+    no mask: there nobody has seen the object, and a small SAM 2 finds something all the same. Raises UsageError for
+    clicks outside the clip or without points.
     """
     images = features if features is not None else Features(engines, frames)
     for click in clicks:
@@ -85,11 +88,11 @@ def propagate(
         logits = to_frame(mask, images.hw)
         found[object_id][frame] = logits if return_logits else logits > 0
 
-    for object_id in found:
-        banks[object_id], masks = _prompt_all(clip, [c for c in clicks if c.object_id == object_id])
-        for frame, mask in masks.items():
+    for object_id, prompted in _prompt_all(clip, clicks).items():
+        banks[object_id] = Bank(min(prompted), {frame: remembered for frame, (_, remembered) in prompted.items()})
+        for frame, (mask, _) in prompted.items():
             keep(frame, object_id, mask)
-    sweep = _sweep(banks, len(images))
+    sweep = _sweep(banks, len(images), reach_frames)
     for done, (frame, reverse, active) in enumerate(sweep):
         for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
             banks[object_id] = bank
@@ -158,25 +161,29 @@ def _as_prompt(mask: Array | None, side: int) -> Array:
     return mask.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
 
 
-def _prompt_all(clip: _Clip, clicks: list[Click]) -> tuple[Bank, dict[int, Array]]:
-    """One object's memory after all its clicks, and its masks (M,M) on the prompted frames."""
-    decoded: dict[int, Decoded] = {}
-    for click in clicks:
-        earlier = decoded.get(click.frame)
-        previous = None if earlier is None else earlier.mask
-        decoded[click.frame] = _prompt(clip.engines, clip.images, click, previous, clip.fill_holes_area)
-    prompted = {}
-    for frame, one in decoded.items():
-        memory = clip.engines["sam2_memory"](
-            level2=clip.images[frame]["level2"],
-            masks=one.mask[None],
-            object_score=np.array([one.score], np.float32),
-        )["memory"]
-        prompted[frame] = Remembered(to_bfloat16(memory[0]), one.pointer)
-    return Bank(min(prompted), prompted), {frame: one.mask for frame, one in decoded.items()}
+def _prompt_all(clip: _Clip, clicks: Sequence[Click]) -> dict[int, dict[int, tuple[Array, Remembered]]]:
+    """Masks (M,M) and memories of all objects on their prompted frames: object id -> frame -> both.
+
+    Frame by frame, for image features are held of a few frames only.
+    """
+    made: dict[int, dict[int, tuple[Array, Remembered]]] = {click.object_id: {} for click in clicks}
+    for frame in sorted({click.frame for click in clicks}):
+        decoded: dict[int, Decoded] = {}
+        for click in (c for c in clicks if c.frame == frame):
+            earlier = decoded.get(click.object_id)
+            previous = None if earlier is None else earlier.mask
+            decoded[click.object_id] = _prompt(clip.engines, clip.images, click, previous, clip.fill_holes_area)
+        for object_id, one in decoded.items():
+            memory = clip.engines["sam2_memory"](
+                level2=clip.images[frame]["level2"],
+                masks=one.mask[None],
+                object_score=np.array([one.score], np.float32),
+            )["memory"]
+            made[object_id][frame] = one.mask, Remembered(to_bfloat16(memory[0]), one.pointer)
+    return made
 
 
-def _sweep(banks: dict[int, Bank], frame_count: int) -> list[tuple[int, bool, list[int]]]:
+def _sweep(banks: dict[int, Bank], frame_count: int, reach: int | None) -> list[tuple[int, bool, list[int]]]:
     """Frames in the order they are tracked, forward and then backward: (frame, reverse, objects to track there)."""
     starts = [bank.start for bank in banks.values()] or [0]
     forward = ((t, False) for t in range(min(starts), frame_count))
@@ -186,7 +193,9 @@ def _sweep(banks: dict[int, Bank], frame_count: int) -> list[tuple[int, bool, li
         active = [
             i
             for i, bank in banks.items()
-            if (frame < bank.start if reverse else frame > bank.start) and frame not in bank.prompted
+            if (frame < bank.start if reverse else frame > bank.start)
+            and frame not in bank.prompted
+            and (reach is None or min(abs(frame - t) for t in bank.prompted) <= reach)
         ]
         if active:
             order.append((frame, reverse, active))

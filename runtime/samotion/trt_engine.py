@@ -30,6 +30,7 @@ ROWS = {
     "tracks_refine": "N",
     "depth": "B",
     "dino": "B",
+    "motion_map": "B",
     "sam2_image": "B",
     "sam2_prompt": "B",
     "sam2_memory": "B",

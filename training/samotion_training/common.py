@@ -131,9 +131,10 @@ def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) 
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """The module's state dict as float16 safetensors."""
+    """The module's state dict as float16 safetensors; counts stay whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file({name: tensor.half().contiguous() for name, tensor in module.state_dict().items()}, str(path))
+    state = {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
+    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:

@@ -37,9 +37,20 @@ def from_nets(
 
     `moving_masks` (T, H, W) bool.
     """
+    hw = frames.shape[1:3]
+    found, disparity, features = through_nets(engines, frames, max_tracks, seed, step)
+    moving = starts_on(found, moving_masks)
+    unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
+    return TrackSet(unit, found.visible, found.visibility, found.confidence, disparity, features, moving)
+
+
+def through_nets(
+    engines: Engines, frames: Array, max_tracks: int, seed: int, step: int = 10
+) -> tuple[Tracks, Array, Array]:
+    """Tracks of frames (T, H, W, 3), the disparity under them (N, T) and their features (N, C)."""
     from samotion import depth, dino, geometry, motion, tracks
 
-    hw = frames.shape[1:3]
+    hw = frames.shape[1], frames.shape[2]
     queries = tracks.sample_queries(len(frames), hw, step, max_tracks, seed)
     raw = tracks.track(engines, tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw))
     found = tracks.filter_tracks(raw, queries, hw)
@@ -48,9 +59,7 @@ def from_nets(
     for t in np.unique(found.query_frame):
         mine = found.query_frame == t
         features[mine] = dino.sample(dino.describe(engines, frames[[t]])[0], found.query_xy[mine], hw)
-    moving = starts_on(found, moving_masks)
-    unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
-    return TrackSet(unit, found.visible, found.visibility, found.confidence, disparity, features, moving)
+    return found, disparity, features
 
 
 def starts_on(tracks: Tracks, masks: Array) -> Array:

@@ -42,6 +42,12 @@ class TruthTracks:
     moving: Array  # (N,) bool
 
 
+def shown_hw(scene: Scene, short_side_px: int) -> tuple[int, int]:
+    """Height and width in the scene's own aspect, with square pixels."""
+    aspect = float(scene.camera.aspect)
+    return round(short_side_px * max(1, 1 / aspect)), round(short_side_px * max(1, aspect))
+
+
 def render(scene: Scene, hw: tuple[int, int]) -> Clip:
     """All frames of `scene` at size hw. Pixels may be oblong: the scene's own aspect is stretched to hw."""
     sheets = [_Sheet(layer, scene, hw) for layer in scene.layers]

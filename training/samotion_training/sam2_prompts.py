@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from samotion import dino, looks
-from samotion.coarse import coarse_mask
+from samotion.coarse import LOGIT_MAX, coarse_mask
 from samotion.guide import HUE, LONG_SIDE
-from samotion.prompts import NEGATIVE_CLICKS, spread, with_look
+from samotion.outlines import LOOK_LOGITS
+from samotion.prompts import NEGATIVE_CLICKS, spread
 
 Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
@@ -65,7 +66,9 @@ def drawn(
     coarse = coarse_mask(xy * hw[::-1], positive, hw, guide)
     if small is not None and positive.any() and not positive.all():
         cells = looks.points_of(small)
-        coarse = with_look(coarse, looks.fit(dino.sample(cells, xy * hw[::-1], hw), positive)(cells))
+        look = looks.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
+        large = cv2.resize(look(cells), hw[::-1], interpolation=cv2.INTER_LINEAR)
+        coarse = (coarse + LOOK_LOGITS * large).clip(-LOGIT_MAX, LOGIT_MAX)
     logits = cv2.resize(coarse, (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]
     yes = yes[spread(yes)] if len(yes) else yes

@@ -1,0 +1,63 @@
+"""Coarse masks put tracks, motion map and looks together; each object keeps to its own tracks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from samotion import outlines
+from samotion.guide import Guides
+from samotion.outlines import Sides
+from samotion.tracks import Tracks
+
+HW, FRAMES = (90, 160), 3
+LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
+
+
+def _scene() -> tuple[Guides, dict[int, np.ndarray], Tracks, np.ndarray]:
+    """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on, 0 for none."""
+    frames = np.random.default_rng(0).integers(90, 120, (FRAMES, *HW, 3)).astype(np.uint8)
+    logits = np.full(HW, -5.0, np.float32)
+    for box in (LEFT, RIGHT):
+        frames[:, box[0], box[1], 0] += 60
+        logits[box] = 5.0
+    xy = np.random.default_rng(1).uniform(0, 1, (300, 2)).astype(np.float32) * np.float32(HW[::-1])
+    down = (xy[:, 1] >= 30) & (xy[:, 1] < 60)
+    on = np.where(down & (xy[:, 0] >= 20) & (xy[:, 0] < 60), 1, 0)
+    on = np.where(down & (xy[:, 0] >= 100) & (xy[:, 0] < 140), 2, on)
+    ones = np.ones((300, FRAMES), np.float32)
+    tracks = Tracks(np.repeat(xy[:, None], FRAMES, 1), ones > 0, ones, ones, np.zeros(300, int), xy)
+    return Guides(frames), dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
+
+
+def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
+    truth = np.zeros(HW, bool)
+    for box in boxes:
+        truth[box] = True
+    return float(((logits > 0) & truth).sum() / ((logits > 0) | truth).sum())
+
+
+def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
+    guides, maps, tracks, on = _scene()
+    few = np.isin(np.arange(300), np.flatnonzero(on == 1)[:4])
+    sides = Sides(few, on == 2, (on == 1) & ~few)
+    masks = outlines.coarse_masks(tracks, sides, [0, 2], guides, maps_like(maps))
+    assert list(masks) == [0, 2] and masks[0].shape == HW and np.abs(masks[0]).max() <= 6
+    assert _iou(masks[0], LEFT) > 0.8
+
+
+def test_without_a_map_tracks_and_their_look_draw() -> None:
+    guides, _, tracks, on = _scene()
+    masks = outlines.coarse_masks(tracks, Sides(on == 2, on == 1, on < 0), [1], guides, None)
+    assert _iou(masks[1], RIGHT) > 0.5
+
+
+def test_a_map_that_sees_nothing_leaves_little() -> None:
+    guides, maps, tracks, on = _scene()
+    empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
+    masks = outlines.coarse_masks(tracks, Sides(on == 1, on == 2, on < 0), [0], guides, maps_like(empty))
+    assert not (masks[0] > 0).any()
+
+
+def maps_like(maps: dict[int, np.ndarray]) -> Any:
+    return maps

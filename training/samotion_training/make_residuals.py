@@ -1,0 +1,103 @@
+"""Residuals of scenes, as nano's tracks and scores give them, and which cells move: training data for the motion map.
+
+`python -m samotion_training.make_residuals FOLDER --engine-dir engines --data DATA`: seeds already there are skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import samotion
+from samotion import motion
+from samotion.engine import Engines
+from samotion.motion_map import Residuals
+
+from samotion_training.data import Library, open_library
+from samotion_training.motion_data import through_nets
+from samotion_training.render import render, shown_hw
+from samotion_training.scenes import SceneSettings, build_scene
+
+Array = np.ndarray[Any, Any]
+FRAMES, EVERY = 24, 3  # of a clip; every third gives a residual
+SHORT_SIDE_PX = 256
+TRACKS, TRACK_CHANCES = (640, 1024, 1536), (0.55, 0.3, 0.15)
+STILL_CAMERA, NO_MOVER = 0.3, 0.15  # shares of clips
+SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are left out
+
+
+class Example(NamedTuple):
+    """Some frames of one clip."""
+
+    residuals: Array  # (F, GH, GW, 13) float16
+    moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
+
+
+def make(engines: Engines, seed: int, library: Library) -> Example | None:
+    """The example of a seed; None where its movers hardly show."""
+    rng = np.random.default_rng(seed)
+    draw = rng.random()
+    shares = {"no_mover_share": float(draw < NO_MOVER), "still_camera_share": float(draw > 1 - STILL_CAMERA)}
+    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
+    clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
+    if draw >= NO_MOVER and clip.masks.mean() < SMALLEST:
+        return None
+    residuals = residuals_of(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+    frames = range(seed % EVERY, FRAMES, EVERY)
+    made = np.stack([residuals[t] for t in frames]).astype(np.float16)
+    cells = made.shape[2], made.shape[1]
+    moving = [cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA) for t in frames]
+    return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8))
+
+
+def residuals_of(engines: Engines, frames: Array, max_tracks: int, seed: int) -> Residuals:
+    """Residuals of frames (T,H,W,3) from tracks and scores as samotion-run makes them."""
+    found, disparity, features = through_nets(engines, frames, max_tracks, seed)
+    scores = motion.score(
+        engines,
+        xy_px=found.xy,
+        hw=(frames.shape[1], frames.shape[2]),
+        visible=found.visible,
+        visibility=found.visibility,
+        confidence=found.confidence,
+        disparity=disparity,
+        dino=features,
+    )
+    return Residuals(frames, found, scores)
+
+
+def save(path: Path, example: Example) -> None:
+    partial = path.with_suffix(f".{os.getpid()}.tmp")
+    with open(partial, "wb") as file:
+        np.savez(file, **example._asdict())
+    partial.rename(path)
+
+
+def load(path: Path) -> Example:
+    with np.load(path) as arrays:
+        return Example(*(arrays[name] for name in Example._fields))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render clips and run nano's tracker and motion net over them.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine-dir", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(500_000, 500_300), metavar=("FIRST", "END"))
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    library = open_library(args.data, held_out=False)
+    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
+        for seed in range(*args.seeds):
+            path = args.folder / f"{seed:06d}.npz"
+            if not path.exists() and (example := make(engines, seed, library)) is not None:
+                save(path, example)
+                print(path, flush=True)
+
+
+if __name__ == "__main__":
+    main()
