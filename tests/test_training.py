@@ -146,7 +146,7 @@ def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     residuals[..., 2:5] += 2 * (moving[..., None] > 0)
     residuals[..., 7] += 2 * (moving > 0)
     example = make_residuals.Example(residuals, moving)
-    make_residuals.save(path, example)
+    pool.save(path, example)
     return example
 
 
@@ -185,7 +185,7 @@ def test_residuals_of_scenes_come_from_the_nets(
         example = make_residuals.make(engines, 3, Library())
     assert example is not None and example.residuals.shape == (*example.moving.shape, 13)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
-    make_residuals.save(tmp_path / "3.npz", example)
+    pool.save(tmp_path / "3.npz", example)
     np.testing.assert_array_equal(make_residuals.load(tmp_path / "3.npz").residuals, example.residuals)
 
 

@@ -1,4 +1,4 @@
-"""Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.residual) to where it moves.
+"""Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.motion_map) to where it moves.
 
 The published system has no such net; its tracks alone carry the motion. Ours is for small trackers and few tracks.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.motion_map import CHANNELS
 from torch import Tensor, nn
 
 from samotion_export.graph import Graph
 
-CHANNELS = 13  # of a residual
 WIDTHS = (24, 48, 64, 96)  # of levels that halve the grid
 TOLERANCE = 1e-3  # in logits; float32 alone shows 1e-5
 

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +16,7 @@ from samotion import motion
 from samotion.engine import Engines
 from samotion.motion_map import Residuals
 
+from samotion_training import pool
 from samotion_training.data import Library, open_library
 from samotion_training.motion_data import through_nets
 from samotion_training.render import render, shown_hw
@@ -70,13 +70,6 @@ def residuals_of(engines: Engines, frames: Array, max_tracks: int, seed: int) ->
     return Residuals(frames, found, scores)
 
 
-def save(path: Path, example: Example) -> None:
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(partial, "wb") as file:
-        np.savez(file, **example._asdict())
-    partial.rename(path)
-
-
 def load(path: Path) -> Example:
     with np.load(path) as arrays:
         return Example(*(arrays[name] for name in Example._fields))
@@ -95,7 +88,7 @@ def main() -> None:
         for seed in range(*args.seeds):
             path = args.folder / f"{seed:06d}.npz"
             if not path.exists() and (example := make(engines, seed, library)) is not None:
-                save(path, example)
+                pool.save(path, example)
                 print(path, flush=True)
 
 

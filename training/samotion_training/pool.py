@@ -83,7 +83,8 @@ def fill(
             save(path, points_only(sample) if slim else sample)
 
 
-def save(path: Path, sample: Sample) -> None:
+def save(path: Path, sample: NamedTuple) -> None:
+    """Write the arrays of a tuple by their names; the file appears whole."""
     partial = path.with_suffix(f".{os.getpid()}.tmp")
     with open(partial, "wb") as file:
         np.savez(file, **sample._asdict())

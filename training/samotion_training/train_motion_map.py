@@ -30,7 +30,7 @@ UNREST_MOST = 2.0  # what they add to log differences, at most, and to the flow
 
 
 def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
-    """A residual (GH,GW,C) and the share of each cell that moves, mirrored, stretched and recoloured at random."""
+    """A residual (GH,GW,C) and the share of each cell that moves, mirrored, turned and recoloured at random."""
     residuals, shares = _clip(path)
     index = int(rng.integers(len(residuals)))
     x, y = residuals[index].astype(np.float32), shares[index].astype(np.float32) / 255
