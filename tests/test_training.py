@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 import samotion
 import torch
+from samotion.motion_map import CHANNELS
 from samotion.presets import NANO, VitNet
+from samotion.tracks import Tracks
 from samotion_export import depth, dino, motion, tracks
 from samotion_training import (
     augment,
     common,
+    fit_multicut,
     make_residuals,
     metrics,
     motion_data,
@@ -140,7 +143,7 @@ def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch: pytest.MonkeyPa
 
 def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     """Frames of noise on which a box differs along the ground, and the flow there points right; saved."""
-    residuals = np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, 13)).astype(np.float16)
+    residuals = np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, CHANNELS)).astype(np.float16)
     moving = np.zeros((frames, 24, 32), np.uint8)
     moving[:, 4:12, 20:30] = 255
     residuals[..., 2:5] += 2 * (moving[..., None] > 0)
@@ -183,10 +186,35 @@ def test_residuals_of_scenes_come_from_the_nets(
         monkeypatch.setattr(make_residuals, name, value)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         example = make_residuals.make(engines, 3, Library())
-    assert example is not None and example.residuals.shape == (*example.moving.shape, 13)
+    assert example is not None and example.residuals.shape == (*example.moving.shape, CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
     pool.save(tmp_path / "3.npz", example)
     np.testing.assert_array_equal(make_residuals.load(tmp_path / "3.npz").residuals, example.residuals)
+
+
+def test_the_fit_of_pairs_finds_the_odds_they_were_drawn_with() -> None:
+    rng = np.random.default_rng(0)
+    weights, bias = np.array([1.0, -0.5, 0.2, 0.0, -1.0, 0.3]), 0.4
+    shown = [rng.normal(size=(2000, 6)) for _ in range(20)]
+    same = [rng.random(len(x)) < 1 / (1 + np.exp(-(x @ weights + bias))) for x in shown]
+    found, found_bias = fit_multicut.fit(shown, same)
+    np.testing.assert_allclose([*found, found_bias], [*weights, bias], atol=0.05)
+
+
+def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder: Path, paths: list[Path]) -> None:
+    sample, rng = pool.load(paths[0]), np.random.default_rng(0)
+    here = np.flatnonzero(sample.visible[:, 0])[::4][:60]
+    seen = sample.visible[here]
+    ones, start = np.ones(seen.shape, np.float32), sample.xy[here, 0]
+    truth = Tracks(sample.xy[here], seen, ones, ones, np.zeros(len(here), int), start)
+    with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
+        engines.preset = replace(NANO, prompting=replace(NANO.prompting, grow_threshold=0.0))  # all tracks are likely
+        shown, same = fit_multicut.pairs_of(engines, sample.frames, truth, 0.9 * ones[:, 0], sample.labels, rng)
+    own = sample.instance[here]
+    first, second = np.triu_indices(len(here), 1)
+    use = (own[first] > 0) | (own[second] > 0)
+    assert shown.shape == (use.sum(), 6) and np.isfinite(shown).all() and same.any() and not same.all()
+    assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:

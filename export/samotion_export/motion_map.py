@@ -18,7 +18,7 @@ TOLERANCE = 1e-3  # in logits; float32 alone shows 1e-5
 
 
 class MotionMap(nn.Module):
-    """The contract's `motion_map`: residuals [B,GH,GW,13] -> logits [B,GH,GW], positive where something moves."""
+    """The contract's `motion_map`: residuals [B,GH,GW,16] -> logits [B,GH,GW], positive where something moves."""
 
     def __init__(self) -> None:
         super().__init__()

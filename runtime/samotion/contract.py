@@ -147,7 +147,7 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "motion_map": Signature(
         "motion",
-        (Tensor("residual", "float32", ("B", "GH", "GW", 13)),),  # see samotion.motion_map
+        (Tensor("residual", "float32", ("B", "GH", "GW", 16)),),  # see samotion.motion_map
         (Tensor("logits", "float32", ("B", "GH", "GW")),),  # positive where something moves
         "maps",
     ),

@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion import dino
+from samotion import dino, rigid
 from samotion.coarse import LOGIT_MAX, coarse_mask
 from samotion.engine import Engines
 from samotion.tracks import Tracks
@@ -30,7 +30,8 @@ NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
 STILL = 0.5  # tracks with lower scores show the ground
 SURE = 0.9
 STEP_PX = 0.05  # per frame; differences in motion below it mean nothing
-CHANNELS = 13
+APART = 5.0  # log ratio of what a still scene leaves of a track (see rigid.py) that counts as a full vote
+CHANNELS = 16
 EVERY = 2  # frames between those whose maps count in a track's score
 SCORE_SHARE = 0.7  # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS
 
@@ -71,7 +72,8 @@ class Residuals:
 
     `scores` (N,) are the motion scores of `tracks`. A frame's residual is (GH,GW,CHANNELS) float32: votes of the
     tracks for motion (all by their scores, and the sure ones), log differences along the ground by reach, the same
-    along optical flow, the flow relative to the ground, the frame's usual difference, and its colours in CIELAB.
+    along optical flow, the flow relative to the ground, the frame's usual difference, its colours in CIELAB, and
+    votes of the tracks by how far they are from what a still scene shows.
     """
 
     def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
@@ -84,6 +86,7 @@ class Residuals:
         self._pixels = np.dstack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size)))
         self._shown = lru_cache(maxsize=2 * max(REACHES) + 2)(self._small)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._apart = (rigid.unexplained(self._xy, tracks, scores < STILL) / APART).clip(0, 1)
 
     def __getitem__(self, frame: int) -> Array:
         along_ground, along_flow, relative = [], [], []
@@ -101,6 +104,7 @@ class Residuals:
         usual = np.full(along_ground[0].shape, np.median(along_ground[0]), np.float32)
         lab = cv2.cvtColor(self._shown(frame), cv2.COLOR_RGB2LAB).astype(np.float32) / 50 - 2
         layers = [*self._votes(frame), *along_ground, *along_flow, np.arcsinh(motion / spread), usual, lab]
+        layers += self._apart_votes(frame)
         return np.dstack([self._to_cells(np.asarray(layer, np.float32)) for layer in layers])
 
     def _to_cells(self, layer: Array) -> Array:
@@ -112,6 +116,12 @@ class Residuals:
         return [
             coarse_mask(self._xy[seen, frame], weight, self._size[::-1]) / LOGIT_MAX
             for weight in (scores, scores > SURE)
+        ]
+
+    def _apart_votes(self, frame: int) -> list[Array]:
+        seen = np.flatnonzero(self._tracks.visible[:, frame] & np.isfinite(self._apart[:, 0]))
+        return [
+            coarse_mask(self._xy[seen, frame], weight, self._size[::-1]) / LOGIT_MAX for weight in self._apart[seen].T
         ]
 
     def _look(self, frame: int, reach: int, sign: int) -> tuple[Array, Array, Array]:

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from samotion import (
-    components,
     depth,
     dino,
     geometry,
@@ -20,6 +19,7 @@ from samotion import (
     masks,
     motion,
     motion_map,
+    multicut,
     outlines,
     output,
     prompts,
@@ -200,7 +200,7 @@ def _prompt(
     moving = prompts.select_moving(scores, frame_count, style)
     likely = prompts.candidates(scores, moving, style)
     if draws:
-        objects = components.find(found, moving, likely, hw, style, numbers.max_objects)
+        objects = multicut.find(found, scores, moving, likely, guides, maps, style, numbers.max_objects)
     else:
         objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
     claimed = np.zeros(len(found), bool)

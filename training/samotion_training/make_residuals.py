@@ -15,6 +15,7 @@ import samotion
 from samotion import motion
 from samotion.engine import Engines
 from samotion.motion_map import Residuals
+from samotion.tracks import Tracks
 
 from samotion_training import pool
 from samotion_training.data import Library, open_library
@@ -33,7 +34,7 @@ SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are le
 class Example(NamedTuple):
     """Some frames of one clip."""
 
-    residuals: Array  # (F, GH, GW, 13) float16
+    residuals: Array  # (F, GH, GW, 16) float16
     moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
 
 
@@ -46,7 +47,7 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
     clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
     if draw >= NO_MOVER and clip.masks.mean() < SMALLEST:
         return None
-    residuals = residuals_of(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+    residuals = Residuals(clip.frames, *scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed))
     frames = range(seed % EVERY, FRAMES, EVERY)
     made = np.stack([residuals[t] for t in frames]).astype(np.float16)
     cells = made.shape[2], made.shape[1]
@@ -54,8 +55,8 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
     return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8))
 
 
-def residuals_of(engines: Engines, frames: Array, max_tracks: int, seed: int) -> Residuals:
-    """Residuals of frames (T,H,W,3) from tracks and scores as samotion-run makes them."""
+def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple[Tracks, Array]:
+    """Tracks of frames (T,H,W,3) and their scores (N,) as samotion-run makes them before the motion map."""
     found, disparity, features = through_nets(engines, frames, max_tracks, seed)
     scores = motion.score(
         engines,
@@ -67,7 +68,7 @@ def residuals_of(engines: Engines, frames: Array, max_tracks: int, seed: int) ->
         disparity=disparity,
         dino=features,
     )
-    return Residuals(frames, found, scores)
+    return found, scores
 
 
 def load(path: Path) -> Example:

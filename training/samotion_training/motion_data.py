@@ -63,7 +63,7 @@ def through_nets(
 
 
 def starts_on(tracks: Tracks, masks: Array) -> Array:
-    """Which tracks (N,) bool have their query inside masks (T, H, W) bool."""
+    """What masks (T, H, W), or labels, say at each track's query (N,)."""
     height, width = masks.shape[1:]
     x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
     found: Array = masks[tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)]

@@ -1,0 +1,136 @@
+"""Objects as sets of moving tracks: a minimum cost multicut of what pairs of tracks show (Keuper et al., ICCV 2015)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion import dino
+from samotion.guide import Guides
+from samotion.motion_map import MotionMaps
+from samotion.presets import Prompting
+from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
+from samotion.tracks import Tracks
+
+Array = np.ndarray[Any, Any]
+LONG_SIDE_PX = 256  # of the picture that lengths are measured in
+LOOKS = 12  # frames in which pairs are compared, spread over the clip
+STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where the motion map is asked
+MAP_MOST = 8.0  # logits
+LAB = 50.0  # CIELAB in 8 bits, in units of this
+# Log odds that two tracks are of one object, from `traits` in their order; by samotion_training.fit_multicut.
+WEIGHTS = np.array([1.01, -0.57, -0.36, 0.3, -0.58, -0.33])
+BIAS = 0.85
+
+
+def find(
+    tracks: Tracks,
+    scores: Array,
+    moving: Array,
+    likely: Array,
+    guides: Guides,
+    maps: MotionMaps | None,
+    prompting: Prompting,
+    max_objects: int,
+) -> list[ObjectPrompt]:
+    """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure ones among them.
+
+    `scores` (N,) are the motion scores. `min_object_tracks` of an object's tracks must be sure, or all there are. Sets
+    smaller than `least_share` of the largest are mostly parallax or noise, and no objects.
+    """
+    pool = np.flatnonzero(likely)
+    seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
+    pairs, shown = traits(tracks.take(pool), scores[pool], spacings(tracks.visible, guides.hw), guides, maps)
+    log_odds = np.zeros((len(pool), len(pool)))
+    log_odds[pairs] = log_odds[pairs[::-1]] = shown @ WEIGHTS + BIAS
+    is_sure = np.isin(pool, moving)
+    needed = min(prompting.min_object_tracks, max(1, len(moving)))
+    sets = [one for one in multicut(log_odds) if is_sure[one].sum() >= needed and seen[one].any()]
+    sets.sort(key=len, reverse=True)
+    sets = [one for one in sets if len(one) >= prompting.least_share * len(sets[0])]
+    return [ObjectPrompt(i + 1, busiest_frame(seen[one]), pool[one]) for i, one in enumerate(sets[:max_objects])]
+
+
+def spacings(visible: Array, hw: tuple[int, int]) -> Array:
+    """(T,) px: the mean distance between the visible (N,T) of all tracks."""
+    area: Array = hw[0] * hw[1] / np.maximum(1, visible.sum(axis=0))
+    return np.sqrt(area)
+
+
+def traits(
+    tracks: Tracks, scores: Array, spacing_px: Array, guides: Guides, maps: MotionMaps | None
+) -> tuple[tuple[Array, Array], Array]:
+    """The pairs (Q,), (Q,) of tracks seen together, and what they show (Q,6).
+
+    In how many frames they are seen together; how far apart, in spacings (T,) of tracks; by how much that changes; how
+    little motion the maps show between them; how different their colours are, and their scores.
+    """
+    count, length = tracks.visible.shape
+    first, second = np.triu_indices(count, 1)
+    together, spaced, square, between = np.zeros((4, len(first)))
+    offset = np.zeros((len(first), 2))
+    for t in np.unique(np.linspace(0, length - 1, LOOKS).astype(int)):
+        both = np.flatnonzero(tracks.visible[first, t] & tracks.visible[second, t])
+        a, b = (tracks.xy[side[both], t] for side in (first, second))
+        distance = np.linalg.norm(a - b, axis=1)
+        together[both] += 1
+        spaced[both] += distance / spacing_px[t]
+        offset[both] += a - b
+        square[both] += distance**2
+        if maps is None:
+            continue
+        way = [dino.sample(maps[t][..., None], a + step * (b - a), guides.hw)[:, 0] for step in STEPS]
+        between[both] += np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST)
+    known = together > 0
+    first, second, together = first[known], second[known], together[known]
+    variance = square[known] / together - ((offset[known] / together[:, None]) ** 2).sum(axis=1)
+    drift_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / max(guides.hw)
+    lab, logits = _colours(tracks, guides), _logits(scores)
+    shown = (
+        np.log1p(together),
+        np.log1p(spaced[known] / together),
+        np.log(drift_px + 0.1),
+        between[known] / together,
+        np.linalg.norm(lab[first] - lab[second], axis=1),
+        np.abs(logits[first] - logits[second]),
+    )
+    return (first, second), np.stack(shown, axis=-1)
+
+
+def _colours(tracks: Tracks, guides: Guides) -> Array:
+    """CIELAB (N,3) under each track's query."""
+    found = np.zeros((len(tracks), 3), np.float32)
+    for frame in np.unique(tracks.query_frame):
+        mine = tracks.query_frame == frame
+        lab = cv2.cvtColor(guides.colours(frame), cv2.COLOR_RGB2LAB).astype(np.float32) / LAB
+        found[mine] = dino.sample(lab, tracks.query_xy[mine], guides.hw)
+    return found
+
+
+def _logits(scores: Array) -> Array:
+    clipped = scores.astype(np.float64).clip(1e-4, 1 - 1e-4)
+    return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def multicut(log_odds: Array) -> list[Array]:
+    """Sets of indices that symmetric log odds (P,P) of being together speak for, by greedy additive edge contraction.
+
+    The two sets with the largest sum of log odds between them become one, as long as there is a positive sum.
+    """
+    every = np.arange(len(log_odds))
+    sums, owner = log_odds.astype(np.float64), every.copy()
+    sums[every, every] = -np.inf
+    best = sums.argmax(axis=1) if len(sums) else every
+    while len(sums) and (peaks := sums[every, best]).max() > 0:
+        a = int(peaks.argmax())
+        b = best[a]
+        owner[owner == b] = a
+        sums[a] += sums[b]
+        sums[:, a] = sums[a]
+        sums[a, a] = sums[b] = sums[:, b] = -np.inf
+        stale = (best == a) | (best == b) | (every == a)
+        best[stale] = sums[stale].argmax(axis=1)
+        best[sums[:, a] > sums[every, best]] = a
+    return [np.flatnonzero(owner == k) for k in np.unique(owner)]
