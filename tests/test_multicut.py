@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from samotion import multicut
-from samotion.guide import Guides
 from samotion.presets import Prompting
 from samotion.tracks import Tracks
 
@@ -45,14 +44,12 @@ def _find(
     likely: np.ndarray | None = None,
     max_objects: int = 10,
     prompting: Prompting = PROMPTING,
-    frame: np.ndarray | None = None,
     maps: Any = None,
 ) -> list[list[int]]:
     likely = np.isin(np.arange(len(tracks)), moving) if likely is None else likely
     scores = np.where(likely, 0.9, 0.1)
-    frames = np.broadcast_to(np.zeros((*HW, 3), np.uint8) if frame is None else frame, (FRAMES, *HW, 3))
     maps = _maps(tracks) if maps is None else maps
-    found = multicut.find(tracks, scores, moving, likely, Guides(frames), maps, prompting, max_objects)
+    found = multicut.find(tracks, scores, moving, likely, HW, maps, prompting, max_objects)
     assert [one.object_id for one in found] == list(range(1, len(found) + 1))
     return [one.members.tolist() for one in found]
 
@@ -68,28 +65,24 @@ def test_neighbours_that_move_alike_are_one_object():
 
 def test_what_pairs_of_tracks_show():
     xy = np.stack([[20, 40] + TIME * [2, 0], [44, 40] + TIME * [2, 0], [20, 60] + TIME * [4, 0]])
-    tracks, frame = _tracks(xy), np.zeros((*HW, 3), np.uint8)
+    tracks = _tracks(xy)
     tracks.visible[2, 10:] = False
-    frame[:, 40:] = 255
-    guides = Guides(np.broadcast_to(frame, (FRAMES, *HW, 3)))
     scores, spacing = np.array([0.5, 0.5, 0.9]), np.full(FRAMES, 12.0)
-    pairs, shown = multicut.traits(tracks, scores, spacing, guides, _maps(tracks))
+    pairs, shown = multicut.traits(tracks, scores, HW, spacing, _maps(tracks))
     assert [one.tolist() for one in pairs] == [[0, 0, 1], [1, 2, 2]]
-    together, spaced, drift, between, colour, score = shown.T
+    together, spaced, drift, between, score = shown.T
     np.testing.assert_allclose(np.expm1(together), [12, 6, 6])
     np.testing.assert_allclose(np.expm1(spaced[0]), 24 / 12)
     assert np.exp(drift[0]) == pytest.approx(0.1, abs=1e-6) and np.exp(drift[1]) > 5
     np.testing.assert_allclose(between, -6)  # the ground between them stands
-    np.testing.assert_allclose(colour, [255 / 50, 0, 255 / 50], rtol=1e-3)
     np.testing.assert_allclose(score, [0, np.log(9), np.log(9)], rtol=1e-3)
-    np.testing.assert_allclose(multicut.traits(tracks, scores, spacing, guides, None)[1][:, 3], 0)
+    np.testing.assert_allclose(multicut.traits(tracks, scores, HW, spacing, None)[1][:, 3], 0)
 
 
 def test_tracks_never_seen_together_show_nothing():
     tracks = _two_rows()
     tracks.visible[0, 10:] = tracks.visible[1, :10] = False
-    guides = Guides(np.zeros((FRAMES, *HW, 3), np.uint8))
-    (first, second), _ = multicut.traits(tracks, np.full(72, 0.9), np.ones(FRAMES), guides, None)
+    (first, second), _ = multicut.traits(tracks, np.full(72, 0.9), HW, np.ones(FRAMES), None)
     assert len(first) == 72 * 71 / 2 - 1 and not ((first == 0) & (second == 1)).any()
 
 
@@ -133,8 +126,7 @@ def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
     every = np.ones(36, bool)
-    guides = Guides(np.zeros((FRAMES, *HW, 3), np.uint8))
-    (found,) = multicut.find(tracks, 0.9 * every, np.arange(36), every, guides, None, PROMPTING, 10)
+    (found,) = multicut.find(tracks, 0.9 * every, np.arange(36), every, HW, None, PROMPTING, 10)
     assert found.key_frame >= 15
 
 

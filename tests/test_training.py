@@ -213,7 +213,7 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
-    assert shown.shape == (use.sum(), 6) and np.isfinite(shown).all() and same.any() and not same.all()
+    assert shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 
 from samotion import dino
-from samotion.guide import Guides
 from samotion.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
@@ -19,10 +17,9 @@ LONG_SIDE_PX = 256  # of the picture that lengths are measured in
 LOOKS = 12  # frames in which pairs are compared, spread over the clip
 STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where the motion map is asked
 MAP_MOST = 8.0  # logits
-LAB = 50.0  # CIELAB in 8 bits, in units of this
 # Log odds that two tracks are of one object, from `traits` in their order; by samotion_training.fit_multicut.
-WEIGHTS = np.array([1.01, -0.57, -0.36, 0.3, -0.58, -0.33])
-BIAS = 0.85
+WEIGHTS = np.array([0.97, -0.64, -0.35, 0.31, -0.34])
+BIAS = 0.36
 
 
 def find(
@@ -30,7 +27,7 @@ def find(
     scores: Array,
     moving: Array,
     likely: Array,
-    guides: Guides,
+    hw: tuple[int, int],
     maps: MotionMaps | None,
     prompting: Prompting,
     max_objects: int,
@@ -42,7 +39,7 @@ def find(
     """
     pool = np.flatnonzero(likely)
     seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
-    pairs, shown = traits(tracks.take(pool), scores[pool], spacings(tracks.visible, guides.hw), guides, maps)
+    pairs, shown = traits(tracks.take(pool), scores[pool], hw, spacings(tracks.visible, hw), maps)
     log_odds = np.zeros((len(pool), len(pool)))
     log_odds[pairs] = log_odds[pairs[::-1]] = shown @ WEIGHTS + BIAS
     is_sure = np.isin(pool, moving)
@@ -60,12 +57,12 @@ def spacings(visible: Array, hw: tuple[int, int]) -> Array:
 
 
 def traits(
-    tracks: Tracks, scores: Array, spacing_px: Array, guides: Guides, maps: MotionMaps | None
+    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
 ) -> tuple[tuple[Array, Array], Array]:
-    """The pairs (Q,), (Q,) of tracks seen together, and what they show (Q,6).
+    """The pairs (Q,), (Q,) of tracks seen together, and what they show (Q,5).
 
     In how many frames they are seen together; how far apart, in spacings (T,) of tracks; by how much that changes; how
-    little motion the maps show between them; how different their colours are, and their scores.
+    little motion the maps show between them; how different their scores are.
     """
     count, length = tracks.visible.shape
     first, second = np.triu_indices(count, 1)
@@ -81,32 +78,21 @@ def traits(
         square[both] += distance**2
         if maps is None:
             continue
-        way = [dino.sample(maps[t][..., None], a + step * (b - a), guides.hw)[:, 0] for step in STEPS]
+        way = [dino.sample(maps[t][..., None], a + step * (b - a), hw)[:, 0] for step in STEPS]
         between[both] += np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST)
     known = together > 0
     first, second, together = first[known], second[known], together[known]
     variance = square[known] / together - ((offset[known] / together[:, None]) ** 2).sum(axis=1)
-    drift_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / max(guides.hw)
-    lab, logits = _colours(tracks, guides), _logits(scores)
+    drift_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / max(hw)
+    logits = _logits(scores)
     shown = (
         np.log1p(together),
         np.log1p(spaced[known] / together),
         np.log(drift_px + 0.1),
         between[known] / together,
-        np.linalg.norm(lab[first] - lab[second], axis=1),
         np.abs(logits[first] - logits[second]),
     )
     return (first, second), np.stack(shown, axis=-1)
-
-
-def _colours(tracks: Tracks, guides: Guides) -> Array:
-    """CIELAB (N,3) under each track's query."""
-    found = np.zeros((len(tracks), 3), np.float32)
-    for frame in np.unique(tracks.query_frame):
-        mine = tracks.query_frame == frame
-        lab = cv2.cvtColor(guides.colours(frame), cv2.COLOR_RGB2LAB).astype(np.float32) / LAB
-        found[mine] = dino.sample(lab, tracks.query_xy[mine], guides.hw)
-    return found
 
 
 def _logits(scores: Array) -> Array:

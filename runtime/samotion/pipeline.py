@@ -200,7 +200,7 @@ def _prompt(
     moving = prompts.select_moving(scores, frame_count, style)
     likely = prompts.candidates(scores, moving, style)
     if draws:
-        objects = multicut.find(found, scores, moving, likely, guides, maps, style, numbers.max_objects)
+        objects = multicut.find(found, scores, moving, likely, hw, maps, style, numbers.max_objects)
     else:
         objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
     claimed = np.zeros(len(found), bool)

@@ -14,7 +14,6 @@ import numpy as np
 import samotion
 from samotion import motion_map, multicut
 from samotion.engine import Engines
-from samotion.guide import Guides
 from samotion.tracks import Tracks
 
 from samotion_training.data import open_library
@@ -32,7 +31,7 @@ RIDGE = 1e-3
 def pairs_of(
     engines: Engines, frames: Array, tracks: Tracks, scores: Array, labels: Array, rng: np.random.Generator
 ) -> tuple[Array, Array]:
-    """What pairs of likely tracks show (Q,6), and whether they are of one object (Q,) bool; `labels` (T,H,W).
+    """What pairs of likely tracks show (Q,5), and whether they are of one object (Q,) bool; `labels` (T,H,W).
 
     At least one of the two is on an object.
     """
@@ -41,7 +40,7 @@ def pairs_of(
     weighed = motion_map.weigh(scores, tracks, maps, hw)
     likely = np.flatnonzero(weighed > engines.preset.prompting.grow_threshold)
     spacing = multicut.spacings(tracks.visible, hw)
-    (first, second), shown = multicut.traits(tracks.take(likely), weighed[likely], spacing, Guides(frames), maps)
+    (first, second), shown = multicut.traits(tracks.take(likely), weighed[likely], hw, spacing, maps)
     own = starts_on(tracks, labels)[likely]
     use = np.flatnonzero((own[first] > 0) | (own[second] > 0))
     use = rng.permutation(use)[:PAIRS]
@@ -49,7 +48,7 @@ def pairs_of(
 
 
 def fit(shown: list[Array], same: list[Array]) -> tuple[Array, float]:
-    """Weights (6,) and bias of a logistic regression over clips' pairs; a clip counts by the root of its pairs."""
+    """Weights (5,) and bias of a logistic regression over clips' pairs; a clip counts by the root of its pairs."""
     x = np.concatenate([np.column_stack([one, np.ones(len(one))]) for one in shown])
     y = np.concatenate(same).astype(np.float64)
     counts = np.concatenate([np.full(len(one), len(one) ** -0.5) for one in same])
