@@ -60,11 +60,15 @@ def weigh(scores: Array, tracks: Tracks, maps: MotionMaps, hw: tuple[int, int]) 
         total[here] += dino.sample(maps[frame][..., None], tracks.xy[here, frame], hw)[:, 0]
         seen[here] += 1
     told = seen > 0
-    clipped = scores[told].astype(np.float64).clip(1e-4, 1 - 1e-4)
-    logits = SCORE_SHARE * np.log(clipped / (1 - clipped)) + total[told] / seen[told]
     weighed = scores.copy()
-    weighed[told] = 1 / (1 + np.exp(-logits))
+    weighed[told] = 1 / (1 + np.exp(-SCORE_SHARE * logits(scores[told]) - total[told] / seen[told]))
     return weighed
+
+
+def logits(scores: Array) -> Array:
+    """Of scores in [0,1]; those that are all but sure count as 1e-4 from it."""
+    clipped = scores.astype(np.float64).clip(1e-4, 1 - 1e-4)
+    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 class Residuals:
@@ -113,16 +117,14 @@ class Residuals:
     def _votes(self, frame: int) -> list[Array]:
         seen = np.flatnonzero(self._tracks.visible[:, frame])
         scores = self._scores[seen]
-        return [
-            coarse_mask(self._xy[seen, frame], weight, self._size[::-1]) / LOGIT_MAX
-            for weight in (scores, scores > SURE)
-        ]
+        return self._drawn(seen, frame, [scores, scores > SURE])
 
     def _apart_votes(self, frame: int) -> list[Array]:
         seen = np.flatnonzero(self._tracks.visible[:, frame] & np.isfinite(self._apart[:, 0]))
-        return [
-            coarse_mask(self._xy[seen, frame], weight, self._size[::-1]) / LOGIT_MAX for weight in self._apart[seen].T
-        ]
+        return self._drawn(seen, frame, list(self._apart[seen].T))
+
+    def _drawn(self, seen: Array, frame: int, weights: list[Array]) -> list[Array]:
+        return [coarse_mask(self._xy[seen, frame], one, self._size[::-1]) / LOGIT_MAX for one in weights]
 
     def _look(self, frame: int, reach: int, sign: int) -> tuple[Array, Array, Array]:
         """Differences (h,w) to another frame along the ground and along the flow, and the flow (h,w,2) per frame.

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from samotion import dino
-from samotion.motion_map import MotionMaps
+from samotion.motion_map import LONG_SIDE_PX, MotionMaps, logits
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
-LONG_SIDE_PX = 256  # of the picture that lengths are measured in
 LOOKS = 12  # frames in which pairs are compared, spread over the clip
 STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where the motion map is asked
 MAP_MOST = 8.0  # logits
@@ -76,28 +75,22 @@ def traits(
         spaced[both] += distance / spacing_px[t]
         offset[both] += a - b
         square[both] += distance**2
-        if maps is None:
-            continue
-        way = [dino.sample(maps[t][..., None], a + step * (b - a), hw)[:, 0] for step in STEPS]
-        between[both] += np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST)
+        if maps is not None:
+            way = [dino.sample(maps[t][..., None], a + step * (b - a), hw)[:, 0] for step in STEPS]
+            between[both] += np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST)
     known = together > 0
     first, second, together = first[known], second[known], together[known]
     variance = square[known] / together - ((offset[known] / together[:, None]) ** 2).sum(axis=1)
     drift_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / max(hw)
-    logits = _logits(scores)
+    odds = logits(scores)
     shown = (
         np.log1p(together),
         np.log1p(spaced[known] / together),
         np.log(drift_px + 0.1),
         between[known] / together,
-        np.abs(logits[first] - logits[second]),
+        np.abs(odds[first] - odds[second]),
     )
     return (first, second), np.stack(shown, axis=-1)
-
-
-def _logits(scores: Array) -> Array:
-    clipped = scores.astype(np.float64).clip(1e-4, 1 - 1e-4)
-    return np.asarray(np.log(clipped / (1 - clipped)))
 
 
 def multicut(log_odds: Array) -> list[Array]:
