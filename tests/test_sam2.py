@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from samotion.sam2_memory import (
     Bank,
     Reach,
     Remembered,
+    frames_attended,
     from_bfloat16,
     nearest_prompted,
     recall,
@@ -141,20 +143,16 @@ def test_prompted_frame_shows_what_segment_shows(engines: Any, clip: Any) -> Non
 
 
 class Counted:
-    """Engines that count the frames they encode."""
+    """Engines that count their calls, by name."""
 
     def __init__(self, engines: Any) -> None:
         self.preset, self.entry, self._engines = engines.preset, engines.entry, engines
-        self.encoded: list[int] = []
+        self.calls: Counter[str] = Counter()
 
     def __getitem__(self, name: str) -> Any:
-        engine = self._engines[name]
-        if name != "sam2_image":
-            return engine
-
-        def counting(frames: np.ndarray) -> dict[str, np.ndarray]:
-            self.encoded.append(len(frames))
-            answer: dict[str, np.ndarray] = engine(frames=frames)
+        def counting(**inputs: np.ndarray) -> dict[str, np.ndarray]:
+            self.calls[name] += 1
+            answer: dict[str, np.ndarray] = self._engines[name](**inputs)
             return answer
 
         return counting
@@ -167,7 +165,7 @@ def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(engines:
     steps: list[tuple[int, int]] = []
     clicks = [inside(i, f, centres) for i in (1, 2, 3) for f in (2, 6)]
     propagate(counted, frames[:8], clicks, features=features, progress=lambda *done: steps.append(done))
-    assert sum(counted.encoded) == 8
+    assert counted.calls["sam2_image"] == 8
     assert steps == [(i, 6) for i in range(1, 7)]
     assert len(features._known) == 3
 
@@ -189,7 +187,7 @@ def test_cache_keeps_the_last_used_frames(engines: Any, clip: Any) -> None:
     features = Features(counted, clip[0], capacity=2)
     for frame in (0, 1, 0, 2, 0):
         assert features[frame]["level0"].shape[0] == 1
-    assert len(counted.encoded) == 3
+    assert counted.calls["sam2_image"] == 3
     features.pass_by(9)
     assert sorted(features._known) == [0, 2]
 
@@ -234,6 +232,29 @@ def test_memory_is_selected_as_the_package_does() -> None:
     back = recall(bank, 9, 40, True, Reach(7, 16))
     assert back.slot.tolist() == [6, 6, 5, 4, 3, 2, 1]  # frames 15 to 11; 10 is prompted
     assert back.pointers[:, 0].tolist() == [10, 16, 11, 12, 13, 14, 15, 17]
+
+
+@pytest.mark.parametrize("limit", [1, 2, None])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_attended_frames_are_those_recalled(limit: int | None, reverse: bool, rng: np.random.Generator) -> None:
+    reach = Reach(7, 16, limit)
+    for _ in range(20):
+        prompted = sorted(rng.choice(np.arange(8, 40), 12, replace=False).tolist())
+        tracked = range(8) if reverse else sorted(set(range(prompted[0], 40)) - set(prompted))
+        frame = int(rng.choice(tracked))
+        asked_for = frames_attended(prompted, frame, reverse, reach)
+        bank = Bank(prompted[0], {t: remembered(t) for t in prompted})
+        got = recall(bank, frame, 40, reverse, reach)
+        assert {int(m[0, 0]) for m in to_bfloat16(got.bank)} == asked_for
+
+
+def test_memories_are_made_where_something_attends_to_them(engines: Any, clip: Any) -> None:
+    frames, centres = clip
+    counted: Any = Counted(engines)
+    propagate(counted, frames[:6], [inside(1, t, centres) for t in range(6)])
+    assert counted.calls["sam2_memory"] == 0
+    propagate(counted, frames[:6], [inside(1, t, centres) for t in range(5)])
+    assert counted.calls["sam2_memory"] == 5
 
 
 def test_bank_stays_small_and_keeps_the_start_for_the_way_back() -> None:

@@ -113,7 +113,7 @@ def segment_clip(
 
     images = sam2.Features(engines, frames)
     with _timed("prompts", timings):
-        objects = _prompt(engines, images, found, scores, maps, numbers, report)
+        objects = prompt_objects(engines, images, found, scores, maps, numbers, report)
     with _timed("masks", timings):
         merged = _segment(engines, images, objects, report)
         labels = masks.to_labels(merged, (len(frames), *hw))
@@ -179,15 +179,17 @@ def _features(engines: Engines, frames: Array, found: Tracks, report: Progress) 
     return features
 
 
-def _prompt(
+def prompt_objects(
     engines: Engines,
     images: sam2.Features,
     found: Tracks,
     scores: Array,
     maps: motion_map.MotionMaps | None,
     numbers: Numbers,
-    report: Progress,
+    progress: Progress | None = None,
 ) -> list[prompts.ObjectPrompt]:
+    """What moves by the tracks' motion scores (N,), as objects with their prompts for SAM 2."""
+    report = progress or _silent
     style = engines.preset.prompting
     frame_count, hw = found.xy.shape[1], images.hw
     draws = style.style == "clicks+mask"

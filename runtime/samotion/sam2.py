@@ -6,7 +6,7 @@ masks = propagate(engines, frames, [Click(1, 0, np.array([[210.0, 350.0]]), np.a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import numpy as np
 from samotion.engine import Engines
 from samotion.errors import UsageError
 from samotion.sam2_features import Features
-from samotion.sam2_memory import Bank, Reach, Remembered, recall, remember, to_bfloat16
+from samotion.sam2_memory import NO_MEMORY, Bank, Reach, Remembered, frames_attended, recall, remember, to_bfloat16
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 
@@ -88,11 +88,12 @@ def propagate(
         logits = to_frame(mask, images.hw)
         found[object_id][frame] = logits if return_logits else logits > 0
 
-    for object_id, prompted in _prompt_all(clip, clicks).items():
-        banks[object_id] = Bank(min(prompted), {frame: remembered for frame, (_, remembered) in prompted.items()})
-        for frame, (mask, _) in prompted.items():
+    prompted = {i: sorted({click.frame for click in clicks if click.object_id == i}) for i in found}
+    sweep = _sweep(prompted, len(images), reach_frames)
+    for object_id, made in _prompt_all(clip, clicks, _asked_for(prompted, sweep, clip.reach)).items():
+        banks[object_id] = Bank(min(made), {frame: remembered for frame, (_, remembered) in made.items()})
+        for frame, (mask, _) in made.items():
             keep(frame, object_id, mask)
-    sweep = _sweep(banks, len(images), reach_frames)
     for done, (frame, reverse, active) in enumerate(sweep):
         for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
             banks[object_id] = bank
@@ -161,10 +162,12 @@ def _as_prompt(mask: Array | None, side: int) -> Array:
     return mask.clip(-PROMPT_LIMIT, PROMPT_LIMIT)
 
 
-def _prompt_all(clip: _Clip, clicks: Sequence[Click]) -> dict[int, dict[int, tuple[Array, Remembered]]]:
+def _prompt_all(
+    clip: _Clip, clicks: Sequence[Click], asked_for: Mapping[int, set[int]]
+) -> dict[int, dict[int, tuple[Array, Remembered]]]:
     """Masks (M,M) and memories of all objects on their prompted frames: object id -> frame -> both.
 
-    Frame by frame, for image features are held of a few frames only.
+    Frame by frame, for image features are held of a few frames only. Memories that nothing asks for stay empty.
     """
     made: dict[int, dict[int, tuple[Array, Remembered]]] = {click.object_id: {} for click in clicks}
     for frame in sorted({click.frame for click in clicks}):
@@ -174,32 +177,51 @@ def _prompt_all(clip: _Clip, clicks: Sequence[Click]) -> dict[int, dict[int, tup
             previous = None if earlier is None else earlier.mask
             decoded[click.object_id] = _prompt(clip.engines, clip.images, click, previous, clip.fill_holes_area)
         for object_id, one in decoded.items():
-            memory = clip.engines["sam2_memory"](
-                level2=clip.images[frame]["level2"],
-                masks=one.mask[None],
-                object_score=np.array([one.score], np.float32),
-            )["memory"]
-            made[object_id][frame] = one.mask, Remembered(to_bfloat16(memory[0]), one.pointer)
+            memory = NO_MEMORY
+            if frame in asked_for[object_id]:
+                found = clip.engines["sam2_memory"](
+                    level2=clip.images[frame]["level2"],
+                    masks=one.mask[None],
+                    object_score=np.array([one.score], np.float32),
+                )
+                memory = to_bfloat16(found["memory"][0])
+            made[object_id][frame] = one.mask, Remembered(memory, one.pointer)
     return made
 
 
-def _sweep(banks: dict[int, Bank], frame_count: int, reach: int | None) -> list[tuple[int, bool, list[int]]]:
-    """Frames in the order they are tracked, forward and then backward: (frame, reverse, objects to track there)."""
-    starts = [bank.start for bank in banks.values()] or [0]
+Sweep = list[tuple[int, bool, list[int]]]  # frames in the order they are tracked: frame, reverse, objects
+
+
+def _sweep(prompted: Mapping[int, list[int]], frame_count: int, reach: int | None) -> Sweep:
+    """The frames to track objects to, forward and then backward; `prompted`: object id -> its prompted frames."""
+    starts = [min(frames) for frames in prompted.values()] or [0]
     forward = ((t, False) for t in range(min(starts), frame_count))
     backward = ((t, True) for t in range(max(starts), -1, -1))
     order = []
     for frame, reverse in (*forward, *backward):
         active = [
             i
-            for i, bank in banks.items()
-            if (frame < bank.start if reverse else frame > bank.start)
-            and frame not in bank.prompted
-            and (reach is None or min(abs(frame - t) for t in bank.prompted) <= reach)
+            for i, frames in prompted.items()
+            if (frame < min(frames) if reverse else frame > min(frames))
+            and frame not in frames
+            and (reach is None or min(abs(frame - t) for t in frames) <= reach)
         ]
         if active:
             order.append((frame, reverse, active))
     return order
+
+
+def _asked_for(prompted: Mapping[int, list[int]], sweep: Sweep, reach: Reach) -> dict[int, set[int]]:
+    """The prompted frames whose memories some tracked frame attends to: object id -> frames."""
+    return {
+        i: {
+            t
+            for frame, reverse, active in sweep
+            if i in active
+            for t in frames_attended(frames, frame, reverse, reach)
+        }
+        for i, frames in prompted.items()
+    }
 
 
 def _step(clip: _Clip, banks: dict[int, Bank], frame: int, reverse: bool) -> dict[int, tuple[Array, Bank]]:

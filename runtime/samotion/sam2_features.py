@@ -16,6 +16,7 @@ Array = np.ndarray[Any, Any]
 Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by name
 
 CAPACITY_PX = 16 * 1024**2  # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
+CAPACITY_FRAMES = 96  # at most, however small they are
 _PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
 
@@ -23,7 +24,7 @@ class Features:
     """Image features of a clip, computed at first use and shared by objects, prompts and both directions.
 
     `frames` (T,H,W,3) uint8 RGB of any size; at most `capacity` frames' features are held, the last used ones. None:
-    as many as fit into the room of CAPACITY_PX.
+    as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
     """
 
     def __init__(self, engines: Engines, frames: Array, capacity: int | None = None) -> None:
@@ -32,7 +33,8 @@ class Features:
         self.frames = frames
         self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
         self.side_px = engines.preset.sam2.image_size_px
-        self.capacity = max(1, CAPACITY_PX // self.side_px**2 if capacity is None else capacity)
+        fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
+        self.capacity = max(1, fitting if capacity is None else capacity)
         engine = engines["sam2_image"]
         self._engine: Any = getattr(engine, "keep", engine)  # on the GPU, where the other engines want them
         self._known: OrderedDict[int, Levels] = OrderedDict()

@@ -6,7 +6,7 @@ ones, where the preset sets a limit), the last six tracked frames, and up to six
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -20,6 +20,9 @@ class Remembered(NamedTuple):
 
     memory: Array
     pointer: Array
+
+
+NO_MEMORY = np.zeros((0, 0), np.uint16)  # of prompted frames that nothing attends to
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,14 @@ def recall(bank: Bank, frame: int, frame_count: int, reverse: bool, reach: Reach
     )
 
 
-def nearest_prompted(frames: Mapping[int, Any], frame: int, limit: int | None) -> list[int]:
+def frames_attended(prompted: Sequence[int], frame: int, reverse: bool, reach: Reach) -> set[int]:
+    """Of the prompted frames, those whose spatial memory `recall` takes at `frame`."""
+    sign = -1 if reverse else 1
+    recent = {t for t in prompted if 0 < (frame - t) * sign < reach.frames}
+    return recent | set(nearest_prompted(prompted, frame, reach.prompted))
+
+
+def nearest_prompted(frames: Collection[int], frame: int, limit: int | None) -> list[int]:
     """The prompted frames attended to: all, or the last before, the first not before, and then the nearest others."""
     if limit is None or len(frames) <= limit:
         return list(frames)

@@ -115,7 +115,7 @@ def warped(picture: Picture, size_px: int, frames: int, rng: np.random.Generator
         x, y = xy[..., 0], xy[..., 1]
         images.append(cv2.remap(image, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
         maps.append(cv2.remap(labels.astype(np.float32), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101))
-    return Clip(_coloured(np.stack(images), rng), np.stack(maps).astype(np.int32), float(crop_wh[0] / crop_wh[1]))
+    return Clip(coloured(np.stack(images), rng), np.stack(maps).astype(np.int32), float(crop_wh[0] / crop_wh[1]))
 
 
 def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
@@ -131,7 +131,7 @@ def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Genera
         for t, (matrix, gain) in enumerate(_path(piece.shape[:2], size_px, frames, aspect, rng)):
             images[t], cover = _pasted(images[t], piece, matrix, gain)
             maps[t][cover] = value
-    return Clip(_coloured(np.stack(images), rng), maps, aspect)
+    return Clip(coloured(np.stack(images), rng), maps, aspect)
 
 
 def texture(rng: np.random.Generator) -> Array:
@@ -242,7 +242,7 @@ def _pasted(image: Array, piece: Array, matrix: Array, gain: float) -> tuple[Arr
     return mixed.astype(np.uint8), np.asarray(alpha[..., 0] > 0.5)
 
 
-def _coloured(frames: Array, rng: np.random.Generator) -> Array:
+def coloured(frames: Array, rng: np.random.Generator) -> Array:
     """The same change of light for all frames, with noise or blur now and then."""
     gain = (rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
     out = frames * gain + np.float32(rng.uniform(-15, 15))

@@ -2,7 +2,8 @@
 
     python -m samotion_training.train_sam2 --data ../shared/data --out runs/sam2 --minutes 100
 
-Without --data it trains on procedural pictures. A run stopped at any time goes on with the same command.
+Without --data it trains on procedural pictures. With --prompts half of the single images are scenes with the prompts
+that a run draws over them (samotion_training.make_prompts). A run stopped at any time goes on with the same command.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import copy
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,14 +25,17 @@ from samotion.presets import NANO
 from samotion_export.sam2_net import build_module
 from torch import Tensor
 
+from samotion_training import make_prompts
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights, save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
+Array = np.ndarray[Any, Any]
 CLIP_FRAMES = 4
 SAVE_EVERY_S = 120
+PROMPTS_SHARE = 0.5  # of single images, where there are prompts of runs
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and loss curve go here")
     parser.add_argument("--minutes", type=float, default=100.0, help="training time, all stages together")
+    parser.add_argument("--prompts", type=Path, help="folder made by samotion_training.make_prompts")
     parser.add_argument("--init", type=Path, help="start from these weights (safetensors), and at 256 px")
     parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--weights", type=Path, help="write the averaged weights here at the end, float16 safetensors")
@@ -79,7 +85,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     stages = FINE_STAGES if args.init else STAGES
-    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr)
+    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr, args.prompts)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
 
@@ -92,10 +98,12 @@ def train(
     stages: tuple[Stage, ...] = STAGES,
     init: Path | None = None,
     highest: float = 1e-3,
+    prompts: Path | None = None,
 ) -> Progress:
     """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and curve there."""
     out.mkdir(parents=True, exist_ok=True)
     sources = data.load(folder)
+    of_runs = sorted(prompts.glob("*.npz")) if prompts else []
     torch.manual_seed(seed)
     model: Any = build_module(NANO.sam2)
     sam2.orthogonal_start(model)
@@ -112,7 +120,7 @@ def train(
         stage = next(s for s in stages if share < s.until)
         for group in optimizer.param_groups:
             group["lr"] = rate(share, progress.step, highest)
-        figures = step(model, optimizer, sources, stage, rng)
+        figures = step(model, optimizer, sources, stage, rng, of_runs)
         _follow(average, model, min(0.998, (1 + progress.step) / (10 + progress.step)))
         progress.step += 1
         progress.images += stage.images
@@ -140,12 +148,19 @@ def rate(share: float, step: int, highest: float = 1e-3, lowest: float = 3e-5) -
 
 
 def step(
-    model: Any, optimizer: torch.optim.Optimizer, sources: data.Sources, stage: Stage, rng: np.random.Generator
+    model: Any,
+    optimizer: torch.optim.Optimizer,
+    sources: data.Sources,
+    stage: Stage,
+    rng: np.random.Generator,
+    of_runs: Sequence[Path] = (),
 ) -> dict[str, float]:
     """One update on a batch of images or of clips. Returns figures to watch."""
     sam2.resize(model, stage.size_px)
     if rng.random() < stage.clip_share:
         name, (loss, found) = "clip", _clip_batch(model, sources, stage, rng)
+    elif of_runs and rng.random() < PROMPTS_SHARE:
+        name, (loss, found) = "run", _run_batch(model, of_runs, stage, rng)
     else:
         name, (loss, found) = "still", _still_batch(model, sources, stage, rng)
     optimizer.zero_grad()
@@ -157,10 +172,32 @@ def step(
 
 def _still_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.Generator) -> tuple[Tensor, float]:
     clips, owners, masks, prompts = _draw(sources, stage, 1, stage.images, rng)
-    levels = sam2.encode(model, torch.from_numpy(np.stack([c.frames[0] for c in clips]))).take(owners)
-    target = targets(masks[:, 0], prompts)
+    return _answered(model, np.stack([c.frames[0] for c in clips]), owners, masks[:, 0], prompts, stage)
+
+
+def _run_batch(
+    model: Any, of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator
+) -> tuple[Tensor, float]:
+    """Single images with the prompts that runs draw over them."""
+    frames, owners, masks, prompts = [], [], [], []
+    while len(frames) < stage.images:
+        example = make_prompts.load(of_runs[rng.integers(len(of_runs))])
+        if len(example.frame):
+            frame, wanted, drawn = make_prompts.draw(example, stage.size_px, stage.objects, rng)
+            owners += [len(frames)] * len(drawn)
+            frames.append(data.coloured(frame[None], rng)[0])
+            masks += wanted
+            prompts += drawn
+    return _answered(model, np.stack(frames), torch.tensor(owners), np.stack(masks), prompts, stage)
+
+
+def _answered(
+    model: Any, frames: Array, owners: Tensor, masks: Array, prompts: list[Prompt], stage: Stage
+) -> tuple[Tensor, float]:
+    """Loss and J of O prompts on frames (B,S,S,3), each prompt's frame being owners (O,), and masks (O,S,S) wanted."""
+    levels = sam2.encode(model, torch.from_numpy(frames)).take(owners)
     answer = sam2.decode(model, levels, sam2.without_memory(model, levels), stack(prompts))
-    loss, found = frame_loss(answer.masks, answer.ious, answer.score, target, stage.balance)
+    loss, found = frame_loss(answer.masks, answer.ious, answer.score, targets(masks, prompts), stage.balance)
     return loss, float(found)
 
 
@@ -196,7 +233,7 @@ def _clip_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.
 
 def _draw(
     sources: data.Sources, stage: Stage, frames: int, count: int, rng: np.random.Generator
-) -> tuple[list[data.Clip], Tensor, np.ndarray[Any, Any], list[Prompt]]:
+) -> tuple[list[data.Clip], Tensor, Array, list[Prompt]]:
     """`count` clips with objects: the clips, each object's clip (O,), masks (O,F,S,S), prompts on the first frame."""
     clips: list[data.Clip] = []
     owners, masks, prompts = [], [], []
@@ -213,7 +250,7 @@ def _draw(
     return clips, torch.tensor(owners), np.stack(masks), prompts
 
 
-def targets(masks: np.ndarray[Any, Any], prompts: list[Prompt] | None) -> Tensor:
+def targets(masks: Array, prompts: list[Prompt] | None) -> Tensor:
     """Masks (O,S,S) bool as shares (O,1,S/4,S/4); empty where the prompt follows no object."""
     target = torch.nn.functional.avg_pool2d(torch.from_numpy(masks).float()[:, None], 4)
     if prompts is not None:

@@ -1,0 +1,144 @@
+"""Prompts as samotion-run draws them, over scenes whose objects are known: training data for the nano SAM 2.
+
+`python -m samotion_training.make_prompts FOLDER --engine-dir engines --data DATA`: seeds already there are skipped.
+The tracks and the motion map decide what is drawn, so this comes after them.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import samotion
+from samotion import motion_map, pipeline, sam2
+from samotion.engine import Engines
+from samotion.settings import Settings, resolve
+
+from samotion_training import pool
+from samotion_training.data import Library, open_library
+from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, scored
+from samotion_training.motion_data import starts_on
+from samotion_training.render import render, shown_hw
+from samotion_training.sam2_prompts import POINTS, Prompt
+from samotion_training.scenes import SceneSettings, build_scene
+
+Array = np.ndarray[Any, Any]
+Rng = np.random.Generator
+EVERY = 2  # frames; prompts on the others are much the same
+STILL_CAMERA, NO_MOVER = 0.3, 0.2  # shares of clips
+LEAST_SHARE = 0.2  # of an object's tracks must be on a mover for it to be part of what is wanted
+CROP = 0.75  # least share of each side that is shown
+
+
+class Example(NamedTuple):
+    """Some frames of one clip, and K prompts of what was found there."""
+
+    frames: Array  # (F, H, W, 3) uint8 RGB
+    labels: Array  # (F, H, W) uint8: the movers, 0 is still
+    frame: Array  # (K,) index of the frame
+    logits: Array  # (K, S/4, S/4) float16: the coarse mask
+    points: Array  # (K, POINTS, 2) float32 in [0,1], x and y
+    signs: Array  # (K, POINTS) int32: 1 the object, 0 not, -1 padding
+    wanted: Array  # (K, L) bool by label: what the prompt is drawn for; nothing: no mover is there
+
+
+def make(engines: Engines, seed: int, library: Library) -> Example:
+    """The example of a seed."""
+    rng = np.random.default_rng(seed)
+    draw = rng.random()
+    shares = {"no_mover_share": float(draw < NO_MOVER), "still_camera_share": float(draw > 1 - STILL_CAMERA)}
+    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
+    clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
+    labels = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
+    return prompts_of(engines, clip.frames, labels, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+
+
+def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int) -> Example:
+    """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels` (T,H,W)."""
+    tracks, scores = scored(engines, frames, max_tracks, seed)
+    hw = frames.shape[1], frames.shape[2]
+    maps = motion_map.MotionMaps(engines, frames, tracks, scores)
+    weighed = motion_map.weigh(scores, tracks, maps, hw)
+    numbers = replace(resolve(Settings(), engines.preset), prompt_every=EVERY)
+    images = sam2.Features(engines, frames)
+    objects = pipeline.prompt_objects(engines, images, tracks, weighed, maps, numbers)
+    own = starts_on(tracks, labels)
+    side = engines.preset.sam2.image_size_px // 4
+    rows = []
+    for one in objects:
+        shares = np.bincount(own[one.members], minlength=int(labels.max()) + 1) / len(one.members)
+        wanted = (shares >= LEAST_SHARE) & (np.arange(len(shares)) > 0)
+        rows += [(*_row(click, hw, side), wanted) for click in one.clicks if click.frame % EVERY == 0]
+    columns = [np.array(column) for column in zip(*rows)] or [np.zeros(0, int)] * 5
+    return Example(frames[::EVERY], labels[::EVERY], *columns)
+
+
+def _row(click: sam2.Click, hw: tuple[int, int], side: int) -> tuple[int, Array, Array, Array]:
+    assert click.mask is not None
+    logits = cv2.resize(click.mask, (side, side), interpolation=cv2.INTER_AREA).astype(np.float16)
+    points, signs = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int32)
+    points[: len(click.labels)] = click.points_xy / np.array(hw[::-1])
+    signs[: len(click.labels)] = click.labels
+    return click.frame // EVERY, logits, points, signs
+
+
+def draw(example: Example, size_px: int, count: int, rng: Rng) -> tuple[Array, list[Array], list[Prompt]]:
+    """One frame (S,S,3) with up to `count` prompts and the masks (S,S) bool that they are for.
+
+    Cropped and mirrored at random. A prompt for nothing has an empty mask and counts as noise.
+    """
+    at = int(rng.choice(np.unique(example.frame)))
+    picked = rng.permutation(np.flatnonzero(example.frame == at))[:count]
+    span = rng.uniform(CROP, 1, 2) if rng.random() < 0.5 else np.ones(2)
+    corner, mirror = rng.random(2) * (1 - span), rng.random() < 0.5
+
+    def view(picture: Array, side: int, how: int) -> Array:
+        """The part of a picture that is shown, as a square."""
+        scale = np.array(picture.shape[1::-1]) * span / side
+        offset = (corner * picture.shape[1::-1]) + scale / 2 - 0.5
+        matrix = np.column_stack([np.diag(scale), offset])
+        flags = how | cv2.WARP_INVERSE_MAP
+        seen = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return np.ascontiguousarray(seen[:, ::-1] if mirror else seen)
+
+    labels = view(example.labels[at], size_px, cv2.INTER_NEAREST)
+    masks, prompts = [], []
+    for k in picked:
+        masks.append(example.wanted[k][labels] if example.wanted[k].any() else np.zeros(labels.shape, bool))
+        logits = view(example.logits[k].astype(np.float32), size_px // 4, cv2.INTER_LINEAR)
+        points = (example.points[k] - corner) / span
+        signs = np.where(((points > 0) & (points < 1)).all(-1), example.signs[k], -1)
+        points[:, 0] = 1 - points[:, 0] if mirror else points[:, 0]
+        points = np.where(signs[:, None] < 0, 0, points * size_px).astype(np.float32)
+        prompts.append(Prompt(logits, True, points, signs.astype(np.int32), not masks[-1].any()))
+    return view(example.frames[at], size_px, cv2.INTER_LINEAR), masks, prompts
+
+
+def load(path: Path) -> Example:
+    with np.load(path) as arrays:
+        return Example(*(arrays[name] for name in Example._fields))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Render clips and prompt what nano finds to move in them.")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--engine-dir", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(510_000, 510_700), metavar=("FIRST", "END"))
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    library = open_library(args.data, held_out=False)
+    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
+        for seed in range(*args.seeds):
+            path = args.folder / f"{seed:06d}.npz"
+            if not path.exists():
+                pool.save(path, make(engines, seed, library))
+                print(path, flush=True)
+
+
+if __name__ == "__main__":
+    main()
