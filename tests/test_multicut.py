@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from samotion import multicut
+from samotion import movers, multicut
 from samotion.presets import Prompting
 from samotion.tracks import Tracks
 
@@ -47,7 +47,7 @@ def _find(
     maps: Any = None,
 ) -> list[list[int]]:
     likely = np.isin(np.arange(len(tracks)), moving) if likely is None else likely
-    scores = np.where(likely, 0.9, 0.1)
+    scores = np.where(likely, 0.97, 0.1)
     maps = _maps(tracks) if maps is None else maps
     found = multicut.find(tracks, scores, moving, likely, HW, maps, prompting, max_objects)
     assert [one.object_id for one in found] == list(range(1, len(found) + 1))
@@ -111,10 +111,12 @@ def test_an_object_grows_to_likely_tracks_that_hang_together_with_sure_ones():
     assert _find(tracks, np.arange(8), np.ones(72, bool)) == [list(range(36))]
 
 
-def test_an_object_has_six_sure_tracks_unless_there_are_no_six():
+def test_a_set_has_six_sure_tracks_unless_there_are_no_six():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:5])
-    assert _find(tracks, np.arange(41)) == [list(range(36))]
-    assert _find(tracks, np.arange(36, 40)) == [list(range(36, 40))]
+    for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
+        likely = np.isin(np.arange(41), moving)
+        (found,) = multicut.split(tracks, np.where(likely, 0.9, 0.1), moving, likely, HW, _maps(tracks), PROMPTING)
+        np.testing.assert_array_equal(found, kept)
 
 
 def test_the_largest_objects_come_first_and_stay_when_there_are_too_many():
@@ -137,11 +139,10 @@ def test_nothing_moving_and_nothing_surely_seen_are_no_objects():
     assert _find(unsure, np.arange(36)) == []
 
 
-def test_sets_far_smaller_than_the_largest_are_dropped_where_the_preset_says_so():
-    tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:7])
-    for share, kept in ((0.1, [36, 7]), (0.3, [36])):
-        found = _find(tracks, np.arange(43), prompting=replace(PROMPTING, least_share=share))
-        assert [len(one) for one in found] == kept
+def test_sets_that_do_not_look_like_movers_are_no_objects(monkeypatch: pytest.MonkeyPatch):
+    tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0)))
+    monkeypatch.setattr(movers, "choose", lambda sets, *_: [one for one in sets if one.min() >= 36])
+    assert _find(tracks, np.arange(72)) == [list(range(36, 72))]
 
 
 def _by_trial(log_odds: np.ndarray) -> list[list[int]]:

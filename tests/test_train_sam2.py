@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from samotion_training import make_prompts, pool
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training import train_sam2 as training
@@ -98,3 +99,45 @@ def test_memory_reaches_the_next_frame() -> None:
             seen.append(sam2.with_memory(model, after, 1, memory))
     assert seen[0].shape == after.coarse.shape
     assert (seen[0] - seen[1]).abs().max() > 1e-3, "what was remembered makes a difference"
+
+
+def _example() -> make_prompts.Example:
+    """A square on one frame; a prompt for it, and one for what does not move."""
+    labels = np.zeros((1, 48, 96), np.uint8)
+    labels[0, 12:36, 24:60] = 3
+    frames = np.repeat(60 + 60 * labels[..., None], 3, axis=-1)
+    logits = np.full((2, SIZE // 4, SIZE // 4), -6, np.float16)
+    logits[0, 4:12, 4:10] = 6
+    points, signs = np.zeros((2, POINTS, 2), np.float32), np.full((2, POINTS), -1, np.int32)
+    points[:, 0], signs[:, 0] = (0.4, 0.5), 1
+    points[:, 1], signs[:, 1] = (0.1, 0.1), 0
+    wanted = np.zeros((2, 4), bool)
+    wanted[0, 3] = True
+    return make_prompts.Example(frames, labels, np.zeros(2, int), logits, points, signs, wanted)
+
+
+def test_prompts_of_runs_stay_on_their_objects_however_they_are_shown() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        frame, masks, prompts = make_prompts.draw(_example(), SIZE, 2, rng)
+        assert sorted(p.is_noise for p in prompts) == [False, True]
+        for mask, prompt in zip(masks, prompts):
+            assert prompt.is_noise != mask.any()
+            if not prompt.is_noise:
+                assert np.mean(mask != (frame[..., 0] > 150)) < 0.02  # but for cells on its edge
+                coarse = np.kron(prompt.logits, np.ones((4, 4))) > 0
+                assert iou(torch.from_numpy(coarse - 0.5)[None, None], torch.from_numpy(mask * 1.0)[None, None]) > 0.75
+                x, y = prompt.points[prompt.labels == 1].astype(int).T
+                assert mask[y, x].all()
+                x, y = prompt.points[prompt.labels == 0].astype(int).T
+                assert not mask[y, x].any()
+
+
+def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool.save(tmp_path / "1.npz", _example())
+    monkeypatch.setattr(training, "PROMPTS_SHARE", 1.0)
+    asked: list[int] = []
+    answered = training._answered
+    monkeypatch.setattr(training, "_answered", lambda *args: (asked.append(len(args[4])), answered(*args))[1])
+    training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)
+    assert asked == [8]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import samotion
 import torch
+from samotion import movers
 from samotion.motion_map import CHANNELS
 from samotion.presets import NANO, VitNet
 from samotion.tracks import Tracks
@@ -18,7 +19,8 @@ from samotion_export import depth, dino, motion, tracks
 from samotion_training import (
     augment,
     common,
-    fit_multicut,
+    fit_objects,
+    make_prompts,
     make_residuals,
     metrics,
     motion_data,
@@ -192,29 +194,63 @@ def test_residuals_of_scenes_come_from_the_nets(
     np.testing.assert_array_equal(make_residuals.load(tmp_path / "3.npz").residuals, example.residuals)
 
 
-def test_the_fit_of_pairs_finds_the_odds_they_were_drawn_with() -> None:
+def _truth(sample: pool.Sample) -> tuple[Tracks, np.ndarray]:
+    """Sixty of the sample's points that its first frame shows, and their indices."""
+    here = np.flatnonzero(sample.visible[:, 0])[::4][:60]
+    seen = sample.visible[here]
+    ones = np.ones(seen.shape, np.float32)
+    return Tracks(sample.xy[here], seen, ones, ones, np.zeros(len(here), int), sample.xy[here, 0]), here
+
+
+def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
+    engine_folder: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = pool.load(paths[0])
+    tracks, here = _truth(sample)
+    monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
+    monkeypatch.setattr(movers, "choose", lambda sets, *_: sets)
+    with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
+        engines.preset = replace(NANO, prompting=replace(NANO.prompting, thresholds=(0.0,), grow_threshold=0.0))
+        example = make_prompts.prompts_of(engines, sample.frames, sample.labels, 48, 0)
+    side = NANO.sam2.image_size_px // 4
+    assert len(example.frame) and example.logits.shape == (len(example.frame), side, side)
+    assert len(example.frames) == -(-len(sample.frames) // make_prompts.EVERY) > example.frame.max()
+    assert ((example.points >= 0) & (example.points <= 1)).all() and (example.signs == 1).any(axis=1).all()
+    assert set(np.flatnonzero(example.wanted.any(axis=0))) <= set(sample.instance[here]) - {0}
+    assert example.wanted.any()
+
+
+@pytest.mark.parametrize("root", [False, True])
+def test_the_fit_finds_the_odds_that_were_drawn_with(root: bool) -> None:
     rng = np.random.default_rng(0)
     weights, bias = np.array([1.0, -0.5, 0.2, 0.0, -1.0, 0.3]), 0.4
-    shown = [rng.normal(size=(2000, 6)) for _ in range(20)]
-    same = [rng.random(len(x)) < 1 / (1 + np.exp(-(x @ weights + bias))) for x in shown]
-    found, found_bias = fit_multicut.fit(shown, same)
+    clips = [rng.normal(size=(2000, 6)) for _ in range(20)]
+    shown = [(x, rng.random(len(x)) < 1 / (1 + np.exp(-(x @ weights + bias)))) for x in clips]
+    found, found_bias = fit_objects.fit(shown, root=root)
     np.testing.assert_allclose([*found, found_bias], [*weights, bias], atol=0.05)
 
 
 def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder: Path, paths: list[Path]) -> None:
     sample, rng = pool.load(paths[0]), np.random.default_rng(0)
-    here = np.flatnonzero(sample.visible[:, 0])[::4][:60]
-    seen = sample.visible[here]
-    ones, start = np.ones(seen.shape, np.float32), sample.xy[here, 0]
-    truth = Tracks(sample.xy[here], seen, ones, ones, np.zeros(len(here), int), start)
+    truth, here = _truth(sample)
+    scores = np.full(len(here), 0.9)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         engines.preset = replace(NANO, prompting=replace(NANO.prompting, grow_threshold=0.0))  # all tracks are likely
-        shown, same = fit_multicut.pairs_of(engines, sample.frames, truth, 0.9 * ones[:, 0], sample.labels, rng)
+        (shown, same), (of_sets, moves) = fit_objects.shown_by(
+            engines, sample.frames, truth, scores, sample.labels, rng
+        )
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
     assert shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
+    assert of_sets.shape == (len(moves), len(movers.WEIGHTS)) and np.isfinite(of_sets).all()
+
+
+def test_the_largest_set_on_a_mover_is_it() -> None:
+    own = np.array([1, 1, 1, 0, 1, 1, 2, 0, 0, 2])
+    sets = [np.array([4, 5]), np.arange(4), np.array([6]), np.array([7, 8, 9])]
+    assert fit_objects.largest(sets, own).tolist() == [False, True, True, False]
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:

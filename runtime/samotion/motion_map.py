@@ -33,6 +33,8 @@ STEP_PX = 0.05  # per frame; differences in motion below it mean nothing
 APART = 5.0  # log ratio of what a still scene leaves of a track (see rigid.py) that counts as a full vote
 CHANNELS = 16
 EVERY = 2  # frames between those whose maps count in a track's score
+STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where a map is asked
+MAP_MOST = 8.0  # logits
 SCORE_SHARE = 0.7  # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS
 
 
@@ -69,6 +71,12 @@ def logits(scores: Array) -> Array:
     """Of scores in [0,1]; those that are all but sure count as 1e-4 from it."""
     clipped = scores.astype(np.float64).clip(1e-4, 1 - 1e-4)
     return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def least_between(logits: Array, a: Array, b: Array, hw: tuple[int, int]) -> Array:
+    """The least of a map (GH,GW) on the straight ways from a (K,2) to b (K,2), px of the frame: (K,)."""
+    way = [dino.sample(logits[..., None], a + step * (b - a), hw)[:, 0] for step in STEPS]
+    return np.asarray(np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST))
 
 
 class Residuals:

@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from samotion import dino
-from samotion.motion_map import LONG_SIDE_PX, MotionMaps, logits
+from samotion import movers
+from samotion.motion_map import LONG_SIDE_PX, MotionMaps, least_between, logits
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 LOOKS = 12  # frames in which pairs are compared, spread over the clip
-STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where the motion map is asked
-MAP_MOST = 8.0  # logits
-# Log odds that two tracks are of one object, from `traits` in their order; by samotion_training.fit_multicut.
+# Log odds that two tracks are of one object, from `traits` in their order; by samotion_training.fit_objects.
 WEIGHTS = np.array([0.97, -0.64, -0.35, 0.31, -0.34])
 BIAS = 0.36
 
@@ -33,20 +31,32 @@ def find(
 ) -> list[ObjectPrompt]:
     """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure ones among them.
 
-    `scores` (N,) are the motion scores. `min_object_tracks` of an object's tracks must be sure, or all there are. Sets
-    smaller than `least_share` of the largest are mostly parallax or noise, and no objects.
+    `scores` (N,) are the motion scores. Together an object's tracks must look like a mover's; see movers.py.
     """
+    seen = surely_visible(tracks, prompting.min_confidence).visible
+    sets = split(tracks, scores, moving, likely, hw, maps, prompting)
+    sets = sorted(movers.choose(sets, tracks, scores, hw, maps), key=len, reverse=True)
+    return [ObjectPrompt(i + 1, busiest_frame(seen[one]), one) for i, one in enumerate(sets[:max_objects])]
+
+
+def split(
+    tracks: Tracks,
+    scores: Array,
+    moving: Array,
+    likely: Array,
+    hw: tuple[int, int],
+    maps: MotionMaps | None,
+    prompting: Prompting,
+) -> list[Array]:
+    """Sets (P,) of likely tracks that belong together; `min_object_tracks` of each must be sure, or all there are."""
     pool = np.flatnonzero(likely)
-    seen = surely_visible(tracks, prompting.min_confidence).visible[pool]
     pairs, shown = traits(tracks.take(pool), scores[pool], hw, spacings(tracks.visible, hw), maps)
     log_odds = np.zeros((len(pool), len(pool)))
     log_odds[pairs] = log_odds[pairs[::-1]] = shown @ WEIGHTS + BIAS
-    is_sure = np.isin(pool, moving)
+    sets = [pool[one] for one in multicut(log_odds)]
+    seen = surely_visible(tracks, prompting.min_confidence).visible
     needed = min(prompting.min_object_tracks, max(1, len(moving)))
-    sets = [one for one in multicut(log_odds) if is_sure[one].sum() >= needed and seen[one].any()]
-    sets.sort(key=len, reverse=True)
-    sets = [one for one in sets if len(one) >= prompting.least_share * len(sets[0])]
-    return [ObjectPrompt(i + 1, busiest_frame(seen[one]), pool[one]) for i, one in enumerate(sets[:max_objects])]
+    return [one for one in sets if np.isin(one, moving).sum() >= needed and seen[one].any()]
 
 
 def spacings(visible: Array, hw: tuple[int, int]) -> Array:
@@ -76,8 +86,7 @@ def traits(
         offset[both] += a - b
         square[both] += distance**2
         if maps is not None:
-            way = [dino.sample(maps[t][..., None], a + step * (b - a), hw)[:, 0] for step in STEPS]
-            between[both] += np.min(way, axis=0).clip(-MAP_MOST, MAP_MOST)
+            between[both] += least_between(maps[t], a, b, hw)
     known = together > 0
     first, second, together = first[known], second[known], together[known]
     variance = square[known] / together - ((offset[known] / together[:, None]) ** 2).sum(axis=1)

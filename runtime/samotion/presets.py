@@ -111,7 +111,6 @@ class Prompting:
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
     min_moving_tracks: int = 10  # a threshold that leaves fewer is too high
     min_object_tracks: int = 6  # moving ones; fewer are no object, unless the clip has no more
-    least_share: float = 0.0  # of the largest object's tracks; objects with fewer are dropped
     grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
@@ -268,12 +267,11 @@ NANO = Preset(
         thresholds=(0.8,),
         long_clip_thresholds=(0.8,),
         min_moving_tracks=6,
-        min_object_tracks=4,
-        least_share=0.1,
+        min_object_tracks=2,
         grow_threshold=0.5,
         min_confidence=0.5,
         fallback_tracks=0,
-        reach_frames=8,
+        reach_frames=1,
     ),
     max_tracks=1536,
     track_flow=True,

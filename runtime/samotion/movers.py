@@ -1,0 +1,65 @@
+"""Which sets of tracks are things that move by themselves: log odds from what the tracks of a set show together.
+
+Tracks one by one are unsure: a still thing that stands out by parallax has some with high scores too, and what a mover
+drags along makes small sets beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from samotion import rigid
+from samotion.motion_map import LONG_SIDE_PX, MAP_MOST, STILL, MotionMaps, least_between, logits
+from samotion.tracks import Tracks
+
+Array = np.ndarray[Any, Any]
+LOOKS = 12  # frames in which sets are compared, spread over the clip
+SLOWEST_PX = 0.05  # per frame
+# Log odds that a set is a mover, and the largest of its tracks, from `traits`; by samotion_training.fit_objects.
+WEIGHTS = np.array([0.45, -0.56, -0.39, 0.69, -0.15])
+BIAS = -3.53
+SURE, LEAST = 0.0, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
+
+
+def choose(sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None) -> list[Array]:
+    """Those of `sets` of tracks that are movers; none, where no set surely is. `scores` (N,) are of all tracks."""
+    if not sets:
+        return []
+    log_odds = traits(sets, tracks, scores, hw, maps) @ WEIGHTS + BIAS
+    return [one for one, odds in zip(sets, log_odds) if odds > LEAST and log_odds.max() > SURE]
+
+
+def traits(sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None) -> Array:
+    """What sets of tracks show (S,5).
+
+    How high their scores are; how much more a fourth dimension explains of their motion (what stands out by parallax
+    needs it, see rigid.py); how fast they go through the picture; how many tracks they have; and how much motion the
+    maps show on the way to a larger set.
+    """
+    scale = np.float32(LONG_SIDE_PX / max(hw))
+    xy, odds = tracks.xy * scale, logits(scores)
+    left = rigid.unexplained(xy, tracks, scores < STILL)
+    steps = np.linalg.norm(np.diff(xy, axis=1), axis=-1)
+    rows = []
+    for one in sets:
+        known = left[one][np.isfinite(left[one, 0])]
+        parallax = np.subtract(*np.median(known[:, :2], axis=0)) if len(known) else 0.0
+        between = [_between(one, other, tracks, hw, maps) for other in sets if len(other) > len(one)]
+        speed = np.log(steps[one].mean() + SLOWEST_PX) if steps.size else np.log(SLOWEST_PX)
+        rows.append((odds[one].mean(), parallax, speed, np.log(len(one)), max(between, default=-MAP_MOST)))
+    return np.array(rows).reshape(len(sets), len(WEIGHTS))
+
+
+def _between(one: Array, other: Array, tracks: Tracks, hw: tuple[int, int], maps: MotionMaps | None) -> float:
+    """The least motion that maps show between two sets where they are nearest, the median of some frames."""
+    least = []
+    length = tracks.xy.shape[1]
+    for t in np.unique(np.linspace(0, length - 1, LOOKS).astype(int)) if maps is not None else []:
+        a, b = (tracks.xy[side[tracks.visible[side, t]], t] for side in (one, other))
+        if len(a) and len(b):
+            distance = np.linalg.norm(a[:, None] - b[None], axis=-1)
+            i, j = np.unravel_index(distance.argmin(), distance.shape)
+            least.append(least_between(maps[t], a[i][None], b[j][None], hw)[0])
+    return float(np.median(least)) if least else -MAP_MOST

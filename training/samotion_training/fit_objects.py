@@ -1,0 +1,106 @@
+"""Fit the numbers of samotion.multicut and samotion.movers, by logistic regression.
+
+`python -m samotion_training.fit_objects --engine-dir engines --data DATA` renders clips, runs nano's nets over them,
+and prints WEIGHTS and BIAS of both. The motion map decides what pairs and sets of tracks show, so this comes after it.
+Sets are made with the weights of samotion.multicut as they are: where those change much, run this twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import samotion
+from samotion import motion_map, movers, multicut, prompts
+from samotion.engine import Engines
+from samotion.tracks import Tracks
+
+from samotion_training.data import open_library
+from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, scored
+from samotion_training.motion_data import starts_on
+from samotion_training.render import render, shown_hw
+from samotion_training.scenes import SceneSettings, build_scene
+
+Array = np.ndarray[Any, Any]
+Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n,) bool
+PAIRS = 3000  # of a clip, at most
+NO_MOVER = 0.2  # share of clips
+ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be one
+ROUNDS = 20  # Newton steps
+RIDGE = 1e-3
+
+
+def shown_by(
+    engines: Engines, frames: Array, tracks: Tracks, scores: Array, labels: Array, rng: np.random.Generator
+) -> tuple[Shown, Shown]:
+    """What pairs of likely tracks show of being one object's, and sets of them of being movers; `labels` (T,H,W).
+
+    At least one track of a pair is on a mover.
+    """
+    hw = frames.shape[1], frames.shape[2]
+    style = engines.preset.prompting
+    maps = motion_map.MotionMaps(engines, frames, tracks, scores)
+    weighed = motion_map.weigh(scores, tracks, maps, hw)
+    moving = prompts.select_moving(weighed, len(frames), style)
+    likely = prompts.candidates(weighed, moving, style)
+    own = starts_on(tracks, labels)
+    sets = multicut.split(tracks, weighed, moving, likely, hw, maps, style)
+    pool = np.flatnonzero(likely)
+    spacing = multicut.spacings(tracks.visible, hw)
+    pairs, shown = multicut.traits(tracks.take(pool), weighed[pool], hw, spacing, maps)
+    first, second = (own[pool[side]] for side in pairs)
+    use = rng.permutation(np.flatnonzero((first > 0) | (second > 0)))[:PAIRS]
+    return (shown[use], (first == second)[use]), (movers.traits(sets, tracks, weighed, hw, maps), largest(sets, own))
+
+
+def largest(sets: list[Array], own: Array) -> Array:
+    """Which of sets (P,) of tracks are the largest on their mover (S,) bool; own (N,) is each track's, 0 for none."""
+    found, taken = np.zeros(len(sets), bool), {0}
+    for i in sorted(range(len(sets)), key=lambda i: -len(sets[i])):
+        values, counts = np.unique(own[sets[i]], return_counts=True)
+        most = int(values[counts.argmax()])
+        if counts.max() >= ON_IT * len(sets[i]) and most not in taken:
+            found[i] = True
+            taken.add(most)
+    return found
+
+
+def fit(shown: list[Shown], root: bool = False) -> tuple[Array, float]:
+    """Weights and bias of a logistic regression over what clips show; with `root` a clip counts by the root of it."""
+    x = np.concatenate([np.column_stack([one, np.ones(len(one))]) for one, _ in shown])
+    y = np.concatenate([is_so for _, is_so in shown]).astype(np.float64)
+    counts = np.concatenate([np.full(len(one), len(one) ** (-0.5 if root else 0.0)) for one, _ in shown if len(one)])
+    found = np.zeros(x.shape[1])
+    for _ in range(ROUNDS):
+        p = 1 / (1 + np.exp(-(x @ found)))
+        slope = x.T @ (counts * (y - p)) - RIDGE * found
+        found = found + np.linalg.solve((x * (counts * p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(len(found)), slope)
+    return found[:-1], float(found[-1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Fit what samotion makes of pairs and sets of tracks.")
+    parser.add_argument("--engine-dir", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
+    parser.add_argument("--seeds", type=int, nargs=2, default=(520_000, 520_400), metavar=("FIRST", "END"))
+    args = parser.parse_args()
+    library = open_library(args.data, held_out=False)
+    clips = []
+    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
+        for seed in range(*args.seeds):
+            rng = np.random.default_rng(seed)
+            scene = build_scene(seed, library, SceneSettings(frames=FRAMES, no_mover_share=NO_MOVER))
+            clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
+            tracks, scores = scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+            labels = np.where(clip.masks, clip.labels, 0)
+            clips.append(shown_by(engines, clip.frames, tracks, scores, labels, rng))
+            print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
+    for module, parts in zip((multicut, movers), zip(*clips)):
+        weights, bias = fit(list(parts), root=module is multicut)
+        print(f"{module.__name__}: WEIGHTS {np.round(weights, 2).tolist()}, BIAS {bias:.2f}")
+
+
+if __name__ == "__main__":
+    main()
