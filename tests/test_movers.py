@@ -43,7 +43,7 @@ def test_the_way_to_a_larger_set_is_asked_where_the_two_are_nearest() -> None:
     assert shown[1, 4] == 5
 
 
-def test_parallax_speaks_against_a_set_and_scores_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
     tracks = _tracks(_scene(own_px=2))
 
     def odds(one: np.ndarray, scores: np.ndarray) -> float:
@@ -57,6 +57,7 @@ def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.Monke
     monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0]))
     monkeypatch.setattr(movers, "BIAS", -np.log(9))
     monkeypatch.setattr(movers, "LEAST", -1.0)
+    monkeypatch.setattr(movers, "SURE", 1.0)
     both = np.where(np.arange(130) < 120, SCORES, 0.99)
     for scores, kept in ((SCORES, []), (both, [NEAR, GOING])):
         found = movers.choose([GROUND, NEAR, GOING], tracks, scores, HW, None)
