@@ -18,12 +18,14 @@ Array = np.ndarray[Any, Any]
 LOOKS = 12  # frames in which sets are compared, spread over the clip
 SLOWEST_PX = 0.05  # per frame
 # Log odds that a set is a mover, and the largest of its tracks, from `traits`; by samotion_training.fit_objects.
-WEIGHTS = np.array([0.45, -0.56, -0.39, 0.69, -0.15])
-BIAS = -3.53
-SURE, LEAST = 0.0, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
+WEIGHTS = np.array([0.44, -0.55, -0.32, 0.69, -0.19])
+BIAS = -3.7
+SURE, LEAST = -0.3, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
 
 
-def choose(sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None) -> list[Array]:
+def choose(
+    sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None
+) -> list[Array]:
     """Those of `sets` of tracks that are movers; none, where no set surely is. `scores` (N,) are of all tracks."""
     if not sets:
         return []

@@ -215,10 +215,7 @@ def _asked_for(prompted: Mapping[int, list[int]], sweep: Sweep, reach: Reach) ->
     """The prompted frames whose memories some tracked frame attends to: object id -> frames."""
     return {
         i: {
-            t
-            for frame, reverse, active in sweep
-            if i in active
-            for t in frames_attended(frames, frame, reverse, reach)
+            t for frame, reverse, active in sweep if i in active for t in frames_attended(frames, frame, reverse, reach)
         }
         for i, frames in prompted.items()
     }

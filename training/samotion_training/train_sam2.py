@@ -175,9 +175,7 @@ def _still_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random
     return _answered(model, np.stack([c.frames[0] for c in clips]), owners, masks[:, 0], prompts, stage)
 
 
-def _run_batch(
-    model: Any, of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator
-) -> tuple[Tensor, float]:
+def _run_batch(model: Any, of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> tuple[Tensor, float]:
     """Single images with the prompts that runs draw over them."""
     frames, owners, masks, prompts = [], [], [], []
     while len(frames) < stage.images:
