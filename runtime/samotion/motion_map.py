@@ -33,6 +33,7 @@ STEP_PX = 0.05  # per frame; differences in motion below it mean nothing
 APART = 5.0  # log ratio of what a still scene leaves of a track (see rigid.py) that counts as a full vote
 CHANNELS = 16
 EVERY = 2  # frames between those whose maps count in a track's score
+LOOKS = 12  # frames in which tracks are compared with each other, spread over the clip
 STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where a map is asked
 MAP_MOST = 8.0  # logits
 SCORE_SHARE = 0.7  # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS
@@ -71,6 +72,11 @@ def logits(scores: Array) -> Array:
     """Of scores in [0,1]; those that are all but sure count as 1e-4 from it."""
     clipped = scores.astype(np.float64).clip(1e-4, 1 - 1e-4)
     return np.asarray(np.log(clipped / (1 - clipped)))
+
+
+def looks(length: int) -> Array:
+    """Frames spread over a clip of so many: LOOKS, or all there are."""
+    return np.unique(np.linspace(0, length - 1, LOOKS).astype(int))
 
 
 def least_between(logits: Array, a: Array, b: Array, hw: tuple[int, int]) -> Array:

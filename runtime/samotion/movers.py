@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from samotion import rigid
-from samotion.motion_map import LONG_SIDE_PX, MAP_MOST, STILL, MotionMaps, least_between, logits
+from samotion.motion_map import LONG_SIDE_PX, MAP_MOST, STILL, MotionMaps, least_between, logits, looks
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
-LOOKS = 12  # frames in which sets are compared, spread over the clip
 SLOWEST_PX = 0.05  # per frame
 # Log odds that a set is a mover, and the largest of its tracks, from `traits`; by samotion_training.fit_objects.
 WEIGHTS = np.array([0.44, -0.55, -0.32, 0.69, -0.19])
@@ -56,9 +55,10 @@ def traits(sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 
 def _between(one: Array, other: Array, tracks: Tracks, hw: tuple[int, int], maps: MotionMaps | None) -> float:
     """The least motion that maps show between two sets where they are nearest, the median of some frames."""
+    if maps is None:
+        return -MAP_MOST
     least = []
-    length = tracks.xy.shape[1]
-    for t in np.unique(np.linspace(0, length - 1, LOOKS).astype(int)) if maps is not None else []:
+    for t in looks(tracks.xy.shape[1]):
         a, b = (tracks.xy[side[tracks.visible[side, t]], t] for side in (one, other))
         if len(a) and len(b):
             distance = np.linalg.norm(a[:, None] - b[None], axis=-1)

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from samotion import movers
-from samotion.motion_map import LONG_SIDE_PX, MotionMaps, least_between, logits
+from samotion.motion_map import LONG_SIDE_PX, MotionMaps, least_between, logits, looks
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
-LOOKS = 12  # frames in which pairs are compared, spread over the clip
 # Log odds that two tracks are of one object, from `traits` in their order; by samotion_training.fit_objects.
 WEIGHTS = np.array([0.97, -0.64, -0.35, 0.31, -0.34])
 BIAS = 0.36
@@ -77,7 +76,7 @@ def traits(
     first, second = np.triu_indices(count, 1)
     together, spaced, square, between = np.zeros((4, len(first)))
     offset = np.zeros((len(first), 2))
-    for t in np.unique(np.linspace(0, length - 1, LOOKS).astype(int)):
+    for t in looks(length):
         both = np.flatnonzero(tracks.visible[first, t] & tracks.visible[second, t])
         a, b = (tracks.xy[side[both], t] for side in (first, second))
         distance = np.linalg.norm(a - b, axis=1)
