@@ -6,21 +6,18 @@ The tracks and the motion map decide what is drawn, so this comes after them.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-import samotion
 from samotion import motion_map, pipeline, sam2
 from samotion.engine import Engines
 from samotion.settings import Settings, resolve
 
-from samotion_training import pool
-from samotion_training.data import Library, open_library
-from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, scored
+from samotion_training.data import Library
+from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, fill, scored
 from samotion_training.motion_data import starts_on
 from samotion_training.render import render, shown_hw
 from samotion_training.sam2_prompts import POINTS, Prompt
@@ -124,20 +121,7 @@ def load(path: Path) -> Example:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render clips and prompt what nano finds to move in them.")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
-    parser.add_argument("--seeds", type=int, nargs=2, default=(510_000, 510_700), metavar=("FIRST", "END"))
-    args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
-    library = open_library(args.data, held_out=False)
-    with samotion.open_engines(args.engine_dir, device="cpu") as engines:
-        for seed in range(*args.seeds):
-            path = args.folder / f"{seed:06d}.npz"
-            if not path.exists():
-                pool.save(path, make(engines, seed, library))
-                print(path, flush=True)
+    fill(make, "Render clips and prompt what nano finds to move in them.", (510_000, 510_700))
 
 
 if __name__ == "__main__":

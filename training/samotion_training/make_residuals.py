@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ SHORT_SIDE_PX = 256
 TRACKS, TRACK_CHANCES = (640, 1024, 1536), (0.55, 0.3, 0.15)
 STILL_CAMERA, NO_MOVER = 0.3, 0.15  # shares of clips
 SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are left out
+
+
+Make = Callable[[Engines, int, Library], "NamedTuple | None"]
 
 
 class Example(NamedTuple):
@@ -76,12 +80,13 @@ def load(path: Path) -> Example:
         return Example(*(arrays[name] for name in Example._fields))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Render clips and run nano's tracker and motion net over them.")
+def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
+    """The command: examples of seeds that a folder does not hold yet; `make` gives None for a seed to be left out."""
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
-    parser.add_argument("--seeds", type=int, nargs=2, default=(500_000, 500_300), metavar=("FIRST", "END"))
+    parser.add_argument("--seeds", type=int, nargs=2, default=seeds, metavar=("FIRST", "END"))
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     library = open_library(args.data, held_out=False)
@@ -91,6 +96,10 @@ def main() -> None:
             if not path.exists() and (example := make(engines, seed, library)) is not None:
                 pool.save(path, example)
                 print(path, flush=True)
+
+
+def main() -> None:
+    fill(make, "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300))
 
 
 if __name__ == "__main__":
