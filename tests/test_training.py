@@ -12,7 +12,7 @@ import pytest
 import samotion
 import torch
 from samotion import movers
-from samotion.motion_map import CHANNELS
+from samotion.motion_map import CHANNELS, MotionMaps
 from samotion.presets import NANO, VitNet
 from samotion.tracks import Tracks
 from samotion_export import depth, dino, motion, tracks
@@ -234,11 +234,10 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder
     sample, rng = pool.load(paths[0]), np.random.default_rng(0)
     truth, here = _truth(sample)
     scores = np.full(len(here), 0.9)
+    style = replace(NANO.prompting, grow_threshold=0.0)  # all tracks are likely
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
-        engines.preset = replace(NANO, prompting=replace(NANO.prompting, grow_threshold=0.0))  # all tracks are likely
-        (shown, same), (of_sets, moves) = fit_objects.shown_by(
-            engines, sample.frames, truth, scores, sample.labels, rng
-        )
+        maps = MotionMaps(engines, sample.frames, truth, scores)
+        (shown, same), (of_sets, moves) = fit_objects.shown_by(truth, scores, maps, sample.labels, style, rng)
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)

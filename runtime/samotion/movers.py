@@ -19,7 +19,7 @@ SLOWEST_PX = 0.05  # per frame
 # Log odds that a set is a mover, and the largest of its tracks, from `traits`; by samotion_training.fit_objects.
 WEIGHTS = np.array([0.44, -0.55, -0.32, 0.69, -0.19])
 BIAS = -3.7
-SURE, LEAST = -0.3, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
+SURE, LEAST = 0.0, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
 
 
 def choose(

@@ -29,6 +29,7 @@ from samotion import (
 )
 from samotion.engine import Engines
 from samotion.errors import EngineError
+from samotion.second_look import second_look
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import Tracks
 
@@ -106,9 +107,9 @@ def segment_clip(
             disparity=disparity,
             dino=features,
         )
-        maps = motion_map.MotionMaps(engines, frames, found, scores) if preset.motion.maps else None
-        if maps is not None:
-            scores = motion_map.weigh(scores, found, maps, hw)
+        maps = None
+        if preset.motion.maps:
+            found, scores, maps = second_look(engines, frames, found, scores, numbers.seed, _stage(report, "motion"))
         report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)

@@ -13,7 +13,7 @@ from samotion.engine import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.online import OnlineTracker, start, step
 from samotion.presets import REFINE_PX
-from samotion.track_answers import RawTracks, Tracks, filter_tracks, visibility_of
+from samotion.track_answers import RawTracks, Tracks, filter_tracks, join, visibility_of
 from samotion.track_flow import steady
 from samotion.track_queries import resize_for_tracking, sample_queries
 from samotion.track_windows import beyond, chunks, handover, home, shared, travellers, visits, windows
@@ -23,6 +23,7 @@ __all__ = [
     "RawTracks",
     "Tracks",
     "filter_tracks",
+    "join",
     "resize_for_tracking",
     "sample_queries",
     "start",

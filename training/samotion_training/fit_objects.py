@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import samotion
-from samotion import motion_map, movers, multicut, prompts
-from samotion.engine import Engines
+from samotion import movers, multicut, prompts
+from samotion.motion_map import MotionMaps
+from samotion.presets import Prompting
+from samotion.second_look import second_look
 from samotion.tracks import Tracks
 
 from samotion_training.data import open_library
@@ -33,26 +35,23 @@ RIDGE = 1e-3
 
 
 def shown_by(
-    engines: Engines, frames: Array, tracks: Tracks, scores: Array, labels: Array, rng: np.random.Generator
+    tracks: Tracks, scores: Array, maps: MotionMaps, labels: Array, style: Prompting, rng: np.random.Generator
 ) -> tuple[Shown, Shown]:
     """What pairs of likely tracks show of being one object's, and sets of them of being movers; `labels` (T,H,W).
 
-    At least one track of a pair is on a mover.
+    Tracks, scores and maps are those of `second_look`. At least one track of a pair is on a mover.
     """
-    hw = frames.shape[1], frames.shape[2]
-    style = engines.preset.prompting
-    maps = motion_map.MotionMaps(engines, frames, tracks, scores)
-    weighed = motion_map.weigh(scores, tracks, maps, hw)
-    moving = prompts.select_moving(weighed, len(frames), style)
-    likely = prompts.candidates(weighed, moving, style)
+    hw = labels.shape[1], labels.shape[2]
+    moving = prompts.select_moving(scores, len(labels), style)
+    likely = prompts.candidates(scores, moving, style)
     own = starts_on(tracks, labels)
-    sets = multicut.split(tracks, weighed, moving, likely, hw, maps, style)
+    sets = multicut.split(tracks, scores, moving, likely, hw, maps, style)
     pool = np.flatnonzero(likely)
     spacing = multicut.spacings(tracks.visible, hw)
-    pairs, shown = multicut.traits(tracks.take(pool), weighed[pool], hw, spacing, maps)
+    pairs, shown = multicut.traits(tracks.take(pool), scores[pool], hw, spacing, maps)
     first, second = (own[pool[side]] for side in pairs)
     use = rng.permutation(np.flatnonzero((first > 0) | (second > 0)))[:PAIRS]
-    return (shown[use], (first == second)[use]), (movers.traits(sets, tracks, weighed, hw, maps), largest(sets, own))
+    return (shown[use], (first == second)[use]), (movers.traits(sets, tracks, scores, hw, maps), largest(sets, own))
 
 
 def largest(sets: list[Array], own: Array) -> Array:
@@ -93,9 +92,10 @@ def main() -> None:
             rng = np.random.default_rng(seed)
             scene = build_scene(seed, library, SceneSettings(frames=FRAMES, no_mover_share=NO_MOVER))
             clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
-            tracks, scores = scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+            first = scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+            seen = second_look(engines, clip.frames, *first, seed)
             labels = np.where(clip.masks, clip.labels, 0)
-            clips.append(shown_by(engines, clip.frames, tracks, scores, labels, rng))
+            clips.append(shown_by(*seen, labels, engines.preset.prompting, rng))
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
     for module, parts in zip((multicut, movers), zip(*clips)):
         weights, bias = fit(list(parts), root=module is multicut)

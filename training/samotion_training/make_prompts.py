@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from samotion import motion_map, pipeline, sam2
+from samotion import pipeline, sam2
 from samotion.engine import Engines
+from samotion.second_look import second_look
 from samotion.settings import Settings, resolve
 
 from samotion_training.data import Library
@@ -56,13 +57,11 @@ def make(engines: Engines, seed: int, library: Library) -> Example:
 
 def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int) -> Example:
     """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels` (T,H,W)."""
-    tracks, scores = scored(engines, frames, max_tracks, seed)
     hw = frames.shape[1], frames.shape[2]
-    maps = motion_map.MotionMaps(engines, frames, tracks, scores)
-    weighed = motion_map.weigh(scores, tracks, maps, hw)
+    tracks, scores, maps = second_look(engines, frames, *scored(engines, frames, max_tracks, seed), seed)
     numbers = replace(resolve(Settings(), engines.preset), prompt_every=EVERY)
     images = sam2.Features(engines, frames)
-    objects = pipeline.prompt_objects(engines, images, tracks, weighed, maps, numbers)
+    objects = pipeline.prompt_objects(engines, images, tracks, scores, maps, numbers)
     own = starts_on(tracks, labels)
     side = engines.preset.sam2.image_size_px // 4
     rows = []

@@ -1,0 +1,82 @@
+"""Motion looked at again, cell by cell, and more points followed where it shows and few tracks are.
+
+The first queries are spread evenly, so an object of 1 % of the picture has 15 of 1536 tracks, fewer of them sure: too
+few to tell it from chance, or it from its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion import geometry
+from samotion.engine import Engines
+from samotion.motion_map import MotionMaps, weigh
+from samotion.tracks import Tracks, filter_tracks, join, resize_for_tracking, track
+
+Array = np.ndarray[Any, Any]
+EVERY = 5  # frames
+REGION_TRACKS = 8  # a region of a map with as many visible tracks needs no more
+SMALLEST_CELLS = 4  # of a region
+MOST = 192  # queries of a clip
+UNKNOWN = 0.5  # the motion score of a track that only the maps judge
+
+
+def second_look(
+    engines: Engines,
+    frames: Array,
+    tracks: Tracks,
+    scores: Array,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tracks, Array, MotionMaps]:
+    """The motion maps of a clip (T,H,W,3), its tracks with more of them, and the scores (N,) of all by the maps too.
+
+    `scores` are the motion net's, of `tracks`; those added come last.
+    """
+    hw = frames.shape[1], frames.shape[2]
+    maps = MotionMaps(engines, frames, tracks, scores)
+    queries = where_few_are(maps, tracks, hw, seed)
+    if len(queries):
+        raw = track(engines, resize_for_tracking(frames), geometry.queries_to_grid(queries, hw), progress=progress)
+        added = filter_tracks(raw, queries, hw, one_a_frame=False)
+        tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))
+    return tracks, weigh(scores, tracks, maps, hw), maps
+
+
+def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], seed: int) -> Array:
+    """Queries (N,3) float32 t, y, x px of frames of size `hw`, like those of `samotion.tracks.sample_queries`.
+
+    Every connected region of a map gets the cells that are farthest from its tracks, until it has REGION_TRACKS.
+    """
+    found = [np.zeros((0, 3))]
+    for frame in range(0, tracks.xy.shape[1], EVERY):
+        moving = (maps[frame] > 0).astype(np.uint8)
+        px_per_cell = np.array(hw[::-1]) / moving.shape[::-1]
+        cells = np.floor(tracks.xy[tracks.visible[:, frame], frame] / px_per_cell).astype(np.int64)
+        cells = cells.clip(0, np.array(moving.shape[::-1]) - 1)
+        count, region_of = cv2.connectedComponents(moving)
+        has = np.bincount(region_of[cells[:, 1], cells[:, 0]], minlength=count)
+        for region in range(1, count):
+            own = np.argwhere(region_of == region)[:, ::-1]
+            if len(own) >= SMALLEST_CELLS and has[region] < REGION_TRACKS:
+                xy = (own[_farthest(own, cells, REGION_TRACKS - has[region])] + 0.5) * px_per_cell - 0.5
+                found.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
+    queries = np.concatenate(found).astype(np.float32)
+    some = np.random.default_rng(seed).permutation(len(queries))[:MOST]
+    return np.asarray(queries[np.sort(some)])
+
+
+def _farthest(places: Array, taken: Array, count: int) -> Array:
+    """Indices of `count` places (P,2), each in turn the one farthest from the `taken` (K,2) and those before it."""
+    chosen: list[int] = []
+    away = np.full(len(places), np.inf)
+    for one in taken:
+        away = np.minimum(away, np.linalg.norm(places - one, axis=1))
+    while len(chosen) < min(count, len(places)):
+        chosen.append(int(away.argmax()))
+        away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))
+    return np.array(chosen, np.int64)
