@@ -182,6 +182,21 @@ def test_objects_are_tracked_within_reach_of_their_prompts(engines: Any, clip: A
     np.testing.assert_array_equal(near[1][:2], whole[1][:2])
 
 
+def test_masks_are_refined_on_their_own_frames_and_memory_is_not(engines: Any, clip: Any) -> None:
+    frames, centres = clip
+    seen: list[np.ndarray] = []
+
+    def flip(frame: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        seen.append(frame)
+        return -logits
+
+    clicks = [inside(1, 2, centres)]
+    plain = propagate(engines, frames, clicks, return_logits=True)
+    np.testing.assert_array_equal(propagate(engines, frames, clicks, return_logits=True, refine=flip)[1], -plain[1])
+    order = [2, *range(3, len(frames)), 1, 0]
+    np.testing.assert_array_equal(np.stack(seen), frames[order])
+
+
 def test_cache_keeps_the_last_used_frames(engines: Any, clip: Any) -> None:
     counted: Any = Counted(engines)
     features = Features(counted, clip[0], capacity=2)

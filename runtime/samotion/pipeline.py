@@ -14,6 +14,7 @@ import numpy as np
 from samotion import (
     depth,
     dino,
+    edges,
     geometry,
     guide,
     masks,
@@ -239,6 +240,7 @@ def _segment(
         features=images,
         progress=_stage(report, "masks"),
         reach_frames=engines.preset.prompting.reach_frames,
+        refine=edges.snap if engines.preset.sam2.snaps else None,
     )
     return masks.merge(found)
 

@@ -99,6 +99,7 @@ class Sam2Net:
     config: str
     image_size_px: int = 1024
     max_conditioning_frames: int | None = None  # None: attend to all prompted frames, as the reference does
+    snaps: bool = False  # whether masks are drawn to the edges of the picture, see edges.py
 
 
 @dataclass(frozen=True)
@@ -260,7 +261,7 @@ NANO = Preset(
         maps=True,
         disparity="plain",
     ),
-    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2),
+    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2, snaps=True),
     Prompting(
         style="clicks+mask",
         every_frames=1,

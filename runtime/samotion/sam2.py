@@ -22,6 +22,7 @@ __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]  # frames done, frames in all
+Refine = Callable[[Array, Array], Array]  # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
 
 HOLE_AREA = 8  # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
 PROMPT_LIMIT = 32.0  # largest mask logit that is fed back as a prompt
@@ -67,14 +68,15 @@ def propagate(
     progress: Progress | None = None,
     fill_holes_area: int = HOLE_AREA,
     reach_frames: int | None = None,
+    refine: Refine | None = None,
 ) -> dict[int, Array]:
     """Follow every prompted object through the clip: object id -> (T,H,W) bool, or float32 logits.
 
     frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already. Each object is
     tracked forward from its earliest prompted frame and then backward from it; on prompted frames the mask is the
     prompt's. With `reach_frames`, frames farther than this from all of an object's prompts are passed over and have
-    no mask: there nobody has seen the object, and a small SAM 2 finds something all the same. Raises UsageError for
-    clicks outside the clip or without points.
+    no mask: there nobody has seen the object, and a small SAM 2 finds something all the same. `refine` has the last
+    word on each frame's logits. Raises UsageError for clicks outside the clip or without points.
     """
     images = features if features is not None else Features(engines, frames)
     for click in clicks:
@@ -86,6 +88,8 @@ def propagate(
 
     def keep(frame: int, object_id: int, mask: Array) -> None:
         logits = to_frame(mask, images.hw)
+        if refine is not None:
+            logits = refine(images.frames[frame], logits)
         found[object_id][frame] = logits if return_logits else logits > 0
 
     prompted = {i: sorted({click.frame for click in clicks if click.object_id == i}) for i in found}
