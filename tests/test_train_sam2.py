@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from samotion.errors import UsageError
 from samotion_training import make_prompts, pool
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
@@ -141,3 +142,8 @@ def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(training, "_answered", lambda *args: (asked.append(len(args[4])), answered(*args))[1])
     training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)
     assert asked == [8]
+
+
+def test_a_folder_without_prompts_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no prompts in .*; make some with: python -m samotion_training.make_prompts"):
+        training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)

@@ -20,15 +20,13 @@ from samotion.second_look import second_look
 from samotion.tracks import Tracks
 
 from samotion_training.data import open_library
-from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, scored
+from samotion_training.make_residuals import drawn, scored
 from samotion_training.motion_data import starts_on
-from samotion_training.render import render, shown_hw
-from samotion_training.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
 Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n,) bool
 PAIRS = 3000  # of a clip, at most
-NO_MOVER = 0.2  # share of clips
+NO_MOVER, STILL_CAMERA = 0.2, 0.2  # shares of clips
 ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be one
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
@@ -89,12 +87,9 @@ def main() -> None:
     clips = []
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for seed in range(*args.seeds):
-            rng = np.random.default_rng(seed)
-            scene = build_scene(seed, library, SceneSettings(frames=FRAMES, no_mover_share=NO_MOVER))
-            clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
-            first = scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
-            seen = second_look(engines, clip.frames, *first, seed)
-            labels = np.where(clip.masks, clip.labels, 0)
+            clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
+            seen = second_look(engines, clip.frames, *scored(engines, clip.frames, max_tracks, seed), seed)
+            labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
             clips.append(shown_by(*seen, labels, engines.preset.prompting, rng))
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
     for module, parts in zip((multicut, movers), zip(*clips)):

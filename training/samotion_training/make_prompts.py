@@ -18,11 +18,9 @@ from samotion.second_look import second_look
 from samotion.settings import Settings, resolve
 
 from samotion_training.data import Library
-from samotion_training.make_residuals import FRAMES, SHORT_SIDE_PX, TRACK_CHANCES, TRACKS, fill, scored
+from samotion_training.make_residuals import drawn, fill, scored
 from samotion_training.motion_data import starts_on
-from samotion_training.render import render, shown_hw
 from samotion_training.sam2_prompts import POINTS, Prompt
-from samotion_training.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
@@ -46,13 +44,9 @@ class Example(NamedTuple):
 
 def make(engines: Engines, seed: int, library: Library) -> Example:
     """The example of a seed."""
-    rng = np.random.default_rng(seed)
-    draw = rng.random()
-    shares = {"no_mover_share": float(draw < NO_MOVER), "still_camera_share": float(draw > 1 - STILL_CAMERA)}
-    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
-    clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
+    clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
     labels = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
-    return prompts_of(engines, clip.frames, labels, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed)
+    return prompts_of(engines, clip.frames, labels, max_tracks, seed)
 
 
 def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int) -> Example:

@@ -21,7 +21,7 @@ from samotion.tracks import Tracks
 from samotion_training import pool
 from samotion_training.data import Library, open_library
 from samotion_training.motion_data import through_nets
-from samotion_training.render import render, shown_hw
+from samotion_training.render import Clip, render, shown_hw
 from samotion_training.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
@@ -44,19 +44,27 @@ class Example(NamedTuple):
 
 def make(engines: Engines, seed: int, library: Library) -> Example | None:
     """The example of a seed; None where its movers hardly show."""
-    rng = np.random.default_rng(seed)
-    draw = rng.random()
-    shares = {"no_mover_share": float(draw < NO_MOVER), "still_camera_share": float(draw > 1 - STILL_CAMERA)}
-    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
-    clip = render(scene, shown_hw(scene, SHORT_SIDE_PX))
-    if draw >= NO_MOVER and clip.masks.mean() < SMALLEST:
+    clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
+    if 0 < clip.masks.mean() < SMALLEST:
         return None
-    residuals = Residuals(clip.frames, *scored(engines, clip.frames, int(rng.choice(TRACKS, p=TRACK_CHANCES)), seed))
+    residuals = Residuals(clip.frames, *scored(engines, clip.frames, max_tracks, seed))
     frames = range(seed % EVERY, FRAMES, EVERY)
     made = np.stack([residuals[t] for t in frames]).astype(np.float16)
     cells = made.shape[2], made.shape[1]
     moving = [cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA) for t in frames]
     return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8))
+
+
+def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> tuple[Clip, int]:
+    """The clip of a seed, and how many tracks to follow in it.
+
+    `no_mover` and `still_camera` are the shares of clips in which nothing moves, and of those in which only movers do.
+    """
+    rng = np.random.default_rng(seed)
+    draw = rng.random()
+    shares = {"no_mover_share": float(draw < no_mover), "still_camera_share": float(draw > 1 - still_camera)}
+    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
+    return render(scene, shown_hw(scene, SHORT_SIDE_PX)), int(rng.choice(TRACKS, p=TRACK_CHANCES))
 
 
 def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple[Tracks, Array]:

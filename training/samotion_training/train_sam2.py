@@ -12,6 +12,7 @@ import argparse
 import copy
 import json
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,6 +22,8 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from samotion.commands import exit_code
+from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_export.sam2_net import build_module
 from torch import Tensor
@@ -82,12 +85,18 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    if code := exit_code(lambda: _run(args)):
+        sys.exit(code)
+
+
+def _run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     stages = FINE_STAGES if args.init else STAGES
     train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr, args.prompts)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
+    return 0
 
 
 def train(
@@ -104,6 +113,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     sources = data.load(folder)
     of_runs = sorted(prompts.glob("*.npz")) if prompts else []
+    if prompts and not of_runs:
+        raise UsageError(f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts {prompts}")
     torch.manual_seed(seed)
     model: Any = build_module(NANO.sam2)
     sam2.orthogonal_start(model)
