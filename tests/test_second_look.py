@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import samotion
 from samotion import second_look
+from samotion.motion_map import MotionMaps
+from samotion.presets import NANO
 from samotion.tracks import RawTracks, Tracks
 
 HW, CELLS, FRAMES = (80, 120), (40, 60), 11
@@ -36,7 +40,7 @@ def _spread(count: int) -> np.ndarray:
 def test_regions_get_what_they_lack_and_no_more() -> None:
     tracks = _tracks(_spread(second_look.REGION_TRACKS))
     tracks.xy[-3:, :, 1] = 65
-    queries = second_look.where_few_are(_maps(), tracks, HW, 0)
+    queries = second_look.where_few_are(_maps(), tracks, HW, 99, 0)
     assert queries.dtype == np.float32
     lacking = second_look.REGION_TRACKS - 3
     frames, counts = np.unique(queries[:, 0], return_counts=True)
@@ -52,15 +56,14 @@ def test_regions_get_what_they_lack_and_no_more() -> None:
 def test_hidden_tracks_do_not_count() -> None:
     tracks = _tracks(_spread(second_look.REGION_TRACKS))
     tracks.visible[:, 5] = False
-    queries = second_look.where_few_are(_maps(), tracks, HW, 0)
+    queries = second_look.where_few_are(_maps(), tracks, HW, 99, 0)
     counts = [np.count_nonzero(queries[:, 0] == t) for t in (0, 5, 10)]
     assert counts[1] == 2 * second_look.REGION_TRACKS > counts[0] == counts[2]
 
 
-def test_queries_are_bounded_and_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(second_look, "MOST", 7)
+def test_queries_are_bounded_and_seeded() -> None:
     tracks = _tracks(np.array([[110.0, 5.0]]))
-    some, again, other = (second_look.where_few_are(_maps(), tracks, HW, seed) for seed in (0, 0, 1))
+    some, again, other = (second_look.where_few_are(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1))
     assert len(some) == len(other) == 7
     np.testing.assert_array_equal(some, again)
     assert not np.array_equal(some, other)
@@ -82,7 +85,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     frames: Any = np.zeros((FRAMES, *HW, 3), np.uint8)
     scores = np.full(len(tracks), 0.3, np.float32)
     engines: Any = None
-    found, weighed, given = second_look.second_look(engines, frames, tracks, scores)
+    found, weighed, given = second_look.second_look(engines, frames, tracks, scores, 99)
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 3 * second_look.REGION_TRACKS
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
@@ -96,5 +99,23 @@ def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.Monkey
     monkeypatch.setattr(second_look, "MotionMaps", lambda *_: maps)
     tracks, scores = _tracks(_spread(4)), np.full(7, 0.5, np.float32)
     engines: Any = None
-    found, _, _ = second_look.second_look(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores)
+    found, _, _ = second_look.second_look(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99)
     assert found is tracks
+
+
+def test_both_looks_together_stay_within_the_tracks_asked_for(
+    engine_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def everywhere(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int) -> np.ndarray:
+        given.extend((len(tracks), most))
+        return np.column_stack([np.zeros(most), np.random.default_rng(0).uniform(0, 47, (most, 2))]).astype(np.float32)
+
+    monkeypatch.setattr(second_look, "where_few_are", everywhere)
+    frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), np.uint8)
+    with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
+        result = samotion.segment_clip(frames, engines, samotion.Settings(max_tracks=45))
+    assert given[0] <= 40 and given[1] == 5
+    assert len(result.scores) == len(result.tracks) <= 45
+    assert NANO.max_tracks - second_look.kept_for_it(NANO.max_tracks) == 1536

@@ -21,7 +21,7 @@ SURE = 1.0  # logits beyond this are of one mind
 def snap(frame: Array, logits: Array) -> Array:
     """Logits (H,W) float32 of a mask, positive on it, as a filtered copy in about [-1,1] that ends where colours do.
 
-    `frame` (H,W,3) uint8. Nothing changes where the mask is farther than two radii away.
+    `frame` (H,W,3) uint8. Where the mask is farther than two radii away the answer is -1.
     """
     on = logits > 0
     if not on.any():

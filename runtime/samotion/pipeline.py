@@ -30,7 +30,7 @@ from samotion import (
 )
 from samotion.engine import Engines
 from samotion.errors import EngineError
-from samotion.second_look import second_look
+from samotion.second_look import kept_for_it, second_look
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import Tracks
 
@@ -90,8 +90,9 @@ def segment_clip(
     frames = source.frames
     hw = frames.shape[1], frames.shape[2]
 
+    later = kept_for_it(numbers.max_tracks) if preset.motion.maps else 0
     with _timed("tracks", timings):
-        found = _track(engines, frames, numbers, report)
+        found = _track(engines, frames, numbers, numbers.max_tracks - later, report)
     with _timed("depth", timings):
         disparity = _disparity(engines, frames, found, report)
     with _timed("dino", timings):
@@ -110,7 +111,8 @@ def segment_clip(
         )
         maps = None
         if preset.motion.maps:
-            found, scores, maps = second_look(engines, frames, found, scores, numbers.seed, _stage(report, "motion"))
+            progress_of_it = _stage(report, "motion")
+            found, scores, maps = second_look(engines, frames, found, scores, later, numbers.seed, progress_of_it)
         report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)
@@ -140,9 +142,9 @@ def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, r
     return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
 
 
-def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:
+def _track(engines: Engines, frames: Array, numbers: Numbers, count: int, report: Progress) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
-    queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
+    queries = tracks.sample_queries(len(frames), hw, numbers.step, count, numbers.seed)
     small, points = tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw)
     finer = numbers.refine_px > geometry.TRACKER_PX
     large = tracks.resize_for_tracking(frames, numbers.refine_px) if finer else None

@@ -274,7 +274,7 @@ NANO = Preset(
         fallback_tracks=0,
         reach_frames=1,
     ),
-    max_tracks=1536,
+    max_tracks=1728,  # 1536, and 192 for the second look
     track_flow=True,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)

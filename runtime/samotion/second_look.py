@@ -21,8 +21,13 @@ Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
 REGION_TRACKS = 8  # a region of a map with as many visible tracks needs no more
 SMALLEST_CELLS = 4  # of a region
-MOST = 192  # queries of a clip
+SHARE = 9  # one in so many of a clip's tracks is kept for it
 UNKNOWN = 0.5  # the motion score of a track that only the maps judge
+
+
+def kept_for_it(max_tracks: int) -> int:
+    """How many of `max_tracks` the first look leaves to the second."""
+    return max_tracks // SHARE
 
 
 def second_look(
@@ -30,16 +35,17 @@ def second_look(
     frames: Array,
     tracks: Tracks,
     scores: Array,
+    most: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
-    """The motion maps of a clip (T,H,W,3), its tracks with more of them, and the scores (N,) of all by the maps too.
+    """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
 
-    `scores` are the motion net's, of `tracks`; those added come last.
+    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`. Tracks that are added come last.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
-    queries = where_few_are(maps, tracks, hw, seed)
+    queries = where_few_are(maps, tracks, hw, most, seed)
     if len(queries):
         raw = track(engines, resize_for_tracking(frames), geometry.queries_to_grid(queries, hw), progress=progress)
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
@@ -47,8 +53,8 @@ def second_look(
     return tracks, weigh(scores, tracks, maps, hw), maps
 
 
-def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], seed: int) -> Array:
-    """Queries (N,3) float32 t, y, x px of frames of size `hw`, like those of `samotion.tracks.sample_queries`.
+def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int) -> Array:
+    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, as `samotion.tracks.sample_queries` has.
 
     Every connected region of a map gets the cells that are farthest from its tracks, until it has REGION_TRACKS.
     """
@@ -66,7 +72,7 @@ def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], seed: i
                 xy = (own[_farthest(own, cells, REGION_TRACKS - has[region])] + 0.5) * px_per_cell - 0.5
                 found.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
     queries = np.concatenate(found).astype(np.float32)
-    some = np.random.default_rng(seed).permutation(len(queries))[:MOST]
+    some = np.random.default_rng(seed).permutation(len(queries))[:most]
     return np.asarray(queries[np.sort(some)])
 
 

@@ -20,7 +20,7 @@ from samotion.second_look import second_look
 from samotion.tracks import Tracks
 
 from samotion_training.data import open_library
-from samotion_training.make_residuals import drawn, scored
+from samotion_training.make_residuals import SECOND_TRACKS, drawn, scored
 from samotion_training.motion_data import starts_on
 
 Array = np.ndarray[Any, Any]
@@ -88,7 +88,9 @@ def main() -> None:
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for seed in range(*args.seeds):
             clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-            seen = second_look(engines, clip.frames, *scored(engines, clip.frames, max_tracks, seed), seed)
+            seen = second_look(
+                engines, clip.frames, *scored(engines, clip.frames, max_tracks, seed), SECOND_TRACKS, seed
+            )
             labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
             clips.append(shown_by(*seen, labels, engines.preset.prompting, rng))
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)

@@ -18,7 +18,7 @@ from samotion.second_look import second_look
 from samotion.settings import Settings, resolve
 
 from samotion_training.data import Library
-from samotion_training.make_residuals import drawn, fill, scored
+from samotion_training.make_residuals import SECOND_TRACKS, drawn, fill, scored
 from samotion_training.motion_data import starts_on
 from samotion_training.sam2_prompts import POINTS, Prompt
 
@@ -52,7 +52,7 @@ def make(engines: Engines, seed: int, library: Library) -> Example:
 def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int) -> Example:
     """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels` (T,H,W)."""
     hw = frames.shape[1], frames.shape[2]
-    tracks, scores, maps = second_look(engines, frames, *scored(engines, frames, max_tracks, seed), seed)
+    tracks, scores, maps = second_look(engines, frames, *scored(engines, frames, max_tracks, seed), SECOND_TRACKS, seed)
     numbers = replace(resolve(Settings(), engines.preset), prompt_every=EVERY)
     images = sam2.Features(engines, frames)
     objects = pipeline.prompt_objects(engines, images, tracks, scores, maps, numbers)
