@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def segment_clip(
 
     later = kept_for_it(numbers.max_tracks) if preset.motion.maps else 0
     with _timed("tracks", timings):
-        found = _track(engines, frames, numbers, numbers.max_tracks - later, report)
+        found = _track(engines, frames, replace(numbers, max_tracks=numbers.max_tracks - later), report)
     with _timed("depth", timings):
         disparity = _disparity(engines, frames, found, report)
     with _timed("dino", timings):
@@ -142,9 +142,9 @@ def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, r
     return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
 
 
-def _track(engines: Engines, frames: Array, numbers: Numbers, count: int, report: Progress) -> Tracks:
+def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
-    queries = tracks.sample_queries(len(frames), hw, numbers.step, count, numbers.seed)
+    queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
     small, points = tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw)
     finer = numbers.refine_px > geometry.TRACKER_PX
     large = tracks.resize_for_tracking(frames, numbers.refine_px) if finer else None
