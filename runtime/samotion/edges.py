@@ -59,11 +59,9 @@ def _fit(picture: Array, mask: Array, radius_px: int) -> Array:
     rr, rg, rb, gg, gb, bb = np.moveaxis(squares - np.dstack(of_means), -1, 0)
     rr, gg, bb = rr + FLATTEST, gg + FLATTEST, bb + FLATTEST
     with_mask = mean(picture * mask[..., None]) - colour * level[..., None]
-    adjugate = (
-        (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb),
-        (gb * rb - rg * bb, rr * bb - rb * rb, rb * rg - rr * gb),
-        (rg * gb - gg * rb, rb * rg - rr * gb, rr * gg - rg * rg),
-    )
-    determinant = rr * adjugate[0][0] + rg * adjugate[0][1] + rb * adjugate[0][2]
-    slopes = np.dstack([sum(row[i] * with_mask[..., i] for i in range(3)) / determinant for row in adjugate])
+    of_r = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb  # cofactors, a symmetric matrix
+    of_g = of_r[1], rr * bb - rb * rb, rb * rg - rr * gb
+    of_b = of_r[2], of_g[2], rr * gg - rg * rg
+    determinant = rr * of_r[0] + rg * of_r[1] + rb * of_r[2]
+    slopes = np.dstack([sum(row[i] * with_mask[..., i] for i in range(3)) / determinant for row in (of_r, of_g, of_b)])
     return mean(np.dstack([slopes, level - (slopes * colour).sum(axis=-1)]))
