@@ -94,10 +94,8 @@ def propagate(
 
     prompted = {i: sorted({click.frame for click in clicks if click.object_id == i}) for i in found}
     sweep = _sweep(prompted, len(images), reach_frames)
-    for object_id, made in _prompt_all(clip, clicks, _asked_for(prompted, sweep, clip.reach)).items():
-        banks[object_id] = Bank(min(made), {frame: remembered for frame, (_, remembered) in made.items()})
-        for frame, (mask, _) in made.items():
-            keep(frame, object_id, mask)
+    for object_id, made in _prompt_all(clip, clicks, _asked_for(prompted, sweep, clip.reach), keep).items():
+        banks[object_id] = Bank(min(made), made)
     for done, (frame, reverse, active) in enumerate(sweep):
         for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
             banks[object_id] = bank
@@ -167,13 +165,14 @@ def _as_prompt(mask: Array | None, side: int) -> Array:
 
 
 def _prompt_all(
-    clip: _Clip, clicks: Sequence[Click], asked_for: Mapping[int, set[int]]
-) -> dict[int, dict[int, tuple[Array, Remembered]]]:
-    """Masks (M,M) and memories of all objects on their prompted frames: object id -> frame -> both.
+    clip: _Clip, clicks: Sequence[Click], asked_for: Mapping[int, set[int]], keep: Callable[[int, int, Array], None]
+) -> dict[int, dict[int, Remembered]]:
+    """Memories of all objects on their prompted frames: object id -> frame -> memory.
 
-    Frame by frame, for image features are held of a few frames only. Memories that nothing asks for stay empty.
+    Frame by frame, for image features are held of a few frames only. Memories that nothing asks for stay empty. Each
+    mask (M,M) of logits goes to `keep`, with its frame and object before it.
     """
-    made: dict[int, dict[int, tuple[Array, Remembered]]] = {click.object_id: {} for click in clicks}
+    made: dict[int, dict[int, Remembered]] = {click.object_id: {} for click in clicks}
     for frame in sorted({click.frame for click in clicks}):
         decoded: dict[int, Decoded] = {}
         for click in (c for c in clicks if c.frame == frame):
@@ -189,7 +188,8 @@ def _prompt_all(
                     object_score=np.array([one.score], np.float32),
                 )
                 memory = to_bfloat16(found["memory"][0])
-            made[object_id][frame] = one.mask, Remembered(memory, one.pointer)
+            made[object_id][frame] = Remembered(memory, one.pointer)
+            keep(frame, object_id, one.mask)
     return made
 
 
