@@ -55,9 +55,9 @@ def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
 def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tracks = _tracks(_scene(own_px=2))
     monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0]))
-    monkeypatch.setattr(movers, "BIAS", -np.log(9))
-    monkeypatch.setattr(movers, "LEAST", -1.0)
-    monkeypatch.setattr(movers, "SURE", 1.0)
+    monkeypatch.setattr(movers, "ON_ONE", np.array([1.0, 0]))
+    for name, number in {"BIAS": -np.log(9), "ON_ONE_BIAS": -np.log(9), "LEAST": -1.0, "SURE": 1.0}.items():
+        monkeypatch.setattr(movers, name, number)
     both = np.where(np.arange(130) < 120, SCORES, 0.99)
     for scores, kept in ((SCORES, []), (both, [NEAR, GOING])):
         found = movers.choose([GROUND, NEAR, GOING], tracks, scores, HW, None)

@@ -16,20 +16,21 @@ from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 SLOWEST_PX = 0.05  # per frame
-# Log odds that a set is a mover, and the largest of its tracks, from `traits`; by samotion_training.fit_objects.
-WEIGHTS = np.array([0.44, -0.55, -0.32, 0.69, -0.19])
-BIAS = -3.7
-SURE, LEAST = 0.0, -0.75  # log odds that one set of a clip must have for anything to move, and the others then
+# Log odds, by samotion_training.fit_objects: that a set is the largest on a mover, from `traits`; and that it is on one
+# at all, if only as a part, from the first two of them.
+WEIGHTS, BIAS = np.array([0.44, -0.55, -0.32, 0.69, -0.19]), -3.7
+ON_ONE, ON_ONE_BIAS = np.array([0.56, -0.48]), -0.52
+SURE, LEAST = 0.6, -0.75  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(
     sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None
 ) -> list[Array]:
     """Those of `sets` of tracks that are movers; none, where no set surely is. `scores` (N,) are of all tracks."""
-    if not sets:
+    shown = traits(sets, tracks, scores, hw, maps)
+    if not (shown[:, : len(ON_ONE)] @ ON_ONE + ON_ONE_BIAS > SURE).any():
         return []
-    log_odds = traits(sets, tracks, scores, hw, maps) @ WEIGHTS + BIAS
-    return [one for one, odds in zip(sets, log_odds) if odds > LEAST and log_odds.max() > SURE]
+    return [one for one, odds in zip(sets, shown @ WEIGHTS + BIAS) if odds > LEAST]
 
 
 def traits(sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None) -> Array:

@@ -1,8 +1,8 @@
 """Fit the numbers of samotion.multicut and samotion.movers, by logistic regression.
 
 `python -m samotion_training.fit_objects --engine-dir engines --data DATA` renders clips, runs nano's nets over them,
-and prints WEIGHTS and BIAS of both. The motion map decides what pairs and sets of tracks show, so this comes after it.
-Sets are made with the weights of samotion.multicut as they are: where those change much, run this twice.
+and prints the weights and biases of both. The motion map decides what pairs and sets of tracks show, so this comes
+after it. Sets are made with the weights of samotion.multicut as they are: where those change much, run this twice.
 """
 
 from __future__ import annotations
@@ -27,17 +27,19 @@ Array = np.ndarray[Any, Any]
 Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n,) bool
 PAIRS = 3000  # of a clip, at most
 NO_MOVER, STILL_CAMERA = 0.2, 0.2  # shares of clips
-ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be one
+ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be on it
+FITTED = {"multicut.WEIGHTS": True, "movers.WEIGHTS": False, "movers.ON_ONE": False}  # and `root` of `fit`
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
 
 
 def shown_by(
     tracks: Tracks, scores: Array, maps: MotionMaps, labels: Array, style: Prompting, rng: np.random.Generator
-) -> tuple[Shown, Shown]:
-    """What pairs of likely tracks show of being one object's, and sets of them of being movers; `labels` (T,H,W).
+) -> tuple[Shown, Shown, Shown]:
+    """What pairs of likely tracks show of being one object's; and sets of them of being a mover's largest, and on one.
 
-    Tracks, scores and maps are those of `second_look`. At least one track of a pair is on a mover.
+    Tracks, scores and maps are those of `second_look`, `labels` (T,H,W) the truth. At least one track of a pair is on
+    a mover.
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), style)
@@ -49,7 +51,10 @@ def shown_by(
     pairs, shown = multicut.traits(tracks.take(pool), scores[pool], hw, spacing, maps)
     first, second = (own[pool[side]] for side in pairs)
     use = rng.permutation(np.flatnonzero((first > 0) | (second > 0)))[:PAIRS]
-    return (shown[use], (first == second)[use]), (movers.traits(sets, tracks, scores, hw, maps), largest(sets, own))
+    of_sets = movers.traits(sets, tracks, scores, hw, maps)
+    on_one = np.array([(own[one] > 0).mean() >= ON_IT for one in sets], bool)
+    on_it = of_sets[:, : len(movers.ON_ONE)], on_one
+    return (shown[use], (first == second)[use]), (of_sets, largest(sets, own)), on_it
 
 
 def largest(sets: list[Array], own: Array) -> Array:
@@ -94,9 +99,9 @@ def main() -> None:
             labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
             clips.append(shown_by(*seen, labels, engines.preset.prompting, rng))
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
-    for module, parts in zip((multicut, movers), zip(*clips)):
-        weights, bias = fit(list(parts), root=module is multicut)
-        print(f"{module.__name__}: WEIGHTS {np.round(weights, 2).tolist()}, BIAS {bias:.2f}")
+    for (name, root), parts in zip(FITTED.items(), zip(*clips)):
+        weights, bias = fit(list(parts), root)
+        print(f"{name} {np.round(weights, 2).tolist()}, bias {bias:.2f}")
 
 
 if __name__ == "__main__":
