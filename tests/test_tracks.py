@@ -55,6 +55,21 @@ def test_a_window_as_long_as_the_clip_changes_nothing(engines: Engines, clip: An
     np.testing.assert_array_equal(whole.tracks, window.tracks)
 
 
+def test_more_tracks_of_the_same_frames_cost_no_features_and_no_flow(
+    engines: Engines, clip: Any, queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tracks.track(engines, clip, queries, flow=True)
+    seen = tracks.Seen(clip)
+    tracks.track(engines, seen, queries[:4], flow=True)
+    windowed = tracks.track(engines, seen, queries, flow=True, window_frames=4, overlap_frames=2)
+    expected = tracks.track(engines, clip, queries, flow=True, window_frames=4, overlap_frames=2)
+    np.testing.assert_array_equal(windowed.tracks, expected.tracks)
+    monkeypatch.setattr(tracks, "_features", None)
+    monkeypatch.setattr(tracks, "flows_of", None)
+    again = tracks.track(engines, seen, queries, flow=True)
+    np.testing.assert_allclose(again.tracks, whole.tracks, atol=CHUNK_TOLERANCE_PX)
+
+
 def test_one_frame_and_no_points_are_fine(engines: Engines, clip: Any, queries: Any) -> None:
     one = tracks.track(engines, clip[:1], queries[:2] * (0, 1, 1))
     assert one.tracks.shape == (2, 1, 2) and np.isfinite(one.tracks).all()

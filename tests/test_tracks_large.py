@@ -158,5 +158,6 @@ def test_a_run_brings_the_frames_it_was_asked_for(
 
     monkeypatch.setattr(samotion.tracks, "track", spy)
     numbers = resolve(Settings(max_tracks=4, refine_px=asked), engines.preset)
-    pipeline._track(engines, frames(2, 60, 90), numbers, lambda *_: None)
+    clip = frames(2, 60, 90)
+    pipeline._track(engines, clip, tracks.Seen(tracks.resize_for_tracking(clip)), numbers, lambda *_: None)
     assert seen == [shape]

@@ -92,7 +92,10 @@ def segment_clip(
 
     later = kept_for_it(numbers.max_tracks) if preset.motion.maps else 0
     with _timed("tracks", timings):
-        found = _track(engines, frames, replace(numbers, max_tracks=numbers.max_tracks - later), report)
+        seen = tracks.Seen(tracks.resize_for_tracking(frames))
+        found = _track(engines, frames, seen, replace(numbers, max_tracks=numbers.max_tracks - later), report)
+        if not preset.motion.maps:
+            seen.grids.clear()  # 3 MB a frame, and nobody looks again
     with _timed("depth", timings):
         disparity = _disparity(engines, frames, found, report)
     with _timed("dino", timings):
@@ -112,7 +115,8 @@ def segment_clip(
         maps = None
         if preset.motion.maps:
             progress_of_it = _stage(report, "motion")
-            found, scores, maps = second_look(engines, frames, found, scores, later, numbers.seed, progress_of_it)
+            found, scores, maps = second_look(engines, frames, found, scores, later, numbers.seed, progress_of_it, seen)
+        del seen
         report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)
@@ -142,13 +146,13 @@ def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, r
     return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
 
 
-def _track(engines: Engines, frames: Array, numbers: Numbers, report: Progress) -> Tracks:
+def _track(engines: Engines, frames: Array, seen: tracks.Seen, numbers: Numbers, report: Progress) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
     queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
-    small, points = tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw)
+    points = geometry.queries_to_grid(queries, hw)
     finer = numbers.refine_px > geometry.TRACKER_PX
     large = tracks.resize_for_tracking(frames, numbers.refine_px) if finer else None
-    raw = tracks.track(engines, small, points, large=large, progress=_stage(report, "tracks"))
+    raw = tracks.track(engines, seen, points, large=large, progress=_stage(report, "tracks"))
     return tracks.filter_tracks(raw, queries, hw)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from samotion import geometry
 from samotion.engine import Engines
 from samotion.motion_map import MotionMaps, weigh
-from samotion.tracks import Tracks, filter_tracks, join, resize_for_tracking, track
+from samotion.tracks import Seen, Tracks, filter_tracks, join, resize_for_tracking, track
 
 Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
@@ -38,16 +38,19 @@ def second_look(
     most: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    seen: Seen | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
     """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
 
-    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`. Tracks that are added come last.
+    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `seen` is what following those has kept.
+    Tracks that are added come last.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
     queries = where_few_are(maps, tracks, hw, most, seed)
     if len(queries):
-        raw = track(engines, resize_for_tracking(frames), geometry.queries_to_grid(queries, hw), progress=progress)
+        seen = seen or Seen(resize_for_tracking(frames))
+        raw = track(engines, seen, geometry.queries_to_grid(queries, hw), progress=progress)
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
         tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))
     return tracks, weigh(scores, tracks, maps, hw), maps

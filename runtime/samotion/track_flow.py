@@ -21,15 +21,14 @@ LEAST_TRUST, LEAST_STEP = 1e-3, 0.02  # of what the tracker takes for hidden: ke
 CENTRE_PX = 0.5  # the tracker counts px from the image's corner, flow from the first pixel's centre
 
 
-def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, frames: Array) -> Array:
-    """Tracks (N,T,2) px of `frames` (T,H,W,3) uint8, fused with the optical flow between neighbouring frames.
+def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, flows: Array) -> Array:
+    """Tracks (N,T,2) px, fused with the optical flow between neighbouring frames (see `flows_of`).
 
     `trust` (N,T) in [0,1] is how sure the tracker is of a place; in `query_frame` (N,) the place is `query_xy` (N,2).
     A track's answer depends on no other track. Steps whose flow back does not lead home count less.
     """
-    if len(frames) < 2 or not len(tracks):
+    if not len(flows) or not len(tracks):
         return tracks
-    flows = _flows(frames)
     own = np.arange(len(tracks))
     places = tracks.astype(np.float64) - CENTRE_PX
     places[own, query_frame] = query_xy - CENTRE_PX
@@ -44,8 +43,11 @@ def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, fra
     return (chain + CENTRE_PX).astype(np.float32)
 
 
-def _flows(frames: Array) -> Array:
-    """Flow of each frame to the next and back, (T-1,2,H,W,2) px in half precision: 0.5 MB per frame of 256 px."""
+def flows_of(frames: Array) -> Array:
+    """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, (T-1,2,H,W,2) px in half precision.
+
+    0.5 MB per frame of 256 px.
+    """
     flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     found = np.empty((len(grey) - 1, 2, *grey[0].shape, 2), np.float16)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,14 @@ from samotion.errors import EngineError, UsageError
 from samotion.online import OnlineTracker, start, step
 from samotion.presets import REFINE_PX
 from samotion.track_answers import RawTracks, Tracks, filter_tracks, join, visibility_of
-from samotion.track_flow import steady
+from samotion.track_flow import flows_of, steady
 from samotion.track_queries import resize_for_tracking, sample_queries
 from samotion.track_windows import beyond, chunks, handover, home, shared, travellers, visits, windows
 
 __all__ = [
     "OnlineTracker",
     "RawTracks",
+    "Seen",
     "Tracks",
     "filter_tracks",
     "join",
@@ -43,9 +45,18 @@ LARGE_FEATURE_FRAMES = 2  # as many px as FEATURE_FRAMES
 LARGE_WINDOW_FRAMES = 128  # with the features of frames of 512 px, 15.7 MB a frame
 
 
+@dataclass
+class Seen:
+    """What calls of `track` on the same `frames` (T,256,256,3) uint8 share: features of one window, optical flow."""
+
+    frames: Array
+    grids: dict[str, Array] = field(default_factory=dict)
+    flows: Array | None = None
+
+
 def track(
     engines: Engines,
-    frames: Array,
+    frames: Array | Seen,
     queries: Array,
     *,
     large: Array | None = None,
@@ -57,6 +68,7 @@ def track(
 ) -> RawTracks:
     """Follow `queries` (N,3) t, y, x px of 256 through `frames` (T,256,256,3) uint8.
 
+    Who will ask for more tracks of the same frames gives them as one `Seen`, which keeps what is computed of them once.
     `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`: tracks are refined on them once more,
     and the answer is the mean of both rounds, as published. `flow` (None: the preset's `track_flow`) has the tracks
     fused with optical flow at the end; without it the answer is the net's.
@@ -65,7 +77,8 @@ def track(
     clip, but for the answer itself and, with `flow`, 0.5 MB a frame. Raises UsageError for arrays of another shape or
     queries outside the clip, EngineError for engines that do not refine on large frames.
     """
-    frames, queries = _checked(frames, queries)
+    seen = frames if isinstance(frames, Seen) else Seen(frames)
+    frames, queries = _checked(seen.frames, queries)
     if large is not None:
         _check_large(engines, large, len(frames))
     if window_frames is None:
@@ -82,7 +95,10 @@ def track(
     for (index, source), (before, _) in zip(order, [(-1, None), *order]):
         part, rows = parts[index], travellers(where, index, source)
         if index != before:
-            grids = _features(engines, "tracks_features", frames[part], FEATURE_FRAMES)
+            kept = seen.grids if len(parts) == 1 else {}
+            if not kept:
+                kept |= _features(engines, "tracks_features", frames[part], FEATURE_FRAMES)
+            grids = dict(kept)
             if large is not None:
                 grids |= _features(engines, "tracks_features_large", large[part], LARGE_FEATURE_FRAMES)
         if source is None:
@@ -97,14 +113,18 @@ def track(
             if progress:
                 progress(done, total)
     with_flow = engines.preset.track_flow if flow is None else flow
-    return _with_flow(raw, frames, queries) if with_flow else raw
+    if not with_flow:
+        return raw
+    if seen.flows is None:
+        seen.flows = flows_of(frames)
+    return _with_flow(raw, seen.flows, queries)
 
 
-def _with_flow(raw: RawTracks, frames: Array, queries: Array) -> RawTracks:
+def _with_flow(raw: RawTracks, flows: Array, queries: Array) -> RawTracks:
     """`raw` with its places made steady; the logits are the tracker's."""
     visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
     frame = np.rint(queries[:, 0]).astype(np.int64)
-    return raw._replace(tracks=steady(raw.tracks, visibility * confidence, frame, queries[:, :0:-1], frames))
+    return raw._replace(tracks=steady(raw.tracks, visibility * confidence, frame, queries[:, :0:-1], flows))
 
 
 def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dict[str, Array]:
