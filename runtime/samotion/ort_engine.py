@@ -85,6 +85,7 @@ class OrtEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
+        options.enable_mem_pattern = False  # shapes change: each new one costs the step of tracking fresh pages, 3 %
         try:
             load_libraries(provider)
             chosen = session_provider(provider, stream)
