@@ -7,6 +7,7 @@ are dragged along; this sees every cell, and what is really there.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
 
@@ -36,6 +37,7 @@ EVERY = 2  # frames between those whose maps count in a track's score
 LOOKS = 12  # frames in which tracks are compared with each other, spread over the clip
 STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where a map is asked
 MAP_MOST = 8.0  # logits
+WORKERS = 2  # threads; OpenCV uses more by itself, where it can
 SCORE_SHARE = 0.7  # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS
 
 
@@ -103,14 +105,16 @@ class Residuals:
         self._xy = tracks.xy * np.float32(self._scale)
         self._pixels = np.dstack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size)))
         self._shown = lru_cache(maxsize=2 * max(REACHES) + 2)(self._small)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._pool = ThreadPoolExecutor(WORKERS)
         self._apart = (rigid.unexplained(self._xy, tracks, scores < STILL) / APART).clip(0, 1)
 
     def __getitem__(self, frame: int) -> Array:
         along_ground, along_flow, relative = [], [], []
         after = before = self._nothing()
-        for reach in REACHES:
-            looks = [self._look(frame, reach, sign) for sign in (1, -1)]
+        pairs = [(reach, sign) for reach in REACHES for sign in (1, -1)]
+        compared = self._pool.map(lambda pair: self._look(frame, *pair), pairs)
+        votes = self._pool.map(lambda vote: vote(frame), (self._votes, self._apart_votes))
+        for reach, *looks in zip(REACHES, compared, compared):
             if any(np.isfinite(look[0]).any() for look in looks):
                 after, before = looks  # else the clip is too short for this reach: the last one stands in
             along_ground.append(_log(np.minimum(after[0], before[0])))
@@ -121,8 +125,8 @@ class Residuals:
         spread = np.median(np.abs(motion)) + STEP_PX
         usual = np.full(along_ground[0].shape, np.median(along_ground[0]), np.float32)
         lab = cv2.cvtColor(self._shown(frame), cv2.COLOR_RGB2LAB).astype(np.float32) / 50 - 2
-        layers = [*self._votes(frame), *along_ground, *along_flow, np.arcsinh(motion / spread), usual, lab]
-        layers += self._apart_votes(frame)
+        of_scores, of_places = votes
+        layers = [*of_scores, *along_ground, *along_flow, np.arcsinh(motion / spread), usual, lab, *of_places]
         return np.dstack([self._to_cells(np.asarray(layer, np.float32)) for layer in layers])
 
     def _to_cells(self, layer: Array) -> Array:
@@ -152,7 +156,7 @@ class Residuals:
         if reach not in FLOW_REACHES:
             return along_ground, *self._nothing()[1:]
         here, there = (cv2.cvtColor(self._shown(t), cv2.COLOR_RGB2GRAY) for t in (frame, other))
-        flow = self._flow.calc(here, there, ground.copy())
+        flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM).calc(here, there, ground.copy())
         return along_ground, self._difference(frame, other, flow), (flow - ground) * np.float32(sign / reach)
 
     def _nothing(self) -> tuple[Array, Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from samotion import looks
 from samotion.coarse import LOGIT_MAX, coarse_mask
 from samotion.guide import Guides
-from samotion.motion_map import MotionMaps
+from samotion.motion_map import WORKERS, MotionMaps
 from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -32,24 +33,26 @@ def coarse_masks(
     tracks: Tracks, sides: Sides, frames: list[int], guides: Guides, maps: MotionMaps | None
 ) -> dict[int, Array]:
     """Logits (H,W) float32 in [-6,6] in each of `frames`, positive on the object."""
-    evidence = {t: _evidence(tracks, sides, t, guides, maps) for t in frames}
-    points = {t: looks.points_of(guides.colours(t)) for t in frames}
-    look = looks.learn([points[t] for t in frames], [evidence[t] for t in frames])
-    if look is not None:
-        evidence = {t: logits + LOOK_LOGITS * look(points[t]) for t, logits in evidence.items()}
-    return {t: enlarged(logits, guides.hw) for t, logits in evidence.items()}
+    shown = [None if maps is None else maps[t] for t in frames]
+    with ThreadPoolExecutor(WORKERS) as pool:
+        evidence = list(pool.map(lambda t, motion: _evidence(tracks, sides, t, guides, motion), frames, shown))
+        points = list(pool.map(lambda t: looks.points_of(guides.colours(t)), frames))
+        look = looks.learn(points, evidence)
+        if look is not None:
+            evidence = list(pool.map(lambda logits, x: logits + LOOK_LOGITS * look(x), evidence, points))
+        return dict(zip(frames, pool.map(lambda logits: enlarged(logits, guides.hw), evidence)))
 
 
-def _evidence(tracks: Tracks, sides: Sides, t: int, guides: Guides, maps: MotionMaps | None) -> Array:
-    """What tracks and motion map say in frame t, logits (GH,GW)."""
+def _evidence(tracks: Tracks, sides: Sides, t: int, guides: Guides, motion: Array | None) -> Array:
+    """What tracks and the motion map (MH,MW) of frame t say there, logits (GH,GW)."""
     guide = guides[t]
     hw = guide.shape[:2]
     cells = tracks.xy[:, t] * (np.array(hw[::-1]) / guides.hw[::-1]).astype(np.float32)
     known = tracks.visible[:, t] & (sides.own | ~sides.unsure)
     votes = coarse_mask(cells[known], sides.own[known], hw, guide)
-    if maps is None:
+    if motion is None:
         return votes
-    moving = cv2.resize(maps[t], hw[::-1], interpolation=cv2.INTER_LINEAR)
+    moving = cv2.resize(motion, hw[::-1], interpolation=cv2.INTER_LINEAR)
     if (sides.rival & known).any():  # the map does not tell objects apart: each has what is nearer to its tracks
         movers = known & (sides.own | sides.rival)
         moving = np.minimum(moving, coarse_mask(cells[movers], sides.own[movers], hw))
