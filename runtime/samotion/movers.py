@@ -27,6 +27,8 @@ def choose(
     sets: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int], maps: MotionMaps | None
 ) -> list[Array]:
     """Those of `sets` of tracks that are movers; none, where no set surely is. `scores` (N,) are of all tracks."""
+    if not sets:
+        return []
     shown = traits(sets, tracks, scores, hw, maps)
     if not (shown[:, : len(ON_ONE)] @ ON_ONE + ON_ONE_BIAS > SURE).any():
         return []
