@@ -7,6 +7,7 @@ Writes benchmarks/results/half-nano.md. Takes minutes: graphs that keep all thei
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,9 @@ CLIP = ROOT / "demo" / "demo.mp4"
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description="What half precision costs nano; writes benchmarks/results/half-nano.md."
+    ).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         folders = {precision: Path(folder) / precision for precision in ("fp32", "fp16")}
         for precision, out in folders.items():
