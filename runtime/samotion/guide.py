@@ -7,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion import looks
+
 Array = np.ndarray[Any, Any]
 LONG_SIDE = 128  # cells of the guide
 FLOW_LONG_SIDE_PX = 384
@@ -20,6 +22,7 @@ class Guides:
     def __init__(self, frames: Array) -> None:
         self._frames = frames
         self._made: dict[int, Array] = {}
+        self._points: dict[int, Array] = {}
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -33,6 +36,12 @@ class Guides:
         size = max(2, round(width / cell)), max(2, round(height / cell))
         small: Array = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
         return small
+
+    def points(self, frame: int) -> Array:
+        """(GH,GW,5) float32: colour and place of each cell; see `samotion.looks`."""
+        if frame not in self._points:
+            self._points[frame] = looks.points_of(self.colours(frame))
+        return self._points[frame]
 
     def __getitem__(self, frame: int) -> Array:
         """(GH,GW,4) float32: flow in units of its spread over the frame, and hue."""

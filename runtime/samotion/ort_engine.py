@@ -86,7 +86,7 @@ class OrtEngine:
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
         options.enable_mem_pattern = False  # shapes change: each new one costs the step of tracking fresh pages, 3 %
-        # threads that spin between calls take the cores from NumPy and OpenCV: 35 s of a run of 44 s without
+        # threads that spin between calls take the cores from NumPy and OpenCV: a run of 44 s, 35 without
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             load_libraries(provider)

@@ -36,7 +36,7 @@ def coarse_masks(
     shown = [None if maps is None else maps[t] for t in frames]
     with ThreadPoolExecutor(WORKERS) as pool:
         evidence = list(pool.map(lambda t, motion: _evidence(tracks, sides, t, guides, motion), frames, shown))
-        points = list(pool.map(lambda t: looks.points_of(guides.colours(t)), frames))
+        points = list(pool.map(guides.points, frames))
         look = looks.learn(points, evidence)
         if look is not None:
             evidence = list(pool.map(lambda logits, x: logits + LOOK_LOGITS * look(x), evidence, points))

@@ -92,10 +92,9 @@ def segment_clip(
 
     later = kept_for_it(numbers.max_tracks) if preset.motion.maps else 0
     with _timed("tracks", timings):
-        seen = tracks.Seen(tracks.resize_for_tracking(frames))
+        small = tracks.resize_for_tracking(frames)
+        seen = tracks.Seen(small) if preset.motion.maps else small  # kept where they are looked at again
         found = _track(engines, frames, seen, replace(numbers, max_tracks=numbers.max_tracks - later), report)
-        if not preset.motion.maps:
-            seen.grids.clear()  # 3 MB a frame, and nobody looks again
     with _timed("depth", timings):
         disparity = _disparity(engines, frames, found, report)
     with _timed("dino", timings):
@@ -114,8 +113,9 @@ def segment_clip(
         )
         maps = None
         if preset.motion.maps:
-            progress_of_it = _stage(report, "motion")
-            found, scores, maps = second_look(engines, frames, found, scores, later, numbers.seed, progress_of_it, seen)
+            found, scores, maps = second_look(
+                engines, frames, found, scores, later, numbers.seed, _stage(report, "motion"), seen
+            )
         del seen
         report("motion", 1, 1)
 
@@ -146,7 +146,7 @@ def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, r
     return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
 
 
-def _track(engines: Engines, frames: Array, seen: tracks.Seen, numbers: Numbers, report: Progress) -> Tracks:
+def _track(engines: Engines, frames: Array, seen: Array | tracks.Seen, numbers: Numbers, report: Progress) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
     queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
     points = geometry.queries_to_grid(queries, hw)

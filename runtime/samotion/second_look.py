@@ -38,19 +38,19 @@ def second_look(
     most: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    seen: Seen | None = None,
+    seen: Array | Seen | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
     """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
 
-    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `seen` is what following those has kept.
-    Tracks that are added come last.
+    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `seen` is what following those was given,
+    None: made here. Tracks that are added come last.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
     queries = where_few_are(maps, tracks, hw, most, seed)
     if len(queries):
-        seen = seen or Seen(resize_for_tracking(frames))
-        raw = track(engines, seen, geometry.queries_to_grid(queries, hw), progress=progress)
+        small = resize_for_tracking(frames) if seen is None else seen
+        raw = track(engines, small, geometry.queries_to_grid(queries, hw), progress=progress)
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
         tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))
     return tracks, weigh(scores, tracks, maps, hw), maps

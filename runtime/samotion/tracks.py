@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,10 @@ class Seen:
 
     frames: Array
     grids: dict[str, Array] = field(default_factory=dict)
-    flows: Array | None = None
+
+    @cached_property
+    def flows(self) -> Array:
+        return flows_of(self.frames)
 
 
 def track(
@@ -113,11 +117,7 @@ def track(
             if progress:
                 progress(done, total)
     with_flow = engines.preset.track_flow if flow is None else flow
-    if not with_flow:
-        return raw
-    if seen.flows is None:
-        seen.flows = flows_of(frames)
-    return _with_flow(raw, seen.flows, queries)
+    return _with_flow(raw, seen.flows, queries) if with_flow else raw
 
 
 def _with_flow(raw: RawTracks, flows: Array, queries: Array) -> RawTracks:

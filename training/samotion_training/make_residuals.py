@@ -16,6 +16,8 @@ import samotion
 from samotion import motion
 from samotion.engine import Engines
 from samotion.motion_map import Residuals
+from samotion.presets import NANO
+from samotion.second_look import kept_for_it
 from samotion.tracks import Tracks
 
 from samotion_training import pool
@@ -28,7 +30,7 @@ Array = np.ndarray[Any, Any]
 FRAMES, EVERY = 24, 3  # of a clip; every third gives a residual
 SHORT_SIDE_PX = 256
 TRACKS, TRACK_CHANCES = (640, 1024, 1536), (0.55, 0.3, 0.15)
-SECOND_TRACKS = 192  # at most, of the second look
+SECOND_TRACKS = kept_for_it(NANO.max_tracks)  # of the second look, at most
 STILL_CAMERA, NO_MOVER = 0.3, 0.15  # shares of clips
 SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are left out
 
