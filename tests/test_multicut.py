@@ -91,6 +91,44 @@ def test_objects_that_pass_each_other_stay_apart():
     assert _find(tracks, np.arange(72)) == [list(range(36)), list(range(36, 72))]
 
 
+def test_limbs_of_one_body_are_one_object():
+    """An upper and a lower arm that swing about the joint that both share."""
+    along = np.linspace(0, 26, 14)
+    angles = 0.5 * np.sin(TIME[:, 0] / 3), -0.7 * np.sin(TIME[:, 0] / 3)
+    turn = [np.stack([np.cos(a), np.sin(a)], axis=-1) for a in angles]
+    joint = np.array([80.0, 60.0]) + TIME * [1.0, 0.3]
+    upper, lower = (joint + side * along[:, None, None] * way for side, way in zip((-1, 1), turn))
+    assert _find(_tracks(upper, lower), np.arange(28)) == [list(range(28))]
+
+
+def _pairs(log_odds: np.ndarray, xy: np.ndarray) -> multicut.Pairs:
+    return multicut.Pairs(xy, np.ones(xy.shape[:2], bool), log_odds)
+
+
+def test_the_ties_of_sets_are_means_of_what_is_known_of_their_tracks():
+    log_odds = np.array(
+        [[np.nan, 5, 1, np.nan], [5, np.nan, -4, np.nan], [1, -4, np.nan, 2], [np.nan, np.nan, 2, np.nan]]
+    )
+    xy = (
+        np.array([[10, 10], [20, 10], [20, 14], [90, 90]])[:, None]
+        + TIME * np.array([[0, 0], [0, 0], [0, 1], [0, 1]])[:, None]
+    )
+    ties = _pairs(log_odds, xy).ties([np.array([0, 1]), np.array([2]), np.array([3])])
+    np.testing.assert_allclose(ties.alike[0, 1:], [-1.5, np.nan])
+    np.testing.assert_allclose(ties.alike[1, 2], 2)
+    np.testing.assert_allclose(np.exp(ties.apart[0, 1:]), [4.1, 4.1])
+    np.testing.assert_allclose(ties.apart, ties.apart.T)
+
+
+@pytest.mark.parametrize(("step_x", "objects"), [(1.0, [[*range(72)]]), (9.0, [[*range(36)], [*range(36, 72)]])])
+def test_parts_are_one_object_unless_they_go_apart(step_x: float, objects: list[list[int]]):
+    side = np.arange(72) // 36
+    log_odds = np.where(side[:, None] == side, 3.0, 0.5)
+    pairs = _pairs(log_odds, np.concatenate([_square(0, 0, (1, 0)), _square(30, 0, (step_x, 0))]))
+    assert [one.tolist() for one in pairs.parts()] == [[*range(36)], [*range(36, 72)]]
+    assert [one.tolist() for one in pairs.objects()] == objects
+
+
 def test_an_object_is_one_although_no_frame_sees_all_of_its_tracks():
     tracks = _tracks(_square(10, 50, (6, 0)), _square(12, 52, (6, 0)), _square(11, 51, (6, 0)))
     tracks.visible[:36, 10:] = False
@@ -115,7 +153,7 @@ def test_a_set_has_six_sure_tracks_unless_there_are_no_six():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:5])
     for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
         likely = np.isin(np.arange(41), moving)
-        (found,) = multicut.split(tracks, np.where(likely, 0.9, 0.1), moving, likely, HW, _maps(tracks), PROMPTING)
+        (found,), _ = multicut.split(tracks, np.where(likely, 0.9, 0.1), moving, likely, HW, _maps(tracks), PROMPTING)
         np.testing.assert_array_equal(found, kept)
 
 

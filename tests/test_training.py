@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import samotion
 import torch
-from samotion import movers
+from samotion import movers, multicut
 from samotion.motion_map import CHANNELS, MotionMaps
 from samotion.presets import NANO, VitNet
 from samotion.tracks import Tracks
@@ -237,13 +237,16 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder
     style = replace(NANO.prompting, grow_threshold=0.0)  # all tracks are likely
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         maps = MotionMaps(engines, sample.frames, truth, scores)
-        (shown, same), of_largest, of_sets = fit_objects.shown_by(truth, scores, maps, sample.labels, style, rng)
+        (shown, same), of_parts, of_largest, of_sets = fit_objects.shown_by(
+            truth, scores, maps, sample.labels, style, rng
+        )
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
     assert shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
-    for (traits, is_so), weights in ((of_largest, movers.WEIGHTS), (of_sets, movers.ON_ONE)):
+    ties = (of_parts, multicut.OF_PARTS), (of_largest, movers.WEIGHTS), (of_sets, movers.ON_ONE)
+    for (traits, is_so), weights in ties:
         assert traits.shape == (len(is_so), len(weights)) and np.isfinite(traits).all()
     assert (of_sets[1] >= of_largest[1]).all(), "the largest on a mover is on one"
 

@@ -28,42 +28,67 @@ Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n
 PAIRS = 3000  # of a clip, at most
 NO_MOVER, STILL_CAMERA = 0.2, 0.2  # shares of clips
 ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be on it
-FITTED = {"multicut.WEIGHTS": True, "movers.WEIGHTS": False, "movers.ON_ONE": False}  # and `root` of `fit`
+FITTED = {  # and `root` of `fit`
+    "multicut.WEIGHTS": True,
+    "multicut.OF_PARTS": False,
+    "movers.WEIGHTS": False,
+    "movers.ON_ONE": False,
+}
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
 
 
 def shown_by(
     tracks: Tracks, scores: Array, maps: MotionMaps, labels: Array, style: Prompting, rng: np.random.Generator
-) -> tuple[Shown, Shown, Shown]:
-    """What pairs of likely tracks show of being one object's; and sets of them of being a mover's largest, and on one.
+) -> tuple[Shown, Shown, Shown, Shown]:
+    """What pairs of likely tracks, and of their parts, show of being one object's; and sets, of what they are on.
 
-    Tracks, scores and maps are those of `second_look`, `labels` (T,H,W) the truth. At least one track of a pair is on
-    a mover.
+    That is a mover's largest set, and a mover at all. Tracks, scores and maps are those of `second_look`, `labels`
+    (T,H,W) the truth. At least one track, or part, of a pair is on a mover.
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), style)
     likely = prompts.candidates(scores, moving, style)
-    own = starts_on(tracks, labels)
-    sets = multicut.split(tracks, scores, moving, likely, hw, maps, style)
-    pool = np.flatnonzero(likely)
-    spacing = multicut.spacings(tracks.visible, hw)
-    pairs, shown = multicut.traits(tracks.take(pool), scores[pool], hw, spacing, maps)
-    first, second = (own[pool[side]] for side in pairs)
-    use = rng.permutation(np.flatnonzero((first > 0) | (second > 0)))[:PAIRS]
-    of_sets = movers.traits(sets, tracks, scores, hw, maps)
+    own, pool = starts_on(tracks, labels), np.flatnonzero(likely)
+    compared = tracks.take(pool), scores[pool], hw, multicut.spacings(tracks.visible, hw), maps
+    of_tracks = _on_a_mover(*multicut.traits(*compared), own[pool])
+    use = rng.permutation(len(of_tracks[1]))[:PAIRS]
+
+    pairs = multicut.compare(*compared)
+    parts = pairs.parts()
+    first, second = np.triu_indices(len(parts), 1)
+    shown = np.stack(pairs.ties(parts), axis=-1)[first, second]
+    known = np.isfinite(shown).all(axis=1)
+    of_parts = _on_a_mover(
+        (first[known], second[known]), shown[known], np.array([_most(own[pool[k]])[0] for k in parts])
+    )
+
+    sets, ties = multicut.split(tracks, scores, moving, likely, hw, maps, style)
+    of_sets = movers.traits(sets, ties, tracks, scores, hw)
     on_one = np.array([(own[one] > 0).mean() >= ON_IT for one in sets], bool)
     on_it = of_sets[:, : len(movers.ON_ONE)], on_one
-    return (shown[use], (first == second)[use]), (of_sets, largest(sets, own)), on_it
+    return (of_tracks[0][use], of_tracks[1][use]), of_parts, (of_sets, largest(sets, own)), on_it
+
+
+def _on_a_mover(pairs: tuple[Array, Array], shown: Array, own: Array) -> Shown:
+    """Of pairs of which at least one is on a mover, what they show, and whether both are on the same."""
+    first, second = (own[side] for side in pairs)
+    use = (first > 0) | (second > 0)
+    return shown[use], (first == second)[use]
+
+
+def _most(own: Array) -> tuple[int, int]:
+    """The commonest of labels (P,), and how often it is there."""
+    values, counts = np.unique(own, return_counts=True)
+    return int(values[counts.argmax()]), int(counts.max())
 
 
 def largest(sets: list[Array], own: Array) -> Array:
     """Which of sets (P,) of tracks are the largest on their mover (S,) bool; own (N,) is each track's, 0 for none."""
     found, taken = np.zeros(len(sets), bool), {0}
     for i in sorted(range(len(sets)), key=lambda i: -len(sets[i])):
-        values, counts = np.unique(own[sets[i]], return_counts=True)
-        most = int(values[counts.argmax()])
-        if counts.max() >= ON_IT * len(sets[i]) and most not in taken:
+        most, count = _most(own[sets[i]])
+        if count >= ON_IT * len(sets[i]) and most not in taken:
             found[i] = True
             taken.add(most)
     return found
