@@ -22,7 +22,7 @@ NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
 # at all, if only as a part, from the first two of them.
 WEIGHTS, BIAS = np.array([0.39, -0.48, -0.62, 0.68, -0.51, -0.92]), -5.7
 ON_ONE, ON_ONE_BIAS = np.array([0.56, -0.48]), -0.52
-SURE, LEAST = 0.6, -1.25  # of the second for one set of a clip, or nothing moves; of the first for each mover
+SURE, LEAST = 0.6, -1.75  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> list[Array]:
