@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from samotion import movers
+from samotion import movers, parallax
 from samotion.joints import Ties
-from test_rigid import _scene, _tracks
+from samotion.tracks import Tracks
+from test_parallax import GOING, HW, NEAR, PLANE, STILL, _seen
 
-HW = (256, 256)
-GROUND, NEAR, GOING = np.arange(100), np.arange(100, 120), np.arange(120, 130)
-SCORES = np.where(np.arange(130) < 100, 0.1, 0.9)
-SURER = np.where(np.arange(130) < 100, 0.1, 0.999)
+SCORES = np.where(STILL, 0.1, 0.9)
+SURER = np.where(STILL, 0.1, 0.999)
+
+
+def _tracks(xy: np.ndarray) -> Tracks:
+    seen = np.ones(xy.shape[:2], np.float32)
+    return Tracks(xy, seen > 0, seen, seen, np.zeros(len(xy), int), xy[:, 0])
 
 
 def _ties(count: int, **known: dict[tuple[int, int], float]) -> Ties:
@@ -24,21 +28,21 @@ def _ties(count: int, **known: dict[tuple[int, int], float]) -> Ties:
 
 
 def test_what_sets_show() -> None:
-    xy = _scene(own_px=2)
+    xy = _seen()
     ties = _ties(3, alike={(0, 1): 2.0, (0, 2): -4.0, (1, 2): 0.5}, apart={(0, 1): 1.5, (0, 2): 0.25})
-    shown = movers.traits([GROUND, NEAR, GOING], ties, _tracks(xy), SCORES, HW)
-    odds, parallax, speed, count, alike, near = shown.T
+    shown = movers.traits([PLANE, NEAR, GOING], ties, _tracks(xy), SCORES, HW)
+    odds, own_motion, speed, count, alike, near = shown.T
     np.testing.assert_allclose(odds, np.log(9) * np.array([-1, 1, 1]), rtol=1e-3)
-    assert parallax[1] > 1 > parallax[2]
+    assert own_motion[1] < -1.5 and own_motion[2] > -0.5
     step = np.linalg.norm(np.diff(xy[GOING], axis=1), axis=-1).mean()
     assert speed[2] == pytest.approx(np.log(step + movers.SLOWEST_PX), rel=1e-3)
-    np.testing.assert_allclose(np.exp(count), [100, 20, 10])
+    np.testing.assert_allclose(np.exp(count), [200, 20, 20])
     np.testing.assert_allclose(alike, [movers.NO_LARGER, 2, 0.5])  # nothing is larger than the first
     np.testing.assert_allclose(near, [movers.NO_LARGER, -1.5, -0.25])
 
 
 def test_what_goes_with_a_larger_set_is_its_part() -> None:
-    tracks = _tracks(_scene(own_px=2))
+    tracks = _tracks(_seen())
 
     def odds(ties: Ties) -> float:
         return float((movers.traits([NEAR, GOING], ties, tracks, SCORES, HW) @ movers.WEIGHTS)[1])
@@ -47,7 +51,7 @@ def test_what_goes_with_a_larger_set_is_its_part() -> None:
 
 
 def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
-    tracks = _tracks(_scene(own_px=2))
+    tracks = _tracks(_seen())
 
     def odds(one: np.ndarray, scores: np.ndarray) -> float:
         return float((movers.traits([one], _ties(1), tracks, scores, HW)[:, : len(movers.ON_ONE)] @ movers.ON_ONE)[0])
@@ -56,24 +60,24 @@ def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
 
 
 def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    tracks = _tracks(_scene(own_px=2))
+    tracks = _tracks(_seen())
     monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0, 0]))
     monkeypatch.setattr(movers, "ON_ONE", np.array([1.0, 0]))
     for name, number in {"BIAS": -np.log(9), "ON_ONE_BIAS": -np.log(9), "LEAST": -1.0, "SURE": 1.0}.items():
         monkeypatch.setattr(movers, name, number)
-    both = np.where(np.arange(130) < 120, SCORES, 0.99)
+    both = np.where(np.arange(240) < 220, SCORES, 0.99)
     for scores, kept in ((SCORES, []), (both, [NEAR, GOING])):
-        found = movers.choose([GROUND, NEAR, GOING], _ties(3), tracks, scores, HW)
+        found = movers.choose([PLANE, NEAR, GOING], _ties(3), tracks, scores, HW)
         assert [one.tolist() for one in found] == [one.tolist() for one in kept]
 
 
 def test_sets_that_nothing_compares_with_a_still_scene_are_judged_by_the_rest() -> None:
-    xy = _scene(own_px=2)[90:]  # ten still tracks are too few
-    shown = movers.traits([np.arange(30, 40)], _ties(1), _tracks(xy), np.full(40, 0.9), HW)
-    assert shown[0, 1] == 0 and np.isfinite(shown).all()
-    alone = movers.traits([np.arange(3)], _ties(1), _tracks(xy[:, :1]), np.full(40, 0.9), HW)
+    xy = _seen()[190:]  # ten still tracks are too few
+    shown = movers.traits([np.arange(30, 40)], _ties(1), _tracks(xy), np.full(50, 0.9), HW)
+    assert shown[0, 1] == parallax.UNKNOWN and np.isfinite(shown).all()
+    alone = movers.traits([np.arange(3)], _ties(1), _tracks(xy[:, :1]), np.full(50, 0.9), HW)
     assert np.isfinite(alone).all()
 
 
 def test_no_sets_are_no_movers() -> None:
-    assert movers.choose([], _ties(0), _tracks(_scene(own_px=2)), np.full(130, 0.5), HW) == []
+    assert movers.choose([], _ties(0), _tracks(_seen()), np.full(240, 0.5), HW) == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import rigid
+from samotion import parallax
 from samotion.joints import Ties
 from samotion.motion_map import LONG_SIDE_PX, STILL, logits
 from samotion.tracks import Tracks
@@ -20,9 +20,9 @@ SLOWEST_PX = 0.05  # per frame
 NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
 # Log odds, by samotion_training.fit_objects: that a set is the largest on a mover, from `traits`; and that it is on one
 # at all, if only as a part, from the first two of them.
-WEIGHTS, BIAS = np.array([0.39, -0.48, -0.62, 0.68, -0.51, -0.92]), -5.7
-ON_ONE, ON_ONE_BIAS = np.array([0.56, -0.48]), -0.52
-SURE, LEAST = 0.6, -1.75  # of the second for one set of a clip, or nothing moves; of the first for each mover
+WEIGHTS, BIAS = np.array([0.4, 1.48, -0.44, 0.56, -0.61, -0.83]), -5.25
+ON_ONE, ON_ONE_BIAS = np.array([0.64, 1.67]), 0.02
+SURE, LEAST = 1.4, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> list[Array]:
@@ -41,19 +41,17 @@ def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tup
 def traits(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> Array:
     """What sets of tracks show (S,6).
 
-    How high their scores are; how much more a fourth dimension explains of their motion (what stands out by parallax
-    needs it, see rigid.py); how fast they go through the picture; how many tracks they have; and how much they are like
-    a larger set, and how near they stay to one: its part, rather than a thing by itself.
+    How high their scores are; how little of their motion the parallax of something still explains (see parallax.py);
+    how fast they go through the picture; how many tracks they have; and how much they are like a larger set, and how
+    near they stay to one: its part, rather than a thing by itself.
     """
     xy, odds = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
-    left = rigid.unexplained(xy, tracks, scores < STILL)
+    own_motion = parallax.unexplained(xy, tracks.visible, scores < STILL, sets, hw)
     steps = np.linalg.norm(np.diff(xy, axis=1), axis=-1)
     rows = []
     for i, one in enumerate(sets):
-        known = left[one][np.isfinite(left[one, 0])]
-        parallax = np.subtract(*np.median(known[:, :2], axis=0)) if len(known) else 0.0
         speed = np.log(steps[one].mean() + SLOWEST_PX) if steps.size else np.log(SLOWEST_PX)
         alike, near = (np.fmax.reduce(side[i, :i], initial=np.nan) for side in (ties.alike, -ties.apart))
         part = np.nan_to_num([alike, near], nan=NO_LARGER)
-        rows.append((odds[one].mean(), parallax, speed, np.log(len(one)), *part))
+        rows.append((odds[one].mean(), own_motion[i], speed, np.log(len(one)), *part))
     return np.array(rows).reshape(len(sets), len(WEIGHTS))
