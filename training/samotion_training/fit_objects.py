@@ -1,7 +1,7 @@
 """Fit the numbers of samotion.multicut and samotion.movers, by logistic regression.
 
 `python -m samotion_training.fit_objects --engine-dir engines --data DATA` renders clips, runs nano's nets over them,
-and prints the weights and biases of both. The motion map decides what pairs and sets of tracks show, so this comes
+and prints their weights and biases. The motion map decides what pairs and sets of tracks show, so this comes
 after it. Sets are made with the weights of samotion.multicut as they are: where those change much, run this twice.
 """
 
