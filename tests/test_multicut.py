@@ -166,7 +166,7 @@ def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
     every = np.ones(36, bool)
-    (found,) = multicut.find(tracks, 0.9 * every, np.arange(36), every, HW, None, PROMPTING, 10)
+    (found,) = multicut.find(tracks, 0.97 * every, np.arange(36), every, HW, None, PROMPTING, 10)
     assert found.key_frame >= 15
 
 

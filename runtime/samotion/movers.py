@@ -22,7 +22,7 @@ NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
 # at all, if only as a part, from the first two of them.
 WEIGHTS, BIAS = np.array([0.4, 1.48, -0.44, 0.56, -0.61, -0.83]), -5.25
 ON_ONE, ON_ONE_BIAS = np.array([0.64, 1.67]), 0.02
-SURE, LEAST = 1.4, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
+SURE, LEAST = 0.5, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> list[Array]:
