@@ -66,3 +66,17 @@ def test_without_a_plane_or_a_track_nothing_is_known() -> None:
     assert near == parallax.UNKNOWN < going
     assert (_ratios(xy[:, :1]) == 0).all(), "one frame shows no motion at all"
     assert _ratios(xy, sets=[]).shape == (0,)
+
+
+@pytest.mark.parametrize("across_px", [0.0, 1e-9])
+def test_a_line_or_a_point_is_no_plane(across_px: float) -> None:
+    for along_px in (0.0, 1.0):
+        xy = _seen()
+        xy[STILL] = 50 + np.arange(200)[:, None, None] * np.array([along_px, across_px]) * np.ones((1, FRAMES, 1))
+        assert np.isfinite(_ratios(xy)).all()
+
+
+def test_tracks_that_the_plane_would_take_behind_the_camera_say_nothing() -> None:
+    xy = _seen(way=9)
+    xy[NEAR] += 4000
+    assert np.isfinite(_ratios(xy)).all()

@@ -21,6 +21,8 @@ PLANE_PX = 1.0  # tracks this near to a homography are of its plane
 FEWEST = 25  # of them
 FACING = 0.2  # least cosine between the plane's normal and the camera's axis
 NEARNESS = np.append(0, np.geomspace(0.05, 4, 30))  # inverse depths less the plane's, in units of it
+LEAST_SCALE = 1e-6  # of a homography that is one
+LEAST_DEPTH = 0.1  # of where the plane would take a ray, one in the mean: others would go behind the camera
 FLOOR_PX2 = 0.1
 UNKNOWN = -0.7  # where no plane is found: as in the median of sets
 
@@ -76,7 +78,8 @@ def _windows(xy: Array, visible: Array, still: Array, hw: tuple[int, int]) -> li
     for seen, before, after, planes in found:
         plane = max(planes, key=lambda one: float(one.normal @ facing))
         with_plane = np.column_stack([before, np.ones(len(before))]) @ plane.homography.T
-        there = with_plane[:, :2] / with_plane[:, 2:]
+        seen = seen & (with_plane[:, 2] > LEAST_DEPTH)
+        there = with_plane[:, :2] / with_plane[:, 2:].clip(LEAST_DEPTH)
         windows.append(Beside(seen, (after - there) / px, (plane.way[:2] - plane.way[2] * there) / px))
     return windows
 
@@ -88,7 +91,10 @@ def _planes(before: Array, after: Array, shown: Array, near: float) -> list[Plan
     homography, on_it = cv2.findHomography(before[shown], after[shown], cv2.RANSAC, near)
     if homography is None or on_it.sum() < FEWEST:
         return []
-    homography = homography / np.linalg.svd(homography, compute_uv=False)[1]
+    scale = np.linalg.svd(homography, compute_uv=False)[1]
+    if scale < LEAST_SCALE:  # all of them in a line
+        return []
+    homography = homography / scale
     on_plane = before[shown][on_it[:, 0] > 0]
     if np.median(on_plane @ homography[2, :2] + homography[2, 2]) < 0:
         homography = -homography
