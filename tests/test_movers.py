@@ -6,16 +6,11 @@ import numpy as np
 import pytest
 from samotion import movers, parallax
 from samotion.joints import Ties
-from samotion.tracks import Tracks
 from test_parallax import GOING, HW, NEAR, PLANE, STILL, _seen
+from test_rigid import _tracks
 
 SCORES = np.where(STILL, 0.1, 0.9)
 SURER = np.where(STILL, 0.1, 0.999)
-
-
-def _tracks(xy: np.ndarray) -> Tracks:
-    seen = np.ones(xy.shape[:2], np.float32)
-    return Tracks(xy, seen > 0, seen, seen, np.zeros(len(xy), int), xy[:, 0])
 
 
 def _ties(count: int, **known: dict[tuple[int, int], float]) -> Ties:

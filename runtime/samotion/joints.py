@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samotion.motion_map import looks
+from samotion.rigid import median_of_known
 
 Array = np.ndarray[Any, Any]
 STEP = 4  # frames between which motions are compared
@@ -41,8 +42,7 @@ def apart(xy: Array, visible: Array, sets: list[Array]) -> Array:
     for start in looks(length - step):
         seen = visible[:, start] & visible[:, start + step]
         found.append(_in_step(xy[:, start], xy[:, start + step], [one[seen[one]] for one in sets]))
-    median = np.ma.median(np.ma.masked_invalid(np.stack(found)), axis=0)  # type: ignore[no-untyped-call]
-    return np.asarray(median.filled(np.nan) * (STEP / step))
+    return np.asarray(median_of_known(found) * (STEP / step))
 
 
 def _in_step(before: Array, after: Array, sets: list[Array]) -> Array:

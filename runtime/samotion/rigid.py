@@ -37,6 +37,11 @@ def unexplained(xy: Array, tracks: Tracks, still: Array) -> Array:
         )
         for start in range(0, length - window + 1, STEP)
     ]
+    return median_of_known(found)
+
+
+def median_of_known(found: list[Array]) -> Array:
+    """The median of arrays of one shape, element by element, over those that are finite there; NaN where none is."""
     median = np.ma.median(np.ma.masked_invalid(np.stack(found)), axis=0)  # type: ignore[no-untyped-call]
     return np.asarray(median.filled(np.nan))
 
