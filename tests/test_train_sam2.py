@@ -137,11 +137,33 @@ def test_prompts_of_runs_stay_on_their_objects_however_they_are_shown() -> None:
 def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pool.save(tmp_path / "1.npz", _example())
     monkeypatch.setattr(training, "PROMPTS_SHARE", 1.0)
-    asked: list[int] = []
-    answered = training._answered
-    monkeypatch.setattr(training, "_answered", lambda *args: (asked.append(len(args[4])), answered(*args))[1])
+    batch = training.Batches(data.load(None), [tmp_path / "1.npz"], 0)[0, STAGE]
+    assert batch.kind == "run" and batch.frames.shape == (4, SIZE, SIZE, 3)
+    assert batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    present = batch.wanted.amax(dim=(1, 2, 3)) > 0
+    assert present.sum() == 4, "half of the prompts are for what does not move"
     training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)
-    assert asked == [8]
+
+
+def test_workers_draw_the_same_batches() -> None:
+    batches = training.Batches(data.load(None), [], 5)
+    clips = replace(STAGE, clip_share=1.0)
+    asked = [(7, clips), (8, STAGE)]
+    loader = torch.utils.data.DataLoader(batches, None, sampler=asked, num_workers=1, collate_fn=training._as_drawn)
+    for drawn, (number, stage) in zip(loader, asked):
+        again = batches[number, stage]
+        assert drawn.kind == again.kind == ("clip" if stage is clips else "still")
+        assert torch.equal(drawn.frames, again.frames) and torch.equal(drawn.wanted, again.wanted)
+        assert torch.equal(drawn.prompts[0].logits, again.prompts[0].logits)
+
+
+def test_nothing_is_wanted_of_a_clip_whose_prompts_follow_no_object() -> None:
+    right, lost = (simulate(_disc(), 1.0, np.random.default_rng(0))._replace(is_noise=n) for n in (False, True))
+    masks = np.tile(_disc(), (3, 4, 1, 1))
+    frames = np.zeros((4, SIZE, SIZE, 3), np.uint8)
+    prompts = {0: [right, lost, lost], 3: [right, right, lost]}
+    wanted = training._batch("clip", STAGE, frames, [0, 0, 0], masks, prompts, [0] * 4).wanted
+    assert (wanted.amax(dim=(2, 3)) > 0).tolist() == [[True] * 4, [False, True, True, True], [False] * 4]
 
 
 def test_a_folder_without_prompts_is_named(tmp_path: Path) -> None:

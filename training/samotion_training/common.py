@@ -112,7 +112,7 @@ def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tu
     path = run.folder / "checkpoint.pt"
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, weights_only=True, map_location="cpu")
     module.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return int(state["step"]), float(state["seconds"])

@@ -55,7 +55,7 @@ def load(path: Path, size_px: int) -> Any:
     if path.suffix == ".safetensors":
         load_weights(model, path)
     else:
-        model.load_state_dict(torch.load(path, weights_only=True)["average"])
+        model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
     sam2.resize(model, size_px)
     return model.eval()
 

@@ -67,7 +67,8 @@ def resize(model: Any, size_px: int) -> None:
 
 def encode(model: Any, frames: Tensor) -> Levels:
     """Features of frames (B,S,S,3) uint8."""
-    images = (frames.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    mean, std = MEAN.to(frames.device), STD.to(frames.device)
+    images = (frames.permute(0, 3, 1, 2).float() / 255 - mean) / std
     out = model.forward_image(images)
     fine, middle, coarse = out["backbone_fpn"]
     return Levels(fine, middle, coarse, out["vision_pos_enc"][-1])
@@ -77,7 +78,8 @@ def decode(model: Any, levels: Levels, conditioned: Tensor, prompts: Prompts | N
     """Masks of B objects from their images' features; `conditioned` is the stride-16 level after memory."""
     encoder, count = model.sam_prompt_encoder, len(conditioned)
     if prompts is None:
-        points, labels = torch.zeros(count, 1, 2), -torch.ones(count, 1, dtype=torch.int32)
+        points = conditioned.new_zeros(count, 1, 2)
+        labels = torch.full((count, 1), -1, dtype=torch.int32, device=conditioned.device)
         sparse, dense = encoder((points, labels), None, None)
     else:
         sparse, dense = encoder((prompts.points, prompts.labels), None, prompts.logits)

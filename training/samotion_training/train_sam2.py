@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import json
 import math
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,6 +28,7 @@ from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_export.sam2_net import build_module
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from samotion_training import make_prompts
 from samotion_training import sam2_data as data
@@ -63,6 +65,23 @@ STAGES = (
 FINE_STAGES = (Stage(0.35, 256, 8, 3, 0.2, 0.05), Stage(1.0, 384, 4, 4, 0.3, 0.0))  # from trained weights on
 
 
+class Batch(NamedTuple):
+    """B clips of F frames, single images where F is 1, with O objects. Prompted frames are answered first."""
+
+    kind: str  # clip, run or still
+    stage: Stage
+    frames: Tensor  # (B*F,S,S,3) uint8
+    owners: Tensor  # (O,) each object's clip
+    wanted: Tensor  # (O,F,S/4,S/4) share of each cell that the object covers
+    prompts: dict[int, sam2.Prompts]  # by frame of the clips
+    tokens: list[int]  # (F,) which of the four masks is remembered
+
+    def to(self, device: torch.device) -> Batch:
+        prompts = {t: sam2.Prompts(*(part.to(device) for part in some)) for t, some in self.prompts.items()}
+        moved = (part.to(device) for part in (self.frames, self.owners, self.wanted))
+        return Batch(self.kind, self.stage, *moved, prompts, self.tokens)
+
+
 @dataclass
 class Progress:
     """Where a run stands; saved with its weights."""
@@ -84,6 +103,9 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, help="write the averaged weights here at the end, float16 safetensors")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu", help="of PyTorch: cpu, or cuda")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches; 0: the training one does")
+    parser.add_argument("--batch", type=int, default=1, help="times as many images a step, for a GPU")
     args = parser.parse_args()
     if code := exit_code(lambda: _run(args)):
         sys.exit(code)
@@ -92,8 +114,9 @@ def main() -> None:
 def _run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    stages = FINE_STAGES if args.init else STAGES
-    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr, args.prompts)
+    stages = tuple(replace(s, images=args.batch * s.images) for s in (FINE_STAGES if args.init else STAGES))
+    where = args.device, args.workers
+    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr, args.prompts, *where)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
     return 0
@@ -108,8 +131,13 @@ def train(
     init: Path | None = None,
     highest: float = 1e-3,
     prompts: Path | None = None,
+    device: str = "cpu",
+    workers: int = 0,
 ) -> Progress:
-    """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and curve there."""
+    """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and curve there.
+
+    workers: processes that draw batches; 0: this one does.
+    """
     out.mkdir(parents=True, exist_ok=True)
     sources = data.load(folder)
     of_runs = sorted(prompts.glob("*.npz")) if prompts else []
@@ -120,36 +148,49 @@ def train(
     sam2.orthogonal_start(model)
     if init:
         load_weights(model, init)
+    model.to(device)
     average = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
     progress = _resume(out / "checkpoint.pt", model, average, optimizer)
-    rng = np.random.default_rng((seed, progress.step))
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
-    while progress.seconds < seconds:
-        share = progress.seconds / seconds
-        stage = next(s for s in stages if share < s.until)
+
+    def asked() -> Iterator[tuple[int, Stage]]:
+        """Steps and their stages until the time is over; workers draw a few of them ahead."""
+        for number in itertools.count(progress.step):
+            share = (time.monotonic() - started) / seconds
+            if share >= 1:
+                return
+            yield number, next(s for s in stages if share < s.until)
+
+    batches = Batches(sources, of_runs, seed)
+    for batch in DataLoader(batches, None, sampler=asked(), num_workers=workers, collate_fn=_as_drawn):
         for group in optimizer.param_groups:
-            group["lr"] = rate(share, progress.step, highest)
-        figures = step(model, optimizer, sources, stage, rng, of_runs)
+            group["lr"] = rate(min(progress.seconds / seconds, 1), progress.step, highest)
+        figures = step(model, optimizer, batch.to(torch.device(device)))
         _follow(average, model, min(0.998, (1 + progress.step) / (10 + progress.step)))
         progress.step += 1
-        progress.images += stage.images
+        progress.images += batch.stage.images
         progress.seconds = time.monotonic() - started
         for name, value in figures.items():
             means[name] = 0.98 * means.get(name, value) + 0.02 * value
         if progress.step % 20 == 0:
-            _log(out / "curve.jsonl", progress, stage, means)
-        if time.monotonic() - saved > SAVE_EVERY_S or progress.seconds >= seconds:
+            _log(out / "curve.jsonl", progress, batch.stage, means)
+        if time.monotonic() - saved > SAVE_EVERY_S:
             saved = time.monotonic()
             _save(out / "checkpoint.pt", model, average, optimizer, progress)
+    _save(out / "checkpoint.pt", model, average, optimizer, progress)
     return progress
+
+
+def _as_drawn(batch: Batch) -> Batch:
+    return batch
 
 
 def write_weights(checkpoint: Path, path: Path) -> None:
     """The averaged weights of a checkpoint as they are bundled."""
     model = build_module(NANO.sam2)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["average"])
     save_weights(model, path)
 
 
@@ -158,35 +199,53 @@ def rate(share: float, step: int, highest: float = 1e-3, lowest: float = 3e-5) -
     return min(1.0, (step + 1) / 100) * (lowest + (highest - lowest) * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def step(
-    model: Any,
-    optimizer: torch.optim.Optimizer,
-    sources: data.Sources,
-    stage: Stage,
-    rng: np.random.Generator,
-    of_runs: Sequence[Path] = (),
-) -> dict[str, float]:
-    """One update on a batch of images or of clips. Returns figures to watch."""
-    sam2.resize(model, stage.size_px)
-    if rng.random() < stage.clip_share:
-        name, (loss, found) = "clip", _clip_batch(model, sources, stage, rng)
-    elif of_runs and rng.random() < PROMPTS_SHARE:
-        name, (loss, found) = "run", _run_batch(model, of_runs, stage, rng)
-    else:
-        name, (loss, found) = "still", _still_batch(model, sources, stage, rng)
+def step(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
+    """One update on a batch. Returns figures to watch: loss, and J of unprompted frames where a clip has some."""
+    sam2.resize(model, batch.stage.size_px)
+    length = batch.wanted.shape[1]
+    encoded = sam2.encode(model, batch.frames)
+    memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+    losses, prompted, rest = [], [], []
+    for t in sorted(range(length), key=lambda t: (t not in batch.prompts, t)):
+        prompts, level = batch.prompts.get(t), encoded.take(batch.owners * length + t)
+        conditioned = sam2.without_memory(model, level) if prompts else sam2.with_memory(model, level, t, memory)
+        answer = sam2.decode(model, level, conditioned, prompts)
+        target = batch.wanted[:, t, None]
+        loss, found = frame_loss(answer.masks, answer.ious, answer.score, target, batch.stage.balance)
+        losses.append(loss)
+        (prompted if prompts else rest).append(found)
+        if length > 1:
+            present = (target.amax(dim=(-2, -1)) > 0.5).float()
+            kind = "cond_frame_outputs" if prompts else "non_cond_frame_outputs"
+            memory[kind][t] = sam2.remember(model, level, answer, batch.tokens[t], present, prompts is not None)
+    total = torch.stack(losses).mean()
     optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return {f"{name}_loss": float(loss.detach()), f"{name}_j": found}
+    return {f"{batch.kind}_loss": float(total.detach()), f"{batch.kind}_j": float(torch.stack(rest or prompted).mean())}
 
 
-def _still_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.Generator) -> tuple[Tensor, float]:
-    clips, owners, masks, prompts = _draw(sources, stage, 1, stage.images, rng)
-    return _answered(model, np.stack([c.frames[0] for c in clips]), owners, masks[:, 0], prompts, stage)
+@dataclass(frozen=True)
+class Batches(Dataset[Batch]):
+    """Batches by (step, stage): the same whoever draws them, in this process or in workers."""
+
+    sources: data.Sources
+    of_runs: Sequence[Path]
+    seed: int
+
+    def __getitem__(self, asked: tuple[int, Stage]) -> Batch:
+        step, stage = asked
+        rng = np.random.default_rng((self.seed, step))
+        if rng.random() < stage.clip_share:
+            return _clips(self.sources, stage, rng)
+        if self.of_runs and rng.random() < PROMPTS_SHARE:
+            return _of_runs(self.of_runs, stage, rng)
+        clips, owners, masks, prompts = _draw(self.sources, stage, 1, stage.images, rng)
+        return _batch("still", stage, np.concatenate([c.frames for c in clips]), owners, masks, {0: prompts})
 
 
-def _run_batch(model: Any, of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> tuple[Tensor, float]:
+def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> Batch:
     """Single images with the prompts that runs draw over them."""
     frames, owners, masks, prompts = [], [], [], []
     while len(frames) < stage.images:
@@ -197,52 +256,24 @@ def _run_batch(model: Any, of_runs: Sequence[Path], stage: Stage, rng: np.random
             frames.append(data.coloured(frame[None], rng)[0])
             masks += wanted
             prompts += drawn
-    return _answered(model, np.stack(frames), torch.tensor(owners), np.stack(masks), prompts, stage)
+    return _batch("run", stage, np.stack(frames), owners, np.stack(masks)[:, None], {0: prompts})
 
 
-def _answered(
-    model: Any, frames: Array, owners: Tensor, masks: Array, prompts: list[Prompt], stage: Stage
-) -> tuple[Tensor, float]:
-    """Loss and J of O prompts on frames (B,S,S,3), each prompt's frame being owners (O,), and masks (O,S,S) wanted."""
-    levels = sam2.encode(model, torch.from_numpy(frames)).take(owners)
-    answer = sam2.decode(model, levels, sam2.without_memory(model, levels), stack(prompts))
-    loss, found = frame_loss(answer.masks, answer.ious, answer.score, targets(masks, prompts), stage.balance)
-    return loss, float(found)
-
-
-def _clip_batch(model: Any, sources: data.Sources, stage: Stage, rng: np.random.Generator) -> tuple[Tensor, float]:
+def _clips(sources: data.Sources, stage: Stage, rng: np.random.Generator) -> Batch:
     """Clips with a prompt on the first frame, or on the first and the last, the rest from memory."""
-    count = max(1, stage.images // 4)
-    clips, owners, masks, first = _draw(sources, stage, CLIP_FRAMES, count, rng)
-    frames = torch.from_numpy(np.concatenate([c.frames for c in clips]))
-    encoded = sam2.encode(model, frames)
-    at = [encoded.take(owners * CLIP_FRAMES + t) for t in range(CLIP_FRAMES)]
-    prompted = {0: first}
+    clips, owners, masks, first = _draw(sources, stage, CLIP_FRAMES, max(1, stage.images // CLIP_FRAMES), rng)
+    prompts = {0: first}
     if rng.random() < 0.5:
-        prompted[CLIP_FRAMES - 1] = [
-            simulate(m[-1], clips[o].aspect, rng, clips[o].frames[-1]) for m, o in zip(masks, owners.tolist())
+        prompts[CLIP_FRAMES - 1] = [
+            simulate(m[-1], clips[o].aspect, rng, clips[o].frames[-1]) for m, o in zip(masks, owners)
         ]
-    memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-    losses, founds = [], []
-    for t in sorted(range(CLIP_FRAMES), key=lambda t: (t not in prompted, t)):
-        prompts = prompted.get(t)
-        conditioned = sam2.without_memory(model, at[t]) if prompts else sam2.with_memory(model, at[t], t, memory)
-        answer = sam2.decode(model, at[t], conditioned, stack(prompts) if prompts else None)
-        target = targets(masks[:, t], prompts)
-        loss, found = frame_loss(answer.masks, answer.ious, answer.score, target, stage.balance)
-        losses.append(loss)
-        if not prompts:
-            founds.append(float(found))
-        present = (target.amax(dim=(-2, -1)) > 0.5).float()
-        kind = "cond_frame_outputs" if prompts else "non_cond_frame_outputs"
-        token = int(rng.integers(4)) if rng.random() < 0.5 else 0
-        memory[kind][t] = sam2.remember(model, at[t], answer, token, present, bool(prompts))
-    return torch.stack(losses).mean(), float(np.mean(founds))
+    tokens = [int(rng.integers(4)) if rng.random() < 0.5 else 0 for _ in range(CLIP_FRAMES)]
+    return _batch("clip", stage, np.concatenate([c.frames for c in clips]), owners, masks, prompts, tokens)
 
 
 def _draw(
     sources: data.Sources, stage: Stage, frames: int, count: int, rng: np.random.Generator
-) -> tuple[list[data.Clip], Tensor, Array, list[Prompt]]:
+) -> tuple[list[data.Clip], list[int], Array, list[Prompt]]:
     """`count` clips with objects: the clips, each object's clip (O,), masks (O,F,S,S), prompts on the first frame."""
     clips: list[data.Clip] = []
     owners, masks, prompts = [], [], []
@@ -256,15 +287,26 @@ def _draw(
             prompts.append(simulate(mask[0], drawn.aspect, rng, drawn.frames[0]))
         if owners and owners[-1] == len(clips):
             clips.append(drawn)
-    return clips, torch.tensor(owners), np.stack(masks), prompts
+    return clips, owners, np.stack(masks), prompts
 
 
-def targets(masks: Array, prompts: list[Prompt] | None) -> Tensor:
-    """Masks (O,S,S) bool as shares (O,1,S/4,S/4); empty where the prompt follows no object."""
-    target = torch.nn.functional.avg_pool2d(torch.from_numpy(masks).float()[:, None], 4)
-    if prompts is not None:
-        target[torch.tensor([p.is_noise for p in prompts])] = 0
-    return target
+def _batch(
+    kind: str,
+    stage: Stage,
+    frames: Array,
+    owners: Sequence[int],
+    masks: Array,
+    prompts: Mapping[int, list[Prompt]],
+    tokens: Sequence[int] = (0,),
+) -> Batch:
+    """Masks (O,F,S,S) bool become shares, none where a frame's prompts, or all of a clip's, follow no object."""
+    wanted = torch.nn.functional.avg_pool2d(torch.from_numpy(masks).float(), 4)
+    noise = {t: torch.tensor([p.is_noise for p in some]) for t, some in prompts.items()}
+    lost = torch.stack(list(noise.values())).all(dim=0)
+    for t in range(wanted.shape[1]):
+        wanted[noise.get(t, lost), t] = 0
+    stacked = {t: stack(some) for t, some in prompts.items()}
+    return Batch(kind, stage, torch.from_numpy(frames), torch.tensor(owners), wanted, stacked, list(tokens))
 
 
 def stack(prompts: list[Prompt]) -> sam2.Prompts:
@@ -286,7 +328,7 @@ def _follow(average: Any, model: Any, keep: float) -> None:
 def _resume(path: Path, model: Any, average: Any, optimizer: torch.optim.Optimizer) -> Progress:
     if not path.exists():
         return Progress()
-    kept = torch.load(path, weights_only=True)
+    kept = torch.load(path, weights_only=True, map_location="cpu")
     model.load_state_dict(kept["model"])
     average.load_state_dict(kept["average"])
     optimizer.load_state_dict(kept["optimizer"])
