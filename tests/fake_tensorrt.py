@@ -9,6 +9,7 @@ What the real ones punish, these refuse or get wrong:
 - what is recorded needs an ordinary run with the same shapes before, allocates and waits for nothing, and breaks when
   its context is touched afterwards;
 - TensorRT 8.6 knows no INT64: tensors that the graph declares so are INT32;
+- there, a second context with the same profile of an engine ends the process;
 - device memory can run out.
 """
 
@@ -18,6 +19,7 @@ import enum
 import json
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +43,7 @@ class Gpu:
     name: str = "Fake GPU"
     limit: int = 1 << 30
     count: int = 1
+    has_driver: bool = True
     error: str | None = None  # what every call answers instead of success
     blocks: dict[int, np.ndarray] = field(default_factory=dict)
     pinned: dict[int, np.ndarray] = field(default_factory=dict)
@@ -107,6 +110,8 @@ class Cudart(types.ModuleType):
         return (Status[self.gpu.error] if self.gpu.error else Status.cudaSuccess, *results)
 
     def cudaGetDeviceCount(self) -> tuple[Any, ...]:
+        if not self.gpu.has_driver:
+            raise RuntimeError("Failed to dlopen libcuda.so.1")
         return self._answer(self.gpu.count)
 
     def cudaGetDevice(self) -> tuple[Any, ...]:
@@ -243,6 +248,7 @@ class Engine:
         self.profiles = [{k: [tuple(s) for s in v] for k, v in p.items()} for p in header["profiles"]]
         self.num_io_tensors = len(self.inputs) + len(self.outputs)
         self.num_optimization_profiles = len(self.profiles)
+        self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
 
     def get_tensor_name(self, index: int) -> str:
         return [*self.inputs, *self.outputs][index]
@@ -268,6 +274,7 @@ class Context:
         self.addresses: dict[str, int] = {}
         self.warm = False  # it ran with these shapes
         self.touched = 0  # changes of its state
+        engine.contexts.add(self)
 
     def _touch(self) -> None:
         assert self.gpu.recording is None
@@ -276,6 +283,8 @@ class Context:
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         assert stream == 1
         self._touch()
+        taken = {c.profile for c in self.engine.contexts if c is not self}
+        assert not (self.engine.trt.is_8 and profile in taken), "segmentation fault"
         self.profile, self.warm = profile, False
         self.shapes.clear()
         return 0 <= profile < len(self.engine.profiles)

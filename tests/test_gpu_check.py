@@ -31,6 +31,17 @@ def test_engines_are_compared_with_their_graphs(
         assert row[2] > gpu_check.MOST_RELATIVE
 
 
+def test_a_single_value_is_measured_by_itself() -> None:
+    """One object's score has no range."""
+    note = types.SimpleNamespace(inputs={"level2": np.zeros(1)})
+    names = gpu_check.SIGNATURES["sam2_prompt"].output_names
+    there = {name: np.full(1, 4.0, np.float32) for name in names}
+    near = {name: array + np.float32(0.002) for name, array in there.items()}
+    both = ({"sam2_prompt": lambda answer=answer, **_: answer} for answer in (near, there))
+    rows = list(gpu_check._differences("sam2_prompt", note, *both))  # type: ignore[arg-type]
+    assert len(rows) == len(names) and all(row[2] == pytest.approx(0.0005, rel=1e-3) for row in rows)
+
+
 def test_iou() -> None:
     a = np.array([True, True, False, False])
     assert gpu_check.iou(a, a) == gpu_check.iou(a & ~a, a & ~a) == 1

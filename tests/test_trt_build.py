@@ -15,11 +15,12 @@ import onnx.parser
 import pytest
 import samotion
 import torch
+from onnx.reference import ReferenceEvaluator
 from samotion import manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
-from samotion_export import trt_build, trt_types, weights
+from samotion_export import trt_build, trt_norms, trt_types, weights
 from samotion_export.build import Request, export
 from samotion_export.graph import Graph
 from samotion_export.report import Report
@@ -151,6 +152,21 @@ def test_layers_of_old_tensorrt_are_held_to_the_graphs_types(
     assert not hasattr(layers[2], "kind")
 
 
+NORMED = """<ir_version: 8, opset_import: ["" : 17]>
+depth (float[B, 2, H, W] x) => (float[B, 2, H, W] y) <float[2] scale = {1.5, -2}, float[2] bias = {0.25, 3}>
+{ a = Relu(x) y = InstanceNormalization <epsilon = 0.01> (a, scale, bias) }"""
+
+
+def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(rng: np.random.Generator) -> None:
+    x = rng.normal(3, 5, (2, 2, 5, 7)).astype(np.float32)
+    model = onnx.parser.parse_model(NORMED)
+    (wanted,) = ReferenceEvaluator(model).run(None, {"x": x})
+    model = trt_norms.spelled(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert "InstanceNormalization" not in {node.op_type for node in model.graph.node}
+    np.testing.assert_allclose(ReferenceEvaluator(model).run(None, {"x": x})[0], wanted, atol=2e-6)
+
+
 # The whole command, with a child that plays the builder.
 
 BUILDER = """
@@ -267,6 +283,29 @@ def test_failures_are_told_and_leave_the_graph(
         export(request_, QUIET)
     assert manifest.read(request_.out).engines["depth"].file == "depth.onnx"
     assert not list(request_.out.glob(".samotion-export-*/"))
+
+
+NO_KERNEL = """
+if '--fp16' in arguments:
+    sys.exit('[E] 10: Could not find any implementation for node {{ForeignNode[a...b]}}.\\n[!] Invalid Engine')
+"""
+
+
+def test_float32_where_old_tensorrt_has_no_kernels_for_half(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, "8.6.0", NO_KERNEL.format())
+    export(request_, Report(0))
+    assert "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead" in capsys.readouterr().err
+    entry = manifest.read(request_.out).engines["depth"]
+    assert (entry.file, entry.tensorrt) == ("depth.engine", "8.6.0")
+    assert export(request_, QUIET) == [], "it is current"
+
+
+def test_no_kernels_at_all_are_told(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, "8.6.0", NO_KERNEL.format().replace("'--fp16' in arguments", "True"))
+    with pytest.raises(EngineError, match=r"cannot build it .*Could not find any implementation .*ForeignNode"):
+        export(request_, QUIET)
 
 
 def test_an_interrupted_build_takes_its_child_along(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,6 +339,7 @@ def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Monkey
     ("fault", "said"),
     [
         ({"count": 0}, "no NVIDIA GPU is visible; use --device cpu"),
+        ({"has_driver": False}, r"no NVIDIA driver is found \(.*libcuda.so.1\); use --device cpu"),
         ({"error": "cudaErrorNoDevice"}, "no NVIDIA GPU is visible"),
         ({"error": "cudaErrorInsufficientDriver"}, "the NVIDIA driver does not fit the installed CUDA"),
     ],

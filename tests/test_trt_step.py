@@ -16,7 +16,7 @@ from samotion import cuda, trt_engine
 from samotion.engine import Engines
 from samotion.trt_step import MOST_STEPS, WARM_RUNS
 
-VERSIONS = ("8.6.0", "10.13.0", "11.4.0")
+VERSIONS = ("10.13.0", "11.4.0")
 
 
 @pytest.fixture(params=VERSIONS)
@@ -90,6 +90,17 @@ def test_engines_that_cannot_be_recorded_run_as_ever(
     tensorrt.can_record = False
     run(engines, rng, WARM_RUNS + 4)
     assert (gpu.recordings, gpu.launches) == (0, 0)
+
+
+def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    monkeypatch.setattr(trt_engine, "PER_FRAME", ("depth", "sam2_memory"))
+    tensorrt_folder(tmp_path, "8.6.0")
+    gpu = fake_tensorrt.install(monkeypatch, "8.6.0")
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        run(engines, rng, WARM_RUNS + 4)
+    assert gpu.launches == 0
 
 
 def test_no_memory_for_a_recording(engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator) -> None:

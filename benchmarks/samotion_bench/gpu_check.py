@@ -115,7 +115,8 @@ def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> It
     shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
     for output in SIGNATURES[name].output_names:
         error = float(np.abs(got[output].astype(np.float64) - wanted[output]).max(initial=0))
-        yield f"{name}.{output}", shapes, error / max(float(np.ptp(wanted[output])), 1e-6), error
+        span = np.ptp(wanted[output]) if np.size(wanted[output]) > 1 else np.abs(wanted[output]).max(initial=0)
+        yield f"{name}.{output}", shapes, error / max(float(span), 1e-6), error
 
 
 def open_graphs(folder: Path, device: str = "cpu") -> Engines:

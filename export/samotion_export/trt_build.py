@@ -1,7 +1,8 @@
 """TensorRT engines from exported graphs, built by polygraphy in a child process that can be stopped.
 
 Precision lies in the graph: TensorRT 10 and 11 build it strongly typed, 8.6 gets the FP16 flag and orders to obey the
-graph's types (`trt_types`). An engine is kept until its graph, the TensorRT, the GPU, its shapes or options change.
+graph's types (`trt_types`), and float32 where it has no kernels for them. An engine is kept until its graph, the
+TensorRT, the GPU, its shapes or options change.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from samotion.manifest import Entry, sha256_of
 from samotion.presets import Preset
 from samotion.trt_engine import Backend
 
-from samotion_export import trt_types
+from samotion_export import trt_norms, trt_types
 from samotion_export.report import Report
 from samotion_export.trt_profiles import Profile, profiles
 
@@ -36,7 +37,12 @@ WORKSPACE_MIB = 4096
 BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all that decided the engine
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+NO_KERNEL = "could not find any implementation"  # TensorRT's words
 POLYGRAPHY = "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"
+
+
+class NoKernelError(EngineError):
+    """TensorRT has no implementation for a part of a graph."""
 
 
 class Target(NamedTuple):
@@ -76,19 +82,36 @@ def build(
     """
     staging, out = folders
     plan = staging / f"{name}.engine"
+    if target.major == 8:
+        graph = _without_plugins(graph, staging)
     types = staging / f"{name}.types.json"
     types.write_text(json.dumps(tensor_types(graph)))
     shapes = profiles(preset, name, entry.inputs)
     with report.working(f"{name}: building for TensorRT {target.tensorrt} on {target.gpu}"):
-        command = build_command(graph, plan, shapes, target, out / TIMING_CACHE)
-        _run(command, {trt_types.VARIABLE: str(types)}, name, report)
+        variables = {trt_types.VARIABLE: str(types)}
+        try:
+            _run(build_command(graph, plan, shapes, target, out / TIMING_CACHE), variables, name, report)
+        except NoKernelError:
+            if target.major != 8:
+                raise
+            report.note(f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it; float32 instead")
+            _run(build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False), {}, name, report)
     os.chmod(plan, 0o644)
     report.note(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
     return replace(entry, file=plan.name, sha256=sha256_of(plan), meta=meta, gpu=target.gpu, tensorrt=target.tensorrt)
 
 
-def build_command(graph: Path, plan: Path, shapes: list[Profile], target: Target, cache: Path) -> list[str]:
+def _without_plugins(graph: Path, staging: Path) -> Path:
+    """The graph without operators that TensorRT 8.6 has in plugins alone, as a file in `staging`."""
+    path = staging / f"{graph.stem}.plain.onnx"
+    onnx.save(trt_norms.spelled(onnx.load(str(graph))), str(path))
+    return path
+
+
+def build_command(
+    graph: Path, plan: Path, shapes: list[Profile], target: Target, cache: Path, half: bool = True
+) -> list[str]:
     """The polygraphy command line that builds `plan`."""
     command = [sys.executable, "-c", POLYGRAPHY, "convert", str(graph), "--convert-to", "trt", "-o", str(plan)]
     command += ["--pool-limit", f"workspace:{WORKSPACE_MIB}M", "--save-timing-cache", str(cache)]
@@ -98,17 +121,18 @@ def build_command(graph: Path, plan: Path, shapes: list[Profile], target: Target
         for which, option in enumerate(("min", "opt", "max")):
             command += [f"--trt-{option}-shapes"]
             command += [f"{name}:[{','.join(map(str, three[which]))}]" for name, three in profile.items()]
-    return command + type_options(target)
+    return command + type_options(target, half)
 
 
-def type_options(target: Target) -> list[str]:
-    """How a TensorRT is told to compute in the graph's types. From 11 on it knows no other way."""
+def type_options(target: Target, half: bool = True) -> list[str]:
+    """How a TensorRT is told to compute in the graph's types; not `half`: 8.6 in float32. From 11 on it has to."""
     if target.major >= 11:
         return []
     if target.major == 10:
         return ["--strongly-typed"]
     script = f"{Path(trt_types.__file__).resolve()}:keep_types"
-    return ["--fp16", "--precision-constraints", "obey", "--trt-npps", script, "--tactic-sources", *TACTICS_8]
+    typed = ["--fp16", "--precision-constraints", "obey", "--trt-npps", script] if half else []
+    return [*typed, "--tactic-sources", *TACTICS_8]
 
 
 def tensor_types(graph: Path) -> dict[str, list[str]]:
@@ -153,10 +177,12 @@ def _child(command: list[str], variables: Mapping[str, str]) -> Iterator[subproc
 def _failure(name: str, said: list[str], code: int) -> Exception:
     """What went wrong, from the builder's last words."""
     text = "\n".join(said).lower()
-    problem = next((line for line in reversed(said) if line.startswith(("[E]", "[!]"))), said[-1] if said else "")
+    marked = [line for kind in ("[E]", "[!]") for line in said if line.startswith(kind)]
+    problem = (marked or said[-1:] or [""])[0]  # polygraphy's own last word is that there is no engine
     net = SIGNATURES[name].net
     if "out of memory" in text or "outofmemory" in text or code == -9:
         return DeviceError(f"{name}: out of memory while building ({problem}); close other programs and run again")
     if "cuda initialization failure" in text or "cudaerror" in text:
         return DeviceError(f"{name}: CUDA does not work here ({problem}); run samotion-check")
-    return EngineError(f"{name}: TensorRT cannot build it (exit code {code}: {problem}); see samotion-export {net} -v")
+    kind = NoKernelError if NO_KERNEL in text else EngineError
+    return kind(f"{name}: TensorRT cannot build it (exit code {code}: {problem}); see samotion-export {net} -v")

@@ -38,7 +38,10 @@ class Device:
 
     def __init__(self) -> None:
         self._cuda = load()
-        count = self._call("cudaGetDeviceCount")
+        try:
+            count = self._call("cudaGetDeviceCount")
+        except RuntimeError as error:  # cuda-python's word for a missing driver
+            raise DeviceError(f"no NVIDIA driver is found ({error}); use --device cpu") from error
         if count == 0:
             raise DeviceError("no NVIDIA GPU is visible; use --device cpu")
         self.name = _text(self._call("cudaGetDeviceProperties", self._call("cudaGetDevice")).name)

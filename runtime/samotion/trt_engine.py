@@ -54,6 +54,8 @@ class Backend:
     def __init__(self) -> None:
         self.trt = load()
         self.version: str = self.trt.__version__
+        # A second context with a profile that one has already ends a process under 8.6, so it records nothing.
+        self.shares_profiles = int(self.version.split(".")[0]) >= 10
         self.device = Device()
         self.gpu = self.device.name
         logger = self.trt.Logger(self.trt.Logger.ERROR)
@@ -86,7 +88,7 @@ class TrtEngine:
         self._dtypes = self._check_names(path.name)
         self._profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
         self._contexts: dict[int, Any] = {}
-        self._steps = Steps(self._make_step) if name in PER_FRAME else None
+        self._steps = Steps(self._make_step) if name in PER_FRAME and backend.shares_profiles else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         kept = self._run(inputs)
