@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from samotion import outlines
 from samotion.guide import Guides
-from samotion.outlines import Sides
 from samotion.tracks import Tracks
 
-HW, FRAMES = (90, 160), 3
+HW, FRAMES, SIDE = (90, 160), 3, 96
 LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
 
 
@@ -31,6 +31,7 @@ def _scene() -> tuple[Guides, dict[int, np.ndarray], Tracks, np.ndarray]:
 
 
 def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
+    logits = cv2.resize(logits, HW[::-1])
     truth = np.zeros(HW, bool)
     for box in boxes:
         truth[box] = True
@@ -39,24 +40,43 @@ def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
 
 def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
     guides, maps, tracks, on = _scene()
-    few = np.isin(np.arange(300), np.flatnonzero(on == 1)[:4])
-    sides = Sides(few, on == 2, (on == 1) & ~few)
-    masks = outlines.coarse_masks(tracks, sides, [0, 2], guides, maps_like(maps))
-    assert list(masks) == [0, 2] and masks[0].shape == HW and np.abs(masks[0]).max() <= 6
+    left, right = np.flatnonzero(on == 1), np.flatnonzero(on == 2)
+    unsure = np.isin(np.arange(300), left[4:])
+    told: list[tuple[int, int]] = []
+    masks, others = outlines.coarse_masks(
+        tracks,
+        [left[:4], right],
+        [[0, 2], [1, 2]],
+        unsure,
+        guides,
+        maps_like(maps),
+        SIDE,
+        lambda *now: told.append(now),
+    )
+    assert list(masks) == [0, 2] and masks[0].shape == (SIDE, SIDE) and np.abs(masks[0]).max() <= 6
     assert _iou(masks[0], LEFT) > 0.8
+    assert list(others) == [1, 2] and _iou(others[2], RIGHT) > 0.8
+    assert told == [(0, 3), (1, 3), (2, 3)]
 
 
 def test_without_a_map_tracks_and_their_look_draw() -> None:
     guides, _, tracks, on = _scene()
-    masks = outlines.coarse_masks(tracks, Sides(on == 2, on == 1, on < 0), [1], guides, None)
+    members = [np.flatnonzero(on == k) for k in (1, 2)]
+    _, masks = outlines.coarse_masks(tracks, members, [[], [1]], on < 0, guides, None, SIDE)
     assert _iou(masks[1], RIGHT) > 0.5
 
 
 def test_a_map_that_sees_nothing_leaves_little() -> None:
     guides, maps, tracks, on = _scene()
     empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
-    masks = outlines.coarse_masks(tracks, Sides(on == 1, on == 2, on < 0), [0], guides, maps_like(empty))
-    assert not (masks[0] > 0).any()
+    members = [np.flatnonzero(on == k) for k in (1, 2)]
+    masks = outlines.coarse_masks(tracks, members, [[0], [0]], on < 0, guides, maps_like(empty), SIDE)
+    assert not any((found[0] > 0).any() for found in masks)
+
+
+def test_no_objects_have_no_masks() -> None:
+    guides, maps, tracks, on = _scene()
+    assert outlines.coarse_masks(tracks, [], [], on < 0, guides, maps_like(maps), SIDE) == []
 
 
 def maps_like(maps: dict[int, np.ndarray]) -> Any:

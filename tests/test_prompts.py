@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 from samotion import outlines, prompts
@@ -11,6 +12,7 @@ from samotion.sam2 import Click
 from samotion.tracks import Tracks
 
 HW = (120, 160)
+SIDE = 96
 FRAMES = 20
 CLICKS = Prompting(style="clicks")
 CLICKS_AND_MASK = replace(CLICKS, style="clicks+mask")
@@ -152,13 +154,11 @@ def _one_object(prompting: Prompting, segment) -> prompts.ObjectPrompt:
     tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(80, 20, 60, 8)]))
     found = prompts.ObjectPrompt(1, 5, np.arange(36))
     noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
-
-    def draw(members, frames):
-        own = np.isin(np.arange(len(tracks)), members)
-        return outlines.coarse_masks(tracks, outlines.Sides(own, own & False, own & False), frames, Guides(noise), None)
-
+    unsure = np.zeros(len(tracks), bool)
+    shown = prompts.seen_on(found, tracks, prompting, 16)
+    masks = outlines.coarse_masks(tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE)[0]
     draws = prompting.style == "clicks+mask"
-    return prompts.prompt(found, tracks, np.zeros(len(tracks), bool), segment, prompting, 16, draw if draws else None)
+    return prompts.prompt(found, tracks, unsure, segment, prompting, shown, masks if draws else {})
 
 
 def test_prompt_clicks_on_the_key_frame_and_every_sixteenth():
@@ -175,15 +175,14 @@ def test_prompt_clicks_three_points_when_one_covers_too_little():
 def test_prompt_with_mask_draws_the_tracks():
     found = _one_object(CLICKS_AND_MASK, _boxes((20, 20, 24)))
     click = found.clicks[0]
-    assert click.mask is not None and click.mask.shape == HW
-    assert click.mask[32, 32] > 0 > click.mask[50, 110]
+    assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
+    large = cv2.resize(click.mask, HW[::-1])
+    assert large[32, 32] > 0 > large[50, 110]
     assert list(click.labels) == [1, 1, 1, 0, 0, 0]
 
 
 def test_prompt_skips_frames_where_the_object_is_hidden():
     tracks = _tracks(_grid(20, 20, 24))
     tracks.visible[:, 16] = False
-    found = prompts.prompt(
-        prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, np.zeros(36, bool), _boxes((20, 20, 24)), CLICKS, 16
-    )
-    assert [click.frame for click in found.clicks] == [0, 5]
+    shown = prompts.seen_on(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, CLICKS, 16)
+    assert list(shown) == [0, 5] and all(len(here) == 36 for here in shown.values())

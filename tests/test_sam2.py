@@ -133,6 +133,24 @@ def test_mask_prompt_goes_with_the_points(module: Any, engines: Any, clip: Any) 
     assert np.abs(got - plain).max() > 0.1
     by_click = segment(engines, images, replace(click, mask=np.full(HW, 9, np.float32)))
     assert by_click.shape == HW and not np.array_equal(by_click, segment(engines, images, click))
+    small = segment(engines, images, replace(click, mask=np.full((side // 4,) * 2, 9, np.float32)))
+    np.testing.assert_array_equal(small, by_click)
+
+
+def test_objects_of_one_frame_are_decoded_together_as_each_alone(engines: Any, clip: Any) -> None:
+    """With one point or two, and a correction of one of them: calls of equally many points, corrections after."""
+    frames, centres = clip
+    frames, first = frames[15:], replace(inside(1, 15, centres), frame=0)
+    points = np.tile(first.points_xy, (2, 1)) + np.array([[0, 0], [1, 0]])
+    two = replace(first, object_id=2, points_xy=points, labels=np.ones(2, int))
+    clicks = [first, two, replace(first, object_id=3), replace(first, points_xy=first.points_xy + 2)]
+    calls = [[c.object_id for c in some] for some in sam2._together(clicks)]
+    assert calls == [[1, 3], [2], [1]]
+    together = propagate(engines, frames, clicks, return_logits=True)
+    for k in (1, 2, 3):
+        alone = propagate(engines, frames, [c for c in clicks if c.object_id == k], return_logits=True)
+        np.testing.assert_allclose(together[k], alone[k], atol=1e-4)
+    assert np.abs(together[1] - together[3]).max() > 0.1, "the correction counts"
 
 
 def test_prompted_frame_shows_what_segment_shows(engines: Any, clip: Any) -> None:

@@ -35,24 +35,45 @@ def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int], guide: Array | 
     guide: (GH,GW,C) what the frame looks like there, so that places 1 apart hardly belong together (see guide.py);
     a track's nearest surroundings are then those that look alike. The mask is drawn on the guide's grid.
     """
-    height, width = hw
-    inside = ((xy >= 0) & (xy < hw[::-1])).all(axis=1)
-    xy, weight = xy[inside], np.asarray(positive, dtype=np.float32)[inside]
-    spacing_px = float(np.sqrt(height * width / max(len(xy), 1)))
-    cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / 192)
-    grid_hw = (max(2, round(height / cell_px)), max(2, round(width / cell_px))) if guide is None else guide.shape[:2]
-    grid_wh = np.array(grid_hw[::-1])
-    cells = np.minimum(np.floor(xy * (grid_wh / hw[::-1])).astype(np.int64).reshape(-1, 2), grid_wh - 1)
-    votes = np.stack([_splat(cells, weight, grid_hw), _splat(cells, 1 - weight, grid_hw)], axis=-1)
-    sigma = SIGMA_SPACINGS * spacing_px * grid_hw[1] / width
-    spread = np.sum([FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), sigma * 2**k) for k in range(SCALES)], axis=0)
-    if guide is not None:
-        wide = GUIDED_SIGMA_SPACINGS / SIGMA_SPACINGS * sigma
-        spread = UNGUIDED * spread + _guided(cells, weight, guide, wide)
-    yes, no = spread[..., 0], spread[..., 1]
-    balance = (yes - no - PRIOR) / (yes + no + PRIOR)
-    logits = cv2.resize(LOGIT_MAX * balance.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(logits, dtype=np.float32)
+    return Ballot(xy, hw, guide).mask(positive)
+
+
+class Ballot:
+    """The tracks of one frame and all their votes, counted once for the masks of several objects."""
+
+    def __init__(self, xy: Array, hw: tuple[int, int], guide: Array | None = None) -> None:
+        """As `coarse_mask`."""
+        self._inside = ((xy >= 0) & (xy < hw[::-1])).all(axis=1)
+        xy = xy[self._inside]
+        spacing_px = float(np.sqrt(hw[0] * hw[1] / max(len(xy), 1)))
+        cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / 192)
+        drawn_hw = max(2, round(hw[0] / cell_px)), max(2, round(hw[1] / cell_px))
+        self._hw, self._guide, self._grid_hw = hw, guide, drawn_hw if guide is None else guide.shape[:2]
+        grid_wh = np.array(self._grid_hw[::-1])
+        self._cells = np.minimum(np.floor(xy * (grid_wh / hw[::-1])).astype(np.int64).reshape(-1, 2), grid_wh - 1)
+        self._sigma = SIGMA_SPACINGS * spacing_px * grid_wh[0] / hw[1]
+        self._all = self._spread(np.ones(len(xy), np.float32))
+
+    def mask(self, positive: Array) -> Array:
+        """The mask of an object, whose tracks are `positive`, as `coarse_mask` draws it."""
+        yes = self._spread(np.asarray(positive, dtype=np.float32)[self._inside])
+        no = self._all - yes
+        balance = (yes - no - PRIOR) / (yes + no + PRIOR)
+        logits = cv2.resize(LOGIT_MAX * balance, self._hw[::-1], interpolation=cv2.INTER_LINEAR)
+        return np.asarray(logits, dtype=np.float32)
+
+    def _spread(self, weight: Array) -> Array:
+        """The votes (GH,GW) of all tracks with these weights (N,)."""
+        voting = np.flatnonzero(weight)
+        cells, weight = self._cells[voting], weight[voting]
+        votes = _splat(cells, weight, self._grid_hw)
+        spread = np.sum(
+            [FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), self._sigma * 2**k) for k in range(SCALES)], axis=0
+        )
+        if self._guide is not None:
+            wide = GUIDED_SIGMA_SPACINGS / SIGMA_SPACINGS * self._sigma
+            spread = UNGUIDED * spread + _guided(cells, weight, self._guide, wide)
+        return np.asarray(spread, np.float32)
 
 
 def _splat(cells: Array, weight: Array, grid_hw: tuple[int, int]) -> Array:
@@ -62,7 +83,7 @@ def _splat(cells: Array, weight: Array, grid_hw: tuple[int, int]) -> Array:
 
 
 def _guided(cells: Array, weight: Array, guide: Array, sigma: float) -> Array:
-    """Votes for and against (GH,GW,2): Gaussian in place and in what `guide` shows, normalised as a plain blur is."""
+    """Votes (GH,GW): Gaussian in place and in what `guide` shows, normalised as a plain blur is."""
     height, width = guide.shape[:2]
     reach = math.ceil(GUIDED_REACH_SIGMAS * sigma)
     offsets = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 2), -1).reshape(-1, 2)
@@ -73,6 +94,5 @@ def _guided(cells: Array, weight: Array, guide: Array, sigma: float) -> Array:
     for channel in guide.reshape(-1, guide.shape[2]).T:
         unlike += (channel[flat] - channel[cells[:, 1] * width + cells[:, 0]][:, None]) ** 2
     vote = near * np.exp(-0.5 * unlike) * ((x >= 0) & (x < width) & (y >= 0) & (y < height))
-    for_it = np.bincount(flat.ravel(), (vote * weight[:, None]).ravel(), height * width)
-    in_all = np.bincount(flat.ravel(), vote.ravel(), height * width)
-    return np.stack([for_it, in_all - for_it], -1).reshape(height, width, 2).astype(np.float32)
+    votes = np.bincount(flat.ravel(), (vote * weight[:, None]).ravel(), height * width)
+    return votes.reshape(height, width).astype(np.float32)

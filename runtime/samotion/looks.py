@@ -6,34 +6,60 @@ together show its colours, and each frame can be asked for them cell by cell.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import cv2
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+DIMENSIONS = 5  # three of colour, two of place
 WAVES = 256  # random Fourier features (Rahimi and Recht, 2007) of a Gaussian kernel; 600 are no better
 KERNEL_LAB = 33.0  # of CIELAB in 8 bits: colours this far apart are hardly alike
 KERNEL_HEIGHTS = 0.42  # of the frame's height: the same for places
 RIDGE = 1e-2  # 1e-4 to 1e-2 are within 0.005 of J
 SURE = 1.0  # logits nearer to 0 teach nothing
+CHUNK = 1024  # points at a time, so that their waves stay near the caches
 SAMPLES = 10_000  # cells of each side learnt from, spread over the frames
 
 
 @dataclass(frozen=True)
 class Look:
-    """A linear classifier on random waves of colour and place (5,): near 1 for the object, near -1 for the rest."""
+    """A linear classifier on random waves of colour and place: near 1 for the object, near -1 for the rest."""
 
-    waves: Array  # (5, WAVES)
-    phases: Array  # (WAVES,)
     weights: Array  # (WAVES,)
     offset: float
 
     def __call__(self, points: Array) -> Array:
         """How much each of points (..., 5) belongs to the object."""
-        found: Array = np.cos(points @ self.waves + self.phases) @ self.weights + np.float32(self.offset)
-        return found
+        return alike(points, [self])[..., 0]
+
+
+def alike(points: Array, looks: Sequence[Look]) -> Array:
+    """How much each of points (..., 5) belongs to each of K objects: (..., K)."""
+    x = points.reshape(-1, points.shape[-1])
+    weights = np.stack([look.weights for look in looks], axis=-1)
+    found = [_seen(x[at : at + CHUNK]) @ weights for at in range(0, len(x), CHUNK)]
+    offsets = np.array([look.offset for look in looks], np.float32)
+    return np.asarray(np.concatenate(found) + offsets).reshape(*points.shape[:-1], len(looks))
+
+
+def _seen(x: Array) -> Array:
+    """Random waves (n, WAVES) of points (n, 5)."""
+    waves, phases = _waves()
+    found = x @ waves
+    found += phases
+    return np.asarray(np.cos(found, out=found))
+
+
+@lru_cache(maxsize=1)
+def _waves() -> tuple[Array, Array]:
+    """Directions (5, WAVES) and phases (WAVES,), always the same."""
+    rng = np.random.default_rng(0)
+    waves = rng.normal(size=(DIMENSIONS, WAVES)).astype(np.float32)
+    return waves, rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
 
 
 def learn(points: list[Array], evidence: list[Array]) -> Look | None:
@@ -41,6 +67,8 @@ def learn(points: list[Array], evidence: list[Array]) -> Look | None:
 
     None where they show the object alone, or nothing of it.
     """
+    if not points:
+        return None
     x, logits = np.concatenate([p.reshape(-1, p.shape[-1]) for p in points]), np.concatenate(evidence, axis=None)
     sides = [_thinned(np.flatnonzero(side)) for side in (logits > SURE, logits < -SURE)]
     if not all(map(len, sides)):
@@ -55,17 +83,14 @@ def _thinned(index: Array) -> Array:
 
 def fit(x: Array, y: Array) -> Look:
     """Ridge regression of y (n,) bool, as 1 and -1, on waves of x (n, 5); both sides weigh the same."""
-    rng = np.random.default_rng(0)
-    waves = rng.normal(size=(x.shape[1], WAVES)).astype(np.float32)
-    phases = rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
-    seen = np.cos(x @ waves + phases)
+    seen = _seen(x)
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()).astype(np.float32)[:, None]
     centre = (weight * seen).sum(0)
     seen = seen - centre
     weighted = (weight * seen).T
     target = np.where(y, 1, -1).astype(np.float32)
     weights = np.linalg.solve(weighted @ seen + RIDGE * np.eye(WAVES, dtype=np.float32), weighted @ target)
-    return Look(waves, phases, weights, -float(centre @ weights))
+    return Look(weights, -float(centre @ weights))
 
 
 def points_of(image: Array) -> Array:

@@ -218,17 +218,18 @@ def prompt_objects(
         claimed[candidate.members] = True
     unsure = likely & ~claimed
 
-    def draw(members: Array, at: list[int]) -> dict[int, Array]:
-        own = np.zeros(len(found), bool)
-        own[members] = True
-        return outlines.coarse_masks(found, outlines.Sides(own, claimed & ~own, unsure), at, guides, maps)
-
+    shown = [prompts.seen_on(candidate, found, style, numbers.prompt_every) for candidate in objects]
+    drawn: list[dict[int, Array]] = [{} for _ in objects]
+    if draws:
+        members = [candidate.members for candidate in objects]
+        side = images.side_px // 4
+        drawn = outlines.coarse_masks(found, members, shown, unsure, guides, maps, side, _stage(report, "prompts"))
     done = []
     for index, candidate in enumerate(objects):
-        report("prompts", index, len(objects))
-        done.append(
-            prompts.prompt(candidate, found, unsure, segment, style, numbers.prompt_every, draw if draws else None)
-        )
+        if not draws:
+            report("prompts", index, len(objects))
+        own = shown[index], drawn[index]
+        done.append(prompts.prompt(candidate, found, unsure, segment, style, *own))
     report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 

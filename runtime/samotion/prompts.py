@@ -16,7 +16,6 @@ from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
-Draw = Callable[[Array, list[int]], Mapping[int, Array]]  # an object's members, frames -> coarse masks; see outlines.py
 
 LONG_CLIP_FRAMES = 300
 BUSY_FRAMES = 0.2
@@ -131,25 +130,28 @@ def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) 
     return replace(click, points_xy=points, labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]))
 
 
+def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting, every: int) -> dict[int, Array]:
+    """An object's tracks on its own frame and on every `every`-th frame, where some are surely visible."""
+    sure = surely_visible(tracks, prompting.min_confidence)
+    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
+    shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
+    return {frame: here for frame, here in shown.items() if len(here)}
+
+
 def prompt(
     found: ObjectPrompt,
     tracks: Tracks,
     unsure: Array,
     segment: Segment,
     prompting: Prompting,
-    every: int,
-    draw: Draw | None = None,
+    shown: Mapping[int, Array],
+    masks: Mapping[int, Array],
 ) -> ObjectPrompt:
-    """Stage 2: prompts for one object on its own frame and on every `every`-th frame it is seen on.
+    """Stage 2: prompts for one object on the frames where `seen_on` shows it.
 
-    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own. `draw` makes the coarse
-    masks of style "clicks+mask".
+    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own. `masks`: the coarse ones
+    (M,M) of style "clicks+mask" by frame.
     """
-    sure = surely_visible(tracks, prompting.min_confidence)
-    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
-    shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
-    shown = {frame: here for frame, here in shown.items() if len(here)}
-    masks = {} if draw is None else draw(found.members, list(shown))
     clicks = []
     for frame, here in shown.items():
         click = _click_on(found, tracks.xy[here, frame], frame, segment, prompting)

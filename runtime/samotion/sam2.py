@@ -6,7 +6,8 @@ masks = propagate(engines, frames, [Click(1, 0, np.array([[210.0, 350.0]]), np.a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -34,7 +35,8 @@ class Click:
     """A prompt for one object on one frame.
 
     points_xy (P,2) float px of the frame; labels (P,) int: 1 inside, 0 outside, 2 and 3 the corners of a box.
-    mask, optional: (H,W) float32 of the frame's size, logits of a coarse mask, positive inside.
+    mask, optional: float32 logits of a coarse mask, positive inside; (H,W) of the frame's size, or (M,M) as the decoder
+    takes it, a quarter of SAM 2's image side.
     A second click on the same object and frame is a correction: it is decoded with the first one's mask as a prompt.
     """
 
@@ -132,30 +134,46 @@ def _check(click: Click, images: Features) -> None:
         raise UsageError(f"{where}: labels {labels.tolist()}, points {points.tolist()}; labels are 0 to 3")
     if click.mask is None and not len(points):
         raise UsageError(f"{where}: neither points nor a mask")
-    if click.mask is not None and click.mask.shape != images.hw:
+    sizes = images.hw, (images.side_px // 4,) * 2
+    if click.mask is not None and click.mask.shape not in sizes:
         raise UsageError(f"{where}: its mask is {click.mask.shape}, the frames {images.hw}")
 
 
 def _prompt(engines: Engines, images: Features, click: Click, previous: Array | None, fill_holes_area: int) -> Decoded:
     """Decode one click; `previous` (M,M): the logits of an earlier click on the same object and frame."""
-    levels = {name: images[click.frame][name] for name in ("level0", "level1", "level2")}
+    return _decode(engines, images, [click], [previous], fill_holes_area)[0]
+
+
+def _decode(
+    engines: Engines, images: Features, clicks: Sequence[Click], previous: Sequence[Array | None], fill_holes_area: int
+) -> list[Decoded]:
+    """Decode clicks with as many points each, on one frame, in one call."""
+    levels = {name: images[clicks[0].frame][name] for name in ("level0", "level1", "level2")}
     side = levels["level0"].shape[-1]
-    coarse = previous
-    if click.mask is not None:
-        coarse = cv2.resize(np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA)
-    points, labels = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)
-    if not len(points):  # the package's stand-in for no points
-        points, labels = np.zeros((1, 2), np.float32), np.full(1, -1, np.int64)
     scale = np.array(images.hw[::-1], np.float32)
+    points, labels, coarse = [], [], []
+    for click, earlier in zip(clicks, previous):
+        if click.mask is not None and click.mask.shape == (side, side):
+            earlier = np.asarray(click.mask, np.float32)
+        elif click.mask is not None:
+            earlier = cv2.resize(np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+        coarse.append(earlier)
+        own = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)
+        if not len(own[0]):  # the package's stand-in for no points
+            own = np.zeros((1, 2), np.float32), np.full(1, -1, np.int64)
+        points.append(own[0] / scale * np.float32(images.side_px))
+        labels.append(own[1])
     out = engines["sam2_prompt"](
         **levels,
-        points=(points / scale * np.float32(images.side_px))[None],
-        labels=labels[None],
-        mask_prompt=_as_prompt(coarse, side)[None],
-        has_mask=np.array([coarse is not None], np.uint8),
+        points=np.stack(points),
+        labels=np.stack(labels),
+        mask_prompt=np.stack([_as_prompt(mask, side) for mask in coarse]),
+        has_mask=np.array([mask is not None for mask in coarse], np.uint8),
     )
-    mask = fill_holes(out["masks"][0], fill_holes_area)
-    return Decoded(mask, out["pointer"][0], float(out["object_score"][0]))
+    return [
+        Decoded(fill_holes(mask, fill_holes_area), pointer, float(score))
+        for mask, pointer, score in zip(out["masks"], out["pointer"], out["object_score"])
+    ]
 
 
 def _as_prompt(mask: Array | None, side: int) -> Array:
@@ -175,10 +193,10 @@ def _prompt_all(
     made: dict[int, dict[int, Remembered]] = {click.object_id: {} for click in clicks}
     for frame in sorted({click.frame for click in clicks}):
         decoded: dict[int, Decoded] = {}
-        for click in (c for c in clicks if c.frame == frame):
-            earlier = decoded.get(click.object_id)
-            previous = None if earlier is None else earlier.mask
-            decoded[click.object_id] = _prompt(clip.engines, clip.images, click, previous, clip.fill_holes_area)
+        for some in _together([click for click in clicks if click.frame == frame]):
+            earlier = [decoded[c.object_id].mask if c.object_id in decoded else None for c in some]
+            answers = _decode(clip.engines, clip.images, some, earlier, clip.fill_holes_area)
+            decoded.update(zip((c.object_id for c in some), answers))
         for object_id, one in decoded.items():
             memory = NO_MEMORY
             if frame in asked_for[object_id]:
@@ -191,6 +209,17 @@ def _prompt_all(
             made[object_id][frame] = Remembered(memory, one.pointer)
             keep(frame, object_id, one.mask)
     return made
+
+
+def _together(clicks: Sequence[Click]) -> Iterator[list[Click]]:
+    """The clicks of one frame in calls of equally many points, no object's corrections before what they correct."""
+    rounds: Counter[int] = Counter()
+    calls: dict[tuple[int, int], list[Click]] = {}
+    for click in clicks:
+        calls.setdefault((rounds[click.object_id], max(1, len(click.labels))), []).append(click)
+        rounds[click.object_id] += 1
+    for key in sorted(calls):
+        yield calls[key]
 
 
 Sweep = list[tuple[int, bool, list[int]]]  # frames in the order they are tracked: frame, reverse, objects

@@ -69,22 +69,31 @@ def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: i
         cells = cells.clip(0, np.array(moving.shape[::-1]) - 1)
         count, region_of = cv2.connectedComponents(moving)
         has = np.bincount(region_of[cells[:, 1], cells[:, 0]], minlength=count)
+        away = _distances(cells, moving.shape)
         for region in range(1, count):
             own = np.argwhere(region_of == region)[:, ::-1]
             if len(own) >= SMALLEST_CELLS and has[region] < REGION_TRACKS:
-                xy = (own[_farthest(own, cells, REGION_TRACKS - has[region])] + 0.5) * px_per_cell - 0.5
+                chosen = _farthest(own, away[own[:, 1], own[:, 0]], REGION_TRACKS - has[region])
+                xy = (own[chosen] + 0.5) * px_per_cell - 0.5
                 found.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
     queries = np.concatenate(found).astype(np.float32)
     some = np.random.default_rng(seed).permutation(len(queries))[:most]
     return np.asarray(queries[np.sort(some)])
 
 
-def _farthest(places: Array, taken: Array, count: int) -> Array:
-    """Indices of `count` places (P,2), each in turn the one farthest from the `taken` (K,2) and those before it."""
+def _distances(taken: Array, shape: tuple[int, ...]) -> Array:
+    """Of each cell of a grid to the nearest one that is `taken` (K,2), x and y; infinite without any."""
+    if not len(taken):
+        return np.full(shape, np.inf)
+    free = np.ones(shape, np.uint8)
+    free[taken[:, 1], taken[:, 0]] = 0
+    found = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+    return np.asarray(np.sqrt(np.rint(found**2)))  # squares are whole: equal distances stay equal beside later ones
+
+
+def _farthest(places: Array, away: Array, count: int) -> Array:
+    """Indices of `count` places (P,2), each in turn the one farthest from those before it, and `away` (P,) at first."""
     chosen: list[int] = []
-    away = np.full(len(places), np.inf)
-    for one in taken:
-        away = np.minimum(away, np.linalg.norm(places - one, axis=1))
     while len(chosen) < min(count, len(places)):
         chosen.append(int(away.argmax()))
         away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))

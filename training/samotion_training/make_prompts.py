@@ -57,23 +57,21 @@ def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, 
     images = sam2.Features(engines, frames)
     objects = pipeline.prompt_objects(engines, images, tracks, scores, maps, numbers)
     own = starts_on(tracks, labels)
-    side = engines.preset.sam2.image_size_px // 4
     rows = []
     for one in objects:
         shares = np.bincount(own[one.members], minlength=int(labels.max()) + 1) / len(one.members)
         wanted = (shares >= LEAST_SHARE) & (np.arange(len(shares)) > 0)
-        rows += [(*_row(click, hw, side), wanted) for click in one.clicks if click.frame % EVERY == 0]
+        rows += [(*_row(click, hw), wanted) for click in one.clicks if click.frame % EVERY == 0]
     columns = [np.array(column) for column in zip(*rows)] or [np.zeros(0, int)] * 5
     return Example(frames[::EVERY], labels[::EVERY], *columns)
 
 
-def _row(click: sam2.Click, hw: tuple[int, int], side: int) -> tuple[int, Array, Array, Array]:
+def _row(click: sam2.Click, hw: tuple[int, int]) -> tuple[int, Array, Array, Array]:
     assert click.mask is not None
-    logits = cv2.resize(click.mask, (side, side), interpolation=cv2.INTER_AREA).astype(np.float16)
     points, signs = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int32)
     points[: len(click.labels)] = click.points_xy / np.array(hw[::-1])
     signs[: len(click.labels)] = click.labels
-    return click.frame // EVERY, logits, points, signs
+    return click.frame // EVERY, click.mask.astype(np.float16), points, signs
 
 
 def draw(example: Example, size_px: int, count: int, rng: Rng) -> tuple[Array, list[Array], list[Prompt]]:
