@@ -66,15 +66,6 @@ def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.Monke
         assert [one.tolist() for one in found] == [one.tolist() for one in kept]
 
 
-def test_a_set_that_is_no_mover_raises_no_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may be sure to be on one, as a part of what is not there otherwise."""
-    tracks = _tracks(_seen())
-    monkeypatch.setattr(movers, "SURE", -50.0)
-    for least, count in ((-50.0, 2), (50.0, 0)):
-        monkeypatch.setattr(movers, "LEAST", least)
-        assert len(movers.choose([NEAR, GOING], _ties(2), tracks, SCORES, HW)) == count
-
-
 def test_sets_that_nothing_compares_with_a_still_scene_are_judged_by_the_rest() -> None:
     xy = _seen()[190:]  # ten still tracks are too few
     shown = movers.traits([np.arange(30, 40)], _ties(1), _tracks(xy), np.full(50, 0.9), HW)

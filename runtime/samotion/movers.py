@@ -22,20 +22,20 @@ NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
 # at all, if only as a part, from the first two of them.
 WEIGHTS, BIAS = np.array([0.4, 1.48, -0.44, 0.56, -0.61, -0.83]), -5.25
 ON_ONE, ON_ONE_BIAS = np.array([0.64, 1.67]), 0.02
-LEAST, SURE = -2.0, 0.5  # of the first for each mover; of the second for one of these, or nothing moves
+SURE, LEAST = 0.5, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> list[Array]:
-    """Those of `sets` of tracks that are movers; none, where none of these surely is on one.
+    """Those of `sets` of tracks that are movers; none, where no set surely is.
 
     The sets come largest first, `ties` are between them; `scores` (N,) are of all tracks.
     """
     if not sets:
         return []
     shown = traits(sets, ties, tracks, scores, hw)
-    chosen = shown @ WEIGHTS + BIAS > LEAST
-    on_one = shown[:, : len(ON_ONE)] @ ON_ONE + ON_ONE_BIAS
-    return [sets[i] for i in np.flatnonzero(chosen)] if (on_one[chosen] > SURE).any() else []
+    if not (shown[:, : len(ON_ONE)] @ ON_ONE + ON_ONE_BIAS > SURE).any():
+        return []
+    return [one for one, odds in zip(sets, shown @ WEIGHTS + BIAS) if odds > LEAST]
 
 
 def traits(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> Array:
