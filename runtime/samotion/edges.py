@@ -1,6 +1,6 @@
 """Masks drawn to the edges of the picture by a guided filter (He, Sun and Tang, ECCV 2010).
 
-A small SAM 2 answers with a logit per 4 px of its own 384, that is 9 px of 854: what is finer, the picture has to say.
+A small SAM 2 answers with a logit per 4 px of its own 448, that is 8 px of 854: what is finer, the picture has to say.
 """
 
 from __future__ import annotations

@@ -261,7 +261,7 @@ NANO = Preset(
         maps=True,
         disparity="plain",
     ),
-    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=384, max_conditioning_frames=2, snaps=True),
+    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=448, max_conditioning_frames=2, snaps=True),
     Prompting(
         style="clicks+mask",
         every_frames=1,
