@@ -69,7 +69,8 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
         ]
     if engine not in engines_of("sam2"):
         raise KeyError(f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}")
-    return [{"B": (1, 1, 1) if engine == "sam2_image" else (1, 1, MOST_OBJECTS), "P": (1, 4, MOST_POINTS)}]
+    batch = {"sam2_image": (1, 1, 1), "sam2_prompt": objects}.get(engine, (1, 1, MOST_OBJECTS))
+    return [{"B": batch, "P": (1, 4, MOST_POINTS)}]
 
 
 def _chunks_of(sizes: Sequence[tuple[int, int, int, int]]) -> list[dict[str, Range]]:
