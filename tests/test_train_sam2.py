@@ -149,10 +149,11 @@ def test_workers_draw_the_same_batches() -> None:
     batches = training.Batches(data.load(None), [], 5)
     clips = replace(STAGE, clip_share=1.0)
     asked = [(7, clips), (8, STAGE)]
-    loader = torch.utils.data.DataLoader(batches, None, sampler=asked, num_workers=1, collate_fn=training._as_drawn)
+    loader = torch.utils.data.DataLoader(batches, None, sampler=asked, num_workers=1)
     for drawn, (number, stage) in zip(loader, asked):
         again = batches[number, stage]
         assert drawn.kind == again.kind == ("clip" if stage is clips else "still")
+        assert isinstance(drawn, training.Batch) and drawn.stage == stage and drawn.tokens == again.tokens
         assert torch.equal(drawn.frames, again.frames) and torch.equal(drawn.wanted, again.wanted)
         assert torch.equal(drawn.prompts[0].logits, again.prompts[0].logits)
 

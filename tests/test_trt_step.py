@@ -100,6 +100,8 @@ def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     gpu = fake_tensorrt.install(monkeypatch, "8.6.0")
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         run(engines, rng, WARM_RUNS + 4)
+        assert engines["depth"].device_ms(frames=picture(rng)) == pytest.approx(fake_tensorrt.RUN_MS)  # type: ignore[attr-defined]
+        test_long_batches_go_in_parts(engines, rng)
     assert gpu.launches == 0
 
 

@@ -88,14 +88,15 @@ def build(
     types.write_text(json.dumps(tensor_types(graph)))
     shapes = profiles(preset, name, entry.inputs)
     with report.working(f"{name}: building for TensorRT {target.tensorrt} on {target.gpu}"):
-        variables = {trt_types.VARIABLE: str(types)}
+        command = build_command(graph, plan, shapes, target, out / TIMING_CACHE)
         try:
-            _run(build_command(graph, plan, shapes, target, out / TIMING_CACHE), variables, name, report)
+            _run(command, {trt_types.VARIABLE: str(types)}, name, report)
         except NoKernelError:
             if target.major != 8:
                 raise
             report.note(f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it; float32 instead")
-            _run(build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False), {}, name, report)
+            command = build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False)
+            _run(command, {}, name, report)
     os.chmod(plan, 0o644)
     report.note(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
@@ -125,7 +126,7 @@ def build_command(
 
 
 def type_options(target: Target, half: bool = True) -> list[str]:
-    """How a TensorRT is told to compute in the graph's types; not `half`: 8.6 in float32. From 11 on it has to."""
+    """How a TensorRT is told to compute in the graph's types, which 11 does anyway; not `half`: 8.6 in float32."""
     if target.major >= 11:
         return []
     if target.major == 10:

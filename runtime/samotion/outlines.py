@@ -1,8 +1,8 @@
-"""Coarse masks of objects from all that is known: its tracks' votes, the motion map, and what it looks like."""
+"""Coarse masks of objects from all that is known: their tracks' votes, the motion map, and what they look like."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -13,10 +13,9 @@ from samotion import looks
 from samotion.coarse import LOGIT_MAX, Ballot
 from samotion.guide import Guides
 from samotion.motion_map import WORKERS, MotionMaps
-from samotion.tracks import Tracks
+from samotion.tracks import Progress, Tracks
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]  # done, total
 VOTES = 0.5  # of the tracks' logits beside the motion map's; alone they count in full
 LOOK_LOGITS = 7.0  # what a look is worth: 4 to 8 are within 0.01 of J
 

@@ -222,14 +222,14 @@ def prompt_objects(
     drawn: list[dict[int, Array]] = [{} for _ in objects]
     if draws:
         members = [candidate.members for candidate in objects]
-        side = images.side_px // 4
-        drawn = outlines.coarse_masks(found, members, shown, unsure, guides, maps, side, _stage(report, "prompts"))
+        drawn = outlines.coarse_masks(
+            found, members, shown, unsure, guides, maps, images.mask_side, _stage(report, "prompts")
+        )
     done = []
-    for index, candidate in enumerate(objects):
+    for index, (candidate, here, coarse) in enumerate(zip(objects, shown, drawn)):
         if not draws:
             report("prompts", index, len(objects))
-        own = shown[index], drawn[index]
-        done.append(prompts.prompt(candidate, found, unsure, segment, style, *own))
+        done.append(prompts.prompt(candidate, found, unsure, segment, style, here, coarse))
     report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 

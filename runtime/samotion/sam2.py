@@ -134,8 +134,7 @@ def _check(click: Click, images: Features) -> None:
         raise UsageError(f"{where}: labels {labels.tolist()}, points {points.tolist()}; labels are 0 to 3")
     if click.mask is None and not len(points):
         raise UsageError(f"{where}: neither points nor a mask")
-    sizes = images.hw, (images.side_px // 4,) * 2
-    if click.mask is not None and click.mask.shape not in sizes:
+    if click.mask is not None and click.mask.shape not in (images.hw, (images.mask_side,) * 2):
         raise UsageError(f"{where}: its mask is {click.mask.shape}, the frames {images.hw}")
 
 
@@ -153,9 +152,7 @@ def _decode(
     scale = np.array(images.hw[::-1], np.float32)
     points, labels, coarse = [], [], []
     for click, earlier in zip(clicks, previous):
-        if click.mask is not None and click.mask.shape == (side, side):
-            earlier = np.asarray(click.mask, np.float32)
-        elif click.mask is not None:
+        if click.mask is not None:
             earlier = cv2.resize(np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA)
         coarse.append(earlier)
         own = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)

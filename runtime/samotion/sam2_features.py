@@ -39,6 +39,11 @@ class Features:
         self._engine: Any = getattr(engine, "keep", engine)  # on the GPU, where the other engines want them
         self._known: OrderedDict[int, Levels] = OrderedDict()
 
+    @property
+    def mask_side(self) -> int:
+        """M: the side of the logits that the decoder takes and gives."""
+        return int(self.side_px // 4)
+
     def __len__(self) -> int:
         return len(self.frames)
 

@@ -164,7 +164,7 @@ def train(
             yield number, next(s for s in stages if share < s.until)
 
     batches = Batches(sources, of_runs, seed)
-    for batch in DataLoader(batches, None, sampler=asked(), num_workers=workers, collate_fn=_as_drawn):
+    for batch in DataLoader(batches, None, sampler=asked(), num_workers=workers):
         for group in optimizer.param_groups:
             group["lr"] = rate(min(progress.seconds / seconds, 1), progress.step, highest)
         figures = step(model, optimizer, batch.to(torch.device(device)))
@@ -181,10 +181,6 @@ def train(
             _save(out / "checkpoint.pt", model, average, optimizer, progress)
     _save(out / "checkpoint.pt", model, average, optimizer, progress)
     return progress
-
-
-def _as_drawn(batch: Batch) -> Batch:
-    return batch
 
 
 def write_weights(checkpoint: Path, path: Path) -> None:
