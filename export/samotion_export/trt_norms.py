@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnx.parser
-from onnx import helper
+from onnx import helper, numpy_helper
 
 DOMAIN = "samotion"
 PLAIN = f"""<domain: "{DOMAIN}", opset_import: ["" : 17]>
@@ -18,7 +19,7 @@ InstanceNormalization <epsilon, axes, by_channel> (x, scale, bias) => (y) {{
     positive = Add(variance, least)
     deviation = Sqrt(positive)
     normed = Div(centred, deviation)
-    shape = Constant <value_ints: ints = @by_channel> ()
+    shape = Constant <value: tensor = @by_channel> ()
     scales = Reshape(scale, shape)
     biases = Reshape(bias, shape)
     scaled = Mul(normed, scales)
@@ -35,7 +36,8 @@ def spelled(model: onnx.ModelProto) -> onnx.ModelProto:
             rank = ranks[node.input[0]]
             node.domain = DOMAIN
             node.attribute.append(helper.make_attribute("axes", list(range(2, rank))))
-            node.attribute.append(helper.make_attribute("by_channel", [-1] + [1] * (rank - 2)))
+            shape = numpy_helper.from_array(np.array([-1] + [1] * (rank - 2)))  # 8.6 misreads a constant of plain ints
+            node.attribute.append(helper.make_attribute("by_channel", shape))
             if all(a.name != "epsilon" for a in node.attribute):
                 node.attribute.append(helper.make_attribute("epsilon", 1e-5))
     model.functions.append(onnx.parser.parse_function(PLAIN))
