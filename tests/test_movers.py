@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from samotion import movers, parallax
+from samotion import bundle, movers, parallax
 from samotion.joints import Ties
 from test_parallax import GOING, HW, NEAR, PLANE, STILL, _seen
 from test_rigid import _tracks
@@ -26,9 +26,10 @@ def test_what_sets_show() -> None:
     xy = _seen()
     ties = _ties(3, alike={(0, 1): 2.0, (0, 2): -4.0, (1, 2): 0.5}, apart={(0, 1): 1.5, (0, 2): 0.25})
     shown = movers.traits([PLANE, NEAR, GOING], ties, _tracks(xy), SCORES, HW)
-    odds, own_motion, speed, count, alike, near = shown.T
+    odds, beside_plane, in_scene, speed, count, alike, near = shown.T
     np.testing.assert_allclose(odds, np.log(9) * np.array([-1, 1, 1]), rtol=1e-3)
-    assert own_motion[1] < -1.5 and own_motion[2] > -0.5
+    for own_motion in (beside_plane, in_scene):
+        assert own_motion[1] < -1.5 and own_motion[2] > -0.5
     step = np.linalg.norm(np.diff(xy[GOING], axis=1), axis=-1).mean()
     assert speed[2] == pytest.approx(np.log(step + movers.SLOWEST_PX), rel=1e-3)
     np.testing.assert_allclose(np.exp(count), [200, 20, 20])
@@ -56,8 +57,8 @@ def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
 
 def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
     tracks = _tracks(_seen())
-    monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0, 0]))
-    monkeypatch.setattr(movers, "ON_ONE", np.array([1.0, 0]))
+    monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0, 0, 0]))
+    monkeypatch.setattr(movers, "ON_ONE", np.array([1.0, 0, 0]))
     for name, number in {"BIAS": -np.log(9), "ON_ONE_BIAS": -np.log(9), "LEAST": -1.0, "SURE": 1.0}.items():
         monkeypatch.setattr(movers, name, number)
     both = np.where(np.arange(240) < 220, SCORES, 0.99)
@@ -69,7 +70,7 @@ def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.Monke
 def test_sets_that_nothing_compares_with_a_still_scene_are_judged_by_the_rest() -> None:
     xy = _seen()[190:]  # ten still tracks are too few
     shown = movers.traits([np.arange(30, 40)], _ties(1), _tracks(xy), np.full(50, 0.9), HW)
-    assert shown[0, 1] == parallax.UNKNOWN and np.isfinite(shown).all()
+    assert shown[0, 1:3].tolist() == [parallax.UNKNOWN, bundle.UNKNOWN] and np.isfinite(shown).all()
     alone = movers.traits([np.arange(3)], _ties(1), _tracks(xy[:, :1]), np.full(50, 0.9), HW)
     assert np.isfinite(alone).all()
 

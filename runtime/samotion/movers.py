@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import parallax
+from samotion import bundle, parallax
 from samotion.joints import Ties
 from samotion.motion_map import LONG_SIDE_PX, STILL, logits
 from samotion.tracks import Tracks
@@ -19,10 +19,10 @@ Array = np.ndarray[Any, Any]
 SLOWEST_PX = 0.05  # per frame
 NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
 # Log odds, by samotion_training.fit_objects: that a set is the largest on a mover, from `traits`; and that it is on one
-# at all, if only as a part, from the first two of them.
-WEIGHTS, BIAS = np.array([0.4, 1.48, -0.44, 0.56, -0.61, -0.83]), -5.25
-ON_ONE, ON_ONE_BIAS = np.array([0.64, 1.67]), 0.02
-SURE, LEAST = 0.5, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
+# at all, if only as a part, from the first three of them.
+WEIGHTS, BIAS = np.array([0.39, 1.19, 0.69, -0.52, 0.72, -0.62, -0.87]), -5.33
+ON_ONE, ON_ONE_BIAS = np.array([0.67, 1.37, 0.94]), 0.42
+SURE, LEAST = 1.2, -2.0  # of the second for one set of a clip, or nothing moves; of the first for each mover
 
 
 def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> list[Array]:
@@ -39,19 +39,21 @@ def choose(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tup
 
 
 def traits(sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]) -> Array:
-    """What sets of tracks show (S,6).
+    """What sets of tracks show (S,7).
 
-    How high their scores are; how little of their motion the parallax of something still explains (see parallax.py);
-    how fast they go through the picture; how many tracks they have; and how much they are like a larger set, and how
-    near they stay to one: its part, rather than a thing by itself.
+    How high their scores are; how little of their motion the parallax of something still explains, beside a plane (see
+    parallax.py) and in the scene as a whole (bundle.py); how fast they go through the picture; how many tracks they
+    have; and how much they are like a larger set, and how near they stay to one: its part, rather than a thing by
+    itself.
     """
     xy, odds = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
-    own_motion = parallax.unexplained(xy, tracks.visible, scores < STILL, sets, hw)
+    seen = xy, tracks.visible, scores < STILL, sets, hw
+    own_motion = np.column_stack([parallax.unexplained(*seen), bundle.unexplained(*seen)])
     steps = np.linalg.norm(np.diff(xy, axis=1), axis=-1)
     rows = []
     for i, one in enumerate(sets):
         speed = np.log(steps[one].mean() + SLOWEST_PX) if steps.size else np.log(SLOWEST_PX)
         alike, near = (np.fmax.reduce(side[i, :i], initial=np.nan) for side in (ties.alike, -ties.apart))
         part = np.nan_to_num([alike, near], nan=NO_LARGER)
-        rows.append((odds[one].mean(), own_motion[i], speed, np.log(len(one)), *part))
+        rows.append((odds[one].mean(), *own_motion[i], speed, np.log(len(one)), *part))
     return np.array(rows).reshape(len(sets), len(WEIGHTS))
