@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samotion.motion_map import LONG_SIDE_PX
+from samotion.parallax import log_ratio, rays_of
 
 Array = np.ndarray[Any, Any]
 FOCAL = 1.0  # of the picture's longer side, to begin with
@@ -29,7 +30,6 @@ MUCH, LITTLE = 1e-2, 1e-4  # gains under which the scale shrinks, and under whic
 HELD = 1e6  # the middle frame stands
 NEAR_PLANE, LEAST = 0.05, 1e-9
 FITTED = 1.7  # loss per sight, in squared noises, that a scene may leave; more, and it was none, or not still
-FLOOR_PX2 = 0.1
 UNKNOWN = -0.37  # where no camera is found: as in the median of sets
 
 
@@ -48,7 +48,7 @@ def unexplained(xy: Array, visible: Array, still: Array, sets: list[Array], hw: 
     tracks that may show the camera. Very negative: something still and near would go as they do.
     """
     px = 1 / (FOCAL * LONG_SIDE_PX)
-    rays = (xy.astype(np.float64) - np.array(hw[::-1]) * (LONG_SIDE_PX / max(hw) / 2)) * px
+    rays = rays_of(xy, hw, px)
     found: list[list[tuple[Array, Array]]] = [[] for _ in sets]
     losses = []
     for window in _windows(visible.shape[1]):
@@ -77,7 +77,7 @@ def _ratio(windows: list[tuple[Array, Array]]) -> float:
     if not windows:
         return UNKNOWN
     placed, turned = (float(np.concatenate(one).mean()) for one in zip(*windows))
-    return float(np.log((placed + FLOOR_PX2) / (turned + FLOOR_PX2)) / 2)
+    return log_ratio(placed, turned)
 
 
 def _together(departures: Array) -> Array:
@@ -217,7 +217,11 @@ def _cross(v: Array) -> Array:
 
 def see(cameras: Cameras, points: Array) -> Array:
     """Where (N,T,2) cameras see points (N,3): x and y of the direction (x,y,1) from the middle frame, and nearness."""
-    before = _before(cameras, points)[1]
+    return _project(cameras, _before(cameras, points)[1])
+
+
+def _project(cameras: Cameras, before: Array) -> Array:
+    """Where (N,T,2) cameras see what lies before them at (N,T,3)."""
     return np.asarray(np.exp(cameras.zoom)[:, None] * before[..., :2] / before[..., 2:].clip(NEAR_PLANE))
 
 
@@ -253,7 +257,6 @@ def _departures(cameras: Cameras, rays: Array, seen: Array, noise: float, nearne
     rows = zoom * axes[:, :2] - rays[..., None] * axes[:, None, 2]
     rows[~seen] = 0
     weight = np.ones((*seen.shape, 1))
-    points = np.zeros((len(rays), 3))
     for _ in range(6):
         slope, goal = weight[..., None] * rows[..., [0, 1, 3]], -weight * rows[..., 2]
         if nearness is None:
@@ -265,7 +268,8 @@ def _departures(cameras: Cameras, rays: Array, seen: Array, noise: float, nearne
             near = np.full(len(rays), nearness)
         normal, right = _squares(slope[..., :2], goal - slope[..., 2] * near[:, None, None])
         points = np.column_stack([np.linalg.solve(normal + LEAST * np.eye(2), right[..., None])[..., 0], near])
-        off = see(cameras, points) - rays
-        far = _before(cameras, points)[1][..., 2:].clip(NEAR_PLANE)
+        before = _before(cameras, points)[1]
+        off = _project(cameras, before) - rays
+        far = before[..., 2:].clip(NEAR_PLANE)
         weight = np.sqrt(1 / (1 + (off**2).sum(axis=-1, keepdims=True) / (4 * noise) ** 2)) / far
     return np.where(seen[..., None], off, np.nan)

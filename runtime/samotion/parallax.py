@@ -60,13 +60,26 @@ def _ratio(one: Array, windows: list[Beside]) -> float:
         return UNKNOWN
     gone, way = np.array(means).swapaxes(0, 1)
     left = ((gone - NEARNESS[:, None, None] * way) ** 2).sum(axis=-1).mean(axis=-1).min()
-    return float(np.log((left + FLOOR_PX2) / ((gone**2).sum(axis=-1).mean() + FLOOR_PX2)) / 2)
+    return log_ratio(left, (gone**2).sum(axis=-1).mean())
+
+
+def log_ratio(left: float, whole: float) -> float:
+    """Logarithm of what an explanation leaves of a motion, to the whole of it, from their mean squares in px2."""
+    return float(np.log((left + FLOOR_PX2) / (whole + FLOOR_PX2)) / 2)
+
+
+def rays_of(xy: Array, hw: tuple[int, int], px: float) -> Array:
+    """Directions (...,2), as x and y of (x,y,1), of places xy (...,2) in px of a picture LONG_SIDE_PX wide.
+
+    `hw` is the size of the frames, `px` what one px is in those directions.
+    """
+    return np.asarray((xy.astype(np.float64) - np.array(hw[::-1]) * (LONG_SIDE_PX / max(hw) / 2)) * px)
 
 
 def _windows(xy: Array, visible: Array, still: Array, hw: tuple[int, int]) -> list[Beside]:
     """The windows of the clip in which a plane is found; of the ways that fit, those with one normal for all."""
     px = 1 / (FOCAL * LONG_SIDE_PX)
-    rays = (xy.astype(np.float64) - np.array(hw[::-1]) * (LONG_SIDE_PX / max(hw) / 2)) * px
+    rays = rays_of(xy, hw, px)
     length, found = visible.shape[1], []
     for start in range(0, max(1, length - WINDOW), STEP):
         end = min(start + WINDOW, length - 1)
