@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import media
 import numpy as np
@@ -35,6 +36,7 @@ def test_reads_frames_in_rgb_with_numbers_and_times(clip_path: Path) -> None:
     assert clip.frames.shape == (10, 48, 64, 3) and clip.frames.dtype == np.uint8
     assert clip.source_hw == (48, 64)
     assert (clip.name, clip.path, clip.fps, clip.warnings) == ("clip", str(clip_path), 10.0, ())
+    assert clip.frame_names is None
     assert clip.indices.tolist() == list(range(10))
     np.testing.assert_allclose(clip.timestamps_s, np.arange(10) / 10, atol=1e-6)
     for y, x in CORNERS:
@@ -147,8 +149,10 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
     clip = video.read_clip(folder)
     assert clip.frames[:, 5, 5, 0].tolist() == [10, 20, 90, 100, 200]
     assert (clip.name, clip.indices.tolist()) == ("walk", [0, 1, 2, 3, 4])
+    assert clip.frame_names == ("f1.webp", "f2.jpg", "f9.PNG", "f10.png", "f100.bmp")
     np.testing.assert_allclose(np.diff(clip.timestamps_s), 1 / 24)
-    assert video.read_clip(folder, max_frames=2).indices.tolist() == [0, 3]
+    few = video.read_clip(folder, max_frames=2)
+    assert few.indices.tolist() == [0, 3] and few.frame_names == ("f1.webp", "f10.png")
 
 
 def test_folder_of_gray_alpha_and_deep_images(tmp_path: Path) -> None:
@@ -181,6 +185,19 @@ def test_paths(clip_path: Path, name: str) -> None:
     assert video.read_clip(path).name == Path(name).stem
     frames = media.write_images(clip_path.with_name(name + " frames"), media.quadrants(2))
     assert len(video.read_clip(frames).frames) == 2
+
+
+def test_titles_that_are_not_utf8(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        container.metadata["title"] = "FILM"
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for rgb in media.quadrants(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(rgb, "rgb24")))
+        container.mux(stream.encode())
+    data = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "a.mkv").write_bytes(data.replace(b"FILM", b"F\xff\xfeM"))
+    assert len(video.read_clip(tmp_path / "a.mkv").frames) == 3
 
 
 def test_names() -> None:

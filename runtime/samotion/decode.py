@@ -49,7 +49,9 @@ def opened(path: Path, formats: str, max_pixels: int) -> Iterator[tuple[InputCon
 
     limits = {"max_pixels": str(max_pixels)}
     containers = {"format_whitelist": formats}
-    how: dict[str, Any] = {"options": limits, "container_options": containers, "metadata_errors": "replace"}
+    how: dict[str, Any] = {"options": limits, "container_options": containers}
+    if int(av.__version__.split(".")[0]) < 19:  # from 19 on this is what PyAV always does
+        how["metadata_errors"] = "replace"
     try:
         with path.open("rb") as file, av.open(file, **how) as container:
             pictures = [s for s in container.streams.video if not _is_cover(s)]
@@ -111,11 +113,11 @@ def _decoded(container: InputContainer, stream: VideoStream, skipped: Skipped) -
 
 
 def _display_matrix(frame: VideoFrame) -> Array:
-    side_data: Any = frame.side_data  # its stub says it yields keys; it yields the entries
-    for entry in side_data:
-        if entry.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(entry, np.int32).copy()
-    return UPRIGHT
+    side_data: Any = frame.side_data  # iterating it gives entries up to PyAV 18, keys from 19 on
+    try:
+        return np.frombuffer(side_data["DISPLAYMATRIX"], np.int32).copy()
+    except KeyError:
+        return UPRIGHT
 
 
 def _seconds(ticks: int | None, time_base: Any) -> float:

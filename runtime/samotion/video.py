@@ -40,7 +40,8 @@ class Clip:
     """What was read. `frames` (T,H,W,3) uint8 RGB, scaled to the processing size and turned upright.
 
     `source_hw`: upright size in the source, px; `indices` (T,) int64: frame numbers in the source, from 0;
-    `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source; `path` None: from an array.
+    `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source; `path` None: from an array;
+    `frame_names`: of a folder, the file name of each frame read, aligned with `indices`; else None.
     """
 
     frames: Array
@@ -51,6 +52,7 @@ class Clip:
     name: str
     path: str | None
     warnings: tuple[str, ...] = ()
+    frame_names: tuple[str, ...] | None = None
 
 
 class _Picture(NamedTuple):
@@ -223,7 +225,8 @@ def _read_folder(
     kept = range(0, len(files), _step(len(files), max_frames))
     pictures = (_Picture(i, i / FOLDER_FPS, _read_image(files[i])) for i in kept)
     frames, hw, indices, times_s, _ = _collect(_same_size(pictures, files), len(kept), long_side_px, where, progress)
-    return Clip(frames, hw, indices, times_s, FOLDER_FPS, clip_name(folder), str(folder))
+    names = tuple(files[i].name for i in kept)
+    return Clip(frames, hw, indices, times_s, FOLDER_FPS, clip_name(folder), str(folder), frame_names=names)
 
 
 def _natural_key(name: str) -> list[tuple[int, int, str]]:
