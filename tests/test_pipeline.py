@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import samotion
 from samotion import pipeline
 from samotion.presets import NANO
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -45,3 +47,30 @@ def test_a_machine_without_threadpoolctl_runs_as_well(monkeypatch: pytest.Monkey
     with threadpool_limits(2, user_api="blas"):
         monkeypatch.setitem(sys.modules, "threadpoolctl", None)
         assert _threads_in_a_run(monkeypatch) == _threads()
+
+
+def test_a_stage_starts_at_nothing_and_ends_once_with_all_of_it() -> None:
+    said: list[tuple[str, int, int]] = []
+    timings: dict[str, float] = {}
+    with pipeline._stage("motion", timings, lambda *step: said.append(step)) as step:
+        for done, total in ((0, 2), (1, 2), (2, 2), (1, 3), (3, 3)):
+            step(done, total)
+    assert said == [("motion", 0, 1), *(("motion", *step) for step in ((0, 2), (1, 2), (1, 3), (3, 3)))]
+    assert timings.keys() == {"motion"}
+    with pipeline._stage("masks", timings, lambda *step: said.append(step)):
+        pass
+    assert said[-2:] == [("masks", 0, 1), ("masks", 1, 1)]
+
+
+def test_every_stage_reports_under_its_own_name(engine_folder: Path) -> None:
+    said: list[tuple[str, int, int]] = []
+    frames = np.random.default_rng(0).integers(0, 256, (4, 64, 96, 3), np.uint8)
+    with samotion.open_engines(engine_folder, "cpu", threads=1) as engines:
+        settings = samotion.Settings(max_tracks=32)
+        result = samotion.segment_clip(frames, engines, settings, lambda *step: said.append(step))
+    stages = list(dict.fromkeys(stage for stage, _, _ in said))
+    assert stages == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"] == list(result.timings)
+    for stage in stages:
+        steps = [(done, total) for name, done, total in said if name == stage]
+        assert steps[0][0] == 0 and [done == total for done, total in steps].index(True) == len(steps) - 1, stage
+    assert said[0] == ("video", 0, 1)

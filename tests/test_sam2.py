@@ -184,7 +184,7 @@ def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(engines:
     clicks = [inside(i, f, centres) for i in (1, 2, 3) for f in (2, 6)]
     propagate(counted, frames[:8], clicks, features=features, progress=lambda *done: steps.append(done))
     assert counted.calls["sam2_image"] == 8
-    assert steps == [(i, 6) for i in range(1, 7)]
+    assert steps == [(i, 8) for i in range(1, 9)]  # two prompted frames, six tracked ones
     assert len(features._known) == 3
 
 

@@ -73,7 +73,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     maps, tracks = _maps(), _tracks(np.concatenate([_spread(12)[:-3], np.full((30, 2), 60)]))
     asked: list[np.ndarray] = []
 
-    def track(engines: Any, frames: np.ndarray, queries: np.ndarray, progress: Any) -> RawTracks:
+    def track(engines: Any, frames: np.ndarray, queries: np.ndarray) -> RawTracks:
         asked.append(queries)
         there = np.repeat(queries[:, None, :0:-1], FRAMES, axis=1)
         sure = np.full(there.shape[:2], -9, np.float32)
@@ -85,7 +85,12 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     frames: Any = np.zeros((FRAMES, *HW, 3), np.uint8)
     scores = np.full(len(tracks), 0.3, np.float32)
     engines: Any = None
-    found, weighed, given = second_look.second_look(engines, frames, tracks, scores, 99)
+    steps: list[tuple[int, int]] = []
+    found, weighed, given = second_look.second_look(
+        engines, frames, tracks, scores, 99, progress=lambda *step: steps.append(step)
+    )
+    whole = len(range(0, FRAMES, second_look.EVERY)) + len(range(0, FRAMES, second_look.MAPS_EVERY))
+    assert steps == [(done, whole) for done in range(whole)]
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 3 * second_look.REGION_TRACKS
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
@@ -108,7 +113,7 @@ def test_both_looks_together_stay_within_the_tracks_asked_for(
 ) -> None:
     given: list[int] = []
 
-    def everywhere(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int) -> np.ndarray:
+    def everywhere(_: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, *__: Any) -> np.ndarray:
         given.extend((len(tracks), most))
         return np.column_stack([np.zeros(most), np.random.default_rng(0).uniform(0, 47, (most, 2))]).astype(np.float32)
 

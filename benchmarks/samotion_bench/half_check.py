@@ -93,8 +93,8 @@ def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Track
         visible=found.visible,
         visibility=found.visibility,
         confidence=found.confidence,
-        disparity=pipeline._disparity(engines, frames, found, pipeline._silent),
-        dino=pipeline._features(engines, frames, found, pipeline._silent),
+        disparity=pipeline._disparity(engines, frames, found, lambda *_: None),
+        dino=pipeline._features(engines, frames, found, lambda *_: None),
     )
 
 

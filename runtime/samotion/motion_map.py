@@ -7,6 +7,7 @@ are dragged along; this sees every cell, and what is really there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
@@ -54,13 +55,17 @@ class MotionMaps:
         return self._made[frame]
 
 
-def weigh(scores: Array, tracks: Tracks, maps: MotionMaps, hw: tuple[int, int]) -> Array:
+def weigh(
+    scores: Array, tracks: Tracks, maps: MotionMaps, hw: tuple[int, int], tell: Callable[[int], None] | None = None
+) -> Array:
     """Motion scores (N,), each with the mean of the maps under its track taken into account.
 
-    Tracks that no map sees keep their scores.
+    Tracks that no map sees keep their scores. `tell` is told how many maps are done.
     """
     total, seen = np.zeros((2, len(tracks)))
-    for frame in range(0, tracks.xy.shape[1], EVERY):
+    for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
+        if tell:
+            tell(done)
         here = np.flatnonzero(tracks.visible[:, frame])
         total[here] += dino.sample(maps[frame][..., None], tracks.xy[here, frame], hw)[:, 0]
         seen[here] += 1

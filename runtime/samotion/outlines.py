@@ -33,6 +33,7 @@ def coarse_masks(
     """Logits (side,side) float32 in [-6,6] of objects, each in its own `frames` squeezed so, positive on the object.
 
     `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong to one of them.
+    `progress` counts every frame twice: for its evidence, and for its masks.
     """
     own = np.zeros((len(members), len(tracks)), bool)
     for mine, some in zip(own, members):
@@ -47,13 +48,17 @@ def coarse_masks(
         for done, (t, found) in enumerate(zip(every, drawn)):
             evidence[t] = dict(zip(there[t], found))
             if progress:
-                progress(done, len(every))
+                progress(done, 2 * len(every))
         points = dict(zip(every, pool.map(guides.points, every)))
         learnt = [
             looks.learn([points[t] for t in some], [evidence[t][k] for t in some]) for k, some in enumerate(asked)
         ]
         large = pool.map(lambda t: _with_looks(evidence[t], learnt, points[t], guides.hw, side), every)
-        by_frame = dict(zip(every, large))
+        by_frame: dict[int, dict[int, Array]] = {}
+        for done, (t, found_masks) in enumerate(zip(every, large), start=len(every)):
+            by_frame[t] = found_masks
+            if progress:
+                progress(done, 2 * len(every))
     return [{t: by_frame[t][k] for t in some} for k, some in enumerate(asked)]
 
 

@@ -36,6 +36,7 @@ from samotion.tracks import Tracks
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]  # stage, done, total
+Step = Callable[[int, int], None]  # done, total of one stage
 
 DEPTH_FRAMES = 16  # frames whose disparity is held at once
 
@@ -92,6 +93,7 @@ def segment_clip(
 ) -> Result:
     """Find and segment everything that moves in a clip: a video file, a folder of frames, or frames (T,H,W,3) uint8.
 
+    `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all when it ends.
     Raises InputError for a clip that cannot be read and EngineError for engines that are missing or fail.
     """
     preset = engines.preset
@@ -99,22 +101,21 @@ def segment_clip(
     report = progress or _silent
     timings: dict[str, float] = {}
 
-    with _timed("video", timings):
-        source = _read(clip, numbers, report)
+    with _stage("video", timings, report) as step:
+        source = _read(clip, numbers, step)
     frames = source.frames
     hw = frames.shape[1], frames.shape[2]
 
     later = kept_for_it(numbers.max_tracks) if preset.motion.maps else 0
-    with _timed("tracks", timings):
+    with _stage("tracks", timings, report) as step:
         small = tracks.resize_for_tracking(frames)
         seen = tracks.Seen(small) if preset.motion.maps else small  # kept where they are looked at again
-        found = _track(engines, frames, seen, replace(numbers, max_tracks=numbers.max_tracks - later), report)
-    with _timed("depth", timings):
-        disparity = _disparity(engines, frames, found, report)
-    with _timed("dino", timings):
-        features = _features(engines, frames, found, report)
-    with _timed("motion", timings):
-        report("motion", 0, 1)
+        found = _track(engines, frames, seen, replace(numbers, max_tracks=numbers.max_tracks - later), step)
+    with _stage("depth", timings, report) as step:
+        disparity = _disparity(engines, frames, found, step)
+    with _stage("dino", timings, report) as step:
+        features = _features(engines, frames, found, step)
+    with _stage("motion", timings, report) as step:
         scores = motion.score(
             engines,
             xy_px=found.xy,
@@ -127,17 +128,14 @@ def segment_clip(
         )
         maps = None
         if preset.motion.maps:
-            found, scores, maps = second_look(
-                engines, frames, found, scores, later, numbers.seed, _stage(report, "motion"), seen
-            )
+            found, scores, maps = second_look(engines, frames, found, scores, later, numbers.seed, step, seen)
         del seen
-        report("motion", 1, 1)
 
     images = sam2.Features(engines, frames)
-    with _timed("prompts", timings):
-        objects = prompt_objects(engines, images, found, scores, maps, numbers, report)
-    with _timed("masks", timings):
-        merged = _segment(engines, images, objects, report)
+    with _stage("prompts", timings, report) as step:
+        objects = prompt_objects(engines, images, found, scores, maps, numbers, step)
+    with _stage("masks", timings, report) as step:
+        merged = _segment(engines, images, objects, step)
         labels = masks.to_labels(merged, (len(frames), *hw))
 
     members = {found.object_id: found.members for found in objects}
@@ -153,43 +151,41 @@ def segment_clip(
     )
 
 
-def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, report: Progress) -> video.Clip:
+def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: Step) -> video.Clip:
     if isinstance(clip, video.Clip):
         return clip
-    progress = _stage(report, "video")
-    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=progress)
+    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=step)
 
 
-def _track(engines: Engines, frames: Array, seen: Array | tracks.Seen, numbers: Numbers, report: Progress) -> Tracks:
+def _track(engines: Engines, frames: Array, seen: Array | tracks.Seen, numbers: Numbers, step: Step) -> Tracks:
     hw = frames.shape[1], frames.shape[2]
     queries = tracks.sample_queries(len(frames), hw, numbers.step, numbers.max_tracks, numbers.seed)
     points = geometry.queries_to_grid(queries, hw)
     finer = numbers.refine_px > geometry.TRACKER_PX
     large = tracks.resize_for_tracking(frames, numbers.refine_px) if finer else None
-    raw = tracks.track(engines, seen, points, large=large, progress=_stage(report, "tracks"))
+    raw = tracks.track(engines, seen, points, large=large, progress=step)
     return tracks.filter_tracks(raw, queries, hw)
 
 
-def _disparity(engines: Engines, frames: Array, found: Tracks, report: Progress) -> Array:
+def _disparity(engines: Engines, frames: Array, found: Tracks, step: Step) -> Array:
     """Disparity under every track in every frame (N,T), a few frames at a time."""
     hw = frames.shape[1], frames.shape[2]
     parts = []
     for start in range(0, len(frames), DEPTH_FRAMES):
-        report("depth", start, len(frames))
+        step(start, len(frames))
         part = slice(start, start + DEPTH_FRAMES)
         disparity = depth.estimate(engines, frames[part])
         parts.append(motion.gather_disparity(disparity, found.xy[:, part], hw, engines.preset.motion.disparity))
-    report("depth", len(frames), len(frames))
     return np.concatenate(parts, axis=1)
 
 
-def _features(engines: Engines, frames: Array, found: Tracks, report: Progress) -> Array:
+def _features(engines: Engines, frames: Array, found: Tracks, step: Step) -> Array:
     """The semantic feature (N,C) under each track's own query point."""
     hw = frames.shape[1], frames.shape[2]
     features = np.zeros((len(found.xy), engines.preset.motion.dino_channels), np.float32)
     query_frames = np.unique(found.query_frame)
     for done, frame in enumerate(query_frames):
-        report("dino", done, len(query_frames))
+        step(done, len(query_frames))
         mine = found.query_frame == frame
         grid = dino.describe(engines, frames[frame : frame + 1])
         if grid.shape[-1] != features.shape[1]:
@@ -197,7 +193,6 @@ def _features(engines: Engines, frames: Array, found: Tracks, report: Progress) 
                 f"dino gives {grid.shape[-1]} channels, motion takes {features.shape[1]}; export both again"
             )
         features[mine] = dino.sample(grid[0], found.query_xy[mine], hw)
-    report("dino", len(query_frames), len(query_frames))
     return features
 
 
@@ -208,15 +203,13 @@ def prompt_objects(
     scores: Array,
     maps: motion_map.MotionMaps | None,
     numbers: Numbers,
-    progress: Progress | None = None,
+    progress: Step | None = None,
 ) -> list[prompts.ObjectPrompt]:
     """What moves by the tracks' motion scores (N,), as objects with their prompts for SAM 2."""
-    report = progress or _silent
     style = engines.preset.prompting
     frame_count, hw = found.xy.shape[1], images.hw
     draws = style.style == "clicks+mask"
     guides = guide.Guides(images.frames)
-    report("prompts", 0, 1)
 
     def segment(click: sam2.Click) -> Array:
         return sam2.segment(engines, images, click)
@@ -236,20 +229,17 @@ def prompt_objects(
     drawn: list[dict[int, Array]] = [{} for _ in objects]
     if draws:
         members = [candidate.members for candidate in objects]
-        drawn = outlines.coarse_masks(
-            found, members, shown, unsure, guides, maps, images.mask_side, _stage(report, "prompts")
-        )
+        drawn = outlines.coarse_masks(found, members, shown, unsure, guides, maps, images.mask_side, progress)
     done = []
     for index, (candidate, here, coarse) in enumerate(zip(objects, shown, drawn)):
-        if not draws:
-            report("prompts", index, len(objects))
+        if progress and not draws:
+            progress(index, len(objects))
         done.append(prompts.prompt(candidate, found, unsure, segment, style, here, coarse))
-    report("prompts", 1, 1)
     return [candidate for candidate in done if candidate.clicks]
 
 
 def _segment(
-    engines: Engines, images: sam2.Features, objects: list[prompts.ObjectPrompt], report: Progress
+    engines: Engines, images: sam2.Features, objects: list[prompts.ObjectPrompt], step: Step
 ) -> dict[int, Array]:
     clicks = [click for found in objects for click in found.clicks]
     if not clicks:
@@ -259,15 +249,11 @@ def _segment(
         images.frames,
         clicks,
         features=images,
-        progress=_stage(report, "masks"),
+        progress=step,
         reach_frames=engines.preset.prompting.reach_frames,
         refine=edges.snap if engines.preset.sam2.snaps else None,
     )
     return masks.merge(found)
-
-
-def _stage(report: Progress, stage: str) -> Callable[[int, int], None]:
-    return lambda done, total: report(stage, done, total)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -275,7 +261,21 @@ def _silent(stage: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def _timed(stage: str, timings: dict[str, float]) -> Iterator[None]:
+def _stage(name: str, timings: dict[str, float], report: Progress) -> Iterator[Step]:
+    """Time one stage of a run and report its progress under its name.
+
+    The first report is 0 of 1 or more, the last is all of it, and no other is: that tells the end of a stage.
+    """
     start = time.perf_counter()
-    yield
-    timings[stage] = (time.perf_counter() - start) * 1000
+    whole = 1
+
+    def step(done: int, total: int) -> None:
+        nonlocal whole
+        whole = max(1, total)
+        if done < total:
+            report(name, done, total)
+
+    report(name, 0, whole)
+    yield step
+    report(name, whole, whole)
+    timings[name] = (time.perf_counter() - start) * 1000

@@ -22,7 +22,7 @@ from samotion.sam2_memory import NO_MEMORY, Bank, Reach, Remembered, frames_atte
 __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]  # frames done, frames in all
+Progress = Callable[[int, int], None]  # done, in all: prompted frames, then frames tracked in either direction
 Refine = Callable[[Array, Array], Array]  # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
 
 HOLE_AREA = 8  # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
@@ -86,7 +86,6 @@ def propagate(
     clip = _Clip(engines, images, _reach(engines), fill_holes_area, getattr(engines, "device", None) == "cpu")
     kind, shape = (np.float32 if return_logits else np.bool_), (len(images), *images.hw)
     found: dict[int, Array] = {click.object_id: np.zeros(shape, kind) for click in clicks}
-    banks: dict[int, Bank] = {}
 
     def keep(frame: int, object_id: int, mask: Array) -> None:
         logits = to_frame(mask, images.hw)
@@ -96,14 +95,17 @@ def propagate(
 
     prompted = {i: sorted({click.frame for click in clicks if click.object_id == i}) for i in found}
     sweep = _sweep(prompted, len(images), reach_frames)
-    for object_id, made in _prompt_all(clip, clicks, _asked_for(prompted, sweep, clip.reach), keep).items():
-        banks[object_id] = Bank(min(made), made)
-    for done, (frame, reverse, active) in enumerate(sweep):
+    asked_for = _asked_for(prompted, sweep, clip.reach)
+    first = len({click.frame for click in clicks})
+    whole = first + len(sweep)
+    tell = progress or (lambda done, total: None)
+    made = _prompt_all(clip, clicks, asked_for, keep, lambda done: tell(done, whole))
+    banks = {object_id: Bank(min(mine), mine) for object_id, mine in made.items()}
+    for done, (frame, reverse, active) in enumerate(sweep, start=first):
         for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
             banks[object_id] = bank
             keep(frame, object_id, mask)
-        if progress:
-            progress(done + 1, len(sweep))
+        tell(done + 1, whole)
     return found
 
 
@@ -180,15 +182,19 @@ def _as_prompt(mask: Array | None, side: int) -> Array:
 
 
 def _prompt_all(
-    clip: _Clip, clicks: Sequence[Click], asked_for: Mapping[int, set[int]], keep: Callable[[int, int, Array], None]
+    clip: _Clip,
+    clicks: Sequence[Click],
+    asked_for: Mapping[int, set[int]],
+    keep: Callable[[int, int, Array], None],
+    tell: Callable[[int], None],
 ) -> dict[int, dict[int, Remembered]]:
     """Memories of all objects on their prompted frames: object id -> frame -> memory.
 
     Frame by frame, for image features are held of a few frames only. Memories that nothing asks for stay empty. Each
-    mask (M,M) of logits goes to `keep`, with its frame and object before it.
+    mask (M,M) of logits goes to `keep`, with its frame and object before it; `tell` is told how many frames are done.
     """
     made: dict[int, dict[int, Remembered]] = {click.object_id: {} for click in clicks}
-    for frame in sorted({click.frame for click in clicks}):
+    for done, frame in enumerate(sorted({click.frame for click in clicks}), start=1):
         decoded: dict[int, Decoded] = {}
         for some in _together([click for click in clicks if click.frame == frame]):
             earlier = [decoded[c.object_id].mask if c.object_id in decoded else None for c in some]
@@ -205,6 +211,7 @@ def _prompt_all(
                 memory = to_bfloat16(found["memory"][0])
             made[object_id][frame] = Remembered(memory, one.pointer)
             keep(frame, object_id, one.mask)
+        tell(done)
     return made
 
 

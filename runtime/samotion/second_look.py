@@ -14,6 +14,7 @@ import numpy as np
 
 from samotion import geometry
 from samotion.engine import Engines
+from samotion.motion_map import EVERY as MAPS_EVERY
 from samotion.motion_map import MotionMaps, weigh
 from samotion.tracks import Seen, Tracks, filter_tracks, join, resize_for_tracking, track
 
@@ -43,26 +44,39 @@ def second_look(
     """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
 
     `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `seen` is what following those was given,
-    None: made here. Tracks that are added come last.
+    None: made here. Tracks that are added come last. `progress` counts the frames whose maps are looked at.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
-    queries = where_few_are(maps, tracks, hw, most, seed)
+    first = len(range(0, len(frames), EVERY))
+    whole = first + len(range(0, len(frames), MAPS_EVERY))
+    tell = progress or (lambda done, total: None)
+    queries = where_few_are(maps, tracks, hw, most, seed, lambda done: tell(done, whole))
     if len(queries):
         small = resize_for_tracking(frames) if seen is None else seen
-        raw = track(engines, small, geometry.queries_to_grid(queries, hw), progress=progress)
+        raw = track(engines, small, geometry.queries_to_grid(queries, hw))
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
         tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))
-    return tracks, weigh(scores, tracks, maps, hw), maps
+    return tracks, weigh(scores, tracks, maps, hw, lambda done: tell(first + done, whole)), maps
 
 
-def where_few_are(maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int) -> Array:
+def where_few_are(
+    maps: MotionMaps,
+    tracks: Tracks,
+    hw: tuple[int, int],
+    most: int,
+    seed: int,
+    tell: Callable[[int], None] | None = None,
+) -> Array:
     """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, as `samotion.tracks.sample_queries` has.
 
     Every connected region of a map gets the cells that are farthest from its tracks, until it has REGION_TRACKS.
+    `tell` is told how many maps are done.
     """
     found = [np.zeros((0, 3))]
-    for frame in range(0, tracks.xy.shape[1], EVERY):
+    for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
+        if tell:
+            tell(done)
         moving = (maps[frame] > 0).astype(np.uint8)
         px_per_cell = np.array(hw[::-1]) / moving.shape[::-1]
         cells = np.floor(tracks.xy[tracks.visible[:, frame], frame] / px_per_cell).astype(np.int64)
