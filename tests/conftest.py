@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from traced import Traced, write_rendered
-
-ROOT = Path(__file__).resolve().parent.parent
+from helpers.paths import ROOT
+from helpers.traced import Traced, write_rendered
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def parity_folder() -> Path:
 @pytest.fixture(scope="session")
 def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All engines of the nano preset with random weights, exported once and not compared. Read only."""
-    import official
+    from helpers import official
     from samotion.contract import NETS
     from samotion.presets import NANO
     from samotion_export.build import Request, export

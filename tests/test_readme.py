@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 import typer
-from samotion.cli import app as run
+from helpers.paths import ROOT
+from samotion.commands.run import app as run
 from samotion_bench.bench import app as bench
 from samotion_bench.evaluate import app as evaluate
 from samotion_export.cli import app as export
 
-ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "benchmarks/README.md", "training/README.md")
 APPS = {"samotion-run": run, "samotion-export": export, "samotion-bench": bench, "samotion-eval": evaluate}
 

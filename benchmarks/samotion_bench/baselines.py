@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from samotion.backends.engines import Engines
 from samotion.contract import NETS, SIGNATURES
-from samotion.engine import Engines
 from samotion.errors import SamotionError, UsageError
 
 from samotion_bench.recorder import Note
@@ -70,7 +70,7 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
     """
     try:
         import torch
-        from samotion_export import weights
+        from samotion_export.checkpoints import weights
     except ImportError as error:
         raise UsageError(f"--baseline needs PyTorch ({error}); pip install 'samotion[export]'") from error
     if threads:

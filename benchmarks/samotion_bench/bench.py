@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from samotion.commands import run_command
-from samotion.engine import Engines, open_engines
+from samotion.backends.engines import Engines, open_engines
+from samotion.commands.exits import run_command
 from samotion.errors import UsageError
 from samotion.manifest import write_atomically
 from samotion.settings import Settings, resolve

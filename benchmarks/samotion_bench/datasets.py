@@ -10,8 +10,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from samotion.clips.video import IMAGE_SUFFIXES
 from samotion.errors import InputError
-from samotion.video import IMAGE_SUFFIXES
 
 from samotion_bench.labels import VOID, read_labels, stack_labels
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from rich.console import Console
-from samotion.commands import run_command
-from samotion.engine import open_engines
+from samotion.backends.engines import open_engines
+from samotion.commands.exits import run_command
 from samotion.errors import InputError, UsageError
 from samotion.manifest import write_atomically
 from samotion.settings import Settings

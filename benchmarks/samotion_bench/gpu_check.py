@@ -20,16 +20,16 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from samotion import ort_engine
-from samotion.commands import run_command
+from samotion.backends import ort as ort_engine
+from samotion.backends.engines import Engines, open_engines
+from samotion.commands.exits import run_command
 from samotion.contract import NETS, SIGNATURES
-from samotion.engine import Engines, open_engines
 from samotion.errors import ParityError, SamotionError
 from samotion.manifest import Entry
 from samotion.pipeline import segment_clip
 from samotion.presets import PRESETS, Preset
 from samotion.settings import Settings
-from samotion_export.half_clip import LEAST_IOU, iou
+from samotion_export.parity.clip import LEAST_IOU, iou
 
 from samotion_bench.machine import describe_machine
 from samotion_bench.recorder import Note, Recorder
@@ -86,7 +86,7 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
 def random_weights(preset: Preset, folder: Path) -> Iterator[str]:
     """--checkpoint options for random weights in the published files' shapes."""
     import torch
-    from samotion_export.weights import build_module
+    from samotion_export.checkpoints.weights import build_module
 
     folder.mkdir(parents=True, exist_ok=True)
     wrappers = {"motion": "model_state_dict", "sam2": "model"}

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 from samotion import motion, pipeline
+from samotion.backends.engines import Engines
 from samotion.contract import NETS
-from samotion.engine import Engines
 from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
-from samotion.tracks import Tracks
+from samotion.tracks.tracking import Tracks
 from samotion_export.build import Request, export
-from samotion_export.half import KEPT_NETS
-from samotion_export.half_clip import StrictEngine, iou
-from samotion_export.half_parity import FAR_PX, worst
+from samotion_export.half_precision import KEPT_NETS
+from samotion_export.parity.clip import StrictEngine, iou
+from samotion_export.parity.half import FAR_PX, worst
 from samotion_export.report import Report
 
 from samotion_bench.gpu_check import RESULTS, ROOT

@@ -17,10 +17,11 @@ from typing import Annotated, Any, NamedTuple
 import typer
 from samotion.contract import NETS
 from samotion.presets import PRESETS
-from samotion_export import half, half_parity
+from samotion_export import half_precision as half
+from samotion_export.checkpoints.weights import build_module, net_module
 from samotion_export.graph import Graph, export_onnx, run_module
-from samotion_export.verify import Parity
-from samotion_export.weights import build_module, net_module
+from samotion_export.parity import half as half_parity
+from samotion_export.parity.verify import Parity
 
 from samotion_bench.gpu_check import RESULTS
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samotion.output import versions
+from samotion.results.write import versions
 
 PACKAGES = ("torch", "onnx", "tensorrt", "sam2")
 GPU_FACTS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "temperature.gpu", "power.limit")

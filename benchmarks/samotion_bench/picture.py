@@ -11,8 +11,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from samotion.clips.video import read_clip
 from samotion.manifest import write_atomically
-from samotion.video import read_clip
 
 Array = np.ndarray[Any, Any]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import numpy as np
+from samotion.backends.engines import Engines
 from samotion.contract import SIGNATURES
-from samotion.engine import Engines
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]

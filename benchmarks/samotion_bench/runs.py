@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 from samotion.errors import InputError
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings, resolve

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 
 from samotion_bench import baselines
 from samotion_bench.baselines import TorchEngines

@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from samotion import depth, geometry, tracks
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings
 from samotion_training.data import Library, open_library

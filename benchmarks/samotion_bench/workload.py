@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samotion import dino, geometry, motion, overlay, sam2, tracks
-from samotion.engine import Engines
+from samotion import dino, geometry, motion, sam2, tracks
+from samotion.backends.engines import Engines
 from samotion.pipeline import Result, segment_clip
+from samotion.results import overlay
 from samotion.settings import Settings
 from samotion_training.data import open_library
 from samotion_training.render import render

@@ -24,9 +24,14 @@ from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 from samotion.presets import PRESETS, Preset
 
-from samotion_export import download, half, half_clip, half_parity, trt_build, verify, weights
+from samotion_export import half_precision as half
+from samotion_export.checkpoints import download, weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
+from samotion_export.parity import clip as half_clip
+from samotion_export.parity import half as half_parity
+from samotion_export.parity import verify
 from samotion_export.report import Report
+from samotion_export.trt import build as trt_build
 
 STAGING = ".samotion-export-"
 _TOOLS = ("torch", "onnx", "onnxruntime", "sam2", "numpy")
@@ -142,25 +147,34 @@ def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
 
 def _code_hash(net: str, precision: str) -> str:
     """Hash of the source that makes a net's graphs: its module, what that imports here, the tracer, the contract."""
-    folder = Path(__file__).parent
-    names, todo = set[str](), {net, "graph", *(["half"] if precision == "fp16" else [])}
+    names, todo = set[str](), {net, "graph", *(["half_precision"] if precision == "fp16" else [])}
     while todo:
         name = todo.pop()
         names.add(name)
-        todo |= _local_imports(folder / f"{name}.py") - names
-    files = [*(folder / f"{name}.py" for name in sorted(names)), Path(contract.__file__)]
+        todo |= _local_imports(_source_file(name)) - names
+    files = [*(_source_file(name) for name in sorted(names)), Path(contract.__file__)]
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()
 
 
+def _source_file(name: str) -> Path:
+    """The file of a module of this package, `graph` or `tracks.layers`; a package's is its `__init__.py`."""
+    path = Path(__file__).parent.joinpath(*name.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
 def _local_imports(path: Path) -> set[str]:
-    """Modules of this package that a file imports, wherever in it."""
+    """Modules of this package that a file imports, wherever in it, and the packages that hold them."""
     found = set[str]()
     for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.ImportFrom) and node.module == "samotion_export":
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("samotion_export."):
-            found.add(str(node.module).split(".")[1])
-    return {name for name in found if (path.parent / f"{name}.py").is_file()}
+        if not isinstance(node, ast.ImportFrom) or node.module is None:
+            continue
+        package, *inner = node.module.split(".")
+        if package != "samotion_export":
+            continue
+        for alias in node.names:
+            parts = [*inner, alias.name]
+            found |= {".".join(parts[:count]) for count in range(1, len(parts) + 1)}
+    return {name for name in found if _source_file(name).is_file()}
 
 
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:

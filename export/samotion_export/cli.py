@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from samotion.commands import run_command
+from samotion.commands.exits import run_command
 from samotion.contract import NETS
 from samotion.errors import DeviceError
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
@@ -134,7 +134,7 @@ def _require_packages() -> None:
 
 
 def _list() -> None:
-    from samotion_export.listing import table
+    from samotion_export.checkpoints.listing import table
 
     print(table())
 

@@ -8,7 +8,7 @@ result.save("out/")
 """
 
 from samotion import depth, dino, masks, motion, prompts, sam2, tracks
-from samotion.engine import open_engines
+from samotion.backends.engines import open_engines
 from samotion.errors import SamotionError
 from samotion.pipeline import ObjectResult, Result, segment_clip
 from samotion.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 
 PATCH_PX = 14
 PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 
 PATCH_PX = 14
 PX_PER_CALL = 150_000  # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from samotion.backends.engines import Engines
 from samotion.depth import to_unit_range
-from samotion.engine import Engines
 
 Array = np.ndarray[Any, Any]
 

@@ -11,28 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from samotion import (
-    depth,
-    dino,
-    edges,
-    geometry,
-    guide,
-    masks,
-    motion,
-    motion_map,
-    multicut,
-    outlines,
-    output,
-    prompts,
-    sam2,
-    tracks,
-    video,
-)
-from samotion.engine import Engines
+from samotion import depth, dino, geometry, masks, motion, prompts, sam2, tracks
+from samotion.backends.engines import Engines
+from samotion.clips import video
+from samotion.cues import edge_features as guide
+from samotion.cues import guided_filter as edges
+from samotion.cues import motion_map, multicut, outlines
+from samotion.cues.densify import kept_for_it, second_look
 from samotion.errors import EngineError
-from samotion.second_look import kept_for_it, second_look
+from samotion.results import write as output
 from samotion.settings import Numbers, Settings, resolve
-from samotion.tracks import Tracks
+from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[str, int, int], None]  # stage, done, total

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from samotion.presets import Prompting
-from samotion.sam2 import Click
-from samotion.tracks import Tracks
+from samotion.sam2.propagation import Click
+from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool

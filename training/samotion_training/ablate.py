@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import samotion
 import torch
-from samotion.commands import exit_code
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
+from samotion.commands.exits import exit_code
 from samotion.errors import EngineError, UsageError
 from samotion_bench import synthetic
 from samotion_bench.scores import score_movers
-from samotion_export import weights
+from samotion_export.checkpoints import weights
 
 from samotion_training import motion_data
 from samotion_training.data import open_library

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from samotion.presets import NANO
-from samotion_export.sam2_net import build_module
+from samotion_export.sam2.net import build_module
 
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2

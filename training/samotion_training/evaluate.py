@@ -15,7 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 import samotion
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 
 from samotion_training import motion_data, pool
 from samotion_training.data import read_labels, read_rgb

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import samotion
-from samotion import movers, multicut, prompts
-from samotion.motion_map import MotionMaps
+from samotion import prompts
+from samotion.cues import movers, multicut
+from samotion.cues.densify import second_look
+from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.second_look import second_look
-from samotion.tracks import Tracks
+from samotion.tracks.tracking import Tracks
 
 from samotion_training.data import open_library
 from samotion_training.make_residuals import SECOND_TRACKS, drawn, scored

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from samotion import pipeline, sam2
-from samotion.engine import Engines
-from samotion.second_look import second_look
+from samotion.backends.engines import Engines
+from samotion.cues.densify import second_look
 from samotion.settings import Settings, resolve
 
 from samotion_training.data import Library

@@ -14,11 +14,11 @@ import cv2
 import numpy as np
 import samotion
 from samotion import motion
-from samotion.engine import Engines
-from samotion.motion_map import Residuals
+from samotion.backends.engines import Engines
+from samotion.cues.densify import kept_for_it
+from samotion.cues.motion_map import Residuals
 from samotion.presets import NANO
-from samotion.second_look import kept_for_it
-from samotion.tracks import Tracks
+from samotion.tracks.tracking import Tracks
 
 from samotion_training import pool
 from samotion_training.data import Library, open_library

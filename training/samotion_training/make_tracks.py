@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import samotion
-from samotion.engine import Engines
+from samotion.backends.engines import Engines
 
 from samotion_training import motion_data, pool
 

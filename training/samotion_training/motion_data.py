@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from samotion.engine import Engines
-from samotion.tracks import Tracks
+from samotion.backends.engines import Engines
+from samotion.tracks.tracking import Tracks
 
 from samotion_training.pool import Sample
 

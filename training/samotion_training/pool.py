@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from samotion.commands import exit_code
+from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
 
 from samotion_training.data import Library, open_library

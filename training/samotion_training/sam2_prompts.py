@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from samotion import dino, looks
-from samotion.coarse import LOGIT_MAX, coarse_mask
-from samotion.guide import HUE, LONG_SIDE
-from samotion.outlines import LOOK_LOGITS
+from samotion import dino
+from samotion.cues import appearance as looks
+from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
+from samotion.cues.edge_features import HUE, LONG_SIDE
+from samotion.cues.outlines import LOOK_LOGITS
 from samotion.prompts import NEGATIVE_CLICKS, spread
 
 Array = np.ndarray[Any, Any]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.presets import NANO
-from samotion_export.motion import CHANNELS, OCTAVES, WIDTH, Motion, build_module
+from samotion_export.motion.net import CHANNELS, OCTAVES, WIDTH, Motion, build_module
 from torch import Tensor
 
 from samotion_training import motion_data, pool

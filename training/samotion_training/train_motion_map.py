@@ -11,8 +11,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.presets import NANO
-from samotion_export.motion import build_module
-from samotion_export.motion_map import MotionMap
+from samotion_export.motion.motion_map import MotionMap
+from samotion_export.motion.net import build_module
 from torch import Tensor
 
 from samotion_training import make_residuals

@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from samotion.commands import exit_code
+from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
 from samotion.presets import NANO
-from samotion_export.sam2_net import build_module
+from samotion_export.sam2.net import build_module
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 

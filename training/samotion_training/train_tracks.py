@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from samotion.errors import InputError
 from samotion.presets import NANO
-from samotion_export.tapir import State, Tapir
-from samotion_export.tapir_maps import IMAGE_PX, TEMPERATURE, WINDOW, similarities
-from samotion_export.tracks import build_module
+from samotion_export.tracks.build import build_module
+from samotion_export.tracks.maps import IMAGE_PX, TEMPERATURE, WINDOW, similarities
+from samotion_export.tracks.tapir import State, Tapir
 from torch import Tensor
 
 from samotion_training.augment import move, place, recolour, warp

@@ -1,0 +1,1 @@
+"""Do graphs answer as their sources do?"""

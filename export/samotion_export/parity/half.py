@@ -1,0 +1,134 @@
+"""Does a half-precision graph answer as its PyTorch source does, as far as masks need it?
+
+Rounding to float16 is no mistake, so the limits are those of use: pixels for tracks, a part of the range for
+disparity, angles for features. Other outputs are judged by the error of the middle object or frame, of all examples:
+SAM 2 chooses one of several masks, and where two are equally good rounding alone may choose the other.
+
+onnxruntime's CPU has no float16 products: it casts around them, and then drops every pair of casts that meet, and
+with them the rounding. `open_strictly` keeps the two apart, so that every node's answer is rounded as on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from samotion.contract import SIGNATURES
+from samotion.errors import ParityError
+
+from samotion_export.graph import Array, Graph
+from samotion_export.parity.verify import Parity, difference, merge
+
+# By output: measures and the most each may be. px are those of the tracker's 256.
+LIMITS: dict[str, dict[str, float]] = {
+    "tracks": {"median_px": 0.05, "far_share": 0.01},
+    "disparity": {"relative": 0.01},
+    "features": {"cosine_loss": 1e-3},
+}
+OTHERS = {"rms": 0.02}
+FAR_PX = 0.5
+
+
+def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+    """As `measure`. Raises ParityError for the first output beyond a limit."""
+    parity = measure(graph, path, answers)
+    for name, figures in parity.items():
+        _judge(graph.name, name, figures)
+    return parity
+
+
+def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+    """Run `path` on onnxruntime's CPU on every example and measure how far it is from PyTorch's `answers`.
+
+    Per output the largest absolute difference and its part of the range, each measure of `LIMITS` and its limit.
+    """
+    signature = SIGNATURES[graph.name]
+    session = open_strictly(path)
+    parity: Parity = {}
+    pairs: dict[str, list[tuple[Array, Array]]] = {name: [] for name in signature.output_names}
+    for example, answer in zip(graph.examples, answers):
+        outputs = session.run(list(signature.output_names), dict(zip(signature.input_names, example)))
+        for name, got in zip(signature.output_names, outputs):
+            merge(parity, name, difference(graph, name, got, answer[name]))
+            pairs[name].append((got, answer[name]))
+    for name, figures in parity.items():
+        figures["relative"] = figures["max_abs"] / max(figures["range"], 1e-12)
+        figures |= _measures(name, pairs[name])
+        figures |= {f"{measure}_limit": limit for measure, limit in LIMITS.get(name, OTHERS).items()}
+    return parity
+
+
+def open_strictly(path: Path) -> Any:
+    """A graph on onnxruntime's CPU that rounds every float16 tensor, overflow included."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(
+        _with_rounding(onnx.load(str(path))).SerializeToString(),
+        options,
+        providers=["CPUExecutionProvider"],
+        disabled_optimizers=["EliminateIdentity"],
+    )
+
+
+def _with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph with an Identity after every node that gives float16."""
+    values = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.value_info
+    halves = {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
+    nodes = []
+    for node in model.graph.node:
+        rounded = [name for name in node.output if name in halves]
+        node.output[:] = [f"{name}/exact" if name in halves else name for name in node.output]
+        nodes.append(node)
+        nodes += [onnx.helper.make_node("Identity", [f"{name}/exact"], [name]) for name in rounded]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return model
+
+
+def _judge(engine: str, name: str, figures: Mapping[str, float]) -> None:
+    for measure, limit in LIMITS.get(name, OTHERS).items():
+        if figures[measure] > limit:
+            raise ParityError(
+                f"{engine}: output {name!r} in half precision is {figures[measure]:.2g} off ({measure}), limit"
+                f" {limit:.2g}; nothing was written for it; use --precision fp32"
+            )
+
+
+def _measures(name: str, pairs: Sequence[tuple[Array, Array]]) -> dict[str, float]:
+    if name == "tracks":
+        px = np.concatenate([np.linalg.norm(got - want, axis=-1).ravel() for got, want in pairs])
+        return {"median_px": float(np.median(px)), "far_share": float((px > FAR_PX).mean())}
+    if name == "features":
+        return {"cosine_loss": max(float((1 - _cosine(got, want)).max()) for got, want in pairs)}
+    if name == "disparity":
+        return {}
+    return {"rms": float(np.median(np.concatenate([_rms(got, want) for got, want in pairs])))}
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    cosine: Array = (a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)
+    return cosine
+
+
+def _rms(got: Array, want: Array) -> Array:
+    """Per row of the first axis: the root mean square error over that of `want`, or over 1 where that is less."""
+    flat = (len(want), -1)
+    error, size = (np.sqrt(np.square(x.reshape(flat), dtype=np.float64).mean(1)) for x in (got - want, want))
+    relative: Array = error / np.maximum(size, 1.0)
+    return relative
+
+
+def worst(parity: Mapping[str, Mapping[str, float]]) -> tuple[str, str]:
+    """The output and measure nearest to its limit."""
+    ratios = {
+        (name, key.removesuffix("_limit")): figures[key.removesuffix("_limit")] / limit
+        for name, figures in parity.items()
+        for key, limit in figures.items()
+        if key.endswith("_limit")
+    }
+    return max(ratios, key=lambda pair: ratios[pair])

@@ -1,0 +1,1 @@
+"""The door to the engines: one call, whatever the backend."""

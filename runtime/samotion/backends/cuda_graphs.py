@@ -1,0 +1,121 @@
+"""Steps that come again and again with the same shapes, recorded as CUDA graphs and launched whole.
+
+TensorRT ties a recording to the state of its context and to all addresses. So a step has a context and memory of its
+own: inputs are copied in and outputs copied out on the device, and what a caller holds is never written again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from samotion.backends.cuda import Device, DeviceArray
+from samotion.errors import DeviceError
+
+Shapes = Mapping[str, tuple[int, ...]]
+Key = tuple[tuple[str, tuple[int, ...]], ...]
+
+WARM_RUNS = 4  # with the same shapes before they are worth a recording: memories grow over a clip's first frames
+MOST_STEPS = 2  # per engine, the last used ones; each takes the scratch memory of a context
+
+
+class Step:
+    """One engine at fixed shapes. The first run is an ordinary one, as TensorRT asks for before a recording."""
+
+    def __init__(
+        self, device: Device, context: Any, inputs: Shapes, dtypes: Mapping[str, str], outputs: Sequence[str]
+    ) -> None:
+        """`context` has its profile, and nothing else is done with it. Raises DeviceError where memory is short."""
+        self._device, self._context, self._dtypes = device, context, dtypes
+        for name, shape in inputs.items():
+            if not context.set_input_shape(name, shape):
+                raise DeviceError(f"no step with {name!r} of shape {list(shape)}")
+        self._shapes = {**inputs, **{name: tuple(map(int, context.get_tensor_shape(name))) for name in outputs}}
+        self._outputs = tuple(outputs)
+        self._memory = {name: device.take(self._nbytes(name)) for name in self._shapes}
+        for name, memory in self._memory.items():
+            if not context.set_tensor_address(name, memory.address):
+                raise DeviceError(f"no step with {name!r} at {memory.address:#x}")
+        self._recording: Any = None
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray] | None:
+        """Queue the copies and the step; outputs in memory of their own. None where it cannot be recorded."""
+        for name, array in arrays.items():
+            if isinstance(array, DeviceArray):
+                self._device.copy(self._memory[name].address, array.memory.address, self._nbytes(name))
+            else:
+                self._device.upload(array, self._memory[name].address)
+        if self._recording is not None:
+            self._device.launch(self._recording)
+            return self._given()
+        if not self._context.execute_async_v3(int(self._device.stream)):
+            return None
+        found = self._given()
+        self._recording = self._device.record(lambda: self._context.execute_async_v3(int(self._device.stream)))
+        return found
+
+    @property
+    def recorded(self) -> bool:
+        return self._recording is not None
+
+    def close(self) -> None:
+        self._device.wait()  # it may be running
+        if self._recording is not None:
+            self._device.forget(self._recording)
+        self._recording = self._context = None
+        self._memory = {}
+
+    def _given(self) -> dict[str, DeviceArray]:
+        given = {}
+        for name in self._outputs:
+            memory = self._device.take(self._nbytes(name))
+            self._device.copy(memory.address, self._memory[name].address, self._nbytes(name))
+            given[name] = DeviceArray(self._device, memory, self._shapes[name], self._dtypes[name])
+        return given
+
+    def _nbytes(self, name: str) -> int:
+        return int(np.prod(self._shapes[name])) * np.dtype(self._dtypes[name]).itemsize
+
+
+class Steps:
+    """The steps of one engine. `make` gives one for shapes, or raises DeviceError."""
+
+    def __init__(self, make: Callable[[dict[str, tuple[int, ...]]], Step]) -> None:
+        self._make = make
+        self._seen: Counter[Key] = Counter()
+        self._steps: OrderedDict[Key, Step] = OrderedDict()
+        self._usable = True
+
+    def run(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray] | None:
+        """The outputs, or None: shapes that are rare, or an engine that cannot be recorded here."""
+        key = tuple((name, tuple(a.shape)) for name, a in sorted(arrays.items()))
+        self._seen[key] += 1
+        if not self._usable or self._seen[key] <= WARM_RUNS:
+            return None
+        try:
+            step = self._get(key)
+            found = step.run(arrays)
+        except DeviceError:  # no memory for a second context: the ordinary way needs none
+            found = None
+        if found is None or not step.recorded:
+            self._usable = False
+            self.close()
+        return found
+
+    def close(self) -> None:
+        for step in self._steps.values():
+            step.close()
+        self._steps.clear()
+
+    def _get(self, key: Key) -> Step:
+        if key not in self._steps:
+            while len(self._steps) >= MOST_STEPS:
+                old, step = self._steps.popitem(last=False)
+                step.close()
+                self._seen[old] = 0  # so that three shapes in turn do not drive each other out at every call
+            self._steps[key] = self._make(dict(key))
+        self._steps.move_to_end(key)
+        return self._steps[key]

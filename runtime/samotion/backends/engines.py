@@ -1,0 +1,153 @@
+"""Engines: named arrays in, named arrays out, whatever the backend.
+
+engines = open_engines("engines/")
+disparity = engines["depth"](frames=frames)["disparity"]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol
+
+import numpy as np
+
+from samotion import manifest as manifests
+from samotion.contract import NETS, SIGNATURES, Signature, engines_of
+from samotion.errors import DeviceError, EngineError
+from samotion.presets import Preset
+
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+Array = np.ndarray[Any, Any]
+
+
+class Engine(Protocol):
+    """One opened graph."""
+
+    def __call__(self, **inputs: Array) -> dict[str, Array]: ...
+
+    def close(self) -> None: ...
+
+
+Opener = Callable[[str, Path, "manifests.Entry"], Engine]
+
+
+class Engines:
+    """The engines of one folder, each opened (and its hash checked) at first use. Close it, or use `with`."""
+
+    def __init__(
+        self, folder: str | os.PathLike[str], device: str, opener: Opener, release: Callable[[], None] | None = None
+    ) -> None:
+        self.folder = Path(folder)
+        self.device = device
+        self.manifest = manifests.read(folder)
+        self.preset: Preset = self.manifest.get_preset()
+        self._opener = opener
+        self._release = release
+        self._open: dict[str, Engine] = {}
+
+    def __getitem__(self, name: str) -> Engine:
+        if name not in self._open:
+            entry = self.entry(name)
+            path = manifests.checked_file(self.folder, name, self.manifest)
+            self._open[name] = self._opener(name, path, entry)
+        return self._open[name]
+
+    def entry(self, name: str) -> manifests.Entry:
+        """What the manifest says of an engine: shapes, precision, meta."""
+        if name not in self.manifest.engines:
+            net = SIGNATURES[name].net if name in SIGNATURES else "all"
+            command = self.manifest.command(net, self.folder)
+            raise EngineError(f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}")
+        return self.manifest.engines[name]
+
+    def open_all(self) -> None:
+        """Open every engine of the preset now, so that what is missing shows before any work is done."""
+        for net in NETS:
+            for name in engines_of(net, getattr(self.preset, net)):
+                self[name]
+
+    def close(self) -> None:
+        for engine in self._open.values():
+            engine.close()
+        self._open.clear()
+        if self._release:
+            self._release()
+            self._release = None
+
+    def __enter__(self) -> Engines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_engines(folder: str | os.PathLike[str], device: str = "auto", threads: int | None = None) -> Engines:
+    """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
+
+    `threads` bounds the CPU threads of each engine (None: all cores).
+    Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
+    """
+    if device not in DEVICES:
+        raise DeviceError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
+    from samotion.backends import ort as ort_engine
+
+    if device == "tensorrt" or (device == "auto" and _is_tensorrt(folder)):
+        return _open_tensorrt(folder)
+    provider = ort_engine.provider_for(device)
+    stream = ort_engine.stream_of(provider)
+    chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
+    return Engines(
+        folder,
+        chosen,
+        lambda name, path, entry: ort_engine.OrtEngine(name, path, entry, provider, threads, stream),
+        stream.close if stream else None,
+    )
+
+
+def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:
+    return any(entry.tensorrt for entry in manifests.read(folder).engines.values())
+
+
+def _open_tensorrt(folder: str | os.PathLike[str]) -> Engines:
+    from samotion.backends import trt as trt_engine
+
+    held = manifests.read(folder)
+    backend = trt_engine.Backend()
+
+    def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
+        rebuild = held.command(SIGNATURES[name].net, folder, target="tensorrt")
+        return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
+
+    return Engines(folder, "tensorrt", opener, backend.close)
+
+
+def checked_inputs(
+    engine: str, signature: Signature, inputs: dict[str, Any], elsewhere: Container[str] = ()
+) -> dict[str, Array]:
+    """The inputs as contiguous arrays of the contract's types; those named in `elsewhere` are taken care of already.
+
+    Raises EngineError for a name that is missing or unknown, and for values that a cast would change.
+    """
+    wanted = {t.name: t.dtype for t in signature.inputs if t.name not in elsewhere}
+    arrays = {name: _as_contract(inputs, name, dtype, engine) for name, dtype in wanted.items()}
+    if extra := inputs.keys() - arrays.keys():
+        raise EngineError(
+            f"engine {engine!r} has no input {', '.join(sorted(extra))}; it takes {', '.join(signature.input_names)}"
+        )
+    return arrays
+
+
+def _as_contract(inputs: dict[str, Any], name: str, dtype: str, engine: str) -> Array:
+    if name not in inputs:
+        raise EngineError(f"engine {engine!r} needs input {name!r}; got {', '.join(inputs) or 'nothing'}")
+    array = np.asarray(inputs[name])
+    if dtype == "uint8" and array.dtype == np.bool_:
+        return array.view(np.uint8)
+    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise EngineError(f"engine {engine!r}: input {name!r} is {array.dtype}, expected {dtype}")
+    return np.ascontiguousarray(array, dtype)

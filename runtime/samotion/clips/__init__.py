@@ -1,0 +1,1 @@
+"""Clips come in: video files, folders of frames and arrays."""

@@ -1,0 +1,5 @@
+"""The commands, and what they share: exit codes and progress."""
+
+from samotion.commands.exits import exit_code, explain, is_disk_error, run_command
+
+__all__ = ["exit_code", "explain", "is_disk_error", "run_command"]

@@ -1,0 +1,1 @@
+"""Results go out: masks, overlay, objects, tracks and run.json."""

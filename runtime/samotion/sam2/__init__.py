@@ -1,0 +1,6 @@
+"""SAM 2: prompts on some frames become masks on all of them."""
+
+from samotion.sam2.features import Features
+from samotion.sam2.propagation import Click, propagate, segment
+
+__all__ = ["Click", "Features", "propagate", "segment"]

@@ -1,0 +1,115 @@
+"""What SAM 2 sees of a clip: frames at its own size, and their image features in a cache of bounded size."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from samotion.backends.engines import Engines
+from samotion.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by name
+
+CAPACITY_PX = 16 * 1024**2  # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
+CAPACITY_FRAMES = 96  # at most, however small they are
+_PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
+
+
+class Features:
+    """Image features of a clip, computed at first use and shared by objects, prompts and both directions.
+
+    `frames` (T,H,W,3) uint8 RGB of any size; at most `capacity` frames' features are held, the last used ones. None:
+    as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
+    """
+
+    def __init__(self, engines: Engines, frames: Array, capacity: int | None = None) -> None:
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+            raise UsageError(f"frames are {frames.dtype} {list(frames.shape)}; expected uint8 (T,H,W,3), T at least 1")
+        self.frames = frames
+        self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
+        self.side_px = engines.preset.sam2.image_size_px
+        fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
+        self.capacity = max(1, fitting if capacity is None else capacity)
+        engine = engines["sam2_image"]
+        self._engine: Any = getattr(engine, "keep", engine)  # on the GPU, where the other engines want them
+        self._known: OrderedDict[int, Levels] = OrderedDict()
+
+    @property
+    def mask_side(self) -> int:
+        """M: the side of the logits that the decoder takes and gives."""
+        return int(self.side_px // 4)
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, frame: int) -> Levels:
+        """The features of one frame, as the engine names them: level0, level1, level2 and query, each (1,...)."""
+        levels = self._get(frame)
+        self._known[frame] = levels
+        self._known.move_to_end(frame)
+        while len(self._known) > self.capacity:
+            self._known.popitem(last=False)
+        return levels
+
+    def pass_by(self, frame: int) -> Levels:
+        """As `[frame]`, for a sweep over the clip: it takes what is cached, but pushes nothing out."""
+        levels = self._get(frame)
+        if len(self._known) < self.capacity:
+            self._known[frame] = levels
+        return levels
+
+    def _get(self, frame: int) -> Levels:
+        if frame in self._known:
+            return self._known[frame]
+        levels: Levels = self._engine(frames=resize_frame(self.frames[frame], self.side_px)[None])
+        return levels
+
+
+def resize_frame(frame: Array, side_px: int) -> Array:
+    """A frame (H,W,3) uint8 to (side_px, side_px, 3), as the sam2 package loads images.
+
+    That is Pillow's bicubic `resize`, antialiased where it shrinks, reproduced to the bit.
+    """
+    if frame.shape[:2] == (side_px, side_px):
+        return frame
+    wide = _resample(frame, side_px, axis=1)
+    return _resample(wide, side_px, axis=0)
+
+
+def _resample(image: Array, size: int, axis: int) -> Array:
+    index, weight = _taps(image.shape[axis], size)
+    shape = (1, size, 1) if axis == 1 else (size, 1, 1)
+    total: Array = np.full((image.shape[0], size, 3) if axis == 1 else (size, image.shape[1], 3), 1, np.int32)
+    total <<= _PRECISION_BITS - 1
+    for k in range(index.shape[1]):
+        total += np.take(image, index[:, k], axis=axis) * weight[:, k].reshape(shape)
+    total >>= _PRECISION_BITS
+    return total.clip(0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def _taps(source: int, target: int) -> tuple[Array, Array]:
+    """Which source pixels (target, taps) make a target pixel, and their fixed-point weights."""
+    scale = source / target
+    stretch = max(scale, 1.0)
+    centre = (np.arange(target) + 0.5) * scale
+    first = np.maximum((centre - 2 * stretch + 0.5).astype(np.int64), 0)
+    end = np.minimum((centre + 2 * stretch + 0.5).astype(np.int64), source)
+    index = first[:, None] + np.arange(2 * math.ceil(2 * stretch) + 1)
+    weight = _bicubic((index - centre[:, None] + 0.5) / stretch) * (index < end[:, None])
+    weight /= weight.sum(1, keepdims=True)
+    used = (weight != 0).any(0)
+    fixed = np.round(weight * (1 << _PRECISION_BITS)).astype(np.int32)
+    return np.minimum(index, source - 1)[:, used], fixed[:, used]
+
+
+def _bicubic(x: Array, a: float = -0.5) -> Array:
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return np.where(x < 1, near, np.where(x < 2, far, 0.0))

@@ -1,0 +1,21 @@
+"""Long point tracks: queries, tracking in windows, and live sources frame by frame."""
+
+from samotion.tracks.live import OnlineTracker, start, step
+from samotion.tracks.queries import resize_for_tracking, sample_queries
+from samotion.tracks.records import RawTracks, Tracks, filter_tracks, join, visibility_of
+from samotion.tracks.tracking import Seen, track
+
+__all__ = [
+    "OnlineTracker",
+    "RawTracks",
+    "Seen",
+    "Tracks",
+    "filter_tracks",
+    "join",
+    "resize_for_tracking",
+    "sample_queries",
+    "start",
+    "step",
+    "track",
+    "visibility_of",
+]

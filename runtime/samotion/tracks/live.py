@@ -1,0 +1,99 @@
+"""Tracks of a live source: frame by frame, with a causal tracker whose memory is a value that the caller holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samotion.backends.engines import Engines
+from samotion.errors import EngineError, UsageError
+from samotion.geometry import TRACKER_PX
+from samotion.tracks.records import RawTracks
+from samotion.tracks.windows import chunks
+
+Array = np.ndarray[Any, Any]
+
+ONLINE_POINTS = 512  # points followed at once: about 1 MB each with BootsTAPIR
+
+
+@dataclass(frozen=True)
+class OnlineTracker:
+    """N points that are followed through a live source, and all that is kept of the frames so far.
+
+    `query_lowres` (N,C) and `query_hires` (N,C'): what the points looked like. `past` (R,N,4,D): the last frames, as
+    the temporal convolutions of each mixer block remember them. All float32, 0.4 MB a point with BootsTAPIR.
+    """
+
+    query_lowres: Array
+    query_hires: Array
+    past: Array
+
+    def take(self, index: Array | slice) -> OnlineTracker:
+        """The points that `index` selects, numbers or a boolean mask; the others are followed no more."""
+        return OnlineTracker(self.query_lowres[index], self.query_hires[index], self.past[:, index])
+
+    def __len__(self) -> int:
+        return len(self.query_lowres)
+
+
+def start(engines: Engines) -> OnlineTracker:
+    """A tracker that follows no points yet. Raises EngineError for engines that need later frames too."""
+    if not engines.preset.tracks.causal:
+        raise EngineError(
+            f"the tracker of preset {engines.preset.name!r} needs later frames, a live source has none;"
+            " export a causal one with: samotion-export tracks --preset live --out engines-live"
+        )
+    shapes = engines.entry("tracks_online").inputs
+    names = ("query_lowres", "query_hires", "past")
+    return OnlineTracker(*(np.zeros([0 if d == "N" else int(d) for d in shapes[name]], np.float32) for name in names))
+
+
+def step(
+    engines: Engines, frame: Array, tracker: OnlineTracker, points: Array | None = None
+) -> tuple[RawTracks, OnlineTracker]:
+    """Where the tracker's points are in the next `frame` (256,256,3) uint8, and the tracker for the frame after it.
+
+    `points` (M,2) x, y px of 256 in this frame are followed from now on, in rows after those followed already. The
+    answer has one frame: tracks (N+M,1,2). As published, a new point is found by its looks in its own frame too.
+    Raises UsageError for arrays of another shape.
+    """
+    frames, points = _checked(frame, points)
+    grids = engines["tracks_features"](frames=frames)
+    if len(points):
+        queries = np.column_stack((np.zeros(len(points)), points[:, ::-1])).astype(np.float32)
+        tracker = _join(tracker, **engines["tracks_query"](**grids, queries=queries))
+    count = len(tracker)
+    raw = RawTracks(*(np.empty((count, 1, *last), np.float32) for last in ((2,), (), ())))
+    present = np.empty_like(tracker.past)
+    for some in chunks(count, ONLINE_POINTS):
+        answer = engines["tracks_online"](**grids, **vars(tracker.take(some)))
+        present[:, some] = answer["present"]
+        for name, values in zip(raw._fields, raw):
+            values[some] = answer[name]
+    return raw, OnlineTracker(tracker.query_lowres, tracker.query_hires, present)
+
+
+def _join(tracker: OnlineTracker, query_lowres: Array, query_hires: Array) -> OnlineTracker:
+    """The tracker with more points, which have no past."""
+    rounds, _, *rest = tracker.past.shape
+    fresh = np.zeros((rounds, len(query_lowres), *rest), np.float32)
+    return OnlineTracker(
+        np.concatenate((tracker.query_lowres, query_lowres)),
+        np.concatenate((tracker.query_hires, query_hires)),
+        np.concatenate((tracker.past, fresh), axis=1),
+    )
+
+
+def _checked(frame: Array, points: Array | None) -> tuple[Array, Array]:
+    shape = (TRACKER_PX, TRACKER_PX, 3)
+    if frame.dtype != np.uint8 or frame.shape != shape:
+        raise UsageError(
+            f"frame is {frame.dtype}{list(frame.shape)}, expected uint8{list(shape)};"
+            " make it with samotion.tracks.resize_for_tracking(frame[None])[0]"
+        )
+    points = np.zeros((0, 2), np.float32) if points is None else np.asarray(points, np.float32)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise UsageError(f"points have shape {list(points.shape)}, expected [M, 2]: x, y px of {TRACKER_PX}")
+    return frame[None], points

@@ -1,0 +1,157 @@
+"""samotion-eval from the outside: arguments in, tables, files and exit codes out."""
+
+from __future__ import annotations
+
+import csv
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+from rich.console import Console
+from samotion import pipeline
+from samotion.clips import video
+from samotion.errors import InputError
+from samotion.png import encode_indexed
+from samotion.presets import NANO
+from samotion.settings import Settings, resolve
+from samotion_bench import runs
+from samotion_bench.datasets import find_clips
+from samotion_bench.evaluate import app
+from samotion_bench.report import MEASURES
+from typer.testing import CliRunner
+
+HW = (24, 40)
+FRAMES = 6
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def write_masks(folder, maps):
+    folder.mkdir(parents=True)
+    for i, labels in enumerate(maps):
+        (folder / f"{i:05d}.png").write_bytes(encode_indexed(labels))
+
+
+def square(x, label=1):
+    labels = np.zeros(HW, np.uint8)
+    labels[6:16, x : x + 10] = label
+    return labels
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two sequences: `walk` found exactly but for its first frame, `pair` with two objects and one found."""
+    write_masks(tmp_path / "truth/walk", [square(i) for i in range(FRAMES)])
+    write_masks(tmp_path / "found/walk", [square(30), *(square(i, label=2) for i in range(1, FRAMES))])
+    write_masks(tmp_path / "truth/pair", [np.maximum(square(2), square(22, 2)) for _ in range(FRAMES)])
+    write_masks(tmp_path / "found/pair", [square(22, 1) for _ in range(FRAMES)])
+    return tmp_path
+
+
+def report(data, *arguments):
+    result = run("--annotations", data / "truth", "--results", data / "found", "--json", data / "r.json", *arguments)
+    assert result.exit_code == 0, result.output
+    return json.loads((data / "r.json").read_text())
+
+
+def test_movers_are_measured_on_all_frames(data):
+    found = report(data, "--task", "mos")
+    assert found["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
+    assert found["sequences"]["walk"]["J_decay"] == pytest.approx(-0.5)  # quarters: frames 0, 1 and 4, 5
+    assert found["sequences"]["pair"]["J_mean"] == pytest.approx(0.5)
+    assert found["overall"]["J_mean"] == pytest.approx((5 / 6 + 0.5) / 2)
+    assert all(set(MEASURES) <= set(part) for part in (found["overall"], *found["sequences"].values()))
+    assert [p["j_mean"] for p in found["published"] if p["method"] == "SAMotion"] == [0.89]
+
+
+def test_objects_are_measured_without_first_and_last_frame(data):
+    found = report(data, "--task", "fine")
+    assert found["sequences"]["walk"]["J_mean"] == 1 and found["sequences"]["walk"]["frames"] == FRAMES - 2
+    assert [found["sequences"]["pair"]["objects"][k]["J_mean"] for k in "12"] == [0, 1]
+    assert found["overall"]["J_mean"] == pytest.approx(2 / 3), "the mean is over objects, as DAVIS has it"
+    assert report(data, "--task", "fine", "--all-frames")["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
+    assert report(data, "--task", "mos", "--inner-frames")["sequences"]["walk"]["J_mean"] == 1
+
+
+def test_tables_and_lists(data):
+    (data / "list.txt").write_text("pair\n")
+    report(data, "--task", "fine", "--sequences", data / "list.txt", "--csv", data / "r.csv")
+    rows = list(csv.DictReader((data / "r.csv").read_text().splitlines()))
+    assert [row["Sequence"] for row in rows] == ["pair_1", "pair_2", "Global"]
+    assert float(rows[-1]["J-Mean"]) == 0.5 and list(rows[0])[:3] == ["Sequence", "J-Mean", "F-Mean"]
+    result = run("--annotations", data / "truth", "--results", data / "found")
+    assert "walk" in result.stdout and "0.833" in result.stdout and "0.890" in result.stdout
+
+
+def test_the_worst_come_first(data):
+    report(data, "--worst", data / "worst", "--worst-count", 1)
+    (picture,) = (data / "worst").iterdir()
+    assert picture.name == "01_pair.png"
+    assert cv2.imread(str(picture)).shape[1] == 3 * 480
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--results", "found"], 2, "--annotations"),
+        (["--annotations", "truth"], 2, "--results"),
+        (["--annotations", "nowhere", "--results", "found"], 3, "nowhere"),
+        (["--annotations", "truth", "--results", "nowhere"], 3, "no masks of pair"),
+        (["--annotations", "truth", "--results", "found", "--task", "coarse"], 2, "coarse"),
+        (["--annotations", "truth", "--engine-dir", "nowhere"], 4, "no engine folder"),
+    ],
+)
+def test_mistakes_get_one_line_and_their_code(data, monkeypatch, arguments, code, says):
+    monkeypatch.chdir(data)
+    result = run(*arguments)
+    assert result.exit_code == code and says in result.stderr
+    assert code == 2 or len(result.stderr.strip().splitlines()) == 1
+
+
+def test_too_few_frames_say_so(tmp_path):
+    write_masks(tmp_path / "truth/a", [square(1), square(2)])
+    result = run("--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--task", "fine")
+    assert result.exit_code == 3 and "--all-frames" in result.stderr
+
+
+def engines(sha="a" * 64):
+    return SimpleNamespace(preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha)}))
+
+
+def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
+    for name in ("walk", "pair"):
+        (data / "frames" / name).mkdir(parents=True)
+        for i in range(FRAMES):
+            cv2.imwrite(str(data / "frames" / name / f"{i:05d}.jpg"), np.zeros((*HW, 3), np.uint8))
+    ran = []
+
+    def segment(folder, opened, settings):
+        ran.append(folder.name)
+        if ran == ["pair", "walk"]:
+            raise InputError("broke off")
+        clip = video.read_clip(folder, max_frames=settings.max_frames)
+        labels = np.stack([square(2 * i) for i in range(len(clip.frames))])
+        return pipeline.Result(labels, [], None, np.zeros(0), {}, clip, resolve(settings, NANO))
+
+    monkeypatch.setattr(runs, "segment_clip", segment)
+    clips, quiet = find_clips(data / "truth", data / "frames"), Console(quiet=True)
+    with pytest.raises(InputError):
+        runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
+    runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
+    assert ran == ["pair", "walk", "walk"]
+    runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
+    assert len(ran) == 3
+    runs.segment_all(clips, engines("b" * 64), data / "made", Settings(), quiet)
+    runs.segment_all(clips, engines("b" * 64), data / "made", Settings(seed=1), quiet)
+    assert len(ran) == 7, "other engines and another seed give other masks"
+    result = run("--annotations", data / "truth", "--results", data / "made")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_clip_without_frames_cannot_be_run(data):
+    with pytest.raises(InputError, match="--images"):
+        runs.segment_all(find_clips(data / "truth", None), engines(), data / "made", Settings(), Console(quiet=True))

@@ -1,0 +1,246 @@
+"""Official files load; anything else is named for what it is, and nothing in it is run."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import official
+from safetensors.torch import save_file
+from samotion.errors import EngineError
+from samotion.presets import DEPTH_SMALL, NANO, SAM21_TINY
+from samotion_export.checkpoints import files as checkpoints
+from samotion_export.checkpoints import weights
+
+Shapes = dict[str, tuple[int, ...]]
+
+DINO_LARGE: Shapes = {
+    "cls_token": (1, 1, 1024),
+    "patch_embed.proj.weight": (1024, 3, 14, 14),
+    "blocks.0.ls1.gamma": (1024,),
+}
+DEPTH_LARGE: Shapes = {"pretrained.cls_token": (1, 1, 1024), "depth_head.projects.0.bias": (256,)}
+TAPIR: Shapes = {"resnet_torch.initial_conv.weight": (64, 3, 7, 7)}
+SAM1: Shapes = {"image_encoder.patch_embed.proj.weight": (1280, 3, 16, 16)}
+
+
+def sam2_shapes(width: int, blocks: int, newer: bool = True) -> Shapes:
+    shapes: Shapes = {f"image_encoder.trunk.blocks.{i}.norm1.weight": (width,) for i in range(blocks)}
+    shapes["image_encoder.trunk.patch_embed.proj.weight"] = (width, 3, 7, 7)
+    return {**shapes, "no_obj_embed_spatial": (1, 64)} if newer else shapes
+
+
+def hollow(shapes: Shapes) -> dict[str, torch.Tensor]:
+    """Tensors of any shape that take four bytes each, in memory and on disk."""
+    return {name: torch.zeros(()).expand(shape) for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def dino_state() -> dict[str, torch.Tensor]:
+    return official.random_state("dino", NANO.dino)
+
+
+@functools.cache
+def module(name: str, net: object) -> torch.nn.Module:
+    return weights.build_module(name, net)
+
+
+def refusal(name: str, net: object, path: Path) -> str:
+    with pytest.raises(EngineError) as caught:
+        weights.load(name, net, path, module(name, net))
+    assert "\n" not in str(caught.value)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["tracks", "depth", "dino", "motion", "sam2"])
+def test_official_format_gives_back_every_number(tmp_path: Path, name: str) -> None:
+    net = getattr(NANO, name)
+    state = official.random_state(name, net)
+    loaded = weights.load(name, net, official.write(tmp_path / "a file.pt", name, state), module(name, net))
+    assert loaded.keys() == state.keys()
+    assert all(torch.equal(loaded[key], state[key]) for key in state)
+    module(name, net).load_state_dict(loaded, strict=True)
+
+
+def test_half_precision_safetensors_come_back_as_float32(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_file({key: value.half() for key, value in dino_state.items()}, tmp_path / NANO.dino.weights.file)
+    monkeypatch.setattr("samotion_export.checkpoints.download.BUNDLED", tmp_path)
+    loaded = weights.load("dino", NANO.dino)
+    assert {value.dtype for value in loaded.values()} == {torch.float32}
+    assert all(torch.equal(loaded[key], value.half().float()) for key, value in dino_state.items())
+
+
+def test_missing_bundled_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samotion_export.checkpoints.download.BUNDLED", tmp_path)
+    with pytest.raises(EngineError, match=r"bundled weights tracks\.safetensors are missing"):
+        weights.load("tracks", NANO.tracks)
+
+
+@pytest.mark.parametrize(
+    "shapes, label",
+    [
+        (DINO_LARGE, "DINOv2 Large"),
+        ({**DINO_LARGE, "register_tokens": (1, 4, 1024)}, "DINOv2 Large with registers"),
+        (
+            {**DINO_LARGE, "patch_embed.proj.weight": (768, 3, 16, 16)},
+            "other than DINOv2 (width 768, patches of 16 px)",
+        ),
+        (DEPTH_LARGE, "Depth Anything V2 Large"),
+        (TAPIR, "TAPIR without extra convolutions"),
+        ({**TAPIR, "extra_convs.blocks.0.conv.bias": (1024,)}, "BootsTAPIR"),
+        ({"decoder.embedding.embedding.weight": (128, 16)}, "the motion net (moseg)"),
+        (sam2_shapes(96, 12), "SAM 2.1 Hiera tiny"),
+        (sam2_shapes(96, 16), "SAM 2.1 Hiera small"),
+        (sam2_shapes(112, 24), "SAM 2.1 Hiera base+"),
+        (sam2_shapes(144, 48), "SAM 2.1 Hiera large"),
+        (sam2_shapes(144, 48, newer=False), "SAM 2.0 Hiera large"),
+        (SAM1, "SAM 1"),
+        ({"embeddings.cls_token": (1, 1, 768)}, "DINOv2 in the format of transformers"),
+        ({"fc.weight": (10, 10)}, "no net known here (its first tensor is 'fc.weight')"),
+    ],
+)
+def test_nets_are_recognised(shapes: Shapes, label: str) -> None:
+    assert label in weights.recognise(shapes)
+
+
+def test_official_shapes_are_what_the_builder_wants(parity_folder: Path) -> None:
+    published = json.loads((parity_folder / "shapes.json").read_text())["depth_anything_v2_vits"]
+    expected = {key: tuple(value.shape) for key, value in module("depth", DEPTH_SMALL).state_dict().items()}
+    weights.check({key: tuple(shape) for key, shape in published.items()}, expected, Path("published"))
+
+
+@pytest.mark.parametrize(
+    "name, net, shapes, said",
+    [
+        ("depth", DEPTH_SMALL, DEPTH_LARGE, "this is Depth Anything V2 Large, expected Depth Anything V2 Small"),
+        ("depth", DEPTH_SMALL, DINO_LARGE, "this is DINOv2 Large, expected Depth Anything V2 Small"),
+        ("dino", NANO.dino, DINO_LARGE, "this is DINOv2 Large, expected DINOv2 of width 128"),
+        ("dino", NANO.dino, SAM1, "this is SAM 1, expected DINOv2"),
+        (
+            "sam2",
+            SAM21_TINY,
+            sam2_shapes(96, 16),
+            "this is SAM 2.1 Hiera small, expected SAM 2.1 Hiera tiny; to use it add --sam2 sam2.1_hiera_s",
+        ),
+        (
+            "sam2",
+            SAM21_TINY,
+            sam2_shapes(144, 48, newer=False),
+            "this is SAM 2.0 Hiera large, expected SAM 2.1 Hiera tiny",
+        ),
+    ],
+)
+def test_another_net_is_named(tmp_path: Path, name: str, net: object, shapes: Shapes, said: str) -> None:
+    assert said in refusal(name, net, official.write(tmp_path / "given.pth", name, hollow(shapes)))
+
+
+def test_lacking_tensors_are_counted_and_the_first_named(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    gone = [name for name in dino_state if name.startswith("blocks.1.norm")][:3]
+    state = {name: value for name, value in dino_state.items() if name not in gone}
+    said = refusal("dino", NANO.dino, official.write(tmp_path / "dino.pth", "dino", state))
+    assert f"lacks 3 of its {len(dino_state)} tensors, the first of them {gone[0]!r}" in said
+
+
+def test_another_shape_is_named(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    state = {**dino_state, "norm.bias": torch.zeros(64)}
+    said = refusal("dino", NANO.dino, official.write(tmp_path / "dino.pth", "dino", state))
+    assert "'norm.bias' has shape [64], expected [128]" in said
+
+
+def test_harmless_extras_pass_and_others_do_not(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    extra = {**dino_state, "bn.num_batches_tracked": torch.zeros((), dtype=torch.int64)}
+    assert (
+        weights.load("dino", NANO.dino, official.write(tmp_path / "a.pth", "dino", extra)).keys() == dino_state.keys()
+    )
+    extra = {**dino_state, "blocks.99.norm1.weight": torch.zeros(128)}
+    said = refusal("dino", NANO.dino, official.write(tmp_path / "b.pth", "dino", extra))
+    assert "1 tensors that this net lacks, the first of them 'blocks.99.norm1.weight'" in said
+
+
+class Bomb:
+    """A pickle that makes a file when it is loaded carelessly."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.mark),)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_pickle_with_code_is_refused_unrun(tmp_path: Path, zipped: bool) -> None:
+    mark, path = tmp_path / "ran", tmp_path / "bomb.pt"
+    torch.save({"model": Bomb(mark)}, path, _use_new_zipfile_serialization=zipped)
+    said = refusal("dino", NANO.dino, path)
+    assert "posix.mkdir" in said and "without running it" in said
+    assert not mark.exists()
+
+
+def test_a_bare_pickle_with_code_is_refused_unrun(tmp_path: Path) -> None:
+    mark, path = tmp_path / "ran", tmp_path / "bomb.pkl"
+    path.write_bytes(pickle.dumps(Bomb(mark)))
+    assert "nothing in it was run" in refusal("dino", NANO.dino, path)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+@pytest.mark.parametrize("keep", [20, 0.5, 0.999])
+def test_truncated_files_are_called_so(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor], zipped: bool, keep: float
+) -> None:
+    path = tmp_path / "dino.pth"
+    torch.save(dino_state, path, _use_new_zipfile_serialization=zipped)
+    data = path.read_bytes()
+    path.write_bytes(data[: keep if isinstance(keep, int) else int(len(data) * keep)])
+    assert "truncated" in refusal("dino", NANO.dino, path)
+
+
+def test_truncated_safetensors_are_called_so(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    save_file(dino_state, tmp_path / "dino.safetensors")
+    data = (tmp_path / "dino.safetensors").read_bytes()
+    (tmp_path / "dino.safetensors").write_bytes(data[:-100])
+    assert "truncated or damaged" in refusal("dino", NANO.dino, tmp_path / "dino.safetensors")
+
+
+@pytest.mark.parametrize(
+    "content, said",
+    [
+        (b"", "is empty"),
+        (b"  \n<!DOCTYPE html><html>404</html>", "is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git-lfs pointer"),
+        (b"just some words", "not a PyTorch or safetensors checkpoint"),
+    ],
+)
+def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "weights.pt"
+    path.write_bytes(content)
+    assert said in refusal("dino", NANO.dino, path)
+
+
+def test_paths_that_are_no_file(tmp_path: Path) -> None:
+    assert "does not exist" in refusal("dino", NANO.dino, tmp_path / "absent.pt")
+    assert "is a folder" in refusal("dino", NANO.dino, tmp_path)
+
+
+def test_checkpoints_without_tensors(tmp_path: Path) -> None:
+    torch.save([1, 2], tmp_path / "list.pt")
+    assert "holds a list, expected a state dict" in refusal("dino", NANO.dino, tmp_path / "list.pt")
+    torch.save({"epoch": 3}, tmp_path / "epoch.pt")
+    assert "holds no tensors (it holds epoch)" in refusal("dino", NANO.dino, tmp_path / "epoch.pt")
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("a.txt", "x")
+    assert "truncated or damaged" in refusal("dino", NANO.dino, tmp_path / "other.zip")
+
+
+def test_wrapped_state_dicts_are_unwrapped(tmp_path: Path) -> None:
+    torch.save({"epoch": 7, "model_state_dict": {"w": torch.ones(2)}}, tmp_path / "moseg.pth")
+    assert checkpoints.read(tmp_path / "moseg.pth").keys() == {"w"}

@@ -1,0 +1,453 @@
+"""samotion-export: what it builds, skips, rebuilds, refuses and leaves behind. Two small stand-ins play the nets."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+import numpy as np
+import pytest
+import samotion
+import torch
+from helpers import official
+from helpers.paths import ROOT
+from samotion import manifest
+from samotion.contract import NETS, engines_of
+from samotion.errors import EngineError
+from samotion.presets import NANO
+from samotion_export import build, cli
+from samotion_export.checkpoints import weights
+from samotion_export.graph import Graph
+
+Run = Callable[..., tuple[int, list[str], str]]
+
+
+class Mean(torch.nn.Module):
+    """Stands in for the depth net: a weighted mean over colours, wrong in the graph when `lies`."""
+
+    lies = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        wrong = 1.0 if self.lies and torch.onnx.is_in_onnx_export() else 0.0
+        return (frames.float() * self.scale).mean(-1) + wrong
+
+
+class Cells(Mean):
+    """Stands in for the DINO net: colours of cells of 2 x 2 px."""
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        pixels = (frames.float() * self.scale).permute(0, 3, 1, 2)
+        return torch.nn.functional.avg_pool2d(pixels, 2).permute(0, 2, 3, 1)
+
+
+def stand_in(name: str) -> types.SimpleNamespace:
+    kind, output = {"depth": (Mean, "disparity"), "dino": (Cells, "features")}[name]
+
+    def graphs(net: object, module: torch.nn.Module) -> list[Graph]:
+        rng = np.random.default_rng(0)
+        examples = tuple((rng.integers(0, 256, (*s, 3), np.uint8),) for s in ((1, 8, 12), (2, 10, 6)))
+        return [Graph(name, module, examples, {output: 1e-3})]
+
+    return types.SimpleNamespace(build_module=lambda net: kind(), graphs=graphs)
+
+
+@pytest.fixture
+def nets(monkeypatch: pytest.MonkeyPatch) -> dict[str, types.SimpleNamespace]:
+    table = {name: stand_in(name) for name in ("depth", "dino")}
+    monkeypatch.setattr(weights, "net_module", table.__getitem__)
+    return table
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command in this process: exit code, lines of stdout, stderr."""
+
+    def call(*arguments: object) -> tuple[int, list[str], str]:
+        monkeypatch.setattr(sys, "argv", ["samotion-export", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out.splitlines(), said.err
+
+    return call
+
+
+@pytest.fixture
+def files(tmp_path: Path, nets: object) -> dict[str, Path]:
+    """A checkpoint for each stand-in."""
+    state = {"scale": torch.tensor([0.2, 0.5, 0.3])}
+    return {name: official.write(tmp_path / f"{name} weights.pt", name, state) for name in ("depth", "dino")}
+
+
+def given(files: dict[str, Path], *names: str) -> list[str]:
+    return [*names, *(f"--checkpoint={name}={files[name]}" for name in names)]
+
+
+def onnx_files(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in out.glob("*.onnx")}
+
+
+def visible(out: Path) -> set[str]:
+    return {path.name for path in out.iterdir() if path.name != ".samotion-export.lock"}
+
+
+def test_exports_compares_and_reports(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "my engines/é"
+    code, written, said = run(*given(files, "dino", "depth"), "--out", out)
+    assert code == 0
+    assert written == [str(out / "depth.onnx"), str(out / "dino.onnx"), str(out / "manifest.json")]
+    assert [line.split(":")[0] for line in said.splitlines()] == ["depth", "dino"]
+    assert visible(out) == {"depth.onnx", "dino.onnx", "manifest.json"}
+    held = manifest.read(out)
+    assert (held.preset, held.sam2) == ("nano", None)
+    assert held.tools["torch"] == torch.__version__
+    entry = held.engines["dino"]
+    assert entry.weights_sha256 == manifest.sha256_of(files["dino"])
+    assert entry.outputs == {"features": ["B", "GH", "GW", 3]}
+    assert entry.parity["features"]["max_abs"] <= entry.parity["features"]["tolerance"] == 1e-3
+    assert entry.parity["features"]["range"] > 1
+
+
+def test_exported_engine_answers_as_the_weights_say(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    run(*given(files, "depth"), "--out", tmp_path / "e")
+    frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
+    with samotion.open_engines(tmp_path / "e", "cpu") as engines:
+        got = engines["depth"](frames=frames)["disparity"]
+    np.testing.assert_allclose(got, (frames * np.float32([0.2, 0.5, 0.3])).mean(-1), rtol=1e-5)
+
+
+def test_second_run_skips_and_force_does_not(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    arguments = (*given(files, "depth", "dino"), "--out", tmp_path / "e")
+    run(*arguments)
+    code, written, said = run(*arguments)
+    assert (code, written) == (0, [])
+    assert said == "depth: up to date\ndino: up to date\n"
+    assert len(run(*arguments, "--force")[1]) == 3
+
+
+def test_a_changed_checkpoint_rebuilds_just_that(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    arguments = (*given(files, "depth", "dino"), "--out", out)
+    run(*arguments)
+    official.write(files["dino"], "dino", {"scale": torch.tensor([1.0, 2.0, 3.0])})
+    _, written, said = run(*arguments)
+    assert written == [str(out / "dino.onnx"), str(out / "manifest.json")]
+    assert "depth: up to date" in said
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"edited")])
+def test_a_missing_or_edited_engine_is_rebuilt(
+    tmp_path: Path, run: Run, files: dict[str, Path], damage: Callable[[Path], object]
+) -> None:
+    out = tmp_path / "e"
+    arguments = (*given(files, "depth", "dino"), "--out", out)
+    run(*arguments)
+    before = onnx_files(out)
+    damage(out / "depth.onnx")
+    assert run(*arguments)[1] == [str(out / "depth.onnx"), str(out / "manifest.json")]
+    assert onnx_files(out) == before
+
+
+def test_an_engine_that_was_not_compared_is_not_current_for_a_run_that_compares(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
+    arguments = (*given(files, "depth"), "--out", tmp_path / "e")
+    assert "not compared" in run(*arguments, "--no-verify")[2]
+    assert run(*arguments, "--no-verify")[1] == []
+    assert len(run(*arguments)[1]) == 2
+    assert run(*arguments, "--no-verify")[1] == []
+
+
+def test_changed_code_rebuilds_the_nets_that_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "package"
+    shutil.copytree(Path(build.__file__).parent, package, ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    monkeypatch.setattr(build, "__file__", str(package / "build.py"))
+
+    def hashes(precision: str) -> dict[str, str]:
+        return {net: build._code_hash(net, precision) for net in NETS}
+
+    def changed_by(file: str, precision: str = "fp32") -> set[str]:
+        before = hashes(precision)
+        path = package / file
+        path.write_text(path.read_text() + "\n# edited\n")
+        return {net for net, value in hashes(precision).items() if value != before[net]}
+
+    assert changed_by("vit.py") == {"depth", "dino"}
+    assert changed_by("checkpoints/download.py") == set()
+    assert changed_by("tracks/layers.py") == {"tracks"}
+    assert changed_by("sam2/hiera.py") == {"sam2"}
+    assert changed_by("motion/camera.py") == {"motion"}
+    assert changed_by("half_precision.py") == set()
+    assert changed_by("half_precision.py", "fp16") == set(NETS)
+    assert changed_by("graph.py") == set(NETS)
+
+
+def test_switching_the_preset_keeps_what_both_share(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
+    _, written, said = run(*given(files, "depth", "dino"), "--out", out, "--preset", "reference")
+    assert written == [str(out / "depth.onnx"), str(out / "manifest.json")]
+    assert "dino: up to date" in said
+    assert manifest.read(out).preset == "reference"
+
+
+def test_a_preset_that_shares_all_takes_over_without_a_rebuild(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--preset", "fast")
+    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "balanced")
+    assert (code, written) == (0, [])
+    assert said == "depth: up to date\nmanifest.json: now preset 'balanced'\n"
+    assert manifest.read(out).preset == "balanced"
+
+
+def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--preset", "fast")
+    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "fast", "--refine-px", "512")
+    assert (code, written) == (0, [])
+    assert said == "depth: up to date\nmanifest.json: now preset 'fast' with refine_px 512\n"
+    with samotion.open_engines(out, "cpu") as engines:
+        assert engines.preset.tracks.refines_large
+        assert "--preset fast --refine-px 512" in engines.manifest.command("tracks", out)
+        with pytest.raises(EngineError, match="--refine-px 512"):
+            engines["tracks_refine_large"]
+
+
+def test_presets_are_never_mixed(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
+    before = onnx_files(out), (out / "manifest.json").read_text()
+    code, written, said = run(*given(files, "dino"), "--out", out, "--preset", "nano")
+    assert (code, written) == (2, [])
+    assert "holds preset 'fast', whose depth differ from those of preset 'nano'" in said
+    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+
+
+def test_another_sam2_size_is_recorded(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--preset", "fast", "--sam2", "sam2.1_hiera_b+")
+    with samotion.open_engines(out, "cpu") as engines:
+        assert engines.preset.name == "fast"
+        assert engines.preset.sam2.config == "sam2.1_hiera_b+"
+
+
+def test_a_damaged_manifest_is_built_anew(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    out.mkdir()
+    (out / "manifest.json").write_text("{")
+    code, written, said = run(*given(files, "depth"), "--out", out)
+    assert (code, len(written)) == (0, 2)
+    assert "damaged" in said and "building anew" in said
+
+
+def test_a_graph_that_differs_is_refused_and_nothing_changes(
+    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out)
+    before = onnx_files(out), (out / "manifest.json").read_text()
+    monkeypatch.setattr(Mean, "lies", True)
+    code, written, said = run(*given(files, "depth"), "--out", out, "--force")
+    assert (code, written) == (6, [])
+    assert said == (
+        "error: depth: output 'disparity' differs from PyTorch by 1, tolerance 0.001; nothing was written for it\n"
+    )
+    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+    assert visible(out) == {"depth.onnx", "manifest.json"}
+    assert run(*given(files, "depth"), "--out", out, "--force", "--no-verify")[0] == 0
+
+
+def test_weights_that_are_not_numbers_are_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    official.write(files["depth"], "depth", {"scale": torch.tensor([1.0, float("nan"), 1.0])})
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 6
+    assert "not finite" in said
+
+
+def test_foreign_files_stay_and_leftovers_go(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    (out / f"{build.STAGING}dead").mkdir(parents=True)
+    for name in ("notes.txt", "depth.onnx.bak", "other.onnx"):
+        (out / name).write_text("mine")
+    assert run(*given(files, "depth"), "--out", out)[0] == 0
+    assert visible(out) == {"notes.txt", "depth.onnx.bak", "other.onnx", "depth.onnx", "manifest.json"}
+    assert (out / "other.onnx").read_text() == "mine"
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    out = tmp_path / "e"
+    out.mkdir()
+    with filelock.FileLock(out / ".samotion-export.lock"):
+        code, _, said = run(*given(files, "depth"), "--out", out)
+    assert code == 7
+    assert "another samotion-export is writing" in said
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    (tmp_path / "e").write_text("")
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 7
+    assert "choose another --out" in said
+
+
+@pytest.mark.parametrize(
+    "cause, code",
+    [
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "full"), 7),
+        (ZeroDivisionError("oops"), 1),
+        (None, 143),
+    ],
+)
+def test_an_interrupted_export_leaves_nothing_half_written(
+    tmp_path: Path,
+    run: Run,
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    cause: BaseException | None,
+    code: int,
+) -> None:
+    def interrupted(*arguments: object) -> None:
+        if cause is not None:
+            raise cause
+        os.kill(os.getpid(), signal.SIGTERM)
+        signal.pause()
+
+    monkeypatch.setattr("samotion_export.parity.verify.compare", interrupted)
+    got, written, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert (got, written) == (code, [])
+    assert len(said.splitlines()) == 1
+    assert visible(tmp_path / "e") == set()
+
+
+def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(1)}, tmp_path / "sam_vit_h.pth")
+    code, _, said = run("dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", tmp_path / "e")
+    assert code == 4
+    assert "this is SAM 1, expected" in said
+    assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", tmp_path / "e")[0] == 4
+
+
+@pytest.mark.parametrize(
+    "arguments, code, said",
+    [
+        ([], 2, "name what to export"),
+        (["colour"], 2, "colour is not one of all, tracks"),
+        (["all", "--preset", "huge"], 2, "'huge' is not one of nano, fast"),
+        (["all", "--sam2", "sam3"], 2, "'sam3' is not one of sam2.1_hiera_t"),
+        (["depth", "--checkpoint", "depth"], 2, "'depth' is not NET=FILE"),
+        (["depth", "--checkpoint", "colour=a.pt"], 2, "'colour=a.pt' is not NET=FILE"),
+        (["depth", "--checkpoint", "depth=a", "--checkpoint", "depth=b"], 2, "depth has two checkpoints"),
+        (["depth", "--checkpoint", "dino=a"], 2, "dino is not exported"),
+        (["all", "--frobnicate"], 2, "--frobnicate"),
+        (["all", "--target", "tensorrt"], 5, "TensorRT is not installed"),
+    ],
+)
+def test_misuse(run: Run, arguments: list[str], code: int, said: str) -> None:
+    got, written, err = run(*arguments)
+    assert (got, written) == (code, [])
+    assert said in " ".join(err.split())
+    assert "Traceback" not in err
+
+
+def test_missing_packages_are_named(
+    tmp_path: Path, run: Run, files: dict[str, Path], nets: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(net: object) -> None:
+        raise ModuleNotFoundError("No module named 'sam2'", name="sam2")
+
+    nets["depth"] = types.SimpleNamespace(build_module=absent)
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 5
+    assert "pip install --no-deps --no-build-isolation sam2==1.1.0" in said
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "onnx" else name)
+    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    assert code == 5
+    assert said == "error: exporting needs onnx; install with: pip install 'samotion[export]'\n"
+
+
+def test_quiet_and_verbose(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+    assert run(*given(files, "depth"), "--out", tmp_path / "a", "-q")[2] == ""
+    assert str(files["depth"]) in run(*given(files, "depth"), "--out", tmp_path / "b", "-v")[2]
+    (tmp_path / "file").write_text("")
+    assert "Traceback" in run(*given(files, "depth"), "--out", tmp_path / "file", "-v")[2]
+
+
+def test_all_stands_for_every_net_and_order_is_the_contracts() -> None:
+    assert cli.parse_nets(["all", "depth"]) == NETS
+    assert cli.parse_nets(["sam2", "tracks"]) == ("tracks", "sam2")
+
+
+def test_weights_over_the_limit_of_onnx_fail_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from samotion_export import graph
+
+    monkeypatch.setattr(graph, "MAX_ONNX_BYTES", 11)
+    tiny = stand_in("depth").graphs(None, Mean())[0]
+    with pytest.raises(EngineError, match="an ONNX file holds"):
+        graph.export_onnx(tiny, tmp_path / "depth.onnx")
+    monkeypatch.setattr(graph, "MAX_ONNX_BYTES", 12)
+    graph.export_onnx(tiny, tmp_path / "depth.onnx")
+
+
+def test_relative_tolerance_is_of_the_range(tmp_path: Path) -> None:
+    from samotion.errors import ParityError
+    from samotion_export import graph
+    from samotion_export.parity import verify
+
+    tiny = replace(stand_in("depth").graphs(None, Mean())[0], relative=True)
+    graph.export_onnx(tiny, tmp_path / "depth.onnx")
+    answers = [graph.run_module(tiny, example) for example in tiny.examples]
+    off = [{"disparity": answer["disparity"] + 0.1} for answer in answers]
+    assert verify.compare(tiny, tmp_path / "depth.onnx", off)["disparity"]["relative"] < 1e-3
+    with pytest.raises(ParityError, match="of its range"):
+        verify.compare(tiny, tmp_path / "depth.onnx", [{"disparity": a["disparity"] * 1.01} for a in answers])
+
+
+def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
+    with samotion.open_engines(engine_folder, "cpu", threads=1) as engines:
+        assert engines.preset == NANO
+        engines.open_all()
+        assert set(engines.manifest.engines) == {name for net in NETS for name in engines_of(net, getattr(NANO, net))}
+
+
+def test_runtime_never_imports_the_exporters_packages() -> None:
+    code = (
+        "import sys, samotion, samotion.commands.run\n"
+        "print({m.split('.')[0] for m in sys.modules} & {'torch', 'onnx', 'sam2', 'safetensors', 'samotion_export'})"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "place, line, banned",
+    [
+        ("runtime/samotion/x.py", "import torch", True),
+        ("runtime/samotion/x.py", "from torch import nn", True),
+        ("runtime/samotion/x.py", "from samotion_export import graph", True),
+        ("runtime/samotion/x.py", "from runtime import samotion", True),
+        ("export/samotion_export/x.py", "import torch", False),
+    ],
+)
+def test_ruff_bans_torch_in_the_runtime(place: str, line: str, banned: bool) -> None:
+    command = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--stdin-filename", place, "-"]
+    result = subprocess.run(command, input=line + "\n", capture_output=True, text=True, cwd=ROOT)
+    assert ("TID251" in result.stdout) == banned, result.stdout + result.stderr
+    assert result.returncode == int(banned)

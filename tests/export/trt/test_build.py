@@ -1,0 +1,344 @@
+"""Building engines: shapes, the builder's command line, what is rebuilt when, and what failures say."""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx.parser
+import pytest
+import samotion
+import torch
+from helpers import fake_tensorrt, official
+from onnx.reference import ReferenceEvaluator
+from samotion import manifest
+from samotion.contract import DYNAMIC, SIGNATURES
+from samotion.errors import DeviceError, EngineError
+from samotion.presets import NANO, PRESETS, Preset
+from samotion_export.build import Request, export
+from samotion_export.checkpoints import weights
+from samotion_export.graph import Graph
+from samotion_export.report import Report
+from samotion_export.trt import build as trt_build
+from samotion_export.trt import layer_types as trt_types
+from samotion_export.trt import norms as trt_norms
+from samotion_export.trt.build import Target
+from samotion_export.trt.profiles import profiles
+
+SIZES = {"C": 64, "C'": 32, "S": 384, "M": 96, "M/2": 48, "G": 24, "L": 576, "D": 64, "C0": 16, "C1": 32}
+SIZES |= {"S/8": 48, "S/4": 96, "R": 6}
+QUIET = Report(-1)
+
+
+def dims(engine: str) -> dict[str, list[int | str]]:
+    """An engine's inputs as in a manifest."""
+    return {
+        t.name: [d if isinstance(d, int) or d in DYNAMIC else SIZES[d] for d in t.dims]
+        for t in SIGNATURES[engine].inputs
+    }
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+@pytest.mark.parametrize("engine", SIGNATURES)
+def test_every_engine_has_profiles(preset: Preset, engine: str) -> None:
+    """Each has smallest, usual and largest shapes in that order, of all inputs, and one size per letter."""
+    found = profiles(preset, engine, dims(engine))
+    assert 1 <= len(found) <= 3
+    for profile in found:
+        assert list(profile) == [t.name for t in SIGNATURES[engine].inputs]
+        for which in range(3):
+            sizes: dict[str, int] = {}
+            for tensor in SIGNATURES[engine].inputs:
+                for letter, size in zip(tensor.dims, profile[tensor.name][which]):
+                    assert sizes.setdefault(str(letter), size) == size > 0
+        for low, usual, high in profile.values():
+            assert all(a <= b <= c for a, b, c in zip(low, usual, high))
+
+
+def fits(preset: Preset, engine: str, **letters: int) -> bool:
+    """Is there a profile for these sizes?"""
+    wanted = dims(engine)
+    for profile in profiles(preset, engine, wanted):
+        ranges = {
+            str(d): (low[i], high[i])
+            for name, (low, _, high) in profile.items()
+            for i, d in enumerate(wanted[name])
+            if isinstance(d, str)
+        }
+        if all(ranges[letter][0] <= size <= ranges[letter][1] for letter, size in letters.items()):
+            return True
+    return False
+
+
+def test_profiles_hold_what_runs_bring() -> None:
+    from samotion.depth import net_size as depth_size
+    from samotion.dino import net_size as dino_size
+
+    fast = PRESETS["fast"]
+    for hw in ((480, 854), (1000, 562), (720, 720), (563, 1000)):
+        rows, columns = depth_size(hw, fast.depth.short_side_px)
+        assert fits(fast, "depth", B=1, H=rows, W=columns), hw
+        rows, columns = dino_size(hw, fast.dino.short_side_px)
+        assert fits(fast, "dino", B=1, H=rows, W=columns), hw
+        rows, columns = depth_size(hw, NANO.depth.short_side_px)
+        assert fits(NANO, "depth", B=1, H=rows, W=columns), hw
+    for frames in (1, 24, 32, 33, 100, 128, 129, 320):
+        assert fits(fast, "tracks_refine", T=frames, N=1), frames
+        assert fits(fast, "tracks_query", T=frames, N=fast.max_tracks), frames
+    for memories in range(1, 20):
+        assert fits(fast, "sam2_track", B=3, K=memories, P=17), memories
+
+
+GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
+depth (float[B, 4] x) => (float[B, 4] y) <float16[1] one = {1}>
+{ h = Cast <to = 10> (x) a = Add(h, one) y = Cast <to = 1> (a) }"""
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "depth.onnx"
+    path.write_bytes(onnx.parser.parse_model(GRAPH).SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted", "unwanted"),
+    [
+        ("8.6.1", ["--fp16", "--precision-constraints", "obey"], "--strongly-typed"),
+        ("10.13.0", ["--strongly-typed"], "--fp16"),
+        ("11.4.0", [], "--fp16"),
+        ("11.4.0", [], "--strongly-typed"),
+    ],
+)
+def test_types_are_the_graphs(graph: Path, version: str, wanted: list[str], unwanted: str) -> None:
+    shapes = [{"x": ((1, 4), (2, 4), (3, 4))}, {"x": ((4, 4), (5, 4), (6, 4))}]
+    command = trt_build.build_command(graph, graph.with_suffix(".engine"), shapes, Target(version, "g"), graph)
+    assert set(wanted) <= set(command)
+    assert unwanted not in command
+    assert [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"] == ["x:[3,4]", "x:[6,4]"]
+    tactics = command[command.index("--tactic-sources") :] if "--tactic-sources" in command else []
+    assert not [word for word in tactics if "CUBLAS" in word or "CUDNN" in word]
+    assert ("--tactic-sources" in command) == version.startswith("8.")
+
+
+def test_types_of_tensors(graph: Path) -> None:
+    assert trt_build.tensor_types(graph) == {"float16": ["h", "a"], "float32": ["y"]}
+
+
+def test_layers_of_old_tensorrt_are_held_to_the_graphs_types(
+    graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kinds = types.SimpleNamespace(CAST=1, CONSTANT=2, SHAPE=3, ELEMENTWISE=4)
+    trt = types.SimpleNamespace(float16="half", float32="float", LayerType=kinds)
+    monkeypatch.setitem(sys.modules, "tensorrt", trt)
+    monkeypatch.setenv(trt_types.VARIABLE, str(tmp_path / "types.json"))
+    (tmp_path / "types.json").write_text('{"float16": ["a"], "float32": ["y"]}')
+
+    class Layer(types.SimpleNamespace):
+        num_outputs, precision = 1, None
+
+        def get_output(self, index: int) -> types.SimpleNamespace:
+            return types.SimpleNamespace(name=self.output)
+
+        def set_output_type(self, index: int, kind: str) -> None:
+            self.kind = kind
+
+    layers = [Layer(output="a", type=4), Layer(output="y", type=1), Layer(output="helper", type=4)]
+    trt_types.keep_types(types.SimpleNamespace(num_layers=3, get_layer=layers.__getitem__))
+    assert (layers[0].kind, layers[0].precision) == ("half", "half")
+    assert (layers[1].kind, layers[1].precision) == ("float", None)
+    assert not hasattr(layers[2], "kind")
+
+
+NORMED = """<ir_version: 8, opset_import: ["" : 17]>
+depth (float[B, 2, H, W] x) => (float[B, 2, H, W] y) <float[2] scale = {1.5, -2}, float[2] bias = {0.25, 3}>
+{ a = Relu(x) y = InstanceNormalization <epsilon = 0.01> (a, scale, bias) }"""
+
+
+def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(rng: np.random.Generator) -> None:
+    x = rng.normal(3, 5, (2, 2, 5, 7)).astype(np.float32)
+    model = onnx.parser.parse_model(NORMED)
+    (wanted,) = ReferenceEvaluator(model).run(None, {"x": x})
+    model = trt_norms.spelled(model)
+    onnx.checker.check_model(model, full_check=True)
+    assert "InstanceNormalization" not in {node.op_type for node in model.graph.node}
+    assert all(a.name != "value_ints" for node in model.graph.node for a in node.attribute)  # 8.6 takes them for none
+    np.testing.assert_allclose(ReferenceEvaluator(model).run(None, {"x": x})[0], wanted, atol=2e-6)
+
+
+# The whole command, with a child that plays the builder.
+
+BUILDER = """
+import json, os, sys
+arguments = sys.argv[1:]
+print("[I] arguments", *arguments)
+{trouble}
+def after(option):
+    return [arguments[i + 1] for i, word in enumerate(arguments) if word == option]
+def shapes(option):
+    return [{{n: json.loads(s) for n, s in [word.split(":")]}} for word in after(option)]
+rows = [shapes(f"--trt-{{which}}-shapes") for which in ("min", "opt", "max")]
+profiles = [{{name: [r[i][name] for r in rows] for name in rows[0][i]}} for i in range(len(rows[0]))]
+header = json.dumps({{"version": {version!r}, "profiles": profiles}}).encode()
+with open(arguments[1], "rb") as graph, open(after("-o")[0], "wb") as plan:
+    plan.write({magic!r} + header + b"\\n" + graph.read())
+with open(after("--save-timing-cache")[0], "w") as cache:
+    cache.write("timings")
+"""
+
+
+class Sums(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, frames: torch.Tensor) -> torch.Tensor:
+        return (frames.float() * self.scale).sum(-1)
+
+
+@pytest.fixture
+def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
+    """An export of a stand-in for the depth net, for a fake TensorRT."""
+    rng = np.random.default_rng(0)
+    graphs = [
+        Graph(
+            "depth",
+            Sums(),
+            tuple((rng.integers(0, 256, (b, 14, 14, 3), np.uint8),) for b in (1, 2)),
+            {"disparity": 1e-3},
+        )
+    ]
+    stand_in = types.SimpleNamespace(build_module=lambda net: Sums(), graphs=lambda net, module: list(graphs))
+    monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
+    checkpoint = official.write(tmp_path / "depth.pt", "depth", Sums().state_dict())
+    use(monkeypatch, "10.13.0")
+    return Request(("depth",), "nano", tmp_path / "e", checkpoints={"depth": checkpoint}, target="tensorrt")
+
+
+def use(monkeypatch: pytest.MonkeyPatch, version: str, trouble: str = "", gpu: str = "Fake GPU") -> None:
+    """Install a fake TensorRT and its builder, which runs `trouble` before it builds."""
+    fake_tensorrt.install(monkeypatch, version, fake_tensorrt.Gpu(gpu))
+    script = BUILDER.format(version=version, trouble=trouble, magic=fake_tensorrt.MAGIC)
+    monkeypatch.setattr(trt_build, "POLYGRAPHY", script)
+    monkeypatch.setattr(trt_build, "find_spec", lambda name: name == "polygraphy")
+
+
+def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) -> None:
+    written = export(request_, QUIET)
+    assert [p.name for p in written] == ["depth.onnx", "depth.engine", "manifest.json"]
+    entry = manifest.read(request_.out).engines["depth"]
+    assert (entry.file, entry.tensorrt, entry.gpu) == ("depth.engine", "10.13.0", "Fake GPU")
+    assert entry.parity  # that of its graph
+    assert entry.onnx_sha256 == manifest.sha256_of(request_.out / "depth.onnx")
+    assert {p.name for p in request_.out.iterdir() if not p.name.startswith(".")} == {
+        "depth.onnx", "depth.engine", "manifest.json", "timing.cache",
+    }  # fmt: skip
+    frames = rng.integers(0, 256, (1, 140, 252, 3), np.uint8)
+    with samotion.open_engines(request_.out) as engines:
+        assert engines.device == "tensorrt"
+        np.testing.assert_array_equal(engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
+
+
+def test_what_is_current_is_kept(request_: Request) -> None:
+    export(request_, QUIET)
+    assert export(request_, QUIET) == []
+
+
+@pytest.mark.parametrize(("version", "gpu"), [("10.14.0", "Fake GPU"), ("10.13.0", "Other GPU")])
+def test_another_tensorrt_or_gpu_rebuilds_the_engine_alone(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, version: str, gpu: str
+) -> None:
+    export(request_, QUIET)
+    use(monkeypatch, version, gpu=gpu)
+    assert [p.name for p in export(request_, QUIET)] == ["depth.engine", "manifest.json"]
+    assert manifest.read(request_.out).engines["depth"].tensorrt == version
+
+
+def test_back_to_graphs(request_: Request) -> None:
+    export(request_, QUIET)
+    assert [p.name for p in export(replace(request_, target="onnx"), QUIET)] == ["depth.onnx", "manifest.json"]
+    assert manifest.read(request_.out).engines["depth"].tensorrt is None
+
+
+def test_precision_rebuilds_both(request_: Request) -> None:
+    export(request_, QUIET)
+    written = export(replace(request_, precision="fp16"), QUIET)
+    assert [p.name for p in written] == ["depth.onnx", "depth.engine", "manifest.json"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "said"),
+    [
+        ("sys.exit('[E] Error Code 2: OutOfMemory (Requested 9000000000 bytes)')", DeviceError, "out of memory"),
+        ("sys.exit('[!] CUDA initialization failure with error: 35')", DeviceError, "CUDA does not work here"),
+        ("sys.exit('[E] In node 3 (importLoop): UNSUPPORTED_NODE')", EngineError, r"cannot build it .*importLoop"),
+    ],
+)  # fmt: skip
+def test_failures_are_told_and_leave_the_graph(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, trouble: str, kind: type[Exception], said: str
+) -> None:
+    use(monkeypatch, "10.13.0", trouble)
+    with pytest.raises(kind, match=said):
+        export(request_, QUIET)
+    assert manifest.read(request_.out).engines["depth"].file == "depth.onnx"
+    assert not list(request_.out.glob(".samotion-export-*/"))
+
+
+NO_KERNEL = """
+if '--fp16' in arguments:
+    sys.exit('[E] 10: Could not find any implementation for node {{ForeignNode[a...b]}}.\\n[!] Invalid Engine')
+"""
+
+
+def test_float32_where_old_tensorrt_has_no_kernels_for_half(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    use(monkeypatch, "8.6.0", NO_KERNEL.format())
+    export(request_, Report(0))
+    assert "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead" in capsys.readouterr().err
+    entry = manifest.read(request_.out).engines["depth"]
+    assert (entry.file, entry.tensorrt) == ("depth.engine", "8.6.0")
+    assert export(request_, QUIET) == [], "it is current"
+
+
+def test_no_kernels_at_all_are_told(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, "8.6.0", NO_KERNEL.format().replace("'--fp16' in arguments", "True"))
+    with pytest.raises(EngineError, match=r"cannot build it .*Could not find any implementation .*ForeignNode"):
+        export(request_, QUIET)
+
+
+def test_an_interrupted_build_takes_its_child_along(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(monkeypatch, "10.13.0", "import time; print('[I] building', os.getpid(), flush=True); time.sleep(60)")
+    pids: list[int] = []
+
+    def interrupt(self: Report, text: str) -> None:
+        if "building" in text and text.split()[-1].isdigit():
+            pids.append(int(text.split()[-1]))
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Report, "detail", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        export(request_, QUIET)
+    assert pids and not Path(f"/proc/{pids[0]}").exists()
+
+
+@pytest.mark.parametrize(
+    ("break_", "said"),
+    [
+        (lambda patch: patch.setitem(sys.modules, "tensorrt", None), r"TensorRT is not installed .*samotion\[trt\]"),
+        (lambda patch: patch.setattr(trt_build, "find_spec", lambda name: None), r"polygraphy is not installed"),
+        (lambda patch: fake_tensorrt.install(patch, gpu=fake_tensorrt.Gpu(count=0)), "no NVIDIA GPU is visible"),
+    ],
+)
+def test_machines_that_cannot_build(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, break_: Callable[[pytest.MonkeyPatch], object], said: str
+) -> None:
+    """Said before anything is exported."""
+    break_(monkeypatch)
+    with pytest.raises(DeviceError, match=said):
+        export(request_, QUIET)
+    assert not request_.out.exists()

@@ -1,0 +1,1 @@
+"""What tests share: fakes, media, small graphs, and the original nets' answers."""

@@ -1,0 +1,385 @@
+"""Every backend answers alike; and TensorRT's own rules, on a stand-in where there is no GPU."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import samotion
+from helpers import fake_tensorrt
+from helpers.backends import onnx_folder, open_backend, tensorrt_folder
+from samotion.backends import cuda
+from samotion.backends import ort as ort_engine
+from samotion.backends.cuda import DeviceArray
+from samotion.backends.engines import Engines
+from samotion.backends.ort import OrtArray
+from samotion.errors import DeviceError, EngineError
+
+FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0")
+BACKENDS = ("cpu", *FAKES)
+
+
+@pytest.fixture(params=BACKENDS)
+def engines(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+    with open_backend(request.param, tmp_path, monkeypatch) as opened:
+        yield opened
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fake_tensorrt.Gpu:
+    """A fake GPU beside a folder of engines for it."""
+    tensorrt_folder(tmp_path, "10.13.0")
+    return fake_tensorrt.install(monkeypatch, "10.13.0")
+
+
+def frames(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.integers(0, 256, (*shape, 3), np.uint8)
+
+
+def prompt(rng: np.random.Generator, objects: int = 2, points: int = 3) -> dict[str, np.ndarray]:
+    return {
+        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
+        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
+        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
+        "points": rng.uniform(0, 32, (objects, points, 2)).astype(np.float32),
+        "labels": rng.integers(0, 2, (objects, points)),
+        "mask_prompt": rng.normal(size=(objects, 8, 8)).astype(np.float32),
+        "has_mask": np.arange(objects, dtype=np.uint8) % 2,
+    }
+
+
+def expected(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+    iou = inputs["labels"].sum(1).astype(np.float32)
+    return {
+        "masks": inputs["mask_prompt"] * inputs["has_mask"].astype(np.float32)[:, None, None],
+        "iou": iou,
+        "pointer": inputs["level2"].sum((2, 3)) + iou[:, None] / 2,
+        "object_score": inputs["points"].mean((1, 2)),
+    }
+
+
+def close(got: dict[str, Any], want: dict[str, np.ndarray]) -> None:
+    assert got.keys() == want.keys()
+    for name, value in want.items():
+        assert (np.asarray(got[name]).dtype, got[name].shape) == (value.dtype, value.shape), name
+        np.testing.assert_allclose(got[name], value, rtol=1e-5, atol=1e-5)
+
+
+# One suite for all backends.
+
+
+def test_answers(engines: Engines, rng: np.random.Generator) -> None:
+    inputs = prompt(rng)
+    close(engines["sam2_prompt"](**inputs), expected(inputs))
+
+
+def test_shapes_change_from_call_to_call(engines: Engines, rng: np.random.Generator) -> None:
+    for shape in ((1, 2, 8), (2, 8, 8), (1, 9, 16), (2, 4, 3)):
+        picture = frames(rng, *shape)
+        got = engines["depth"](frames=picture)["disparity"]
+        np.testing.assert_array_equal(got, picture.sum(-1, dtype=np.float32))
+
+
+def test_any_layout_and_kind_of_number(engines: Engines, rng: np.random.Generator) -> None:
+    inputs = prompt(rng)
+    odd = {**inputs, "points": inputs["points"].astype(np.float64), "labels": inputs["labels"].astype(np.int32)}
+    odd |= {"has_mask": inputs["has_mask"].astype(bool), "mask_prompt": inputs["mask_prompt"].T.copy().T}
+    close(engines["sam2_prompt"](**odd), expected(inputs))
+
+
+def test_outputs_belong_to_the_caller(engines: Engines, rng: np.random.Generator) -> None:
+    """A later call leaves earlier answers alone, and inputs may change as soon as a call returns."""
+    first, second = frames(rng, 1, 4, 4), frames(rng, 1, 4, 4)
+    wanted = first.sum(-1, dtype=np.float32)
+    one = engines["depth"](frames=first)["disparity"]
+    first[:] = 0
+    engines["depth"](frames=second)
+    np.testing.assert_array_equal(one, wanted)
+    one[:] = 0  # and they are writable
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"points": None}, "engine 'sam2_prompt' needs input 'points'; got level0"),
+        ({"colour": np.zeros(1)}, "has no input colour; it takes level0, level1"),
+        ({"labels": np.full((2, 3), 0.5)}, "input 'labels' is float64, expected int64"),
+    ],
+)
+def test_wrong_inputs(engines: Engines, rng: np.random.Generator, change: dict[str, Any], said: str) -> None:
+    inputs = {k: v for k, v in {**prompt(rng), **change}.items() if v is not None}
+    with pytest.raises(EngineError, match=said):
+        engines["sam2_prompt"](**inputs)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
+def test_outputs_go_on_to_the_next_engine(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """Kept outputs are inputs of other engines, beside numpy arrays, and outlive later calls."""
+    with open_backend(kind, tmp_path, monkeypatch) as engines:
+        rounds = [prompt(rng) for _ in range(3)]
+        kept = [engines["sam2_prompt"].keep(**inputs) for inputs in rounds]  # type: ignore[attr-defined]
+        for inputs, decoded in zip(rounds, kept):
+            passed = {name: decoded[name] for name in ("masks", "object_score")}
+            memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
+            want = expected(inputs)
+            np.testing.assert_allclose(memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5)
+            close(decoded, want)
+        memory[:] = 0  # the caller's own
+
+
+# onnxruntime alone.
+
+
+def test_onnxruntime_passes_values_on_without_copies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """The value that one engine gave is the very one that is bound to the next."""
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        inputs = prompt(rng)
+        decoded = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        assert all(isinstance(value, OrtArray) for value in decoded.values())
+        bound: dict[str, int] = {}
+        session = engines["sam2_memory"]._session  # type: ignore[attr-defined]
+
+        class Binding:
+            def __init__(self) -> None:
+                self.real = session.io_binding()
+
+            def bind_ortvalue_input(self, name: str, value: Any) -> None:
+                bound[name] = value.data_ptr()
+                self.real.bind_ortvalue_input(name, value)
+
+            def __getattr__(self, name: str) -> Any:
+                return getattr(self.real, name)
+
+        class Session:
+            def io_binding(self) -> Binding:
+                return Binding()
+
+            def run_with_iobinding(self, binding: Binding) -> None:
+                session.run_with_iobinding(binding.real)
+
+        monkeypatch.setattr(engines["sam2_memory"], "_session", Session())
+        passed = {name: decoded[name] for name in ("masks", "object_score")}
+        engines["sam2_memory"](level2=inputs["level2"], **passed)
+        assert bound == {name: decoded[name].value.data_ptr() for name in passed}
+
+
+def test_onnxruntime_names_shapes_of_kept_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"engine 'sam2_memory' failed on masks float32\[2, 8, 8\]"
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))  # type: ignore[attr-defined]
+        passed = {name: decoded[name] for name in ("masks", "object_score")}
+        with pytest.raises(EngineError, match=said):
+            engines["sam2_memory"](level2=np.zeros((1, 4, 2), np.float32), **passed)
+
+
+def test_onnxruntime_is_timed_between_cuda_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """The CUDA session on its stream, played by a CPU one and a fake device whose runs take time."""
+    gpu = fake_tensorrt.install(monkeypatch)
+    held = onnx_folder(tmp_path)
+    device = cuda.Device()
+    monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
+    engine = ort_engine.OrtEngine(
+        "depth", tmp_path / "depth.onnx", held.engines["depth"], ort_engine.PROVIDERS["cpu"], 1, device
+    )
+    run = engine._session.run_with_iobinding
+
+    def timed(binding: Any) -> None:
+        run(binding)
+        gpu.enqueue(lambda: setattr(gpu, "clock_ms", gpu.clock_ms + 7.5))
+
+    monkeypatch.setattr(
+        engine, "_session", types.SimpleNamespace(io_binding=engine._session.io_binding, run_with_iobinding=timed)
+    )
+    assert engine.device_ms is not None
+    assert engine.device_ms(frames=frames(rng, 1, 4, 4)) == pytest.approx(7.5)
+    device.close()
+
+
+def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    cuda_provider = ort_engine.PROVIDERS["cuda"]
+    monkeypatch.setitem(sys.modules, "cuda", None)
+    assert ort_engine.stream_of(cuda_provider) is None and ort_engine.stream_of(ort_engine.PROVIDERS["cpu"]) is None
+    assert ort_engine.session_provider(cuda_provider, None) == cuda_provider
+    fake_tensorrt.install(monkeypatch)
+    stream = ort_engine.stream_of(cuda_provider)
+    assert ort_engine.session_provider(cuda_provider, stream) == (cuda_provider, {"user_compute_stream": "1"})
+
+
+# TensorRT alone.
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_chain_stays_on_the_device(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    inputs = prompt(rng)
+    with open_backend(kind, tmp_path, monkeypatch) as engines:
+        decoded = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        assert isinstance(decoded["masks"], DeviceArray)
+        passed = {name: decoded[name] for name in ("masks", "object_score")}
+        uploads = count_uploads(monkeypatch, decoded["masks"].device)
+        memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
+        assert uploads == [inputs["level2"].nbytes]  # the other two were there already
+        want = expected(inputs)
+        np.testing.assert_allclose(memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5)
+        close(decoded, want)
+
+
+def count_uploads(monkeypatch: pytest.MonkeyPatch, device: Any) -> list[int]:
+    sizes: list[int] = []
+    upload = device.upload
+    monkeypatch.setattr(device, "upload", lambda array, address: (sizes.append(array.nbytes), upload(array, address)))
+    return sizes
+
+
+def test_kept_outputs_outlive_later_calls(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        pictures = [frames(rng, 1, 4, 4) for _ in range(3)]
+        kept = [engines["depth"].keep(frames=picture)["disparity"] for picture in pictures]  # type: ignore[attr-defined]
+        for picture, one in zip(pictures, kept):
+            np.testing.assert_array_equal(one, picture.sum(-1, dtype=np.float32))
+
+
+def test_long_batches_go_in_parts(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Seven objects through an engine for two: shared inputs go with each part."""
+    inputs = prompt(rng, objects=7)
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        close(engines["sam2_prompt"](**inputs), expected(inputs))
+        close(engines["sam2_prompt"].keep(**inputs), expected(inputs))  # type: ignore[attr-defined]
+
+
+def test_shapes_outside_all_profiles_are_named(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
+    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError) as raised:
+        engines["depth"](frames=np.zeros((1, 64, 64, 3), np.uint8))
+    said = str(raised.value)
+    assert "engine 'depth' was built for frames [1, 2, 2, 3] to [2, 8, 8, 3]; or frames [1, 9, 9, 3]" in said
+    assert "got frames [1, 64, 64, 3]" in said
+
+
+def test_inputs_larger_than_the_staging_memory(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """Copies are queued; staging memory is not overwritten before they are done."""
+    monkeypatch.setattr(cuda, "UPLOAD_BYTES", 700)
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        for points in (3, 6):
+            inputs = prompt(rng, points=points)
+            close(engines["sam2_prompt"](**inputs), expected(inputs))
+
+
+def test_memory_is_reused_and_given_back(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        inputs = prompt(rng)
+        engines["sam2_prompt"](**inputs)
+        used = gpu.used
+        for _ in range(5):
+            engines["sam2_prompt"](**inputs)
+        assert gpu.used == used
+        kept = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+    del kept
+    gc.collect()
+    assert (gpu.used, gpu.pinned, gpu.streams) == (0, {}, 0)
+
+
+def test_spare_memory_is_freed_before_giving_up(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        engines["depth"](frames=frames(rng, 1, 8, 8))
+        gpu.limit = gpu.used + 512  # the spare pieces are of another size
+        engines["depth"](frames=frames(rng, 2, 8, 8))
+        gpu.limit = 100
+        with pytest.raises(DeviceError, match="out of GPU memory: 0 MiB wanted, 0 of 0 MiB free"):
+            engines["depth"](frames=frames(rng, 1, 8, 8))
+        with pytest.raises(DeviceError, match="engine 'depth': no GPU memory for its scratch space"):
+            gpu.limit = 0
+            engines["depth"](frames=frames(rng, 1, 9, 9))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"tensorrt": "8.6.1"}, "was built by TensorRT 8.6.1, this is 10.13.0; build again: samotion-export depth"),
+        ({"gpu": "Other GPU"}, "was built for Other GPU, this is Fake GPU; build again: samotion-export depth"),
+        ({"tensorrt": None}, "is an ONNX graph, not built for TensorRT; build it: samotion-export depth"),
+    ],
+)
+def test_engines_from_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], said: str
+) -> None:
+    fake_tensorrt.install(monkeypatch, "10.13.0")
+    tensorrt_folder(tmp_path, "10.13.0", **changes)
+    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError, match=said) as raised:
+        engines["depth"]
+    assert "--target tensorrt --out" in str(raised.value)
+
+
+def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The manifest says one version, the file is of another."""
+    fake_tensorrt.install(monkeypatch, "10.13.0")
+    tensorrt_folder(tmp_path, "10.12.0", tensorrt="10.13.0")
+    said = r"TensorRT 10\.13\.0 refuses depth\.engine; build again"
+    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError, match=said):
+        engines["depth"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"count": 0}, "no NVIDIA GPU is visible; use --device cpu"),
+        ({"has_driver": False}, r"no NVIDIA driver is found \(.*libcuda.so.1\); use --device cpu"),
+        ({"error": "cudaErrorNoDevice"}, "no NVIDIA GPU is visible"),
+        ({"error": "cudaErrorInsufficientDriver"}, "the NVIDIA driver does not fit the installed CUDA"),
+    ],
+)
+def test_no_usable_gpu(gpu: fake_tensorrt.Gpu, tmp_path: Path, fault: dict[str, Any], said: str) -> None:
+    for name, value in fault.items():
+        setattr(gpu, name, value)
+    with pytest.raises(DeviceError, match=said):
+        samotion.open_engines(tmp_path, "tensorrt")
+
+
+@pytest.mark.parametrize("missing", ["tensorrt", "cuda"])
+def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
+    tensorrt_folder(tmp_path, "10.13.0")
+    fake_tensorrt.install(monkeypatch, "10.13.0")
+    for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(DeviceError, match=r"not installed .*; pip install 'samotion\[trt\]'"):
+        samotion.open_engines(tmp_path, "tensorrt")
+
+
+def test_auto_follows_the_folder(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
+    with samotion.open_engines(tmp_path) as engines:
+        assert engines.device == "tensorrt"
+
+
+def test_onnxruntime_names_the_device_for_a_tensorrt_engine(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
+    said = r"depth\.engine is built for TensorRT; use --device tensorrt"
+    with samotion.open_engines(tmp_path, "cpu") as engines, pytest.raises(EngineError, match=said):
+        engines["depth"]
+
+
+def test_backend_imports_nothing_but_numpy() -> None:
+    """It also runs in kits of TensorRT, an old Python, numpy and OpenCV."""
+    code = (
+        "import sys; allowed = {'numpy', 'cv2', 'samotion'}; before = set(sys.modules)\n"
+        "import samotion.backends.trt, samotion.backends.engines, samotion.contract\n"
+        "from importlib.metadata import packages_distributions as known\n"
+        "print(sorted({m.partition('.')[0] for m in set(sys.modules) - before} & set(known()) - allowed))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"

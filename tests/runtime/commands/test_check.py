@@ -1,0 +1,113 @@
+"""samotion-check finds what works and says what to do next."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from helpers import fake_tensorrt, media
+from samotion.commands import check
+from samotion.commands.check import Backend
+from typer.testing import CliRunner
+
+
+def test_cpu_backend_really_computes() -> None:
+    assert check.try_onnxruntime("cpu") == Backend("onnxruntime cpu", None)
+
+
+def test_tiny_graph_is_what_its_comment_says() -> None:
+    session = onnxruntime.InferenceSession(check.TINY_GRAPH, providers=["CPUExecutionProvider"])
+    x = np.array([[1, 2], [3, 4]], np.float32)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], [[7, 10], [15, 22]])
+
+
+def test_report_in_text_and_json() -> None:
+    outcome = CliRunner().invoke(check.app, [])
+    assert outcome.exit_code == 0
+    assert "onnxruntime cpu          works" in outcome.stdout and "next: " in outcome.stdout
+    report = json.loads(CliRunner().invoke(check.app, ["--json"]).stdout)
+    assert report["packages"]["numpy"] == np.__version__ and report["disk_free_bytes"] > 0
+    assert {"name": "onnxruntime cpu", "problem": None} in report["backends"]
+
+
+def test_without_any_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    outcome = CliRunner().invoke(check.app, [])
+    assert outcome.exit_code == 5
+    assert "onnxruntime is not installed" in outcome.stdout
+    assert "next: no backend works: pip install 'samotion[cpu]'" in outcome.stdout
+
+
+def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Session:
+        def __init__(self, *_: Any, **__: Any) -> None: ...
+
+        def get_providers(self) -> list[str]:
+            return ["CPUExecutionProvider"]
+
+        def run(self, *_: Any) -> list[Any]:
+            return [np.zeros((2, 2), np.float32)]
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(check.PROVIDERS.values()))
+    assert "computes wrongly" in str(check.try_onnxruntime("cpu").problem)
+    assert "CUDAExecutionProvider did not start" in str(check.try_onnxruntime("cuda").problem)
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("no such\ninstruction")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+    assert check.try_onnxruntime("cpu").problem == "no such"
+
+
+def test_engine_folder(tmp_path: Path) -> None:
+    engines = media.zero_engines(tmp_path / "engines")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
+    assert outcome.exit_code == 0 and "holds preset nano" in outcome.stdout
+    assert "all is well: samotion-run --engine-dir" in outcome.stdout
+    (engines / "depth.onnx").write_bytes(b"edited")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
+    assert outcome.exit_code == 4
+    assert "depth.onnx was changed" in outcome.stdout and "next: build the engines again" in outcome.stdout
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path / "none")])
+    assert outcome.exit_code == 4 and outcome.stderr.count("\n") == 1
+
+
+def test_advice() -> None:
+    cpu, cuda = Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")
+    assert "pip install 'samotion[gpu]'" in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
+    assert "only 1.0 GiB are free" in check.advise([cpu, cuda], [], 1 << 30, "e", {})[0]
+    assert check.advise([cpu, cuda], [], 1 << 40, None, {})[0].startswith("make engines")
+
+
+def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'NVIDIA X, 8192 MiB, 550.1'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert check.find_gpus() == ["NVIDIA X, 8192 MiB, 550.1"]
+    tool.write_text("#!/bin/sh\nexit 9\n")
+    assert check.find_gpus() == []
+
+
+def test_runtime_commands_never_import_torch() -> None:
+    code = (
+        "import sys, samotion.commands.run, samotion.commands.check;"
+        "sys.exit(bool({'torch', 'onnx', 'sam2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "TensorRT is not installed" in str(check.try_tensorrt().problem)
+    gpu = fake_tensorrt.install(monkeypatch)
+    assert check.try_tensorrt() == Backend("tensorrt", None)
+    assert gpu.used == 0
+    gpu.limit = 0
+    assert "out of GPU memory" in str(check.try_tensorrt().problem)

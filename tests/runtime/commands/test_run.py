@@ -1,0 +1,371 @@
+"""samotion-run: every bad input gets one line and its exit code, good ones get results, in any mixture."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result as Outcome
+from helpers import media
+from helpers.half_segmenter import half_segmenter
+from helpers.paths import ROOT
+from samotion import manifest, pipeline
+from samotion.backends.engines import Engines, open_engines
+from samotion.commands import progress
+from samotion.commands import run as cli
+from samotion.contract import SIGNATURES, Tensor
+from samotion.manifest import Entry, Manifest
+from samotion.pipeline import Result
+from samotion.presets import NANO
+from typer.testing import CliRunner
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="module")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return media.zero_engines(tmp_path_factory.mktemp("zero") / "engines")
+
+
+@pytest.fixture(scope="module")
+def opened(engines: Path) -> Iterator[Engines]:
+    with open_engines(engines) as found:
+        found.open_all()
+        yield found
+
+
+@pytest.fixture
+def run(engines: Path, opened: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Call samotion-run in an empty folder; the pipeline is replaced by one that finds the brighter half.
+
+    The good engines are opened once for all tests (a third of a second each time), others as always.
+    """
+
+    def open_or_share(folder: str, device: str) -> AbstractContextManager[Engines]:
+        return nullcontext(opened) if (folder, device) == (str(engines), "auto") else open_engines(folder, device)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(pipeline, "segment_clip", half_segmenter)
+    monkeypatch.setattr(cli, "open_engines", open_or_share)
+
+    def call(*arguments: str | Path, engine_dir: Path | str = engines) -> Outcome:
+        return CliRunner().invoke(cli.app, ["--engine-dir", str(engine_dir), *map(str, arguments)])
+
+    return call
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    return media.write_video(tmp_path / "clip.mp4", media.quadrants(4))
+
+
+def only_line(outcome: Outcome) -> str:
+    lines = outcome.stderr.strip().splitlines()
+    assert len(lines) == 1 and outcome.stdout == "", outcome.output
+    return lines[0]
+
+
+def test_prints_the_overlays_path_last(run: Run, clip: Path) -> None:
+    outcome = run(clip)
+    assert (outcome.exit_code, outcome.stdout) == (0, "out/clip/overlay.mp4\n")
+    assert Path("out/clip/overlay.mp4").is_file() and Path("out/clip/masks/00003.png").is_file()
+    lines = outcome.stderr.splitlines()
+    assert [re.sub(r" +[0-9.]+ s$", "", line) for line in lines] == [
+        "tracks",
+        "output",
+        "1 moving object in 4 frames",
+    ]
+    record = json.loads(Path("out/clip/run.json").read_text())
+    assert record["arguments"]["clips"] == [str(clip)] and record["preset"] == "nano"
+    assert record["engines"].keys() == SIGNATURES.keys() and len(record["engines"]["depth"]["sha256"]) == 64
+
+
+def test_options_reach_the_run(run: Run, clip: Path) -> None:
+    options = "--step 3 --max-frames 2 --max-tracks 9 --max-objects 4 --seed 5 --save masks -q -o results"
+    outcome = run(*options.split(), clip)
+    assert (outcome.exit_code, outcome.stdout, outcome.stderr) == (0, "results/clip\n", "")
+    record = json.loads(Path("results/clip/run.json").read_text())
+    expected = {"step": 3, "max_frames": 2, "max_tracks": 9, "max_objects": 4, "seed": 5}
+    assert expected.items() <= record["settings"].items()
+    assert sorted(os.listdir("results/clip")) == ["masks", "run.json"]
+
+
+def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:
+    outcome = run("--json", clip, "missing.mp4")
+    done, failed = [json.loads(line) for line in outcome.stdout.splitlines()]
+    assert done["status"] == "done" and done["overlay"] == "out/clip/overlay.mp4" and done["frames"] == 4
+    assert done["objects"] == [{"id": 1, "score": 0.75}]
+    assert failed["status"] == "failed" and failed["exit_code"] == 3 and "no such file" in failed["error"]
+    assert outcome.exit_code == 8
+
+
+def test_nothing_moves(run: Run, tmp_path: Path) -> None:
+    still = media.write_video(tmp_path / "still.mp4", media.quadrants(3) * 0)
+    outcome = run(still)
+    assert outcome.exit_code == 0
+    assert "nothing moves in this clip: all masks are empty" in outcome.stderr.splitlines()
+    assert len(os.listdir("out/still/masks")) == 3
+
+
+def test_bad_inputs(run: Run, tmp_path: Path) -> None:
+    for case, (path, words) in media.bad_inputs(tmp_path).items():
+        outcome = run(path)
+        assert outcome.exit_code == 3 and words in only_line(outcome), case
+        assert not Path("out").exists(), case
+
+
+def test_other_clips_go_on_after_a_failure(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    frames = media.write_images(tmp_path / "more frames", media.quadrants(2))
+    outcome = run("-q", clip, "empty.mp4", frames)
+    assert outcome.exit_code == 8
+    assert outcome.stdout.splitlines() == ["out/clip/overlay.mp4", "out/more frames/overlay.mp4"]
+    assert outcome.stderr.splitlines() == [
+        "empty.mp4: error: 'empty.mp4' is empty (0 bytes); expected a video file or a folder of frames"
+    ]
+
+
+def test_an_error_within_does_not_stop_the_others(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail_once(path: str, *rest: Any) -> Result:
+        if path == "a":
+            raise ZeroDivisionError("oh")
+        return half_segmenter(path, *rest)
+
+    monkeypatch.setattr(pipeline, "segment_clip", fail_once)
+    outcome = run("-q", "a", clip)
+    assert outcome.exit_code == 8 and outcome.stdout == "out/clip/overlay.mp4\n"
+    assert "a: internal error: ZeroDivisionError: oh" in outcome.stderr and "Traceback" not in outcome.stderr
+    assert run("a").exit_code == 1
+    assert "Traceback" in run("-v", "a", "a").stderr
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+    monkeypatch.setattr(pipeline, "segment_clip", lambda *_: signal.raise_signal(number))
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    try:
+        outcome = run(clip, clip)
+    finally:
+        signal.signal(signal.SIGINT, inherited)
+    assert outcome.exit_code == code and not Path("out").exists()
+    assert len(outcome.stderr.splitlines()) == 2  # the clip's name, and why it ended
+
+
+def test_clips_of_one_name_get_folders_of_their_own(run: Run, clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    again = shutil.copy(clip, tmp_path / "b")
+    outcome = run("-q", clip, again)
+    assert outcome.stdout.splitlines() == ["out/clip/overlay.mp4", "out/clip-2/overlay.mp4"]
+    assert cli.unique_names(["a/x.mp4", "x.mov", "x-2.mp4", "x"]) == ["x", "x-2", "x-2-2", "x-3"]
+
+
+def test_davis_layout(run: Run, clip: Path, tmp_path: Path) -> None:
+    frames = media.write_images(tmp_path / "walk", media.quadrants(2))
+    outcome = run("-q", "--layout", "davis", clip, frames)
+    assert (outcome.exit_code, outcome.stdout) == (0, "out/clip\nout/walk\n")
+    assert sorted(os.listdir("out")) == ["clip", "run.json", "walk"]
+    assert os.listdir("out/walk") and all(name.endswith(".png") for name in os.listdir("out/walk"))
+
+
+@pytest.mark.parametrize("name", ["with space.mp4", 'quote\'s "x".mp4', "Ünïcödé-猫.mp4"])
+def test_paths_with_spaces_quotes_and_unicode(run: Run, clip: Path, name: str) -> None:
+    outcome = run("-q", clip.rename(clip.with_name(name)))
+    assert (outcome.exit_code, outcome.stdout) == (0, f"out/{Path(name).stem}/overlay.mp4\n")
+
+
+def test_output_folder_with_foreign_files(run: Run, clip: Path) -> None:
+    Path("out/clip").mkdir(parents=True)
+    Path("out/clip/thesis.txt").write_text("precious")
+    for extra in ([], ["--overwrite"]):
+        outcome = run(*extra, clip)
+        assert outcome.exit_code == 7 and "thesis.txt" in only_line(outcome)
+    assert os.listdir("out/clip") == ["thesis.txt"]
+
+
+def test_earlier_result_needs_overwrite(run: Run, clip: Path) -> None:
+    assert run("-q", clip).exit_code == 0
+    outcome = run(clip)
+    assert outcome.exit_code == 7 and "--overwrite" in only_line(outcome)
+    assert run("-q", "--overwrite", clip).exit_code == 0
+
+
+def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
+    frames = media.write_images(tmp_path / "walk", media.quadrants(2))
+    outcome = run("-o", tmp_path, "--layout", "davis", "--overwrite", frames)
+    assert outcome.exit_code == 7 and len(os.listdir(frames)) == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--step", "0"], "step is 0"),
+        (["--max-frames", "1"], "at least 2"),
+        (["--seed", "-1"], "seed is -1"),
+        (["--save", "mask"], "cannot save 'mask'"),
+        (["--layout", "kitti"], "layout 'kitti' is unknown"),
+        (["--layout", "davis", "--save", "overlay"], "masks only"),
+    ],
+)
+def test_usage_errors(run: Run, clip: Path, options: list[str], words: str) -> None:
+    outcome = run(*options, clip)
+    assert outcome.exit_code == 2 and words in only_line(outcome)
+
+
+def test_unknown_device(run: Run, clip: Path) -> None:
+    outcome = run("--device", "toaster", clip)
+    assert outcome.exit_code == 5 and "toaster" in only_line(outcome)
+
+
+def test_missing_engine_folder(run: Run, clip: Path) -> None:
+    outcome = run(clip, engine_dir="nowhere")
+    assert outcome.exit_code == 4 and "samotion-export all" in only_line(outcome)
+
+
+@pytest.fixture
+def own_engines(engines: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(engines, tmp_path / "own"))
+
+
+def test_missing_engine_file(run: Run, clip: Path, own_engines: Path) -> None:
+    (own_engines / "depth.onnx").unlink()
+    outcome = run(clip, engine_dir=own_engines)
+    assert outcome.exit_code == 4 and "depth.onnx is missing" in only_line(outcome)
+
+
+def test_edited_engine_file(run: Run, clip: Path, own_engines: Path) -> None:
+    with (own_engines / "motion.onnx").open("ab") as file:
+        file.write(b" ")
+    outcome = run(clip, engine_dir=own_engines)
+    assert outcome.exit_code == 4 and "motion.onnx was changed" in only_line(outcome)
+
+
+def test_engines_are_checked_before_the_clip(run: Run, own_engines: Path) -> None:
+    (own_engines / "sam2_image.onnx").unlink()
+    assert run("missing.mp4", engine_dir=own_engines).exit_code == 4
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        ([Tensor("images", "uint8", ("B", "H", "W", 3))], None, "expected 'frames'"),
+        ([Tensor("frames", "float32", ("B", "H", "W", 3))], None, "is float32, expected uint8"),
+        ([Tensor("frames", "uint8", ("B", 3, "H", "W"))], None, "has shape"),
+        (None, [Tensor("depth", "float32", ("B", "H", "W"))], "expected 'disparity'"),
+        (None, [Tensor("disparity", "float32", ("B", "H", "W", 1))], "has shape"),
+    ],
+)
+def test_onnx_with_other_names_or_shapes(
+    run: Run,
+    clip: Path,
+    own_engines: Path,
+    inputs: list[Tensor] | None,
+    outputs: list[Tensor] | None,
+    words: str,
+) -> None:
+    signature = SIGNATURES["depth"]
+    model = media.zero_graph(inputs or signature.inputs, outputs or signature.outputs)
+    put_engine(own_engines, media.write_engine(own_engines, "depth", model))
+    outcome = run(clip, engine_dir=own_engines)
+    line = only_line(outcome)
+    assert outcome.exit_code == 4 and words.replace("'", "") in line.replace("'", "") and "depth.onnx" in line
+
+
+def test_engine_that_is_no_onnx(run: Run, clip: Path, own_engines: Path) -> None:
+    put_engine(own_engines, media.write_engine(own_engines, "depth", b"not a graph"))
+    outcome = run(clip, engine_dir=own_engines)
+    assert outcome.exit_code == 4 and "cannot load depth.onnx" in only_line(outcome)
+
+
+def put_engine(folder: Path, entry: Entry) -> None:
+    """Set the entry of `depth` in a folder's manifest."""
+    before = manifest.read(folder)
+    manifest.write(folder, Manifest(before.preset, before.tools, {**before.engines, "depth": entry}))
+
+
+def test_help_tells_all_options_and_version() -> None:
+    runner = CliRunner()
+    text = runner.invoke(cli.app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).stdout
+    for option in (
+        *("--engine-dir", "--out", "--device", "--step", "--max-frames", "--max-tracks", "--max-objects", "--seed"),
+        *("--save", "--layout", "--overwrite", "--json", "--quiet", "--verbose", "--version"),
+    ):
+        assert option in text
+    assert runner.invoke(cli.app, ["--version"]).stdout.startswith("samotion 0.")
+    assert runner.invoke(cli.app, []).exit_code == 2
+
+
+def in_a_process(tmp_path: Path, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    """Run samotion-run as a process of its own, with the half segmenter."""
+    script = (
+        "import samotion.pipeline; from helpers.half_segmenter import half_segmenter;"
+        "samotion.pipeline.segment_clip = half_segmenter;"
+        "from samotion.commands.run import main; main()"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", script, "-q", "-o", tmp_path / "out", *arguments],
+        capture_output=True,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONIOENCODING": "utf-8:strict",
+        },
+        **options,
+    )
+
+
+def test_path_that_is_no_utf8(engines: Path, clip: Path, tmp_path: Path) -> None:
+    path = bytes(clip.parent) + b"/caf\xe9.mp4"
+    os.rename(clip, path)
+    done = in_a_process(tmp_path, "--engine-dir", engines, path)
+    assert done.stdout == bytes(tmp_path) + b"/out/caf\xe9/overlay.mp4\n", done.stderr
+
+
+def test_disk_that_runs_full(engines: Path, clip: Path, tmp_path: Path) -> None:
+    """A real limit on file size stands in for a full disk: the kernel refuses the write in the same place."""
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))  # noqa: E731
+    done = in_a_process(tmp_path, "--engine-dir", engines, clip, preexec_fn=limit)
+    assert done.returncode == 7, done.stderr
+    assert b"cannot write results to" in done.stderr and done.stderr.count(b"\n") == 1
+    assert not list((tmp_path / "out").rglob(".*.mp4")) and done.stdout == b""
+
+
+def test_plain_progress_is_one_line_per_finished_stage() -> None:
+    out = io.StringIO()
+    with progress.shown(stream=out) as report:
+        for stage, total in (("tracks", 3), ("depth", 1), ("depth", 1)):
+            for done in range(total + 1):
+                report(stage, done, total)
+    assert re.fullmatch(r"tracks  +\d+\.\d s\ndepth  +\d+\.\d s\n", out.getvalue())
+    with progress.shown(quiet=True, stream=out) as report:
+        report("dino", 1, 1)
+    assert "dino" not in out.getvalue()
+
+
+def test_progress_in_a_terminal_tells_the_time_left() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    with progress.shown(stream=out) as report:
+        report("tracks", 0, 4)
+        report("tracks", 4, 4)
+    assert "tracks" in out.getvalue() and "4/4" in out.getvalue() and "left" in out.getvalue()
+
+
+def test_preset_of_the_engines_fills_the_settings(run: Run, clip: Path) -> None:
+    run("-q", clip)
+    settings = json.loads(Path("out/clip/run.json").read_text())["settings"]
+    assert settings["max_tracks"] == NANO.max_tracks and settings["step"] == NANO.query_step_frames

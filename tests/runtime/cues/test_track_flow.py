@@ -1,0 +1,88 @@
+"""Tracks fused with optical flow: nearer to the truth, each alone, and still where nothing is known."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from samotion.cues import track_flow
+
+Array = np.ndarray[Any, Any]
+SIZE, FRAMES, POINTS = 128, 12, 60
+SPEED_PX = np.array([1.3, -0.7])
+
+
+@pytest.fixture(scope="module")
+def frames() -> Array:
+    """A texture that glides by SPEED_PX a frame."""
+    wide = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (240, 240, 3)).astype(np.float32), (0, 0), 2)
+    wide = (wide - wide.min()) / np.ptp(wide) * 255
+    shift = [np.float32([[1, 0, -50 + t * SPEED_PX[0]], [0, 1, -50 + t * SPEED_PX[1]]]) for t in range(FRAMES)]
+    return np.stack([cv2.warpAffine(wide, m, (SIZE, SIZE)) for m in shift]).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def flows(frames: Array) -> Array:
+    return track_flow.flows_of(frames)
+
+
+@pytest.fixture(scope="module")
+def truth() -> Array:
+    start = np.random.default_rng(1).uniform(30, 90, (POINTS, 1, 2))
+    return start + np.arange(FRAMES)[None, :, None] * SPEED_PX
+
+
+def noisy(truth: Array, query: Array, spread_px: float = 2.0) -> Array:
+    noise = np.random.default_rng(2).normal(0, spread_px, truth.shape)
+    noise[np.arange(len(truth)), query] = 0
+    return np.asarray(truth + noise, np.float32)
+
+
+def test_jitter_goes_and_the_query_stays(flows: Array, truth: Array) -> None:
+    query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
+    xy = truth[np.arange(POINTS), query]
+    before = noisy(truth, query)
+    after = track_flow.steady(before, np.full(truth.shape[:2], 0.9), query, xy, flows)
+    error = np.linalg.norm(after - truth, axis=2)
+    assert np.median(np.linalg.norm(before - truth, axis=2)) > 1.5
+    assert np.median(error) < 0.3 and np.abs(after[np.arange(POINTS), query] - xy).max() < 0.01
+    assert np.median(np.abs(np.diff(after, axis=1) - SPEED_PX)) < 0.1
+
+
+def test_an_outlier_of_the_tracker_loses(flows: Array, truth: Array) -> None:
+    query = np.zeros(POINTS, int)
+    before = truth.astype(np.float32)
+    before[:, 6] += 20
+    after = track_flow.steady(before, np.full(truth.shape[:2], 0.9), query, truth[:, 0], flows)
+    assert np.quantile(np.linalg.norm(after[:, 6] - truth[:, 6], axis=1), 0.9) < 1
+
+
+def test_each_track_is_alone(flows: Array, truth: Array) -> None:
+    query = np.zeros(POINTS, int)
+    trust = np.random.default_rng(4).random(truth.shape[:2])
+    some = np.array([7, 3, 40])
+    both = [
+        track_flow.steady(noisy(truth, query)[i], trust[i], query[i], truth[i, 0], flows)
+        for i in (np.arange(POINTS), some)
+    ]
+    np.testing.assert_allclose(both[0][some], both[1], atol=1e-4)
+
+
+def test_the_chain_is_the_minimum() -> None:
+    """Against the dense normal equations of one track."""
+    rng = np.random.default_rng(5)
+    places, steps = rng.normal(0, 5, (1, 6, 2)), rng.normal(0, 2, (1, 5, 2))
+    anchor, stiffness = rng.uniform(0.1, 2, (1, 6)), rng.uniform(0.1, 9, (1, 5))
+    rows = np.concatenate([np.eye(6), np.diff(np.eye(6), axis=0)]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+    wanted = np.concatenate([places[0], steps[0]]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+    expected = np.linalg.lstsq(rows, wanted, rcond=None)[0]
+    np.testing.assert_allclose(track_flow._most_likely(places, anchor, steps, stiffness)[0], expected, atol=1e-9)
+
+
+def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: Array) -> None:
+    one = np.ones((3, 1, 2), np.float32)
+    assert track_flow.steady(one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.flows_of(frames[:1])) is one
+    none = np.ones((0, FRAMES, 2), np.float32)
+    assert len(track_flow.steady(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0

@@ -1,0 +1,92 @@
+"""Lookups of disparity, quirks included, and the inputs of the motion net."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.fakes import FakeEngines
+from samotion import motion
+
+HW = (6, 10)
+
+
+def ramp(frames: int = 2) -> np.ndarray:
+    """Disparity that names its own place: frame + row / 10 + column / 100."""
+    t, y, x = np.mgrid[:frames, : HW[0], : HW[1]]
+    return (t + y / 10 + x / 100).astype(np.float32)
+
+
+def test_saturate_is_the_16_bit_image_read_back_clipped() -> None:
+    d = np.array([[[0, 1 / 65535, 100.4 / 65535, 255 / 65535, 0.5, 1]]])
+    expected = np.array([[[0, 1 / 255, 100 / 255, 1, 1, 1]]])
+    assert motion.saturate(d) == pytest.approx(expected, abs=1e-6)
+
+
+def test_saturate_normalises_each_frame_again() -> None:
+    d = np.array([[[0.0, 0.001, 1]], [[0.5, 0.7, 1]]])
+    got = motion.saturate(d)
+    assert got[0].ravel() == pytest.approx([0, 66 / 255, 1], abs=1e-6)
+    assert not got[1].any()  # all saturated: constant, so zeros
+
+
+def test_misplaced_lookup_follows_its_definition(rng: np.random.Generator) -> None:
+    disparity, xy = rng.random((3, *HW)), rng.uniform(-2, 12, (40, 3, 2)).astype(np.float32)
+    got = motion.lookup_misplaced(disparity, xy, HW)
+    for n in range(40):
+        for t in range(3):
+            px, py = np.clip(2 * xy[n, t] / np.float32([10, 6]) - np.float32(1), -1, 1)
+            index = int(py * np.float32(6)) * 10 + int(px * np.float32(10))  # int() truncates toward zero
+            assert got[n, t] == disparity[t].ravel()[min(max(index, 0), 59)]
+
+
+def test_misplaced_lookup_clamps_the_flat_index_not_each_axis() -> None:
+    right_and_up = np.array([[[10.0, 2.5]]], np.float32)  # p = (1, -1/6): row -1, column 10, which is index 0
+    assert motion.lookup_misplaced(ramp(1), right_and_up, HW)[0, 0] == ramp(1)[0, 0, 0]
+    right_edge = np.array([[[10.0, 4.0]]], np.float32)  # p = (1, 1/3): row 2, column 10: the next row's first
+    assert motion.lookup_misplaced(ramp(1), right_edge, HW)[0, 0] == ramp(1)[0, 3, 0]
+
+
+def test_plain_lookup_is_bilinear_at_the_right_place() -> None:
+    xy = np.array([[[3, 2], [3.5, 2]], [[3, 2.25], [9.4, 0]], [[-5, 99], [0, 5]]], np.float32)
+    expected = [[0.23, 1.235], [0.255, 1.09], [0.5, 1.5]]
+    assert motion.lookup(ramp(), xy, HW) == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_plain_lookup_takes_maps_of_another_size() -> None:
+    corners = np.array([[[0, 0]], [[9, 5]], [[9, 0]]], np.float32)
+    small = np.array([[[1.0, 2.0], [3.0, 4.0]]])
+    assert motion.lookup(small, corners, HW)[:, 0].tolist() == [1, 4, 2]
+
+
+def test_mode_chooses_both_quirks_or_none(rng: np.random.Generator) -> None:
+    disparity, xy = rng.random((2, *HW)), rng.uniform(0, 6, (5, 2, 2)).astype(np.float32)
+    quirky = motion.lookup_misplaced(motion.saturate(disparity), xy, HW)
+    assert np.array_equal(motion.gather_disparity(disparity, xy, HW, "reference"), quirky)
+    plain = motion.lookup(disparity, xy, HW)
+    assert np.array_equal(motion.gather_disparity(disparity, xy, HW, "plain"), plain)
+    assert not np.allclose(quirky, plain)
+
+
+def test_score_hands_over_unit_positions() -> None:
+    seen: dict[str, np.ndarray] = {}
+
+    def engine(**inputs: np.ndarray) -> dict[str, Any]:
+        seen.update(inputs)
+        return {"score": np.full(len(inputs["xy"]), 0.5, np.float32)}
+
+    xy = np.array([[[0, 0], [10, 6]], [[5, 3], [-4, 99]]], np.float32)
+    ones = np.ones((2, 2), np.float32)
+    rest = {"visibility": ones, "confidence": ones, "disparity": ones, "dino": np.zeros((2, 3), np.float32)}
+    got = motion.score(FakeEngines(motion=engine), xy_px=xy, hw=HW, visible=ones > 0, **rest)
+    assert got.tolist() == [0.5, 0.5]
+    assert seen["xy"].tolist() == [[[-1, -1], [1, 1]], [[0, 0], [-1, 1]]]
+    assert seen["xy"].dtype == np.float32 and seen["visible"].dtype == np.uint8
+
+
+def test_no_tracks_no_scores() -> None:
+    none = np.zeros((0, 4), np.float32)
+    rest = {"visibility": none, "confidence": none, "disparity": none, "dino": np.zeros((0, 3), np.float32)}
+    engines = FakeEngines()
+    assert motion.score(engines, xy_px=np.zeros((0, 4, 2)), hw=HW, visible=none > 0, **rest).shape == (0,)
