@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
 
-REFERENCE_CHUNK = 128  # points per call, features anew for each (reference.md, stage 3)
+REFERENCE_CHUNK = 128  # points per call, features anew for each (docs/method.md, section 8)
 REFERENCE_GRID = 9000  # points of a query frame's grid, about
 
 

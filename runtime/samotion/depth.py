@@ -36,7 +36,7 @@ def estimate(engines: Engines, frames: Array) -> Array:
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
     """The size the net sees: the side that needs the smaller change becomes `side_px`, both multiples of 14.
 
-    That is the short side of all frames larger than `side_px` (reference.md, 3.2).
+    That is the short side of all frames larger than `side_px` (docs/method.md, section 4.2).
     """
     scale = min((side_px / side for side in hw), key=lambda scale: abs(1 - scale))
     rows, columns = (max(1, round(side * scale / PATCH_PX)) * PATCH_PX for side in hw)

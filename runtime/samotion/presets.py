@@ -104,7 +104,7 @@ class Sam2Net:
 
 @dataclass(frozen=True)
 class Prompting:
-    """How moving tracks become SAM 2 prompts (reference.md, stages 8 to 10)."""
+    """How moving tracks become SAM 2 prompts (docs/method.md, stages 8 to 10)."""
 
     style: str = "clicks"  # "clicks", or "clicks+mask": more clicks and a coarse mask drawn from the tracks
     every_frames: int = 16

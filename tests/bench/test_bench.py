@@ -110,7 +110,7 @@ def test_every_engine_has_a_unit(name):
 
 
 def test_the_reference_tracks_114400_points():
-    """reference.md, section 5, and speed.md: 100 frames of 854x480, 10 query frames, features about 890 times."""
+    """docs/method.md, section 8: 100 frames of 854x480, 10 query frames, features 894 times."""
     assert baselines.reference_points((480, 854), 100, 10) == 114_400
     calls = baselines.reference_calls((480, 854), 100, 10, objects=3)
     assert calls["tracks_refine"] == 894 and calls["tracks_features"] == 89_400

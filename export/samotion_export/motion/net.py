@@ -1,4 +1,4 @@
-"""The motion transformer: which tracks belong to moving objects (reference.md, 3.4).
+"""The motion transformer: which tracks belong to moving objects (docs/method.md, section 4.4).
 
 A joint encoder attends along each track and across the tracks of each frame, a decoder refines with DINO features
 in the feed-forward parts only. Parameter names are those of the official `moseg.pth`.

@@ -1,4 +1,4 @@
-"""TAPIR's picture layers: the residual trunk and the extra convolutions (reference.md, 3.1)."""
+"""TAPIR's picture layers: the residual trunk and the extra convolutions (docs/method.md, section 4.1)."""
 
 from __future__ import annotations
 

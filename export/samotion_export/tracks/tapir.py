@@ -1,6 +1,7 @@
 """TAPIR in PyTorch: features, query features, initial guess and refinement of point tracks at 256 px.
 
-Parameter names are those of the official BootsTAPIR checkpoint (reference.md, 3.1). Shapes: T frames, N tracks.
+Parameter names are those of the official BootsTAPIR checkpoint (docs/method.md, section 4.1).
+Shapes: T frames, N tracks.
 The same code is trained, exported and compared with: what differs from the published layers is exact arithmetic.
 A causal net (`TracksNet.causal`) looks back in time only; it answers for a whole clip, or frame by frame (`step`).
 """

@@ -21,9 +21,10 @@ BAND_PX = 32  # resampled by one matrix: most of a matrix for a whole line would
 def sample_queries(frame_count: int, hw: tuple[int, int], step: int, max_tracks: int, seed: int) -> Array:
     """Points to follow: (N,3) float32 t, y, x px of the source, spread evenly over query frames and the image.
 
-    Every `step`-th frame has the reference's grid (reference.md, stage 3). The reference tracks it all and keeps a
-    random part; here that part is drawn first: on each query frame every n-th grid point along a space-filling
-    curve, from a random start. So each grid point is as likely as any other, and no two are the same.
+    Every `step`-th frame has the published grid (docs/method.md, stage 3). The published program
+    tracks it all and keeps a random part. Here that part is drawn first: on each query frame every
+    n-th grid point along a space-filling curve, from a random start. So each grid point is as
+    likely as any other, and no two are the same.
     """
     if min(frame_count, step, max_tracks, *hw) < 1:
         raise UsageError(

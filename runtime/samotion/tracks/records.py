@@ -56,7 +56,7 @@ def visibility_of(occlusion: Array, expected_dist: Array) -> tuple[Array, Array]
 
 
 def filter_tracks(raw: RawTracks, queries: Array, hw: tuple[int, int], one_a_frame: bool = True) -> Tracks:
-    """Judge raw tracks of `queries` (N,3) t, y, x px of the source of size `hw`; reference.md, stages 3 and 4.
+    """Judge raw tracks of `queries` (N,3) t, y, x px of the source of size `hw`; docs/method.md, stages 3 and 4.
 
     A point is visible where visibility times confidence is over 0.5, surely hidden where (1 - visibility) times
     confidence is; where it is neither, its confidence becomes 0. Tracks that are never visible are dropped. In a
