@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from helpers.paths import ROOT
-from helpers.traced import Traced, write_rendered
+
+if TYPE_CHECKING:  # tests of the runtime go without the training code and its packages
+    from helpers.traced import Traced
 
 
 @pytest.fixture
@@ -44,10 +48,45 @@ def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scene() -> Traced:
     """A traced scene with known tracks. Read only."""
+    from helpers.traced import Traced
+
     return Traced()
 
 
 @pytest.fixture
 def rendered(scene: Traced, tmp_path: Path) -> Path:
     """The scene as Movi-F's renderer writes it."""
+    from helpers.traced import write_rendered
+
     return write_rendered(scene, tmp_path / "movi")
+
+
+# Light tests: those that need neither PyTorch nor what only an export needs, for many Pythons.
+
+HEAVY = ("torch", "onnx", "safetensors", "samotion_export", "samotion_training", "samotion_bench")
+HEAVY_IMPORT = re.compile(rf"^\s*(?:import|from) (?:{'|'.join(HEAVY)})\b", re.M)
+HEAVY_FIXTURES = {"engine_folder", "scene", "rendered"}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--light", action="store_true", help="leave out tests that need PyTorch")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --light, leave out files that import PyTorch, ONNX or the exporter, themselves or by a helper."""
+    if not config.getoption("--light") or collection_path.suffix != ".py":
+        return None
+    return True if _is_heavy(collection_path) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--light"):
+        items[:] = [i for i in items if not HEAVY_FIXTURES & set(getattr(i, "fixturenames", ()))]
+
+
+def _is_heavy(path: Path) -> bool:
+    text = path.read_text()
+    helpers = re.findall(r"from helpers\.(\w+) import", text)
+    helpers += re.findall(r"from helpers import ([\w, ]+)", text)
+    files = [ROOT / "tests/helpers" / f"{name.strip()}.py" for some in helpers for name in some.split(",")]
+    return bool(HEAVY_IMPORT.search(text)) or any(_is_heavy(file) for file in files if file.exists())
