@@ -28,8 +28,7 @@ PAGES = sorted(
         *(ROOT / "training").glob("*.md"),
         *(ROOT / "benchmarks").glob("*.md"),
         ROOT / "engines" / "README.md",
-        ROOT / "export" / "samotion_export" / "weights" / "README.md",
-        ROOT / "export" / "samotion_export" / "weights" / "sam2.md",
+        *(page for source in SOURCES for page in (ROOT / source).rglob("*.md")),
     }
 )
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.M | re.S)
