@@ -13,10 +13,12 @@ from typing import Any
 
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
+from samotion.external import external_files
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
+BUNDLED = Path(__file__).parent / "nano"  # the engine folder that comes with samotion
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Entry:
     meta: Mapping[str, Any] = field(default_factory=dict)  # numbers the runtime needs that no shape shows
     gpu: str | None = None
     tensorrt: str | None = None
+    data: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file that the graph keeps its weights in
 
 
 @dataclass(frozen=True)
@@ -141,25 +144,48 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
 def _entry(data: dict[str, Any]) -> Entry:
     entry = Entry(**data)
     texts = (entry.file, entry.sha256, entry.onnx_sha256, entry.weights_sha256, entry.precision, entry.source)
-    tables = (entry.inputs, entry.outputs, entry.parity, entry.meta)
-    if not all(isinstance(t, str) for t in texts) or not all(isinstance(t, dict) for t in tables):
+    tables = (entry.inputs, entry.outputs, entry.parity, entry.meta, entry.data)
+    if not all(isinstance(t, dict) for t in tables) or not all(
+        isinstance(t, str) for t in (*texts, *entry.data.values())
+    ):
         raise ValueError(f"engine entry with values of the wrong kind: file {entry.file!r}")
     return entry
 
 
 def checked_file(folder: str | os.PathLike[str], name: str, manifest: Manifest) -> Path:
-    """The path of an engine's file, once it is known to lie inside `folder` and to hash as recorded."""
+    """The path of an engine's file, once it and all files that it points to are known to be those of its export.
+
+    Raises EngineError for one that lies outside `folder`, is missing, is not in the manifest, or hashes otherwise.
+    """
     entry = manifest.engines[name]
+    try:
+        path = _file_inside(folder, entry.file, entry.sha256)
+        for data in () if entry.tensorrt else sorted(external_files(path)):
+            if data not in entry.data:
+                raise EngineError(f"{entry.file} points to {data!r}, which the manifest does not list")
+            _file_inside(folder, data, entry.data[data])
+    except EngineError as error:
+        raise EngineError(f"engine {name!r}: {error}; {_advice(folder, name, manifest)}") from error
+    return path
+
+
+def _advice(folder: str | os.PathLike[str], name: str, manifest: Manifest) -> str:
+    if Path(folder) == BUNDLED:
+        return "install samotion again"
+    return f"export again: {manifest.command(SIGNATURES[name].net, folder)}"
+
+
+def _file_inside(folder: str | os.PathLike[str], file: str, sha256: str) -> Path:
+    """The path of a file that lies inside `folder`, links followed, and hashes as recorded."""
     root = Path(folder).resolve()
-    path = (root / entry.file).resolve()
-    again = f"export again: {manifest.command(SIGNATURES[name].net, folder)}"
+    try:
+        path = (root / file).resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a byte that no path has
+        raise EngineError(f"the manifest's path {file!r} leads nowhere") from error
     if path.parent != root:
-        raise EngineError(f"engine {name!r}: the manifest's path {entry.file!r} leaves the engine folder; {again}")
+        raise EngineError(f"the manifest's path {file!r} leaves the engine folder")
     if not path.is_file():
-        raise EngineError(f"engine {name!r}: {entry.file} is missing from {str(folder)!r}; {again}")
-    if (got := sha256_of(path)) != entry.sha256:
-        raise EngineError(
-            f"engine {name!r}: {entry.file} was changed since its export"
-            f" (sha256 {got[:12]}, expected {entry.sha256[:12]}); {again}"
-        )
+        raise EngineError(f"{file} is missing from {str(folder)!r}")
+    if (got := sha256_of(path)) != sha256:
+        raise EngineError(f"{file} was changed since its export (sha256 {got[:12]}, expected {sha256[:12]})")
     return path

@@ -119,7 +119,9 @@ def test_too_few_frames_say_so(tmp_path):
 
 
 def engines(sha="a" * 64):
-    return SimpleNamespace(preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha)}))
+    return SimpleNamespace(
+        preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha, data={})})
+    )
 
 
 def test_clips_that_are_done_are_not_run_again(data, monkeypatch):

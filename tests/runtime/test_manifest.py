@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import wire
 from samotion import manifest
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError
@@ -127,6 +128,52 @@ def test_links_that_leave_the_folder_are_refused(tmp_path: Path) -> None:
     held = holding(entry(sha256=manifest.sha256_of(tmp_path / "elsewhere.onnx")))
     with pytest.raises(EngineError, match="leaves the engine folder"):
         manifest.checked_file(folder, "depth", held)
+
+
+def pointing_to(folder: Path, location: str, **data: str) -> Manifest:
+    """A graph in `folder` whose one tensor lies at `location`, and a manifest that lists `data`."""
+    graph = folder / "depth.onnx"
+    graph.write_bytes(wire.graph_pointing_to(location))
+    return holding(replace(entry(sha256=manifest.sha256_of(graph)), data=data))
+
+
+def test_files_that_a_graph_points_to_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"1234")
+    held = pointing_to(tmp_path, "weights", weights=manifest.sha256_of(tmp_path / "weights"))
+    manifest.write(tmp_path, held)
+    assert manifest.read(tmp_path) == held
+    assert manifest.checked_file(tmp_path, "depth", held) == (tmp_path / "depth.onnx").resolve()
+    (tmp_path / "weights").write_bytes(b"0000")
+    with pytest.raises(EngineError, match=r"weights was changed since its export.*export again: samotion-export depth"):
+        manifest.checked_file(tmp_path, "depth", held)
+    (tmp_path / "weights").unlink()
+    with pytest.raises(EngineError, match="weights is missing"):
+        manifest.checked_file(tmp_path, "depth", held)
+
+
+def test_files_that_the_manifest_does_not_list_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights").write_bytes(b"1234")
+    with pytest.raises(EngineError, match="points to 'weights', which the manifest does not list"):
+        manifest.checked_file(tmp_path, "depth", pointing_to(tmp_path, "weights"))
+
+
+@pytest.mark.parametrize("location", ["../weights", "/etc/passwd", "link", "circle", "a\0b"])
+def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    (tmp_path / "weights").write_bytes(b"1234")
+    (folder / "link").symlink_to(tmp_path / "weights")
+    (folder / "circle").symlink_to(folder / "circle")
+    held = pointing_to(folder, location, **{location: manifest.sha256_of(tmp_path / "weights")})
+    with pytest.raises(EngineError, match=r"leaves the engine folder|leads nowhere|is missing"):
+        manifest.checked_file(folder, "depth", held)
+
+
+@pytest.mark.parametrize("data", [["weights"], {"weights": 5}, None])
+def test_hashes_of_data_are_texts(tmp_path: Path, data: Any) -> None:
+    written(tmp_path, engines={"depth": {**json.loads(json.dumps(entry().__dict__)), "data": data}})
+    with pytest.raises(EngineError, match="damaged"):
+        manifest.read(tmp_path)
 
 
 def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

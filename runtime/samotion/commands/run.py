@@ -15,6 +15,7 @@ import typer
 
 from samotion import __version__, pipeline
 from samotion.backends.engines import DEVICES, Engines, open_engines
+from samotion.backends.folder import DEFAULT
 from samotion.clips import video
 from samotion.commands import exits as commands
 from samotion.commands import progress
@@ -33,7 +34,7 @@ class Job:
     """All that a user asked for. `save` None: everything that the layout holds."""
 
     clips: Sequence[str]
-    engine_dir: str
+    engine_dir: str | None
     out: str
     device: str
     settings: Settings
@@ -54,7 +55,10 @@ def _print_version(wanted: bool) -> None:
 @app.command(help="Find every object that moves in CLIPS (videos or folders of frames) and write its masks.")
 def run(
     clips: Annotated[list[str], typer.Argument(help="Video files, or folders of frames.", show_default=False)],
-    engine_dir: Annotated[str, typer.Option(help="Folder that samotion-export wrote.")] = "engines",
+    engine_dir: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Folder that samotion-export wrote.", show_default=DEFAULT),
+    ] = None,
     out: Annotated[str, typer.Option("-o", "--out", help="Results go to OUT/CLIP.")] = "out",
     device: Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")] = "auto",
     step: Annotated[Optional[int], typer.Option(help="Frames between query frames.")] = None,  # noqa: UP045
@@ -92,6 +96,8 @@ def process(job: Job) -> int:
     """Run a job and return its exit code. A clip that fails does not stop the others; alone it raises its error."""
     failed = 0
     with open_engines(job.engine_dir, job.device) as engines:
+        if job.verbose:
+            _note(f"engines: {engines.folder}")
         engines.open_all()
         for clip, name in zip(job.clips, unique_names(job.clips)):
             if len(job.clips) > 1 and not job.quiet:
@@ -138,10 +144,11 @@ def run_info(job: Job, engines: Engines) -> dict[str, Any]:
     """What run.json tells beyond the result: how it was asked for and which engines answered."""
     return {
         "arguments": asdict(job),
+        "engine_folder": str(engines.folder),
         "preset": engines.preset.name,
         "device": engines.device,
         "engines": {
-            name: {"file": entry.file, "sha256": entry.sha256, "precision": entry.precision}
+            name: {"file": entry.file, "sha256": entry.sha256, "precision": entry.precision, "data": dict(entry.data)}
             for name, entry in engines.manifest.engines.items()
         },
     }
