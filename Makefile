@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint gpu-check clean
+.PHONY: demo test check lint bundle gpu-check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -25,6 +25,10 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 check: lint test
+
+# After a change of nano's weights or graphs: write runtime/samotion/nano, the engines that come with samotion, anew.
+bundle: $(VENV)/installed
+	$(BIN)/python -m samotion_export.bundle.write
 
 # On a machine with an NVIDIA GPU: compare and time TensorRT engines; writes benchmarks/results.
 # onnxruntime-gpu replaces onnxruntime in the environment, for the CUDA provider; make clean undoes that.

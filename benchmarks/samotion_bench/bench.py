@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from samotion.backends.engines import Engines, open_engines
+from samotion.backends.folder import DEFAULT
 from samotion.commands.exits import run_command
 from samotion.errors import UsageError
 from samotion.manifest import write_atomically
@@ -41,7 +42,9 @@ class Baseline(str, Enum):
 
 @app.command()
 def command(
-    engine_dir: Annotated[Path, typer.Option(help="Folder that samotion-export wrote.")] = Path("engines"),
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Folder that samotion-export wrote.", show_default=DEFAULT)
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
     frames: Annotated[int, typer.Option(min=4, help="Frames of the clip.")] = 16,
     size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the clip.")] = "854x480",

@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console
 from samotion.backends.engines import open_engines
+from samotion.backends.folder import DEFAULT
 from samotion.commands.exits import run_command
 from samotion.errors import InputError, UsageError
 from samotion.manifest import write_atomically
@@ -92,7 +93,9 @@ def command(
         Path | None, typer.Option(help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written.")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Frames, one folder per sequence.")] = None,
-    engine_dir: Annotated[Path | None, typer.Option(help="Run the pipeline with these engines first.")] = None,
+    engine_dir: Annotated[
+        Path | None, typer.Option(help="Run the pipeline with these engines first.", show_default=DEFAULT)
+    ] = None,
     task: Annotated[Task, typer.Option(help="All movers as one, or every object by itself.")] = Task.mos,
     sequences: Annotated[Path | None, typer.Option(help="File with the sequences to use, one a line.")] = None,
     all_frames: Annotated[
@@ -127,17 +130,14 @@ def command(
             raise UsageError("no ground truth; expected --annotations DIR, or --synthetic N")
         names = read_names(sequences) if sequences else None
         clips = find_clips(annotations, images, names)
-        about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks_folder(results, engine_dir))}
-        if engine_dir is not None:
+        masks = results or DEFAULT_RESULTS
+        about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks)}
+        if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device) as engines:
-                segment_all(
-                    clips, engines, masks_folder(results, engine_dir), Settings(seed=seed), Console(stderr=True)
-                )
+                segment_all(clips, engines, masks, Settings(seed=seed), Console(stderr=True))
                 about |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
         every = task is Task.mos if all_frames is None else all_frames
-        scored = evaluate(
-            clips, masks_folder(results, engine_dir), task.value, every, (worst, worst_count) if worst else None
-        )
+        scored = evaluate(clips, masks, task.value, every, (worst, worst_count) if worst else None)
         report = reports.summarise(scored, task.value, every, **about)
         reports.print_table(report, Console())
         save(json_file, json.dumps(report, indent=2) + "\n")
@@ -146,19 +146,17 @@ def command(
     run_command(work, verbose)
 
 
-def masks_folder(results: Path | None, engine_dir: Path | None) -> Path:
-    """Where the masks are. Raises UsageError when nobody said."""
-    if results is None and engine_dir is None:
-        raise UsageError("no masks; expected --results DIR, or --engine-dir DIR to make them")
-    return results or DEFAULT_RESULTS
+def must_run(results: Path | None, images: Path | None, engine_dir: Path | None) -> bool:
+    """Whether masks are to be made first. Raises UsageError where there are none and nothing to make them from."""
+    if results is None and engine_dir is None and images is None:
+        raise UsageError("no masks; expected --results DIR, or --images DIR to make them")
+    return results is None or engine_dir is not None
 
 
 def measure_synthetic(
     engine_dir: Path | None, device: str, count: int, frames: int, photos: Path | None, seed: int, path: Path | None
 ) -> None:
     """samotion-eval --synthetic."""
-    if engine_dir is None:
-        raise UsageError("--synthetic runs the pipeline; expected --engine-dir DIR")
     progress = Console(stderr=True)
     with open_engines(engine_dir, device) as engines:
         found = synthetic_set.run(

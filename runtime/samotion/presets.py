@@ -16,7 +16,7 @@ class Weights:
     url: str | None = None  # used when `repo` is None
     sha256: str | None = None
     hash_is_advice: bool = False  # True: a different hash warns instead of refusing
-    bundled: bool = False  # True: `file` lies inside samotion_export/weights
+    bundled: bool = False  # True: `file` lies inside samotion/nano
     non_commercial: bool = False
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+from samotion import manifest
 from samotion.commands.exits import is_disk_error
 from samotion.errors import EngineError, OutputError
 from samotion.manifest import sha256_of, write_atomically
@@ -21,7 +22,7 @@ from samotion.presets import Weights
 
 from samotion_export.report import Report
 
-BUNDLED = Path(__file__).parent.parent / "weights"
+BUNDLED = manifest.BUNDLED  # beside the graphs made from them
 TIMEOUT_S = 30
 _CHUNK = 1 << 20
 

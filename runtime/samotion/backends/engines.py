@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from samotion import manifest as manifests
+from samotion.backends.folder import engine_folder
 from samotion.contract import NETS, SIGNATURES, Signature, engines_of
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import Preset
@@ -86,9 +87,12 @@ class Engines:
         self.close()
 
 
-def open_engines(folder: str | os.PathLike[str], device: str = "auto", threads: int | None = None) -> Engines:
+def open_engines(
+    folder: str | os.PathLike[str] | None = None, device: str = "auto", threads: int | None = None
+) -> Engines:
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
+    No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is there first.
     `threads` bounds the CPU threads of each engine (None: all cores).
     Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
@@ -96,6 +100,7 @@ def open_engines(folder: str | os.PathLike[str], device: str = "auto", threads: 
         raise DeviceError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
     from samotion.backends import ort as ort_engine
 
+    folder = engine_folder(folder)
     if device == "tensorrt" or (device == "auto" and _is_tensorrt(folder)):
         return _open_tensorrt(folder)
     provider = ort_engine.provider_for(device)

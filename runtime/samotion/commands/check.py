@@ -15,6 +15,7 @@ import typer
 
 from samotion import __version__
 from samotion.backends.engines import open_engines
+from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.backends.ort import PROVIDERS, first_line
 from samotion.commands import exits as commands
 from samotion.errors import DeviceError, SamotionError
@@ -68,7 +69,10 @@ class Report:
 
 @app.command(help="Tell what is installed, which backends really work, and what to do next.")
 def check(
-    engine_dir: Annotated[Optional[str], typer.Option(help="Also open every engine of this folder.")] = None,  # noqa: UP045
+    engine_dir: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Open every engine of this folder.", show_default=DEFAULT),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Stack traces with errors.")] = False,
 ) -> None:
@@ -84,9 +88,14 @@ def check(
 
 
 def examine(engine_dir: str | None = None) -> Report:
-    """Try everything. Raises EngineError if `engine_dir` is no engine folder."""
+    """Try everything. `engine_dir` None: the folder that samotion-run would take.
+
+    Raises EngineError for what is no engine folder.
+    """
     backends = [*(try_onnxruntime(device) for device in PROVIDERS), try_tensorrt()]
-    preset, engines = open_each(engine_dir) if engine_dir else (None, {})
+    folder = str(engine_folder(engine_dir))
+    works = any(backend.problem is None for backend in backends)
+    preset, engines = open_each(folder) if works or engine_dir else (None, {})
     gpus, free = find_gpus(), shutil.disk_usage(".").free
     return Report(
         samotion=__version__,
@@ -96,7 +105,7 @@ def examine(engine_dir: str | None = None) -> Report:
         backends=backends,
         gpus=gpus,
         disk_free_bytes=free,
-        engine_dir=engine_dir,
+        engine_dir=folder,
         preset=preset,
         engines=engines,
         advice=advise(backends, gpus, free, engine_dir, engines),
@@ -199,11 +208,11 @@ def advise(
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
     if any(engines.values()):
-        advice.append(f"build the engines again: samotion-export all --out {engine_dir!r}")
-    if engine_dir is None:
-        advice.append("make engines: samotion-export all --preset nano --out engines")
-    elif works and not advice:
-        advice.append(f"all is well: samotion-run --engine-dir {engine_dir!r} clip.mp4")
+        anew = f"build the engines again: samotion-export all --out {engine_dir!r}"
+        advice.append(anew if engine_dir else "install samotion again, or name another folder with --engine-dir")
+    if works and not advice:
+        named = f"--engine-dir {engine_dir!r} " if engine_dir else ""
+        advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice
 
 
@@ -214,7 +223,7 @@ def to_text(report: Report) -> str:
     lines += [f"{backend.name:24} {backend.problem or 'works'}" for backend in report.backends]
     lines += [f"{'GPU':24} {gpu}" for gpu in report.gpus or ["none found"]]
     lines += [f"{'disk':24} {report.disk_free_bytes / 2**30:.1f} GiB free here"]
-    if report.engine_dir is not None:
+    if report.preset is not None:
         lines += ["", f"{report.engine_dir!r} holds preset {report.preset}"]
         lines += [f"{name:24} {problem or 'opens'}" for name, problem in report.engines.items()]
     return "\n".join([*lines, "", *(f"next: {advice}" for advice in report.advice)])

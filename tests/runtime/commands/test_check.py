@@ -83,7 +83,8 @@ def test_advice() -> None:
     cpu, cuda = Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")
     assert "pip install 'samotion[gpu]'" in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
     assert "only 1.0 GiB are free" in check.advise([cpu, cuda], [], 1 << 30, "e", {})[0]
-    assert check.advise([cpu, cuda], [], 1 << 40, None, {})[0].startswith("make engines")
+    assert check.advise([cpu, cuda], [], 1 << 40, None, {}) == ["all is well: samotion-run clip.mp4"]
+    assert "install samotion again" in check.advise([cpu, cuda], [], 1 << 40, None, {"depth": "was changed"})[0]
 
 
 def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

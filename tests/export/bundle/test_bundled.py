@@ -1,0 +1,58 @@
+"""The engine folder in the source tree is current: `make bundle` would write the same answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import samotion_export
+from helpers.paths import ROOT
+from samotion import manifest
+from samotion.contract import NETS, SIGNATURES
+from samotion.external import external_files
+from samotion.presets import NANO
+from samotion_export.bundle import write
+from samotion_export.graph import run_module
+from samotion_export.parity import verify
+
+HELD = manifest.read(manifest.BUNDLED)
+MOST_BYTES = 30_000_000  # what an install may carry
+
+
+def test_it_lies_in_the_package_and_is_small() -> None:
+    assert Path("runtime/samotion/nano") == manifest.BUNDLED.relative_to(ROOT)
+    assert sum(file.stat().st_size for file in manifest.BUNDLED.iterdir()) < MOST_BYTES
+
+
+@pytest.mark.parametrize("name", HELD.engines)
+def test_every_file_is_the_one_in_the_manifest(name: str) -> None:
+    entry = HELD.engines[name]
+    path = manifest.checked_file(manifest.BUNDLED, name, HELD)
+    weights = manifest.BUNDLED / f"{SIGNATURES[name].net}.safetensors"
+    assert entry.weights_sha256 == manifest.sha256_of(weights)
+    assert external_files(path) == entry.data.keys()
+
+
+def test_no_file_is_left_over() -> None:
+    named = {file for entry in HELD.engines.values() for file in (entry.file, *entry.data)}
+    assert {file.name for file in manifest.BUNDLED.iterdir()} - named == {"manifest.json", "README.md", "sam2.md"}
+
+
+def test_weights_lie_once() -> None:
+    """What graphs hold beside pointers is small; the exporter's folder links to the files."""
+    assert sum(file.stat().st_size for file in manifest.BUNDLED.glob("*.onnx")) < 2_000_000
+    for link in (Path(samotion_export.__file__).parent / "weights").glob("*.safetensors"):
+        assert link.is_symlink() and link.resolve() == manifest.BUNDLED / link.name
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_graphs_answer_as_pytorch(net: str) -> None:
+    for graph in write.graphs_of(net):
+        path = manifest.checked_file(manifest.BUNDLED, graph.name, HELD)
+        verify.compare(graph, path, [run_module(graph, example) for example in graph.examples])
+
+
+def test_it_holds_every_engine_of_nano() -> None:
+    from samotion.contract import engines_of
+
+    assert list(HELD.engines) == [name for net in NETS for name in engines_of(net, getattr(NANO, net))]
