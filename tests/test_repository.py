@@ -1,0 +1,73 @@
+"""What stands around the code: workflow, hooks, templates, citation and changelog fit the project."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+import samotion
+from helpers.paths import ROOT
+
+yaml = pytest.importorskip("yaml")
+
+FILES = [
+    *(ROOT / ".github").rglob("*.yml"),
+    ROOT / ".pre-commit-config.yaml",
+    ROOT / "CITATION.cff",
+]
+CI = ROOT / ".github" / "workflows" / "ci.yml"
+
+
+def _steps() -> list[dict[str, Any]]:
+    jobs = yaml.safe_load(CI.read_text())["jobs"]
+    return [step for job in jobs.values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_yaml_files_parse(file):
+    assert isinstance(yaml.safe_load(file.read_text()), dict)
+
+
+def test_actions_are_pinned_by_major_version():
+    used = [step["uses"] for step in _steps() if "uses" in step]
+    assert used
+    assert [name for name in used if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+", name)] == []
+
+
+def test_the_matrix_begins_at_the_lowest_python():
+    lowest = re.search(r'requires-python = ">=([\d.]+)', (ROOT / "pyproject.toml").read_text())
+    matrix = yaml.safe_load(CI.read_text())["jobs"]["light"]["strategy"]["matrix"]["python"]
+    assert lowest is not None
+    assert matrix[0] == lowest.group(1)
+    assert matrix == sorted(matrix, key=lambda version: int(version.split(".")[1]))
+
+
+def test_make_targets_of_the_workflow_exist():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    used = {name for step in _steps() for name in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.M)}
+    assert {"check"} <= used <= targets
+
+
+def test_hooks_run_what_make_lint_runs():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    lint = (ROOT / "Makefile").read_text()
+    tools = {hook["entry"].split()[0] for hook in hooks}
+    assert tools == {"ruff", "mypy"}
+    assert all(f"/{tool}" in lint for tool in tools)
+
+
+def test_forms_have_what_a_form_needs():
+    forms = list((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert len(forms) == 3
+    for form in forms:
+        fields = yaml.safe_load(form.read_text())
+        ids = [field["id"] for field in fields["body"] if field["type"] != "markdown"]
+        assert fields["name"] and fields["description"] and len(ids) == len(set(ids)) > 0
+
+
+def test_citation_and_changelog_name_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(citation["version"]) == samotion.__version__
+    assert citation["license"] == "Apache-2.0"
+    assert samotion.__version__ in (ROOT / "CHANGELOG.md").read_text()
