@@ -1,8 +1,9 @@
-"""Masks of objects become one label map (reference.md, stage 12)."""
+"""Masks of objects become one label map, as the published method does it; docs/published.md describes it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -28,33 +29,56 @@ def _areas(mask: Array) -> Array:
     return np.array([np.count_nonzero(frame) for frame in mask], np.float64)
 
 
-def duplicates(masks: Mapping[int, Array]) -> dict[int, int]:
-    """Maps every object to the first object that it is one with, itself included; chains count as one."""
-    owner: dict[int, int] = {}
-    for object_id, mask in masks.items():
-        roots = {root for other, root in owner.items() if agreement(masks[other], mask) >= SAME_FRAMES}
-        root = min(roots, default=object_id)
-        owner[object_id] = root
-        owner.update({other: root for other, old in owner.items() if old in roots})
-    return owner
+def same_pairs(masks: Mapping[int, Array]) -> list[tuple[int, int]]:
+    """The pairs of objects that are one, each the earlier found first, in order of discovery."""
+    return [
+        (first, second)
+        for first, second in itertools.combinations(masks, 2)
+        if agreement(masks[first], masks[second]) >= SAME_FRAMES
+    ]
+
+
+def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """Objects that become one: a first object, those paired with it, and those paired with these as second.
+
+    There is no full closure: 1-3 and 2-3 make the one group 1, 3, for in 2-3 object 2 comes first.
+    """
+    found: list[list[int]] = []
+    for first, second in pairs:
+        if any(second in group for group in found):
+            continue
+        mine = next((group for group in found if first in group), None)
+        if mine is None:
+            found.append([first, second])
+        else:
+            mine.append(second)
+    return found
 
 
 def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
-    """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects drop out."""
-    merged: dict[int, Array] = {}
-    for object_id, root in duplicates(masks).items():
-        merged[root] = merged[root] | masks[object_id] if root in merged else masks[object_id]
-    return {object_id: mask for object_id, mask in merged.items() if mask.any()}
+    """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects drop out.
+
+    Joined objects come first and then single ones, each in order of discovery.
+    """
+    joined = groups(same_pairs(masks))
+    taken = set(itertools.chain(*joined))
+    joined += [[single] for single in masks if single not in taken]
+    return {
+        group[0]: union([masks[one] for one in group]) for group in joined if any(masks[one].any() for one in group)
+    }
+
+
+def union(masks: Iterable[Array]) -> Array:
+    """One mask (T,H,W) bool of several."""
+    return np.logical_or.reduce(list(masks))
 
 
 def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
     """Label map (T,H,W) uint8 of masks (T,H,W) bool: the k-th mask is k, 0 is static.
 
-    Where masks overlap the smaller object wins: it lies in front, or is a part someone asked for.
+    Where masks overlap the lower number wins.
     """
     labels = np.zeros(shape, np.uint8)
-    areas = [np.count_nonzero(mask) for mask in masks.values()]
-    ordered = list(masks.values())
-    for index in np.argsort(areas, kind="stable")[::-1]:
-        labels[ordered[index]] = index + 1
+    for label, mask in reversed(list(enumerate(masks.values(), start=1))):
+        labels[mask] = label
     return labels

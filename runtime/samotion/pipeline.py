@@ -14,11 +14,13 @@ import numpy as np
 from samotion import depth, dino, geometry, masks, motion, prompts, sam2, tracks
 from samotion.backends.engines import Engines
 from samotion.clips import video
-from samotion.cues import edge_features as guide
 from samotion.cues import guided_filter as edges
-from samotion.cues import motion_map, multicut, outlines
+from samotion.cues import labels as cue_labels
+from samotion.cues import motion_map
+from samotion.cues import prompting as cue_prompting
 from samotion.cues.densify import kept_for_it, second_look
 from samotion.errors import EngineError
+from samotion.presets import Preset
 from samotion.results import write as output
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks.tracking import Tracks
@@ -124,8 +126,8 @@ def segment_clip(
     with _stage("prompts", timings, report) as step:
         objects = prompt_objects(engines, images, found, scores, maps, numbers, step)
     with _stage("masks", timings, report) as step:
-        merged = _segment(engines, images, objects, step)
-        labels = masks.to_labels(merged, (len(frames), *hw))
+        followed = _segment(engines, images, objects, step)
+        merged, labels = _label(followed, (len(frames), *hw), preset)
 
     members = {found.object_id: found.members for found in objects}
     return Result(
@@ -195,36 +197,14 @@ def prompt_objects(
     progress: Step | None = None,
 ) -> list[prompts.ObjectPrompt]:
     """What moves by the tracks' motion scores (N,), as objects with their prompts for SAM 2."""
-    style = engines.preset.prompting
-    frame_count, hw = found.xy.shape[1], images.hw
-    draws = style.style == "clicks+mask"
-    guides = guide.Guides(images.frames)
+    style = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
+    if style.style == "clicks+mask":
+        return cue_prompting.prompt_objects(found, scores, maps, images, style, numbers.max_objects, progress)
 
     def segment(click: sam2.Click) -> Array:
         return sam2.segment(engines, images, click)
 
-    moving = prompts.select_moving(scores, frame_count, style)
-    likely = prompts.candidates(scores, moving, style)
-    if draws:
-        objects = multicut.find(found, scores, moving, likely, hw, maps, style, numbers.max_objects)
-    else:
-        objects = prompts.group(found, moving, segment, hw, style, numbers.max_objects)
-    claimed = np.zeros(len(found), bool)
-    for candidate in objects:
-        claimed[candidate.members] = True
-    unsure = likely & ~claimed
-
-    shown = [prompts.seen_on(candidate, found, style, numbers.prompt_every) for candidate in objects]
-    drawn: list[dict[int, Array]] = [{} for _ in objects]
-    if draws:
-        members = [candidate.members for candidate in objects]
-        drawn = outlines.coarse_masks(found, members, shown, unsure, guides, maps, images.mask_side, progress)
-    done = []
-    for index, (candidate, here, coarse) in enumerate(zip(objects, shown, drawn)):
-        if progress and not draws:
-            progress(index, len(objects))
-        done.append(prompts.prompt(candidate, found, unsure, segment, style, here, coarse))
-    return [candidate for candidate in done if candidate.clicks]
+    return prompts.published(found, scores, segment, images.hw, style, numbers.max_objects, progress)
 
 
 def _segment(
@@ -233,7 +213,7 @@ def _segment(
     clicks = [click for found in objects for click in found.clicks]
     if not clicks:
         return {}
-    found = sam2.propagate(
+    return sam2.propagate(
         engines,
         images.frames,
         clicks,
@@ -242,7 +222,15 @@ def _segment(
         reach_frames=engines.preset.prompting.reach_frames,
         refine=edges.snap if engines.preset.sam2.snaps else None,
     )
-    return masks.merge(found)
+
+
+def _label(found: dict[int, Array], shape: tuple[int, int, int], preset: Preset) -> tuple[list[int], Array]:
+    """Join masks (T,H,W) of one object: the ids (K,) that are left, and a label map in which the k-th is k + 1."""
+    if preset.prompting.style == "clicks+mask":
+        joined = cue_labels.merge(found)
+        return list(joined), cue_labels.to_labels(joined, shape)
+    joined = masks.merge(found)
+    return list(joined), masks.to_labels(joined, shape)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -1,36 +1,71 @@
-"""From motion scores to SAM 2 prompts in two stages (reference.md, stages 8 to 10)."""
+"""From motion scores to SAM 2 prompts, in the two stages of the published method; docs/published.md describes them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from samotion.errors import UsageError
 from samotion.presets import Prompting
 from samotion.sam2.propagation import Click
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
+Progress = Callable[[int, int], None]  # objects done, objects in all
 
 LONG_CLIP_FRAMES = 300
+MAX_OBJECTS = 10  # as many as there are rounds at most
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
-NEGATIVE_CLICKS = 3
 
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """One object to segment: the frame it was found on, the tracks (M,) that are its own, its prompts."""
+    """One object to segment: the frame it was found on, the tracks (M,) that are its own, its prompts.
+
+    Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's mask as a prompt.
+    """
 
     object_id: int
     key_frame: int
     members: Array
     clicks: tuple[Click, ...] = ()
+
+
+def published(
+    tracks: Tracks,
+    scores: Array,
+    segment: Segment,
+    hw: tuple[int, int],
+    prompting: Prompting,
+    max_objects: int = MAX_OBJECTS,
+    progress: Progress | None = None,
+) -> list[ObjectPrompt]:
+    """The objects that move by their tracks' scores (N,), in order of discovery, with their prompts.
+
+    `segment` answers a click with a mask (H,W) bool of the frames' size `hw`. Raises UsageError for other masks.
+    """
+
+    def checked(click: Click) -> Array:
+        mask = segment(click)
+        if mask.shape != hw:
+            raise UsageError(f"a click was answered with a mask of {mask.shape}; expected {hw}")
+        return mask
+
+    moving = select_moving(scores, tracks.xy.shape[1], prompting)
+    objects = group(tracks, moving, checked, hw, prompting, max_objects)
+    prompted = []
+    for done, found in enumerate(objects):
+        if progress:
+            progress(done, len(objects))
+        prompted.append(prompt(found, tracks, checked, prompting))
+    return prompted
 
 
 def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:
@@ -48,130 +83,113 @@ def surely_visible(tracks: Tracks, min_confidence: float) -> Tracks:
     return replace(tracks, visible=tracks.visible & (tracks.confidence > min_confidence))
 
 
-def busiest_frame(visible: Array) -> int:
-    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one must be visible."""
-    counts = visible.sum(axis=0)
-    busy = np.argsort(-counts, kind="stable")[: math.ceil(BUSY_FRAMES * len(counts))]
-    busy = np.sort(busy[counts[busy] > 0])
-    return int(busy[len(busy) // 2])
-
-
-def densest(points: Array) -> int:
-    """The point of (P,2) with the smallest sum of distances to the others."""
-    return int(np.argmin(_distances(points, points).sum(axis=1)))
-
-
-def spread(points: Array) -> Array:
-    """Three indices into points (P,2): the one nearest the centroid and the two farthest from it."""
-    order = np.argsort(np.linalg.norm(points - points.mean(axis=0), axis=1), kind="stable")
-    return np.unique(order[[0, -2, -1]]) if len(order) > 1 else order
-
-
-def inside(mask: Array, points: Array) -> Array:
-    """Which points (P,2), x and y px, lie in mask (H,W)."""
-    height, width = mask.shape
-    x, y = np.floor(points).astype(int).T
-    within = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    found: Array = within & mask[np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)]
-    return found
-
-
-def dilate(mask: Array) -> Array:
-    """The reference's margin around a mask (H,W): a 6 x 6 kernel, three times."""
-    return cv2.dilate(mask.astype(np.uint8), np.ones((6, 6), np.uint8), iterations=3).astype(bool)
-
-
-def candidates(scores: Array, moving: Array, prompting: Prompting) -> Array:
-    """Which tracks (N,) bool may belong to an object that a moving one has found: the moving ones, and likely ones."""
-    likely = scores > prompting.grow_threshold
-    likely[moving] = True
-    return likely
-
-
 def group(
     tracks: Tracks, moving: Array, segment: Segment, hw: tuple[int, int], prompting: Prompting, max_objects: int
 ) -> list[ObjectPrompt]:
-    """Stage 1 of the reference: split the moving tracks (M,) into objects, one click and one mask at a time."""
+    """Stage 1: split the moving tracks (M,) into objects, one click and one mask a round.
+
+    The first round always runs; there is no other while fewer tracks are free than an object needs.
+    """
     objects: list[ObjectPrompt] = []
+    sure = surely_visible(tracks, prompting.min_confidence).visible
     free = np.zeros(len(tracks.xy), bool)
     free[moving] = True
-    sure = surely_visible(tracks, prompting.min_confidence).visible
-    rounds = min(max(math.ceil(tracks.xy.shape[1] / 16), 5), 10)
     needed = prompting.min_object_tracks if len(moving) >= prompting.min_object_tracks else 1
-    for _ in range(rounds):
+    for _ in range(round_count(tracks.xy.shape[1])):
         visible = sure & free[:, None]
-        if free.sum() < needed or len(objects) == max_objects or not visible.any():
+        if not visible.any():
             break
         frame = busiest_frame(visible)
-        here = np.flatnonzero(visible[:, frame])
-        xy = tracks.xy[here, frame]
-        seed = densest(xy)
-        mask = segment(Click(0, frame, xy[seed][None], np.ones(1, np.int32)))
-        near = inside(dilate(mask), xy)
-        free[here[near]] = False
-        free[here[seed]] = False  # a click that finds nothing would find nothing again
-        if near.sum() >= needed:
-            objects.append(ObjectPrompt(len(objects) + 1, frame, here[inside(mask, xy)]))
-    return [found for found in objects if len(found.members)]
+        near, own = _under_one_click(tracks, frame, np.flatnonzero(visible[:, frame]), segment)
+        free[near] = False
+        if len(near) >= needed and len(own):
+            objects.append(ObjectPrompt(len(objects) + 1, frame, own))
+        if free.sum() < prompting.min_object_tracks or len(objects) == max_objects:
+            break
+    return objects
 
 
-def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) -> Click:
-    """Adds clicks on tracks nearby that do not belong to the object.
+def round_count(frame_count: int) -> int:
+    """How often another object is looked for in a clip."""
+    return min(max(math.ceil(frame_count / 16), 5), 10)
 
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
+
+def _under_one_click(tracks: Tracks, frame: int, here: Array, segment: Segment) -> tuple[Array, Array]:
+    """Click the densest of the tracks `here` (P,) on a frame: those in the grown mask, and those in the mask itself.
+
+    A click that catches none gives up its own track: tried again it would catch none again.
     """
-    is_member = np.zeros(len(tracks.xy), bool)
-    is_member[members] = True
-    visible = tracks.visible[:, click.frame]
-    negatives = tracks.xy[visible & ~is_member & ~unsure, click.frame]
-    own = np.concatenate([click.points_xy, tracks.xy[visible & is_member, click.frame]])
-    nearest = np.argsort(_distances(negatives, own).min(axis=1), kind="stable")[:NEGATIVE_CLICKS]
-    points = np.concatenate([click.points_xy, negatives[nearest]])
-    return replace(click, points_xy=points, labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]))
+    xy = tracks.xy[here, frame]
+    clicked = densest(xy)
+    mask = segment(_click(0, frame, xy[[clicked]]))
+    near = here[inside(dilate(mask), xy)]
+    return (near if len(near) else here[[clicked]]), here[inside(mask, xy)]
 
 
-def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting, every: int) -> dict[int, Array]:
-    """An object's tracks on its own frame and on every `every`-th frame, where some are surely visible."""
+def busiest_frame(visible: Array) -> int:
+    """Of the 20 % of frames with most visible points (N,T) the middle one in time; at least one must be visible.
+
+    Among equals later frames come first. Where the middle one shows nothing it is the fullest.
+    """
+    counts = visible.sum(axis=0)
+    k = int(BUSY_FRAMES * len(counts)) or len(counts)
+    busiest = np.sort(np.argsort(counts, kind="stable")[-k:])
+    middle = busiest[k // 2]
+    return int(middle if counts[middle] else counts.argmax())
+
+
+def prompt(found: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Prompting) -> ObjectPrompt:
+    """Stage 2: prompts for one object on the frames that `seen_on` gives."""
+    clicks: list[Click] = []
+    for frame, here in seen_on(found, tracks, prompting).items():
+        clicks += clicks_on(found.object_id, frame, tracks.xy[here, frame], segment)
+    return replace(found, clicks=tuple(clicks))
+
+
+def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting) -> dict[int, Array]:
+    """An object's tracks on its own frame and on every `every_frames`-th, where some are surely visible."""
     sure = surely_visible(tracks, prompting.min_confidence)
-    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], every)})
+    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], prompting.every_frames)})
     shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
     return {frame: here for frame, here in shown.items() if len(here)}
 
 
-def prompt(
-    found: ObjectPrompt,
-    tracks: Tracks,
-    unsure: Array,
-    segment: Segment,
-    prompting: Prompting,
-    shown: Mapping[int, Array],
-    masks: Mapping[int, Array],
-) -> ObjectPrompt:
-    """Stage 2: prompts for one object on the frames where `seen_on` shows it.
+def clicks_on(object_id: int, frame: int, xy: Array, segment: Segment) -> list[Click]:
+    """One click on an object's points xy (P,2), and three more that correct it where it covers too few of them."""
+    one = _click(object_id, frame, xy[[densest(xy)]])
+    if inside(segment(one), xy).mean() >= WELL_COVERED:
+        return [one]
+    return [one, _click(object_id, frame, xy[spread(xy)])]
 
-    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own. `masks`: the coarse ones
-    (M,M) of style "clicks+mask" by frame.
+
+def _click(object_id: int, frame: int, xy: Array) -> Click:
+    return Click(object_id, frame, xy, np.ones(len(xy), np.int32))
+
+
+def densest(points: Array) -> int:
+    """The point of (P,2) with the smallest sum of distances to the others."""
+    exact = points.astype(np.float64)
+    return int(np.argmin([np.linalg.norm(exact - point, axis=1).sum() for point in exact]))
+
+
+def spread(points: Array) -> Array:
+    """Indices (3,) into points (P,2): the one nearest the centroid and the two farthest from it.
+
+    Of two points one comes twice. A lone point comes twice as well, (2,): SAM 2 answers two points with one mask.
     """
-    clicks = []
-    for frame, here in shown.items():
-        click = _click_on(found, tracks.xy[here, frame], frame, segment, prompting)
-        if prompting.style == "clicks+mask":
-            click = replace(with_negatives(click, tracks, found.members, unsure), mask=masks[frame])
-        clicks.append(click)
-    return replace(found, clicks=tuple(clicks))
+    exact = points.astype(np.float64)
+    order = np.argsort(np.linalg.norm(exact - exact.mean(axis=0), axis=1), kind="stable")
+    return np.concatenate([order[:1], order[-2:]])
 
 
-def _click_on(found: ObjectPrompt, xy: Array, frame: int, segment: Segment, prompting: Prompting) -> Click:
-    """One click, or three where one does not do, on tracks xy (P,2) of an object."""
-    three = xy[spread(xy)]
-    spread_out = Click(found.object_id, frame, three, np.ones(len(three), np.int32))
-    if prompting.style == "clicks+mask":
-        return spread_out
-    one = replace(spread_out, points_xy=xy[densest(xy)][None], labels=np.ones(1, np.int32))
-    return one if inside(segment(one), xy).mean() >= WELL_COVERED else spread_out
+def inside(mask: Array, points: Array) -> Array:
+    """Which points (P,2), x and y px, lie in mask (H,W); points outside the picture lie on its border."""
+    height, width = mask.shape
+    x, y = np.trunc(points).astype(int).T
+    found: Array = mask[y.clip(0, height - 1), x.clip(0, width - 1)]
+    return found
 
 
-def _distances(a: Array, b: Array) -> Array:
-    """All distances (A,B) between points (A,2) and (B,2), in the points' unit."""
-    distances: Array = np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
-    return distances
+def dilate(mask: Array) -> Array:
+    """The margin around a mask (H,W) in which its tracks are taken: a 6 x 6 kernel, three times."""
+    return cv2.dilate(mask.astype(np.uint8), np.ones((6, 6), np.uint8), iterations=3).astype(bool)

@@ -1,51 +1,104 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from samotion import masks
+from samotion.cues import labels as cue_labels
 
 
-def _box(frames: int, top: int, left: int, size: int, count: int = 10) -> np.ndarray:
+def box(frames: int, top: int, left: int, size: int, count: int = 10) -> np.ndarray:
     mask = np.zeros((count, 40, 40), bool)
     mask[:frames, top : top + size, left : left + size] = True
     return mask
 
 
+EMPTY = np.zeros((10, 40, 40), bool)
+MERGES = pytest.mark.parametrize("merge", [masks.merge, cue_labels.merge])
+
+
 def test_agreement_counts_frames_of_equal_masks():
-    assert masks.agreement(_box(10, 0, 0, 10), _box(3, 0, 0, 10)) == 0.3
+    assert masks.agreement(box(10, 0, 0, 10), box(3, 0, 0, 10)) == 0.3
 
 
 def test_agreement_takes_a_part_for_the_whole_when_it_is_covered():
-    assert masks.agreement(_box(10, 0, 0, 20), _box(10, 5, 5, 5)) == 1.0
+    assert masks.agreement(box(10, 0, 0, 20), box(10, 5, 5, 5)) == 1.0
 
 
 def test_frames_where_one_mask_is_empty_do_not_agree():
-    assert masks.agreement(_box(10, 0, 0, 10), np.zeros((10, 40, 40), bool)) == 0.0
+    assert masks.agreement(box(10, 0, 0, 10), EMPTY) == 0.0
+    assert masks.agreement(EMPTY, EMPTY) == 0.0
 
 
-def test_half_overlap_is_two_objects():
-    merged = masks.merge({1: _box(10, 0, 0, 10), 2: _box(10, 0, 5, 10)})
+@MERGES
+def test_half_overlap_is_two_objects(merge):
+    assert list(merge({1: box(10, 0, 0, 10), 2: box(10, 0, 5, 10)})) == [1, 2]
+
+
+@MERGES
+def test_merge_joins_at_30_percent_of_frames_and_not_below(merge):
+    whole = box(10, 0, 0, 10)
+    assert list(merge({1: whole, 2: box(3, 0, 0, 10)})) == [1]
+    assert list(merge({1: whole, 2: box(2, 0, 0, 10)})) == [1, 2]
+
+
+@MERGES
+def test_merge_drops_empty_objects(merge):
+    assert merge({1: EMPTY}) == {} and merge({}) == {}
+
+
+def bridged() -> dict[int, np.ndarray]:
+    """1 and 2 are disjoint, 3 covers both: the pairs are 1-3 and 2-3."""
+    return {1: box(10, 0, 0, 10), 2: box(10, 20, 20, 10), 3: box(10, 0, 0, 30)}
+
+
+def test_1_3_and_2_3_stay_two_objects():
+    merged = masks.merge(bridged())
     assert list(merged) == [1, 2]
+    assert np.array_equal(merged[1], bridged()[3]) and np.array_equal(merged[2], bridged()[2])
 
 
-def test_merge_joins_at_30_percent_of_frames_and_not_below():
-    whole = _box(10, 0, 0, 10)
-    assert list(masks.merge({1: whole, 2: _box(3, 0, 0, 10)})) == [1]
-    assert list(masks.merge({1: whole, 2: _box(2, 0, 0, 10)})) == [1, 2]
+def test_1_2_and_2_3_are_one_object():
+    one, three, two = bridged().values()
+    merged = masks.merge({1: one, 2: two, 3: three})
+    assert list(merged) == [1] and np.array_equal(merged[1], two)
 
 
-def test_merge_follows_chains():
-    # 1 and 3 are disjoint; 2 covers both, so all three are one object.
-    parts = {1: _box(10, 0, 0, 10), 3: _box(10, 20, 20, 10), 2: _box(10, 0, 0, 30)}
-    merged = masks.merge(parts)
+def test_nano_joins_all_that_hangs_together():
+    merged = cue_labels.merge(bridged())
     assert list(merged) == [1]
-    assert np.array_equal(merged[1], parts[2])
+    assert np.array_equal(merged[1], bridged()[3])
 
 
-def test_merge_drops_empty_objects():
-    assert masks.merge({1: np.zeros((10, 40, 40), bool)}) == {}
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([(1, 3), (2, 3)], [[1, 3]]),
+        ([(1, 2), (2, 3)], [[1, 2, 3]]),
+        ([(1, 4), (2, 3)], [[1, 4], [2, 3]]),
+        ([(1, 2), (1, 3), (2, 3)], [[1, 2, 3]]),
+        ([], []),
+    ],
+)
+def test_groups_of_pairs(pairs, expected):
+    assert masks.groups(pairs) == expected
 
 
-def test_labels_put_the_smaller_object_in_front():
-    labels = masks.to_labels({4: _box(10, 0, 0, 5), 7: _box(10, 0, 0, 20)}, (10, 40, 40))
-    assert labels.dtype == np.uint8
+def test_groups_come_first_and_then_single_objects():
+    single, double = box(10, 0, 0, 10), box(10, 20, 20, 10)
+    merged = masks.merge({5: single, 7: double, 8: double})
+    assert list(merged) == [7, 5]
+    assert list(cue_labels.merge({5: single, 7: double, 8: double})) == [5, 7]
+
+
+def test_the_lower_number_wins():
+    large, small = box(10, 0, 0, 20), box(10, 0, 0, 5)
+    labels = masks.to_labels({4: large, 7: small}, (10, 40, 40))
+    assert labels.dtype == np.uint8 and np.unique(labels).tolist() == [0, 1]
+    labels = masks.to_labels({7: small, 4: large}, (10, 40, 40))
     assert labels[0, 2, 2] == 1 and labels[0, 10, 10] == 2 and labels[0, 30, 30] == 0
+
+
+def test_nano_puts_the_smaller_object_in_front():
+    labels = cue_labels.to_labels({7: box(10, 0, 0, 20), 4: box(10, 0, 0, 5)}, (10, 40, 40))
+    assert labels.dtype == np.uint8
+    assert labels[0, 2, 2] == 2 and labels[0, 10, 10] == 1 and labels[0, 30, 30] == 0

@@ -1,44 +1,30 @@
+"""The published prompts: each rule by an example, and all of them against a literal reading on random scenes."""
+
 from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
+from helpers.standing_tracks import HW, grid, tracks_at
 from samotion import prompts
-from samotion.cues import outlines
-from samotion.cues.edge_features import Guides
-from samotion.presets import NANO, REFERENCE, Prompting
+from samotion.errors import UsageError
+from samotion.presets import NANO, REFERENCE
 from samotion.sam2.propagation import Click
 from samotion.tracks.tracking import Tracks
+from samotion_bench import published, stand_in
 
-HW = (120, 160)
-SIDE = 96
-FRAMES = 20
-CLICKS = Prompting(style="clicks")
-CLICKS_AND_MASK = replace(CLICKS, style="clicks+mask")
+PUBLISHED = REFERENCE.prompting
+SCENES = 24
 
 
-def _tracks(xy: np.ndarray) -> Tracks:
-    """Tracks that stand at xy (N,2) or go along xy (N,T,2), seen in every frame."""
-    xy = np.repeat(xy[:, None], FRAMES, axis=1) if xy.ndim == 2 else xy
-    seen = np.ones(xy.shape[:2], np.float32)
-    zeros = np.zeros(len(xy), int)
-    return Tracks(xy.astype(np.float32), seen > 0, seen, seen, zeros, xy[:, 0].astype(np.float32))
-
-
-def _grid(left: int, top: int, size: int, step: int = 4) -> np.ndarray:
-    x, y = np.meshgrid(np.arange(left, left + size, step), np.arange(top, top + size, step))
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
-
-
-def _boxes(*boxes: tuple[int, int, int]):
+def boxes(*known: tuple[int, int, int]):
     """A perfect segmenter: the box (left, top, size) that holds the first click, else nothing."""
 
     def segment(click: Click) -> np.ndarray:
         mask = np.zeros(HW, bool)
         x, y = click.points_xy[0]
-        for left, top, size in boxes:
+        for left, top, size in known:
             if left <= x < left + size and top <= y < top + size:
                 mask[top : top + size, left : left + size] = True
         return mask
@@ -46,144 +32,194 @@ def _boxes(*boxes: tuple[int, int, int]):
     return segment
 
 
+def find(tracks: Tracks, segment, **options) -> list[prompts.ObjectPrompt]:
+    """All tracks move."""
+    return prompts.published(tracks, np.ones(len(tracks.xy)), segment, HW, PUBLISHED, **options)
+
+
 @pytest.mark.parametrize(("high", "expected"), [(10, 10), (12, 12)])
 def test_select_moving_takes_the_first_threshold_that_leaves_ten(high, expected):
     scores = np.full(100, 0.1, np.float32)
     scores[:high] = 0.96
     scores[high : high + 5] = 0.92
-    assert len(prompts.select_moving(scores, 24, CLICKS)) == expected
+    assert len(prompts.select_moving(scores, 24, PUBLISHED)) == expected
 
 
 def test_select_moving_lowers_the_threshold_step_by_step():
     scores = np.full(100, 0.1, np.float32)
     scores[:9] = 0.96
     scores[9:12] = 0.86
-    assert len(prompts.select_moving(scores, 24, CLICKS)) == 12
+    assert len(prompts.select_moving(scores, 24, PUBLISHED)) == 12
 
 
 def test_long_clips_use_their_own_thresholds():
     scores = np.concatenate([np.full(10, 0.995), np.full(10, 0.96)]).astype(np.float32)
-    assert len(prompts.select_moving(scores, 300, CLICKS)) == 20
-    assert len(prompts.select_moving(scores, 301, CLICKS)) == 10
+    assert len(prompts.select_moving(scores, 300, PUBLISHED)) == 20
+    assert len(prompts.select_moving(scores, 301, PUBLISHED)) == 10
 
 
 def test_without_movers_the_reference_takes_three_tracks_and_nano_none():
     scores = np.linspace(0, 0.4, 50, dtype=np.float32)
-    assert list(prompts.select_moving(scores, 24, REFERENCE.prompting)) == [47, 48, 49]
+    assert list(prompts.select_moving(scores, 24, PUBLISHED)) == [47, 48, 49]
     assert len(prompts.select_moving(scores, 24, NANO.prompting)) == 0
 
 
-def test_busiest_frame_is_the_middle_of_the_busiest_fifth():
-    visible = np.zeros((8, 10), bool)
-    visible[:4] = True
-    visible[4:, [2, 7]] = True
-    assert prompts.busiest_frame(visible) == 7
-    visible[4:6, 5] = True
-    assert prompts.busiest_frame(visible) == 7
-    visible[:, 9] = True
-    visible[:, 2] = False
-    assert prompts.busiest_frame(visible) == 9
+def frames_with(counts: list[int]) -> np.ndarray:
+    """visible (N,T) with as many points in each frame."""
+    return np.arange(max(counts))[:, None] < np.array(counts)
 
 
-def test_busiest_frame_has_a_visible_point_even_where_few_frames_do():
-    visible = np.zeros((3, 30), bool)
-    visible[0, 29] = True
-    assert prompts.busiest_frame(visible) == 29
+@pytest.mark.parametrize(
+    ("counts", "frame"),
+    [
+        ([5, 9, 1, 9, 1, 1, 1, 9, 1, 1], 7),  # int(0.2 * 10) = 2 of the three nines: the later ones, 3 and 7
+        ([1, 1, 1, 1, 7, 1, 1, 8, 1], 7),  # int(0.2 * 9) is 1, not 2
+        ([2, 2, 2, 2, 2], 4),  # all equal: the last of an ascending sort
+        ([0, 3, 3, 3], 2),  # int(0.2 * 4) is 0: all frames
+        ([9, 0, 0], 0),  # ... of which the middle one shows nothing
+        ([0] * 9 + [1] + [0] * 20, 9),  # the fifth is six frames, its middle shows nothing
+    ],
+)
+def test_the_key_frame_is_the_middle_of_the_busiest_fifth(counts, frame):
+    assert prompts.busiest_frame(frames_with(counts)) == frame
 
 
 def test_densest_and_spread():
     points = np.array([[0, 0], [10, 0], [11, 0], [12, 0], [40, 0]], np.float32)
     assert prompts.densest(points) == 2
-    assert set(prompts.spread(points)) == {0, 3, 4}
-    assert list(prompts.spread(points[:1])) == [0]
+    assert list(prompts.spread(points)) == [3, 0, 4]
+    assert len(prompts.spread(points[:2])) == 3
 
 
-def test_inside_is_false_outside_the_frame():
-    mask = np.ones(HW, bool)
-    points = np.array([[0, 0], [159.9, 119.9], [-1, 5], [160, 5], [5, 120]], np.float32)
-    assert list(prompts.inside(mask, points)) == [True, True, False, False, False]
+def test_points_outside_lie_on_the_border():
+    mask = np.zeros(HW, bool)
+    mask[:, 0] = mask[-1] = True
+    points = np.array([[0, 0], [-40, 5], [0.9, 5], [-0.9, 5], [1, 5], [80, 400], [160, 5]], np.float32)
+    assert list(prompts.inside(mask, points)) == [True, True, True, True, False, True, False]
 
 
-def test_dilate_grows_by_the_reference_kernel():
+def test_tracks_that_leave_the_picture_join_the_object_at_its_border():
+    tracks = tracks_at(np.concatenate([grid(0, 40, 12), np.full((4, 2), [-20, 45], np.float32)]))
+    (found,) = find(tracks, boxes((0, 40, 12)))
+    assert list(found.members) == list(range(13))
+
+
+def test_dilate_grows_by_the_kernel_of_the_original():
     mask = np.zeros((60, 60), bool)
     mask[30, 30] = True
-    assert prompts.dilate(mask).sum() == 16 * 16
+    rows, columns = np.nonzero(prompts.dilate(mask))
+    assert (rows.min(), rows.max(), columns.min(), columns.max(), len(rows)) == (24, 39, 24, 39, 16 * 16)
 
 
-def test_group_finds_two_objects_and_leaves_no_track_twice():
-    tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24), _grid(60, 2, 40, 8)]))
-    found = prompts.group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 10)
+def test_two_objects_leave_no_track_twice():
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 24)]))
+    found = find(tracks, boxes((20, 20, 24), (100, 70, 24)))
     assert [f.object_id for f in found] == [1, 2]
     assert sorted(np.concatenate([f.members for f in found])) == list(range(72))
 
 
-def test_candidates_are_moving_or_likely():
-    scores = np.array([0.95, 0.7, 0.2], np.float32)
-    grow = replace(CLICKS, grow_threshold=0.6)
-    assert list(prompts.candidates(scores, np.array([0]), grow)) == [True, True, False]
-    assert list(prompts.candidates(scores, np.array([0, 2]), CLICKS)) == [True, False, True]
+def test_an_object_has_six_tracks():
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 8)]))  # 36 and 4
+    (found,) = find(tracks, boxes((20, 20, 24), (100, 70, 8)))
+    assert len(found.members) == 36
 
 
-def test_group_asks_for_six_tracks():
-    tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 8)]))  # 36 and 4
-    found = prompts.group(tracks, np.arange(40), _boxes((20, 20, 24), (100, 70, 8)), HW, CLICKS, 10)
-    assert len(found) == 1 and len(found[0].members) == 36
+def test_there_is_no_further_round_while_fewer_than_six_tracks_are_free():
+    clicked = []
+
+    def segment(click: Click) -> np.ndarray:
+        clicked.append(click)
+        return boxes((20, 20, 24))(click)
+
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 8)[:3], grid(140, 20, 8)[:2]]))
+    prompts.group(tracks, np.arange(41), segment, HW, PUBLISHED, 10)
+    assert len(clicked) == 1, "5 of 41 are free after the first round"
 
 
-def test_group_accepts_the_few_tracks_of_a_clip_that_has_no_more():
-    tracks = _tracks(_grid(20, 20, 8))
-    assert len(prompts.group(tracks, np.arange(4), _boxes((20, 20, 8)), HW, CLICKS, 10)) == 1
+def test_the_three_best_tracks_make_one_object():
+    tracks = tracks_at(np.array([[30, 30], [32, 30], [90, 90]], np.float32))
+    scores = np.array([0.3, 0.2, 0.1])
+    found = prompts.published(tracks, scores, boxes((25, 25, 12), (85, 85, 12)), HW, PUBLISHED)
+    assert len(found) == 1 and list(found[0].members) == [0, 1]
 
 
-def test_group_ends_when_the_segmenter_finds_nothing():
-    tracks = _tracks(_grid(20, 20, 24))
-    assert prompts.group(tracks, np.arange(36), _boxes(), HW, CLICKS, 10) == []
+def test_a_click_that_misses_costs_its_track_alone():
+    tracks = tracks_at(np.concatenate([grid(20, 20, 12, 1)[:7], grid(100, 70, 24)]))
+    assert [len(f.members) for f in find(tracks, boxes((100, 70, 24)))] == [36]
+    assert find(tracks, boxes()) == []
 
 
-def test_group_stops_at_max_objects():
-    tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(100, 70, 24)]))
-    assert len(prompts.group(tracks, np.arange(72), _boxes((20, 20, 24), (100, 70, 24)), HW, CLICKS, 1)) == 1
+def test_the_number_of_objects_has_a_limit():
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 24)]))
+    assert len(find(tracks, boxes((20, 20, 24), (100, 70, 24)), max_objects=1)) == 1
 
 
 def test_unsure_tracks_do_not_prompt():
-    tracks = _tracks(_grid(20, 20, 24))
-    tracks = replace(tracks, confidence=np.full_like(tracks.confidence, 0.8))
-    assert prompts.group(tracks, np.arange(36), _boxes((20, 20, 24)), HW, CLICKS, 10) == []
+    tracks = tracks_at(grid(20, 20, 24))
+    tracks = replace(tracks, confidence=np.full_like(tracks.confidence, 0.9))
+    assert find(tracks, boxes((20, 20, 24))) == []
 
 
-def _one_object(prompting: Prompting, segment) -> prompts.ObjectPrompt:
-    tracks = _tracks(np.concatenate([_grid(20, 20, 24), _grid(80, 20, 60, 8)]))
-    found = prompts.ObjectPrompt(1, 5, np.arange(36))
-    noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
-    unsure = np.zeros(len(tracks), bool)
-    shown = prompts.seen_on(found, tracks, prompting, 16)
-    masks = outlines.coarse_masks(tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE)[0]
-    draws = prompting.style == "clicks+mask"
-    return prompts.prompt(found, tracks, unsure, segment, prompting, shown, masks if draws else {})
-
-
-def test_prompt_clicks_on_the_key_frame_and_every_sixteenth():
-    found = _one_object(CLICKS, _boxes((20, 20, 24)))
-    assert [click.frame for click in found.clicks] == [0, 5, 16]
+def test_the_key_frame_and_every_sixteenth_are_clicked():
+    (found,) = find(tracks_at(grid(20, 20, 24)), boxes((20, 20, 24)))
+    assert found.key_frame == 18 and [click.frame for click in found.clicks] == [0, 16, 18]
     assert all(len(click.points_xy) == 1 and click.mask is None for click in found.clicks)
 
 
-def test_prompt_clicks_three_points_when_one_covers_too_little():
-    found = _one_object(CLICKS, _boxes((20, 20, 8)))
-    assert all(len(click.points_xy) == 3 and click.labels.all() for click in found.clicks)
+def test_three_points_follow_the_one_click_on_the_same_frame():
+    tracks = tracks_at(grid(20, 20, 24))
+    found = prompts.prompt(prompts.ObjectPrompt(3, 5, np.arange(36)), tracks, boxes((20, 20, 20)), PUBLISHED)
+    assert [(c.object_id, c.frame, len(c.points_xy)) for c in found.clicks] == [
+        (3, frame, points) for frame in (0, 5, 16) for points in (1, 3)
+    ]
+    assert all(click.labels.all() for click in found.clicks)
 
 
-def test_prompt_with_mask_draws_the_tracks():
-    found = _one_object(CLICKS_AND_MASK, _boxes((20, 20, 24)))
-    click = found.clicks[0]
-    assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
-    large = cv2.resize(click.mask, HW[::-1])
-    assert large[32, 32] > 0 > large[50, 110]
-    assert list(click.labels) == [1, 1, 1, 0, 0, 0]
+@pytest.mark.parametrize(("covered", "calls"), [(7, 1), (6, 2)])
+def test_seventy_percent_of_the_points_are_enough(covered, calls):
+    xy = np.stack([np.arange(10), np.zeros(10)], axis=1).astype(np.float32)
+    mask = np.zeros(HW, bool)
+    mask[0, :covered] = True
+    assert len(prompts.clicks_on(1, 0, xy, lambda click: mask)) == calls
 
 
-def test_prompt_skips_frames_where_the_object_is_hidden():
-    tracks = _tracks(_grid(20, 20, 24))
+def test_a_lone_point_is_given_twice():
+    lone = np.array([[30, 40]], np.float32)
+    one, two = prompts.clicks_on(1, 0, lone, boxes())
+    assert one.points_xy.tolist() == [[30, 40]] and two.points_xy.tolist() == [[30, 40], [30, 40]]
+    assert list(two.labels) == [1, 1]
+
+
+def test_frames_where_the_object_is_hidden_are_not_clicked():
+    tracks = tracks_at(grid(20, 20, 24))
     tracks.visible[:, 16] = False
-    shown = prompts.seen_on(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, CLICKS, 16)
+    shown = prompts.seen_on(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, PUBLISHED)
     assert list(shown) == [0, 5] and all(len(here) == 36 for here in shown.values())
+
+
+def test_a_mask_of_another_size_is_refused():
+    with pytest.raises(UsageError, match=r"mask of \(3, 4\); expected \(120, 160\)"):
+        find(tracks_at(grid(20, 20, 24)), lambda click: np.ones((3, 4), bool))
+
+
+@pytest.mark.parametrize("seed", range(SCENES))
+def test_scenes_are_prompted_and_labelled_as_by_a_literal_reading(seed):
+    scene = stand_in.random_scene(seed)
+    ours, theirs = published.find(scene), published.find_literally(scene)
+    assert [(f.key_frame, list(f.members)) for f in ours] == [(f.frame, f.tracks) for f in theirs]
+    for mine, other in zip(ours, theirs):
+        got = {frame: [points.tolist() for points in calls] for frame, calls in published.calls(mine).items()}
+        want = {frame: [[list(p) for p in points] for points in calls] for frame, calls in other.calls.items()}
+        assert got == want
+    want = published.label_literally(scene, theirs)
+    np.testing.assert_array_equal(published.label(scene, ours), want)
+
+
+def test_the_scenes_show_what_is_compared():
+    """Second calls, several objects, joined ones, and scenes in which only the three best tracks move."""
+    scenes = [stand_in.random_scene(seed) for seed in range(SCENES)]
+    found = [published.find(scene) for scene in scenes]
+    assert any(len(calls) == 2 for some in found for one in some for calls in published.calls(one).values())
+    assert max(len(some) for some in found) > 3
+    assert any(published.label(scene, some).max() < len(some) for scene, some in zip(scenes, found))
+    assert any(len(prompts.select_moving(scene.scores, len(scene.parts), PUBLISHED)) == 3 for scene in scenes)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import samotion
 from samotion import prompts
-from samotion.cues import movers, multicut
+from samotion.cues import movers, multicut, prompting
 from samotion.cues.densify import second_look
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
@@ -49,7 +49,7 @@ def shown_by(
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), style)
-    likely = prompts.candidates(scores, moving, style)
+    likely = prompting.candidates(scores, moving, style)
     own, pool = starts_on(tracks, labels), np.flatnonzero(likely)
     compared = tracks.take(pool), scores[pool], hw, multicut.spacings(tracks.visible, hw), maps
     of_tracks = _on_a_mover(*multicut.traits(*compared), own[pool])

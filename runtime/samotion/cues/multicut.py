@@ -6,6 +6,7 @@ of single tracks, are objects.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from samotion.cues import movers
 from samotion.cues.contact import Ties, apart
 from samotion.cues.motion_map import LONG_SIDE_PX, MotionMaps, least_between, logits, looks
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, busiest_frame, surely_visible
+from samotion.prompts import ObjectPrompt, surely_visible
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -26,6 +27,7 @@ WEIGHTS, BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
 OF_PARTS, OF_PARTS_BIAS = np.array([0.6, -0.33]), 0.65
 SURER = 1.0  # log odds less for two tracks to be of one part
 FLOOR_PX = 0.1
+BUSY_FRAMES = 0.2
 NEVER_IN_STEP = 1.0  # stands for the log of px, where no step shows two sets together though some frame does
 
 
@@ -81,6 +83,17 @@ def find(
     sets, ties = split(tracks, scores, moving, likely, hw, maps, prompting)
     sets = movers.choose(sets, ties, tracks, scores, hw)
     return [ObjectPrompt(i + 1, busiest_frame(seen[one]), one) for i, one in enumerate(sets[:max_objects])]
+
+
+def busiest_frame(visible: Array) -> int:
+    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one must be visible.
+
+    Among equals earlier frames come first. The published method rounds and sorts otherwise; see prompts.py.
+    """
+    counts = visible.sum(axis=0)
+    busy = np.argsort(-counts, kind="stable")[: math.ceil(BUSY_FRAMES * len(counts))]
+    busy = np.sort(busy[counts[busy] > 0])
+    return int(busy[len(busy) // 2])
 
 
 def split(

@@ -1,0 +1,63 @@
+"""nano's prompts: points, points beside the object, and a coarse mask drawn from the tracks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from helpers.standing_tracks import FRAMES, HW, grid, tracks_at
+from samotion.cues import multicut, outlines, prompting
+from samotion.cues.edge_features import Guides
+from samotion.presets import NANO
+from samotion.prompts import ObjectPrompt, seen_on
+
+SIDE = 96
+STYLE = replace(NANO.prompting, every_frames=16)
+
+
+def test_candidates_are_moving_or_likely():
+    scores = np.array([0.95, 0.7, 0.2], np.float32)
+    assert list(prompting.candidates(scores, np.array([0]), replace(STYLE, grow_threshold=0.6))) == [
+        True,
+        True,
+        False,
+    ]
+    none_may_grow = replace(STYLE, grow_threshold=1.0)
+    assert list(prompting.candidates(scores, np.array([0, 2]), none_may_grow)) == [True, False, True]
+
+
+def test_the_busiest_frame_is_the_middle_of_the_busiest_fifth():
+    visible = np.zeros((8, 10), bool)
+    visible[:4] = True
+    visible[4:, [2, 7]] = True
+    assert multicut.busiest_frame(visible) == 7
+    visible[4:6, 5] = True
+    assert multicut.busiest_frame(visible) == 7
+    visible[:, 9] = True
+    visible[:, 2] = False
+    assert multicut.busiest_frame(visible) == 9
+    few = np.zeros((3, 30), bool)
+    few[0, 29] = True
+    assert multicut.busiest_frame(few) == 29
+
+
+def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(80, 20, 60, 8)]))
+    found = ObjectPrompt(1, 5, np.arange(36))
+    unsure = np.zeros(len(tracks), bool)
+    noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
+    shown = seen_on(found, tracks, STYLE)
+    masks = outlines.coarse_masks(tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE)[0]
+    click = prompting.prompt(found, tracks, unsure, shown, masks).clicks[0]
+    assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
+    large = cv2.resize(click.mask, HW[::-1])
+    assert large[32, 32] > 0 > large[50, 110]
+    assert list(click.labels) == [1, 1, 1, 0, 0, 0]
+
+
+def test_a_lone_point_is_given_once():
+    tracks = tracks_at(np.array([[30, 30]], np.float32))
+    masks = {0: np.zeros((SIDE, SIDE), np.float32)}
+    found = prompting.prompt(ObjectPrompt(1, 0, np.arange(1)), tracks, np.zeros(1, bool), {0: np.arange(1)}, masks)
+    assert found.clicks[0].points_xy.tolist() == [[30, 30]]
