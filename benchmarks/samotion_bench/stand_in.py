@@ -35,8 +35,8 @@ class Scene:
     labels: Array | None = None
 
 
-def answer(parts: Array, points: Sequence[Sequence[float]]) -> Array:
-    """The mask (H,W) bool of clicks on parts (H,W)."""
+def answer(parts: Array, points: Any) -> Array:
+    """The mask (H,W) bool of clicks at points (P,2) px on parts (H,W)."""
     rows, columns = np.indices(parts.shape)
     mask = np.zeros(parts.shape, bool)
     for x, y in np.asarray(points, np.float64):
@@ -48,8 +48,8 @@ def answer(parts: Array, points: Sequence[Sequence[float]]) -> Array:
     return mask
 
 
-def follow(parts: Array, calls: Mapping[int, Sequence[Sequence[Sequence[float]]]]) -> Array:
-    """The mask (T,H,W) bool of an object, from the points of every call by frame."""
+def follow(parts: Array, calls: Mapping[int, Sequence[Any]]) -> Array:
+    """The mask (T,H,W) bool of an object, from the points (P,2) px of every call by frame."""
     prompted = {
         frame: np.any([answer(parts[frame], points) for points in some], axis=0) for frame, some in calls.items()
     }

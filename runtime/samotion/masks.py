@@ -70,7 +70,8 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
 
 def union(masks: Iterable[Array]) -> Array:
     """One mask (T,H,W) bool of several."""
-    return np.logical_or.reduce(list(masks))
+    joined: Array = np.logical_or.reduce(list(masks))
+    return joined
 
 
 def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
