@@ -8,15 +8,16 @@ import shlex
 import sys
 import time
 from dataclasses import asdict
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from samotion import __version__
 from samotion.backends.engines import Engines, open_engines
-from samotion.backends.folder import DEFAULT
+from samotion.commands import details, options
 from samotion.commands.exits import run_command
+from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
 from samotion.manifest import write_atomically
 from samotion.settings import Settings, resolve
@@ -29,38 +30,52 @@ from samotion_bench.session import Plan, run_session
 from samotion_bench.workload import Workload, prepared
 
 SCHEMA = 1
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-class Baseline(str, Enum):
-    """The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the reference does."""
-
-    torch = "torch"
-    compiled = "torch-compile"
-    reference = "reference-schedule"
+# The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the reference does.
+BASELINES = ("torch", "torch-compile", "reference-schedule")
 
 
-@app.command()
+def _checked_size(text: str) -> str:
+    try:
+        parse_size(text)
+    except UsageError as error:
+        raise typer.BadParameter(str(error)) from None
+    return text
+
+
 def command(
-    engine_dir: Annotated[
-        Path | None, typer.Option(help="Folder that samotion-export wrote.", show_default=DEFAULT)
+    engine_dir: EngineDir = None,
+    device: Device = "auto",
+    frames: Annotated[int, typer.Option(metavar="NUMBER", min=4, help="Frames of the clip.")] = 16,
+    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", callback=_checked_size, help="Of the clip.")] = "854x480",
+    objects: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="Objects of the longest propagation curve.")
+    ] = 4,
+    max_tracks: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    frames: Annotated[int, typer.Option(min=4, help="Frames of the clip.")] = 16,
-    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT of the clip.")] = "854x480",
-    objects: Annotated[int, typer.Option(min=1, help="Objects of the longest propagation curve.")] = 4,
-    max_tracks: Annotated[int | None, typer.Option(min=1, help="Tracks to follow.")] = None,
-    runs: Annotated[int, typer.Option(min=1, help="Runs per engine, if the time allows.")] = 100,
-    time_limit: Annotated[float, typer.Option(min=1, help="Seconds for all measurements, about.")] = 140,
-    baseline: Annotated[list[Baseline] | None, typer.Option(help="Measure beside; repeatable.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads per engine.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the pipeline.")] = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
-    html_file: Annotated[Path | None, typer.Option("--html", help="Write a page with plots here.")] = None,
+    runs: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Runs per engine, if the time allows.")] = 100,
+    time_limit: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="For all measurements together, about.")
+    ] = 140,
+    baseline: Annotated[
+        list[str] | None, options.choice(BASELINES, help="Measure beside; repeatable.", show_default=False)
+    ] = None,
+    threads: Annotated[
+        int | None, typer.Option(metavar="NUMBER", min=1, help="CPU threads per engine.", show_default="all cores")
+    ] = None,
+    seed: Seed = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
+    html_file: Annotated[
+        Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots here.")
+    ] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(metavar="BEFORE AFTER", help="Compare two reports; measure nothing.")
     ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show stack traces.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
 ) -> None:
     """Time every engine and stage, the whole pipeline, and its cost against frames, tracks and objects."""
 
@@ -69,13 +84,15 @@ def command(
             before, after = (comparing.read_report(path) for path in compare)
             comparing.print_changes(comparing.compare(before, after), comparing.caveats(before, after), Console())
             return
-        wanted = set(baseline or ())
-        plan = Plan(runs, objects, time_limit, frozenset(kind.value for kind in wanted), threads)
+        say = options.teller(quiet)
+        say(f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about {time_limit:.0f} s")
+        plan = Plan(runs, objects, time_limit, frozenset(baseline or ()), threads)
         settings = Settings(seed=seed, max_tracks=max_tracks, max_frames=frames)
-        progress = Console(stderr=True)
         with open_engines(engine_dir, device, threads) as engines, prepared(frames, parse_size(size), settings) as load:
+            if verbose:
+                details.tell(details.of_engines(engines))
             report = describe(engines, load, threads)
-            report |= run_session(engines, load, plan, lambda line: progress.print(line, highlight=False, markup=False))
+            report |= run_session(engines, load, plan, say)
         print_report(report, Console())
         save(json_file, json.dumps(report, indent=1) + "\n")
         save(html_file, to_html(report))
@@ -120,6 +137,9 @@ def save(path: Path | None, text: str) -> None:
         write_atomically(path, text.encode())
 
 
+app = options.command_line(command)
+
+
 def main() -> None:
-    """The entry point of samotion-bench."""
-    app()
+    """The command."""
+    options.start(app, "samotion-bench")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from rich.console import Console
+from samotion import __version__
 from samotion.backends.engines import open_engines
 from samotion.backends.folder import DEFAULT
+from samotion.commands import details, options
 from samotion.commands.exits import run_command
+from samotion.commands.options import Device, Quiet, Seed, Verbose, Version
 from samotion.errors import InputError, UsageError
 from samotion.manifest import write_atomically
 from samotion.settings import Settings
@@ -29,14 +31,9 @@ from samotion_bench.worst import draw_worst, worst_clips
 Array = np.ndarray[Any, Any]
 
 DEFAULT_RESULTS = Path("eval-results")
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-class Task(str, Enum):
-    """`mos`: all movers as one. `fine`: every object, matched as in DAVIS 2017 unsupervised."""
-
-    mos = "mos"
-    fine = "fine"
+TASKS = ("mos", "fine")  # all movers as one; every object, matched as in DAVIS 2017 unsupervised
 
 
 @dataclass(frozen=True)
@@ -84,61 +81,80 @@ def evaluate(
     return scored
 
 
-@app.command()
 def command(
     annotations: Annotated[
-        Path | None, typer.Option(help="Ground truth: one folder of label maps per sequence.")
+        Path | None, typer.Option(metavar="FOLDER", help="Ground truth: one folder of label maps per sequence.")
     ] = None,
     results: Annotated[
-        Path | None, typer.Option(help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written."),
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Frames, one folder per sequence.")] = None,
+    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Frames, one folder per sequence.")] = None,
     engine_dir: Annotated[
-        Path | None, typer.Option(help="Run the pipeline with these engines first.", show_default=DEFAULT)
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Run the pipeline with these engines first.", show_default=DEFAULT),
     ] = None,
-    task: Annotated[Task, typer.Option(help="All movers as one, or every object by itself.")] = Task.mos,
-    sequences: Annotated[Path | None, typer.Option(help="File with the sequences to use, one a line.")] = None,
+    task: Annotated[str, options.choice(TASKS, help="All moving objects as one, or every object by itself.")] = "mos",
+    sequences: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The sequences to use, one a line.", show_default="all")
+    ] = None,
     all_frames: Annotated[
         bool | None,
         typer.Option(
             "--all-frames/--inner-frames",
-            help="Count the first and last frame of a sequence or not. Default: all in mos, inner in fine.",
+            help="Count the first and last frame of a sequence or not.",
+            show_default="all in mos, inner in fine",
         ),
     ] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write the report here.")] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write a table as the DAVIS tool does.")] = None,
-    worst: Annotated[Path | None, typer.Option(help="Folder for pictures of the worst sequences.")] = None,
-    worst_count: Annotated[int, typer.Option(min=1, help="How many of them.")] = 5,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table as the DAVIS tool does.")
+    ] = None,
+    worst: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Put pictures of the worst sequences here.")
+    ] = None,
+    worst_count: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="How many of them.")] = 5,
     synthetic: Annotated[
-        int | None, typer.Option(min=1, help="Render this many held-out clips and measure every stage on them.")
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Render so many held-out clips and measure every stage on them."),
     ] = None,
-    synthetic_frames: Annotated[int, typer.Option(min=2, help="Frames of each.")] = 24,
+    synthetic_frames: Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Frames of each.")] = 24,
     synthetic_photos: Annotated[
-        Path | None, typer.Option(help="Folder of photos/ and instances/ to paint them with: those held out.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Held-out photos/ and instances/ to paint them with."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or tensorrt.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the pipeline.")] = 0,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show stack traces.")] = False,
+    device: Device = "auto",
+    seed: Seed = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
 ) -> None:
     """Measure J and F (DAVIS) of masks against ground truth in DAVIS, FBMS-59 or SegTrackV2 folders."""
 
     def work() -> None:
+        console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
-            measure_synthetic(engine_dir, device, synthetic, synthetic_frames, synthetic_photos, seed, json_file)
+            measure_synthetic(
+                engine_dir, device, synthetic, synthetic_frames, synthetic_photos, seed, json_file, console
+            )
             return
         if annotations is None:
-            raise UsageError("no ground truth; expected --annotations DIR, or --synthetic N")
+            raise UsageError("no ground truth; expected --annotations FOLDER, or --synthetic NUMBER")
         names = read_names(sequences) if sequences else None
         clips = find_clips(annotations, images, names)
         masks = results or DEFAULT_RESULTS
         about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks)}
+        count = f"{len(clips)} sequence{'s' * (len(clips) != 1)}"
+        console.print(f"samotion {__version__}: measuring {count}", highlight=False, markup=False)
         if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device) as engines:
-                segment_all(clips, engines, masks, Settings(seed=seed), Console(stderr=True))
+                if verbose:
+                    details.tell(details.of_engines(engines))
+                segment_all(clips, engines, masks, Settings(seed=seed), console)
                 about |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
-        every = task is Task.mos if all_frames is None else all_frames
-        scored = evaluate(clips, masks, task.value, every, (worst, worst_count) if worst else None)
-        report = reports.summarise(scored, task.value, every, **about)
+        every = task == "mos" if all_frames is None else all_frames
+        scored = evaluate(clips, masks, task, every, (worst, worst_count) if worst else None)
+        report = reports.summarise(scored, task, every, **about)
         reports.print_table(report, Console())
         save(json_file, json.dumps(report, indent=2) + "\n")
         save(csv_file, reports.to_csv(report))
@@ -154,13 +170,19 @@ def must_run(results: Path | None, images: Path | None, engine_dir: Path | None)
 
 
 def measure_synthetic(
-    engine_dir: Path | None, device: str, count: int, frames: int, photos: Path | None, seed: int, path: Path | None
+    engine_dir: Path | None,
+    device: str,
+    count: int,
+    frames: int,
+    photos: Path | None,
+    seed: int,
+    path: Path | None,
+    console: Console,
 ) -> None:
     """samotion-eval --synthetic."""
-    progress = Console(stderr=True)
     with open_engines(engine_dir, device) as engines:
         found = synthetic_set.run(
-            engines, count, frames, photos, seed, lambda line: progress.print(line, highlight=False, markup=False)
+            engines, count, frames, photos, seed, lambda line: console.print(line, highlight=False, markup=False)
         )
         found |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
     synthetic_set.print_table(found, Console())
@@ -174,6 +196,9 @@ def save(path: Path | None, text: str) -> None:
         write_atomically(path, text.encode())
 
 
+app = options.command_line(command)
+
+
 def main() -> None:
-    """The entry point of samotion-eval."""
-    app()
+    """The command."""
+    options.start(app, "samotion-eval")

@@ -80,6 +80,8 @@ def export(request: Request, report: Report) -> list[Path]:
         old = _read_old(request.out, report)
         held = _kept(old, request)
         written: list[Path] = []
+        graphs = sum(len(_names(preset, net)) for net in request.nets)
+        report.plan(2 * graphs if device else graphs, "graphs and engines" if device else "graphs")
         for net in request.nets:
             source = find_source(net, getattr(preset, net), request, report)
             current = not request.force and _is_current(request, held, source)
@@ -88,15 +90,18 @@ def export(request: Request, report: Report) -> list[Path]:
                 held = replace(held, tools=_tools(), engines=_in_order({**held.engines, **entries}), masks={})
                 manifest.write(request.out, held)
                 written += paths
+            elif device:
+                report.passed(None, len(_names(preset, net)))
             if device:
                 entries, paths = _build_for(device, net, held, request, report)
                 held = replace(held, engines=_in_order({**held.engines, **entries}))
                 if paths:
                     manifest.write(request.out, held)
                     written += paths
-                current = current and not paths
-            if current:
-                report.note(f"{net}: up to date")
+                if current and not paths:
+                    report.note(f"{net}: up to date")
+            elif current:
+                report.passed(f"{net}: up to date", len(_names(preset, net)))
         if old is not None and _title(old) != _title(held) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {_title(held)}")
@@ -107,6 +112,11 @@ def export(request: Request, report: Report) -> list[Path]:
         elif written:
             written.append(request.out / manifest.MANIFEST)
         return written
+
+
+def _names(preset: Preset, net: str) -> tuple[str, ...]:
+    """The graphs of one net of a preset."""
+    return tuple(contract.engines_of(net, getattr(preset, net)))
 
 
 def find_source(net: str, config: Any, request: Request, report: Report) -> Source:
@@ -260,8 +270,9 @@ def _build_for(
 ) -> tuple[dict[str, Entry], list[Path]]:
     """Build what TensorRT engines of one net are not current, and move them into place together."""
     preset = request.chosen()
-    names = contract.engines_of(net, getattr(preset, net))
+    names = _names(preset, net)
     todo = [name for name in names if not trt_build.is_current(held.engines[name], name, preset, device)]
+    report.passed(None, len(names) - len(todo))
     staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
     try:
         folders = staging, request.out
@@ -293,7 +304,7 @@ def _export_graph(graph: Graph, staging: Path, source: Source, request: Request,
             parity = half_parity.compare(graph, path, answers) if request.verify else {}
     os.chmod(path, 0o644)
     sha256 = sha256_of(path)
-    report.note(_line(graph, path.stat().st_size, time.perf_counter() - start, parity))
+    report.made(_line(graph, path.stat().st_size, time.perf_counter() - start, parity))
     weights_sha256 = source.weights_sha256
     return Entry(
         path.name, sha256, sha256, weights_sha256, precision, inputs, outputs, parity, source.key, dict(graph.meta)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from samotion.commands.progress import Batch, is_terminal, left
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Report:
@@ -15,39 +19,85 @@ class Report:
 
     def __init__(self, level: int = 0) -> None:
         self.level = level
-        self._console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._batch: Batch | None = None
+        self._kind = ""
 
     @property
     def animated(self) -> bool:
-        return self._console.is_terminal and self.level >= 0
+        return self.level >= 0 and is_terminal(sys.stderr)
+
+    def plan(self, count: int, kind: str) -> None:
+        """So many things of a kind are to be made, or found up to date."""
+        self._batch, self._kind = Batch(count), kind
+        self._batch.start()
+
+    def made(self, text: str) -> None:
+        """One more is made: what there is to say of it, which one it is, and the time left."""
+        if self._batch:
+            self._batch.end()
+        self.note(text + self._advance(1))
+
+    def passed(self, text: str | None, count: int) -> None:
+        """So many need not be made. `text` None: the user need not hear of it."""
+        place = self._advance(count)
+        if text is not None:
+            self.note(text + place)
+
+    def _advance(self, count: int) -> str:
+        """Go on in the plan; what it says after that, as " (3 of 11 graphs, about 20 s left)"."""
+        batch = self._batch
+        if batch is None or not count:
+            return ""
+        batch.number += count - 1
+        done = batch.number
+        batch.start()
+        rest = left(batch.left_s()) if done < batch.total else ""
+        return f" ({done} of {batch.total} {self._kind}{rest})" if batch.total > 1 else ""
 
     def note(self, text: str) -> None:
         if self.level >= 0:
-            self._console.print(text)
+            self.insist(text)
 
     def insist(self, text: str) -> None:
         """What a user must see even with -q: licences and doubtful files."""
-        self._console.print(text)
+        print(text, file=sys.stderr, flush=True)
 
     def detail(self, text: str) -> None:
         if self.level > 0:
-            self._console.print(text)
+            self.insist(text)
 
     def result(self, path: Path) -> None:
         print(path, flush=True)
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """A spinner on a terminal, nothing elsewhere."""
+        """On a terminal: what is being done, below it how far the whole export is. Nothing elsewhere."""
         if not self.animated:
             yield
             return
-        with self._console.status(text):
+        from rich.console import Console
+        from samotion.commands.bars import WHOLE, bars
+
+        with bars(Console(file=sys.stderr), transient=True) as rows:
+            rows.add_task(text, total=None)
+            if batch := self._batch:
+                rows.add_task(WHOLE, total=batch.total, completed=batch.number - 1, batch=batch)
             yield
 
     @contextmanager
     def bar(self, text: str) -> Iterator[tuple[Progress, TaskID]]:
         """A byte counter on a terminal, silent elsewhere."""
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=self._console, disable=not self.animated, transient=True) as progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        from samotion.commands.bars import BAR_COLUMNS, Time
+
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(BAR_COLUMNS),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            Time(),
+        )
+        console = Console(file=sys.stderr)
+        with Progress(*columns, console=console, disable=not self.animated, transient=True) as progress:
             yield progress, progress.add_task(text, total=None)

@@ -7,11 +7,17 @@ with samotion.open_engines("engines/") as engines:
 result.save("out/")
 """
 
-from samotion import depth, dino, masks, motion, prompts, sam2, tracks
-from samotion.backends.engines import open_engines
-from samotion.errors import SamotionError
-from samotion.pipeline import ObjectResult, Result, segment_clip
-from samotion.settings import Settings
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from samotion import depth, dino, masks, motion, prompts, sam2, tracks
+    from samotion.backends.engines import open_engines
+    from samotion.errors import SamotionError
+    from samotion.pipeline import ObjectResult, Result, segment_clip
+    from samotion.settings import Settings
 
 __version__ = "0.1.0"
 __all__ = [
@@ -29,3 +35,27 @@ __all__ = [
     "segment_clip",
     "tracks",
 ]
+
+_MODULES = ("depth", "dino", "masks", "motion", "prompts", "sam2", "tracks")
+_HOMES = {name: f"samotion.{name}" for name in _MODULES} | {"video": "samotion.clips.video"}
+_OWNERS = {
+    "ObjectResult": "samotion.pipeline",
+    "Result": "samotion.pipeline",
+    "SamotionError": "samotion.errors",
+    "Settings": "samotion.settings",
+    "open_engines": "samotion.backends.engines",
+    "segment_clip": "samotion.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for: NumPy, OpenCV and PyAV take longer than `--help` may."""
+    if name in _HOMES:
+        return import_module(_HOMES[name])
+    if name in _OWNERS:
+        return getattr(import_module(_OWNERS[name]), name)
+    raise AttributeError(f"module 'samotion' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

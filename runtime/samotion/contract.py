@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 DYNAMIC = frozenset({"T", "N", "B", "H", "W", "GH", "GW", "K", "P"})
 NETS = ("tracks", "depth", "dino", "motion", "sam2")
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
 
 @dataclass(frozen=True)

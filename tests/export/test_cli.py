@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from samotion.presets import NANO
 from samotion_export import build, cli
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph
+from typer.testing import CliRunner
 
 Run = Callable[..., tuple[int, list[str], str]]
 
@@ -73,14 +75,15 @@ def nets(monkeypatch: pytest.MonkeyPatch) -> dict[str, types.SimpleNamespace]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command in this process: exit code, lines of stdout, stderr."""
+    """The command in this process: exit code, lines of stdout, stderr less its first line and the advice at its end."""
 
     def call(*arguments: object) -> tuple[int, list[str], str]:
         monkeypatch.setattr(sys, "argv", ["samotion-export", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out.splitlines(), said.err
+        lines = [x for x in said.err.splitlines(keepends=True) if not x.startswith(("samotion 0.", "next: "))]
+        return int(ended.value.code or 0), said.out.splitlines(), "".join(lines)
 
     return call
 
@@ -134,7 +137,7 @@ def test_second_run_skips_and_force_does_not(tmp_path: Path, run: Run, files: di
     run(*arguments)
     code, written, said = run(*arguments)
     assert (code, written) == (0, [])
-    assert said == "depth: up to date\ndino: up to date\n"
+    assert said == "depth: up to date (1 of 2 graphs)\ndino: up to date (2 of 2 graphs)\n"
     assert len(run(*arguments, "--force")[1]) == 3
 
 
@@ -202,6 +205,21 @@ def test_switching_the_preset_keeps_what_both_share(tmp_path: Path, run: Run, fi
     assert written == [str(out / "depth.onnx"), str(out / "manifest.json")]
     assert "dino: up to date" in said
     assert manifest.read(out).preset == "reference"
+
+
+def test_tells_what_begins_how_far_it_is_and_what_to_type_next(
+    tmp_path: Path, files: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "my engines"
+    outcome = CliRunner().invoke(cli.app, [*given(files, "depth", "dino"), "--out", str(out)])
+    lines = outcome.stderr.splitlines()
+    assert lines[0].endswith(f": exporting depth, dino of preset nano to {str(out)!r}")
+    assert re.search(r" \(1 of 2 graphs, about \d+ s left\)$", lines[1]) and lines[2].endswith(" (2 of 2 graphs)")
+    assert lines[3] == f"next: samotion-export tracks motion sam2 --preset nano --out {str(out)!r}"
+
+
+def test_what_is_next_after_a_whole_export(engine_folder: Path) -> None:
+    assert cli.next_command(engine_folder) == f"samotion-run --engine-dir {engine_folder} clip.mp4"
 
 
 def test_a_preset_that_shares_all_takes_over_without_a_rebuild(

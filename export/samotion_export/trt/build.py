@@ -99,7 +99,7 @@ def build(
             command = build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False)
             _run(command, {}, name, report)
     os.chmod(plan, 0o644)
-    report.note(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
+    report.made(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
     return replace(entry, file=plan.name, sha256=sha256_of(plan), meta=meta, gpu=target.gpu, tensorrt=target.tensorrt)
 

@@ -16,11 +16,10 @@ import numpy as np
 
 from samotion import manifest as manifests
 from samotion.backends.folder import engine_folder
-from samotion.contract import NETS, SIGNATURES, Signature, engines_of
+from samotion.contract import DEVICES, NETS, SIGNATURES, Signature, engines_of
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import Preset
 
-DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 Array = np.ndarray[Any, Any]
 
 
@@ -64,11 +63,16 @@ class Engines:
             raise EngineError(f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}")
         return self.manifest.engines[name]
 
-    def open_all(self) -> None:
-        """Open every engine of the preset now, so that what is missing shows before any work is done."""
-        for net in NETS:
-            for name in engines_of(net, getattr(self.preset, net)):
-                self[name]
+    def open_all(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Open every engine of the preset now, so that what is missing shows before any work is done.
+
+        `progress` gets how many are open, and how many there are.
+        """
+        names = [name for net in NETS for name in engines_of(net, getattr(self.preset, net))]
+        for done, name in enumerate(names, start=1):
+            self[name]
+            if progress:
+                progress(done, len(names))
 
     def close(self) -> None:
         for engine in self._open.values():

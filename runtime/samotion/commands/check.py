@@ -6,9 +6,9 @@ import json
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable
+import sys
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, NoReturn, Optional
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -17,7 +17,8 @@ from samotion import __version__
 from samotion.backends.engines import open_engines
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.backends.ort import PROVIDERS, first_line
-from samotion.commands import exits as commands
+from samotion.commands import exits, options
+from samotion.commands.options import Quiet, Verbose, Version
 from samotion.errors import DeviceError, SamotionError
 
 # An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a working backend.
@@ -38,8 +39,6 @@ PACKAGES = (
     "sam2",
 )
 LOW_DISK_BYTES = 2 << 30
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @dataclass(frozen=True)
@@ -67,16 +66,21 @@ class Report:
     advice: list[str]
 
 
-@app.command(help="Tell what is installed, which backends really work, and what to do next.")
 def check(
     engine_dir: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Open every engine of this folder.", show_default=DEFAULT),
+        str | None,
+        typer.Option(metavar="FOLDER", help="Open every engine of this folder.", show_default=DEFAULT),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Stack traces with errors.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
 ) -> None:
+    """Tell what is installed, which backends really work, and what to do next."""
+
     def work() -> int:
+        if not quiet:
+            print(f"samotion {__version__}: trying what is installed", file=sys.stderr, flush=True)
         report = examine(engine_dir)
         print(json.dumps(asdict(report), indent=2) if as_json else to_text(report))
         if not any(backend.problem is None for backend in report.backends):
@@ -84,7 +88,7 @@ def check(
         broken = [problem for problem in report.engines.values() if problem]
         return 4 if broken else 0
 
-    commands.run_command(work, verbose)
+    exits.run_command(work, verbose)
 
 
 def examine(engine_dir: str | None = None) -> Report:
@@ -229,4 +233,9 @@ def to_text(report: Report) -> str:
     return "\n".join([*lines, "", *(f"next: {advice}" for advice in report.advice)])
 
 
-main: Callable[[], NoReturn] = app
+app = options.command_line(check)
+
+
+def main() -> None:
+    """The command."""
+    options.start(app, "samotion-check")

@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
+from samotion.commands import streams
 from samotion.errors import OutputError, SamotionError
 
-INTERNAL, INTERRUPTED, READER_LEFT, TERMINATED = 1, 130, 141, 143
+INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
@@ -27,13 +28,14 @@ def run_command(function: Callable[[], int | None], verbose: bool = False) -> No
     """Do a command's work and end the process with its exit code (None: 0).
 
     A SamotionError becomes one line on stderr and its own code, a full disk 7, Ctrl-C 130, SIGTERM 143, anything
-    unexpected 1. The stack trace shows with `verbose` only.
+    unexpected 1. The stack trace shows with `verbose` only. Output that nobody reads is no error.
     """
     sys.exit(exit_code(function, verbose))
 
 
 def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
     """`run_command` without the exit."""
+    streams.prepare()
     try:
         with _sigterm_raises():
             code = function() or 0
@@ -41,15 +43,17 @@ def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
             return code
     except SystemExit:
         raise
-    except BrokenPipeError:  # whoever read our output left, as `head` does
-        _silence(sys.stdout)
-        return READER_LEFT
     except BaseException as error:
-        if verbose:
-            traceback.print_exc()
-        code, line = explain(error, verbose)
-        _say(line)
-        return code
+        return tell(error, verbose)
+
+
+def tell(error: BaseException, verbose: bool = False) -> int:
+    """Say on stderr why a command ends, in one line; its exit code."""
+    if verbose and not isinstance(error, (KeyboardInterrupt, Terminated)):
+        traceback.print_exception(error)
+    code, line = explain(error, verbose)
+    print(line, file=sys.stderr, flush=True)
+    return code
 
 
 def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
@@ -75,18 +79,6 @@ def is_disk_error(error: BaseException) -> bool:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())
-
-
-def _say(line: str) -> None:
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except BrokenPipeError:  # nobody reads stderr any more: the exit code still tells
-        _silence(sys.stderr)
-
-
-def _silence(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere, or the interpreter complains once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextmanager

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from samotion import __version__, pipeline
-from samotion.backends.engines import DEVICES, Engines, open_engines
-from samotion.backends.folder import DEFAULT
-from samotion.clips import video
-from samotion.commands import exits as commands
-from samotion.commands import progress
-from samotion.pipeline import Result
+from samotion import __version__
+from samotion.commands import details, exits, options, progress
+from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.presets import FAST, NANO, REFINE_PX
 from samotion.results import folder as place
-from samotion.results import write as output
-from samotion.settings import Settings
+
+if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
+    from samotion.backends.engines import Engines
+    from samotion.pipeline import Result
+    from samotion.settings import Settings
 
 SOME_FAILED = 8
+MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+def _preset(name: str) -> str:
+    """How help tells a default that the engines' preset decides."""
+    nano, others = getattr(NANO, name), getattr(FAST, name)
+    return f"the preset's: {nano}" if nano == others else f"the preset's: {nano} for nano, {others} for others"
 
 
 @dataclass(frozen=True)
@@ -46,66 +50,97 @@ class Job:
     verbose: bool
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"samotion {__version__}")
-        raise typer.Exit
-
-
-@app.command(help="Find every object that moves in CLIPS (videos or folders of frames) and write its masks.")
 def run(
-    clips: Annotated[list[str], typer.Argument(help="Video files, or folders of frames.", show_default=False)],
-    engine_dir: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help="Folder that samotion-export wrote.", show_default=DEFAULT),
+    clips: Annotated[
+        list[str], typer.Argument(metavar="CLIP", help="Video files, or folders of frames.", show_default=False)
+    ],
+    engine_dir: EngineDir = None,
+    out: Annotated[str, typer.Option("-o", "--out", metavar="FOLDER", help="Results go to FOLDER/CLIP.")] = "out",
+    device: Device = "auto",
+    step: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=1, help="Frames between query frames.", show_default=_preset("query_step_frames")
+        ),
     ] = None,
-    out: Annotated[str, typer.Option("-o", "--out", help="Results go to OUT/CLIP.")] = "out",
-    device: Annotated[str, typer.Option(help=f"One of {', '.join(DEVICES)}.")] = "auto",
-    step: Annotated[Optional[int], typer.Option(help="Frames between query frames.")] = None,  # noqa: UP045
-    max_frames: Annotated[Optional[int], typer.Option(help="Keep every k-th frame, so that no more stay.")] = None,  # noqa: UP045
-    max_tracks: Annotated[Optional[int], typer.Option(help="Tracks to follow.")] = None,  # noqa: UP045
-    max_objects: Annotated[int, typer.Option(help="Objects to look for, at most.")] = Settings.max_objects,
+    max_frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=2,
+            help="Of a longer clip, every k-th frame is used, so that no more are.",
+            show_default=_preset("max_frames"),
+        ),
+    ] = None,
+    max_tracks: Annotated[
+        int | None,
+        typer.Option(metavar="NUMBER", min=1, help="Points to follow.", show_default=_preset("max_tracks")),
+    ] = None,
+    max_objects: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most.")
+    ] = 10,
     refine_px: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option(help="Frames that tracks are refined on: 256, or 512 where the engines can.", show_default=False),
+        int | None,
+        options.choice(
+            REFINE_PX, help="Frames that tracks are refined on, where the engines can.", show_default="the engines' own"
+        ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Fixes every random choice.")] = Settings.seed,
+    seed: Seed = 0,
     save: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option(help=f"What to write, of {','.join(place.KINDS)}.", show_default="all that the layout holds"),
+        str | None,
+        typer.Option(
+            metavar=",".join(place.KINDS),
+            callback=options.some_of(place.KINDS),
+            help="What to write, some of these.",
+            show_default="all that the layout holds",
+        ),
     ] = None,
-    layout: Annotated[str, typer.Option(help="clip: OUT/CLIP/masks and more; davis: OUT/CLIP/00000.png.")] = "clip",
+    layout: Annotated[
+        str, options.choice(place.LAYOUTS, help="clip: FOLDER/CLIP/masks and more; davis: FOLDER/CLIP/00000.png.")
+    ] = "clip",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result of samotion.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Stack traces with errors.")] = False,
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
-    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
 ) -> None:
+    """Find every object that moves in clips (videos or folders of frames) and write its masks."""
+
     def work() -> int:
+        if not quiet:
+            _note(opening(engine_dir, device))
+        from samotion.settings import Settings
+
         settings = Settings(step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px)
-        kinds = None if save is None else tuple(part.strip() for part in save.split(",") if part.strip())
+        kinds = None if save is None else options.names(save)
         job = Job(clips, engine_dir, out, device, settings, kinds, layout, overwrite, as_json, quiet, verbose)
         return process(job)
 
-    commands.run_command(work, verbose)
+    exits.run_command(work, verbose)
+
+
+def opening(engine_dir: str | None, device: str) -> str:
+    """The first line of a run: a sign of life before libraries are loaded and engines are hashed and opened."""
+    where = "" if device == "auto" else f" on {device}"
+    return f"samotion {__version__}: opening {options.engines_at(engine_dir)}{where}"
 
 
 def process(job: Job) -> int:
     """Run a job and return its exit code. A clip that fails does not stop the others; alone it raises its error."""
+    from samotion.backends.engines import open_engines
+
     failed = 0
+    batch = progress.Batch(len(job.clips))
     with open_engines(job.engine_dir, job.device) as engines:
-        if job.verbose:
-            _note(f"engines: {engines.folder}")
-        engines.open_all()
+        open_all(engines, job)
         for clip, name in zip(job.clips, unique_names(job.clips)):
+            batch.start()
             if len(job.clips) > 1 and not job.quiet:
-                _note(clip)
+                _note(batch.title("clip", clip))
             try:
-                segment_one(job, clip, name, engines)
+                segment_one(job, clip, name, engines, batch)
             except Exception as error:
-                code, line = commands.explain(error, job.verbose)
+                code, line = exits.explain(error, job.verbose)
                 if job.as_json:
                     print(json.dumps({"clip": clip, "status": "failed", "error": line, "exit_code": code}), flush=True)
                 if len(job.clips) == 1:
@@ -117,19 +152,36 @@ def process(job: Job) -> int:
     return SOME_FAILED if failed else 0
 
 
-def segment_one(job: Job, clip: str, name: str, engines: Engines) -> None:
+def open_all(engines: Engines, job: Job) -> None:
+    """Open every engine, and tell how far that is."""
+    with progress.shown(job.quiet) as report:
+        report("engines", 0, 1)
+        engines.open_all(lambda done, total: report("engines", done, total))
+    if job.verbose:
+        details.tell(details.of_engines(engines))
+
+
+def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: progress.Batch) -> None:
     """Segment one clip, write its results and tell of them. The folder is claimed before the work."""
+    from samotion import pipeline
+    from samotion.results import write as output
+
     where_args = job.out, name, job.save, job.layout, job.overwrite
-    with place.reserve(*where_args) as where, progress.shown(job.quiet) as report:
+    with place.reserve(*where_args) as where, progress.shown(job.quiet, batch=batch) as report:
         result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
         output.write_to(where, result, run_info(job, engines))
         report("output", 1, 1)
+    batch.end()
+    if job.verbose:
+        details.tell(details.of_result(result))
     _tell(job, clip, where.tree, result)
 
 
 def unique_names(clips: Sequence[str]) -> list[str]:
     """A folder name for each clip: its own, with -2, -3 and so on where an earlier one has it."""
+    from samotion.clips import video
+
     names: list[str] = []
     for clip in clips:
         name = first = video.clip_name(clip)
@@ -156,6 +208,8 @@ def run_info(job: Job, engines: Engines) -> dict[str, Any]:
 
 def _tell(job: Job, clip: str, folder: Path, result: Result) -> None:
     """Warnings on stderr, then the result on stdout: the overlay's path, or the folder where there is none."""
+    from samotion.results import write as output
+
     for warning in result.warnings:
         _note(f"{clip}: {warning}" if len(job.clips) > 1 else warning)
     overlay = folder / output.OVERLAY if job.layout == "clip" and (job.save is None or "overlay" in job.save) else None
@@ -186,8 +240,9 @@ def _note(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+app = options.command_line(run)
+
+
 def main() -> None:
-    """The command. Paths that are no valid UTF-8 come out on stdout as they came in."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")
-    app()
+    """The command."""
+    options.start(app, "samotion-run")

@@ -76,7 +76,7 @@ def test_engine_folder(tmp_path: Path) -> None:
     assert outcome.exit_code == 4
     assert "depth.onnx was changed" in outcome.stdout and "next: build the engines again" in outcome.stdout
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path / "none")])
-    assert outcome.exit_code == 4 and outcome.stderr.count("\n") == 1
+    assert outcome.exit_code == 4 and outcome.stderr.count("error: ") == 1
 
 
 def test_advice() -> None:

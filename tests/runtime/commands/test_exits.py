@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 from samotion import errors
@@ -82,11 +80,12 @@ def test_sigterm_cleans_up_and_the_handler_goes_back() -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_reader_that_leaves_is_no_error() -> None:
-    code = "from samotion.commands import run_command; run_command(lambda: print('x' * 10_000_000))"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.close()
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 141
-    assert said == b""
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
+def test_an_interruption_is_one_line_even_with_verbose(
+    stop: type[BaseException], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> None:
+        raise stop
+
+    exit_code(work, verbose=True)
+    assert capsys.readouterr().err.count("\n") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
@@ -17,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import samotion
 from click.testing import Result as Outcome
 from helpers import media
 from helpers.half_segmenter import half_segmenter
 from helpers.paths import ROOT
 from samotion import manifest, pipeline
+from samotion.backends import engines as backends
 from samotion.backends.engines import Engines, open_engines
-from samotion.commands import progress
 from samotion.commands import run as cli
 from samotion.contract import SIGNATURES, Tensor
 from samotion.manifest import Entry, Manifest
@@ -58,7 +58,7 @@ def run(engines: Path, opened: Engines, tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "segment_clip", half_segmenter)
-    monkeypatch.setattr(cli, "open_engines", open_or_share)
+    monkeypatch.setattr(backends, "open_engines", open_or_share)
 
     def call(*arguments: str | Path, engine_dir: Path | str = engines) -> Outcome:
         return CliRunner().invoke(cli.app, ["--engine-dir", str(engine_dir), *map(str, arguments)])
@@ -72,17 +72,20 @@ def clip(tmp_path: Path) -> Path:
 
 
 def only_line(outcome: Outcome) -> str:
-    lines = outcome.stderr.strip().splitlines()
+    """The one line on stderr beside those that say that a run begins."""
+    lines = [x for x in outcome.stderr.splitlines() if not x.startswith(("samotion 0.", "engines "))]
     assert len(lines) == 1 and outcome.stdout == "", outcome.output
     return lines[0]
 
 
-def test_prints_the_overlays_path_last(run: Run, clip: Path) -> None:
+def test_prints_the_overlays_path_last(run: Run, clip: Path, engines: Path) -> None:
     outcome = run(clip)
     assert (outcome.exit_code, outcome.stdout) == (0, "out/clip/overlay.mp4\n")
     assert Path("out/clip/overlay.mp4").is_file() and Path("out/clip/masks/00003.png").is_file()
     lines = outcome.stderr.splitlines()
     assert [re.sub(r" +[0-9.]+ s$", "", line) for line in lines] == [
+        f"samotion {samotion.__version__}: opening the engines in {str(engines)!r} (nano)",
+        "engines",
         "tracks",
         "output",
         "1 moving object in 4 frames",
@@ -160,7 +163,9 @@ def test_interrupted(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, numb
     finally:
         signal.signal(signal.SIGINT, inherited)
     assert outcome.exit_code == code and not Path("out").exists()
-    assert len(outcome.stderr.splitlines()) == 2  # the clip's name, and why it ended
+    assert [x.split()[0] for x in outcome.stderr.splitlines()] == [
+        *("samotion", "engines", "clip", "interrupted" if code == 130 else "terminated")
+    ]
 
 
 def test_clips_of_one_name_get_folders_of_their_own(run: Run, clip: Path, tmp_path: Path) -> None:
@@ -210,11 +215,16 @@ def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--step", "0"], "step is 0"),
-        (["--max-frames", "1"], "at least 2"),
-        (["--seed", "-1"], "seed is -1"),
-        (["--save", "mask"], "cannot save 'mask'"),
-        (["--layout", "kitti"], "layout 'kitti' is unknown"),
+        (["--step", "0"], "'--step'"),
+        (["--max-frames", "1"], "'--max-frames'"),
+        (["--max-objects", "256"], "'--max-objects'"),
+        (["--seed", "-1"], "'--seed'"),
+        (["--seed", "one"], "'--seed'"),
+        (["--refine-px", "300"], "300 is not one of 256, 512"),
+        (["--save", "masks,mask"], "'mask' is not one of masks, overlay"),
+        (["--layout", "kitti"], "'kitti' is not one of clip, davis"),
+        (["--device", "toaster"], "'toaster' is not one of auto, cpu"),
+        (["--frobnicate"], "--frobnicate"),
         (["--layout", "davis", "--save", "overlay"], "masks only"),
     ],
 )
@@ -223,9 +233,22 @@ def test_usage_errors(run: Run, clip: Path, options: list[str], words: str) -> N
     assert outcome.exit_code == 2 and words in only_line(outcome)
 
 
-def test_unknown_device(run: Run, clip: Path) -> None:
-    outcome = run("--device", "toaster", clip)
-    assert outcome.exit_code == 5 and "toaster" in only_line(outcome)
+def test_options_are_checked_before_engines_are_opened(run: Run, clip: Path) -> None:
+    outcome = run("--device", "toaster", clip, engine_dir="nowhere")
+    assert outcome.exit_code == 2 and outcome.stderr.endswith("--help\n")
+
+
+def test_verbose_tells_of_engines_sizes_and_times(run: Run, clip: Path) -> None:
+    said = run("-v", clip).stderr
+    assert "preset nano, on cpu; made with" in said and "depth (fp32): frames BxHxWx3 -> disparity BxHxW" in said
+    assert "4 frames of 64x48" in said and "ms: tracks 1" in said
+
+
+def test_several_clips_are_counted(run: Run, clip: Path) -> None:
+    lines = run(clip, "missing.mp4", clip).stderr.splitlines()
+    assert [line.split(",")[0] for line in lines if line.startswith("clip ")] == [
+        *(f"clip 1 of 3: {clip}", "clip 2 of 3: missing.mp4", f"clip 3 of 3: {clip}")
+    ]
 
 
 def test_missing_engine_folder(run: Run, clip: Path) -> None:
@@ -302,7 +325,6 @@ def test_help_tells_all_options_and_version() -> None:
         *("--save", "--layout", "--overwrite", "--json", "--quiet", "--verbose", "--version"),
     ):
         assert option in text
-    assert runner.invoke(cli.app, ["--version"]).stdout.startswith("samotion 0.")
     assert runner.invoke(cli.app, []).exit_code == 2
 
 
@@ -339,30 +361,6 @@ def test_disk_that_runs_full(engines: Path, clip: Path, tmp_path: Path) -> None:
     assert done.returncode == 7, done.stderr
     assert b"cannot write results to" in done.stderr and done.stderr.count(b"\n") == 1
     assert not list((tmp_path / "out").rglob(".*.mp4")) and done.stdout == b""
-
-
-def test_plain_progress_is_one_line_per_finished_stage() -> None:
-    out = io.StringIO()
-    with progress.shown(stream=out) as report:
-        for stage, total in (("tracks", 3), ("depth", 1), ("depth", 1)):
-            for done in range(total + 1):
-                report(stage, done, total)
-    assert re.fullmatch(r"tracks  +\d+\.\d s\ndepth  +\d+\.\d s\n", out.getvalue())
-    with progress.shown(quiet=True, stream=out) as report:
-        report("dino", 1, 1)
-    assert "dino" not in out.getvalue()
-
-
-def test_progress_in_a_terminal_tells_the_time_left() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    out = Terminal()
-    with progress.shown(stream=out) as report:
-        report("tracks", 0, 4)
-        report("tracks", 4, 4)
-    assert "tracks" in out.getvalue() and "4/4" in out.getvalue() and "left" in out.getvalue()
 
 
 def test_preset_of_the_engines_fills_the_settings(run: Run, clip: Path) -> None:

@@ -1,0 +1,67 @@
+"""Bars on a terminal, the same for all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
+from rich.text import Text
+
+from samotion.commands.progress import Batch, Report
+
+BAR_COLUMNS = 24
+WHOLE = "all"  # the row of a batch
+
+
+class Count(ProgressColumn):
+    """How many of how many; nothing while that is unknown."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
+
+
+class Time(ProgressColumn):
+    """The time left while something goes on, the time it took when it is done."""
+
+    def render(self, task: Task) -> Text:
+        batch: Batch | None = task.fields.get("batch")
+        if batch is not None:
+            return Text(_left(batch.left_s()))
+        if task.finished:
+            return Text(f"{task.finished_time or 0:.1f} s")
+        return Text(_left(task.time_remaining) or f"{_clock(task.elapsed or 0)} so far")
+
+
+def _left(seconds: float | None) -> str:
+    return "" if seconds is None else f"{_clock(seconds)} left"
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
+
+
+def bars(console: Console, transient: bool = False, disable: bool = False) -> Progress:
+    """Rows of a name, a bar, a count and a time; results go to stdout beside them."""
+    columns = TextColumn("{task.description:8}", markup=False), BarColumn(BAR_COLUMNS), Count(), Time()
+    return Progress(*columns, console=console, transient=transient, disable=disable, redirect_stdout=False)
+
+
+@contextmanager
+def stages(out: TextIO, batch: Batch | None = None) -> Iterator[Report]:
+    """A row per stage, and one for the whole batch: those of a batch go when its part is done."""
+    with bars(Console(file=out), transient=batch is not None) as rows:
+        if batch is not None:
+            rows.add_task(WHOLE, total=batch.total, completed=batch.number - 1, batch=batch)
+        tasks: dict[str, TaskID] = {}
+
+        def report(stage: str, done: int, total: int) -> None:
+            known = None if done < total <= 1 else total or None
+            if stage not in tasks:
+                tasks[stage] = rows.add_task(stage, total=known)
+            rows.update(tasks[stage], completed=done, total=known)
+
+        yield report

@@ -1,0 +1,118 @@
+"""What the five commands share: options, help, and one line for a wrong option."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from samotion import __version__, manifest
+from samotion.backends.folder import DEFAULT, engine_folder
+from samotion.commands import exits, streams
+from samotion.contract import DEVICES
+
+WIDTH = 100  # columns of help, where the terminal has them
+
+
+class Command(TyperCommand):
+    """A command whose usage errors are one line, as all errors are."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except UsageProblem as error:
+            problem = " ".join(error.format_message().split()).rstrip(".")
+            print(f"error: {problem}; see: {ctx.command_path} --help", file=sys.stderr)
+            raise typer.Exit(2) from None
+
+
+UsageProblem: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it from
+
+
+def command_line(function: Callable[..., None]) -> typer.Typer:
+    """The command line of a function; its docstring is the help. Plain text: no boxes, the same on any terminal."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    settings = {"max_content_width": WIDTH, "help_option_names": ["--help"]}
+    app.command(cls=Command, context_settings=settings)(function)
+    return app
+
+
+def start(app: typer.Typer, name: str) -> None:
+    """Be the command `name`."""
+    streams.prepare()
+    try:
+        app(prog_name=name)
+    except KeyboardInterrupt as error:
+        sys.exit(exits.tell(error))
+
+
+def one_of(choices: Sequence[object]) -> Callable[[Any], Any]:
+    """A check that an option is one of `choices`, or left out; if it may be repeated, every time."""
+
+    def check(value: Any) -> Any:
+        given = value if isinstance(value, list | tuple) else [value]
+        if wrong := [one for one in given if one is not None and one not in choices]:
+            raise typer.BadParameter(f"{wrong[0]!r} is not one of {', '.join(map(str, choices))}")
+        return value
+
+    return check
+
+
+def some_of(choices: Sequence[str]) -> Callable[[str | None], str | None]:
+    """A check that an option is a list of some of `choices`, with commas between them, or left out."""
+
+    def check(value: str | None) -> str | None:
+        one_of(choices)(names(value or ""))
+        return value
+
+    return check
+
+
+def names(text: str) -> tuple[str, ...]:
+    """The parts of a list with commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def choice(choices: Sequence[object], *flags: str, **more: Any) -> Any:
+    """An option that takes one of `choices`: they are its metavar, its check, and what the shell completes."""
+    texts = [str(value) for value in choices]
+
+    def complete(incomplete: str) -> list[str]:
+        return [text for text in texts if text.startswith(incomplete)]
+
+    return typer.Option(*flags, metavar="|".join(texts), callback=one_of(choices), autocompletion=complete, **more)
+
+
+def teller(quiet: bool) -> Callable[[str], None]:
+    """A function that says a line on stderr, or nothing."""
+    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+
+
+def engines_at(engine_dir: str | None) -> str:
+    """How a first line names the engines it is about to open. Raises EngineError for what is no engine folder."""
+    folder = engine_folder(engine_dir)
+    preset = manifest.read(folder).preset
+    if folder == manifest.BUNDLED:
+        return f"the bundled engines ({preset})"
+    return f"the engines in {str(folder)!r} ({preset})"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"samotion {__version__}")
+        raise typer.Exit
+
+
+EngineDir = Annotated[
+    str | None, typer.Option(metavar="FOLDER", help="Folder that samotion-export wrote.", show_default=DEFAULT)
+]
+Device = Annotated[str, choice(DEVICES, help="Where the engines run.")]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Fixes every random choice.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, and show stack traces with errors.")]
+Version = Annotated[
+    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+]

@@ -1,0 +1,86 @@
+"""stdout and stderr that never stop a run: closed, left by their reader, broken, or not in UTF-8."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import io
+import os
+import sys
+from typing import Any, TextIO
+
+PATH_BYTES = "samotion.path_bytes"  # an error handler for encoding, see `_path_bytes`
+_LEFT = frozenset({errno.EPIPE, errno.EBADF, errno.EIO})  # nobody reads any more
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Tolerant(io.RawIOBase):
+    """A descriptor to write to. After an error, what comes goes nowhere; an error that is `forgiven` is not told."""
+
+    def __init__(self, descriptor: int, forgiven: frozenset[int]) -> None:
+        self._descriptor, self._forgiven = descriptor, forgiven
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def write(self, data: Any) -> int:
+        try:
+            return os.write(self._descriptor, data)
+        except OSError as error:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._descriptor)
+            if error.errno not in self._forgiven:
+                raise
+        return len(data)
+
+
+def prepare() -> None:
+    """Make the process's own stdout and stderr tolerant; streams that somebody put in their place stay.
+
+    A result that does not fit on the disk is an error all the same, a message is not: stderr may be full.
+    """
+    _open_closed_descriptors()
+    sys.stdout = _tolerant(sys.stdout, sys.__stdout__, 1, _LEFT, PATH_BYTES)
+    sys.stderr = _tolerant(sys.stderr, sys.__stderr__, 2, _LEFT | _FULL, "backslashreplace")
+
+
+def _open_closed_descriptors() -> None:
+    """Give 0, 1 and 2 to the null device where they are closed, or the next file opened would get their number."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+
+
+def _tolerant(
+    stream: TextIO | None, original: TextIO | None, descriptor: int, forgiven: frozenset[int], errors: str
+) -> TextIO:
+    """`stream` made anew if it is the process's own, and not yet tolerant."""
+    if stream is not None and stream is not original:
+        return stream
+    encoding = "utf-8"
+    if stream is not None:
+        stream.flush()
+        encoding = stream.encoding
+    raw = io.BufferedWriter(Tolerant(descriptor, forgiven))
+    return io.TextIOWrapper(raw, encoding, errors, line_buffering=descriptor == 2 or os.isatty(descriptor))
+
+
+def _path_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """What an encoding lacks, as the file system has it: a path comes out as it came in."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    try:
+        return os.fsencode(lacking), error.end
+    except UnicodeEncodeError:
+        return lacking.encode("ascii", "backslashreplace"), error.end
+
+
+codecs.register_error(PATH_BYTES, _path_bytes)

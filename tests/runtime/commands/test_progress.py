@@ -1,0 +1,126 @@
+"""What a terminal and a log show of a run, and that a time left is an honest one."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from rich.console import Console
+from samotion.commands import progress
+from samotion.commands.bars import Count, Time, bars
+from samotion.commands.progress import Batch
+
+
+class Clock:
+    """A time that goes on when it is told to."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def test_a_log_gets_one_line_when_a_stage_ends(clock: Clock) -> None:
+    out = io.StringIO()
+    with progress.shown(stream=out, clock=clock) as report:
+        for stage, total in (("motion", 3), ("masks", 1), ("masks", 1)):
+            for done in range(total + 1):
+                report(stage, done, total)
+                clock.now += 1
+    assert out.getvalue() == "motion      3.0 s\nmasks       1.0 s\n"
+
+
+def test_a_log_hears_of_a_long_stage_now_and_then(clock: Clock) -> None:
+    out = io.StringIO()
+    with progress.shown(stream=out, clock=clock) as report:
+        report("prompts", 0, 1)
+        for done in range(0, 40):
+            clock.now += 3
+            report("prompts", done, 40)
+        report("prompts", 40, 40)
+    lines = out.getvalue().splitlines()
+    assert lines[0] == "prompts  3 of 40, about 111 s left".replace("111 s", "2 min")
+    assert lines[-2:] == ["prompts  39 of 40, about 3 s left", "prompts   120.0 s"] and len(lines) == 11
+
+
+def test_a_log_hears_of_a_stage_whose_length_is_unknown(clock: Clock) -> None:
+    out = io.StringIO()
+    with progress.shown(stream=out, clock=clock) as report:
+        for total in (1, 1, 0):
+            report("motion", 0, total)
+            clock.now += 12
+    assert out.getvalue() == "motion     12.0 s so far\nmotion     24.0 s so far\n"
+
+
+def test_quiet_says_nothing() -> None:
+    out = io.StringIO()
+    with progress.shown(quiet=True, stream=out) as report:
+        report("dino", 1, 1)
+    assert out.getvalue() == ""
+
+
+@pytest.mark.parametrize(("term", "moves"), [("xterm", True), ("dumb", False)])
+def test_bars_are_for_terminals_that_can(monkeypatch: pytest.MonkeyPatch, term: str, moves: bool) -> None:
+    monkeypatch.setenv("TERM", term)
+    out = Terminal()
+    with progress.shown(stream=out) as report:
+        report("tracks", 0, 1)
+        report("tracks", 0, 4)
+        report("tracks", 4, 4)
+    assert ("4/4" in out.getvalue()) == moves
+    assert re.search(r"\d\.\d s", out.getvalue())
+
+
+def test_a_terminal_shows_the_batch_while_a_clip_runs(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    batch, out = Batch(3, clock), Terminal()
+    batch.start()
+    clock.now = 60
+    batch.end()
+    batch.start()
+    with progress.shown(stream=out, batch=batch) as report:
+        report("tracks", 1, 2)
+    assert "all" in out.getvalue() and "1/3" in out.getvalue() and "0:02:00 left" in out.getvalue()
+
+
+def test_columns_survive_what_is_unknown() -> None:
+    rows = bars(Console(file=io.StringIO()))
+    rows.add_task("motion", total=None)
+    task = rows.tasks[0]
+    assert Count().render(task).plain == "" and Time().render(task).plain == "0:00:00 so far"
+    rows.update(task.id, completed=2, total=2)
+    assert Count().render(task).plain == "2/2" and re.fullmatch(r"\d\.\d s", Time().render(task).plain)
+
+
+def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
+    batch = Batch(4, clock)
+    batch.start()
+    clock.now = 5
+    assert batch.left_s() is None and batch.title("clip", "a.mp4") == "clip 1 of 4: a.mp4"
+    clock.now = 30
+    batch.end()
+    batch.start()  # skipped: it says nothing of the others
+    batch.start()
+    assert batch.left_s() == 60 and batch.title("clip", "c.mp4") == "clip 3 of 4: c.mp4, about 60 s left"
+    clock.now = 50
+    assert batch.left_s() == 40
+    clock.now = 90
+    assert batch.left_s() == 30
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "about 1 s"), (89, "about 89 s"), (600, "about 10 min"), (9000, "about 2.5 h")]
+)
+def test_times_are_told_roughly(seconds: float, text: str) -> None:
+    assert progress.about(seconds) == text

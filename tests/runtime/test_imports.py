@@ -1,0 +1,39 @@
+"""Names come when they are asked for: a command that only helps loads no array library."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import samotion
+
+HEAVY = {"numpy", "cv2", "av", "onnxruntime", "torch", "pycocotools", "rich"}
+
+
+def modules_after(code: str) -> set[str]:
+    """Top-level modules that a fresh interpreter has loaded after `code`."""
+    tail = "\nimport sys; sys.stdout.write('\\n' + ' '.join({name.split('.')[0] for name in sys.modules}))"
+    done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("option", ["--help", "--version", "--nonsense"])
+def test_help_loads_nothing_heavy(option: str) -> None:
+    code = f"import sys; sys.argv[1:] = [{option!r}]\nfrom samotion.commands.run import main\n"
+    assert not HEAVY & modules_after(f"{code}try: main()\nexcept SystemExit: pass")
+
+
+def test_the_package_loads_nothing_heavy() -> None:
+    assert not HEAVY & modules_after("import samotion; dir(samotion)")
+
+
+def test_every_public_name_is_there() -> None:
+    for name in samotion.__all__:
+        assert getattr(samotion, name) is not None and name in dir(samotion)
+    from samotion import commands, masks, prompts, video
+
+    assert samotion.sam2.propagate and samotion.tracks.track and video.read_clip
+    assert commands.run_command and masks.merge and prompts.group
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        samotion.nothing  # noqa: B018

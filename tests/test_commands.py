@@ -1,0 +1,132 @@
+"""The five commands are of one style, and every option of theirs is documented."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from samotion.commands import options
+from typer.testing import CliRunner
+
+ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
+PAGE = ROOT / "docs" / "commands.md"
+SHARED = ("quiet", "verbose", "version")
+COMPLETION = ("install_completion", "show_completion")
+
+
+@cache
+def programs() -> dict[str, str]:
+    """The installed commands by name: their modules, as pyproject.toml has them."""
+    section = (ROOT / "pyproject.toml").read_text().split("[project.scripts]")[1].split("\n[")[0]
+    return dict(re.findall(r'^([\w-]+) = "([\w.]+):main"', section, re.M))
+
+
+PROGRAMS = sorted(programs())
+
+
+def app(program: str) -> Any:
+    return importlib.import_module(programs()[program]).app
+
+
+@cache
+def parameters(program: str) -> dict[str, Any]:
+    return {p.name: p for p in typer.main.get_command(app(program)).params}
+
+
+def own(program: str) -> list[Any]:
+    """The parameters that are not the same for all."""
+    return [p for name, p in parameters(program).items() if name not in (*SHARED, *COMPLETION, "help")]
+
+
+def row(parameter: Any) -> str:
+    """How the page lists a parameter: how it is written, what it does, what it is when left out."""
+    written = "/".join((*parameter.opts, *parameter.secondary_opts))
+    if parameter.param_type_name == "argument":
+        written = f"{parameter.metavar}..."
+    elif parameter.metavar:
+        written += f" {parameter.metavar}"
+    left_out = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+    if isinstance(left_out, bool) or left_out is None or parameter.required:
+        left_out = ""
+    return f"| `{written.replace('|', ' or ')}` | {parameter.help} | {left_out} |"
+
+
+def section(program: str) -> str:
+    found = re.search(rf"^## {program}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.M | re.S)
+    assert found, f"{PAGE} has no section {program}"
+    return found[1]
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_option_is_documented(program: str) -> None:
+    rows = re.findall(r"^\| `.*$", section(program), re.M)
+    assert rows == [row(parameter) for parameter in own(program)]
+
+
+def test_shared_options_are_documented() -> None:
+    shared = "\n".join(row(parameters("samotion-run")[name]) for name in SHARED)
+    assert shared in PAGE.read_text()
+
+
+def test_there_are_five() -> None:
+    assert [f"samotion-{name}" for name in ("bench", "check", "eval", "export", "run")] == PROGRAMS
+    assert set(re.findall(r"^## (samotion-\w+)$", PAGE.read_text(), re.M)) == set(PROGRAMS)
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_shared_options_are_the_same(name: str) -> None:
+    assert len({row(parameters(program)[name]) for program in PROGRAMS}) == 1
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_options_are_of_one_style(program: str) -> None:
+    assert isinstance(typer.main.get_command(app(program)), options.Command)
+    assert set(COMPLETION) <= parameters(program).keys()
+    for parameter in own(program):
+        what = f"{program} {parameter.name}"
+        assert re.fullmatch(r"(\S+: )?[A-Z\-a-z].*\.", parameter.help), f"{what}: help is a sentence"
+        assert parameter.metavar or isinstance(parameter.default, bool | None), f"{what}: a metavar"
+        for other in PROGRAMS:
+            twin = parameters(other).get(parameter.name)
+            same = twin is None or (twin.opts, twin.metavar) == (parameter.opts, parameter.metavar)
+            assert same, f"{what} is another in {other}"
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_help_is_plain_and_of_one_width(program: str) -> None:
+    text = CliRunner().invoke(app(program), ["--help"], env={"COLUMNS": "200"}, prog_name=program).stdout
+    assert text.isascii() and text.startswith(f"Usage: {program} [OPTIONS]")
+    assert max(map(len, text.splitlines())) <= options.WIDTH
+    for parameter in own(program):
+        assert (parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar) in text
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_wrong_option_is_one_line_and_the_version_another(program: str) -> None:
+    wrong = CliRunner().invoke(app(program), ["--frobnicate"], prog_name=program)
+    assert (wrong.exit_code, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
+    assert wrong.stderr.startswith("error: ") and wrong.stderr.endswith(f"; see: {program} --help\n")
+    version = CliRunner().invoke(app(program), ["--version"])
+    assert (version.exit_code, version.stdout) == (0, f"samotion {importlib.import_module('samotion').__version__}\n")
+
+
+def test_the_shell_completes_options_and_choices() -> None:
+    code = "import sys; sys.argv[0] = 'samotion-run'\nfrom samotion.commands.run import main\nmain()"
+    for typed, offered in (("samotion-run --dev", "--device"), ("samotion-run --device c", "cpu\ncuda")):
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            env={
+                **{"_SAMOTION_RUN_COMPLETE": "complete_bash", "COMP_WORDS": typed},
+                **{"COMP_CWORD": str(typed.count(" ")), "PYTHONPATH": ":".join(sys.path)},
+            },
+        )
+        assert done.stdout.strip() == offered, done.stderr
