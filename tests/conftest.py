@@ -35,8 +35,9 @@ def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from helpers import official
     from samotion.contract import NETS
     from samotion.presets import NANO
-    from samotion_export.build import Request, export
+    from samotion_export.export import export
     from samotion_export.report import Report
+    from samotion_export.request import Request
 
     folder = tmp_path_factory.mktemp("engines")
     weights = tmp_path_factory.mktemp("weights")

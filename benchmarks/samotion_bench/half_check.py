@@ -19,11 +19,12 @@ from samotion.contract import NETS
 from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
 from samotion.tracks.tracking import Tracks
-from samotion_export.build import Request, export
+from samotion_export.export import export
 from samotion_export.half_precision import KEPT_NETS
 from samotion_export.parity.clip import StrictEngine, iou
 from samotion_export.parity.half import FAR_PX, worst
 from samotion_export.report import Report
+from samotion_export.request import Request
 
 from samotion_bench.gpu_check import RESULTS, ROOT
 

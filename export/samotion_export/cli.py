@@ -92,7 +92,8 @@ def export(
         report = Report(1 if verbose else -1 if quiet else 0)
         _require_packages()
         report.note(f"samotion {__version__}: exporting {', '.join(chosen)} of preset {preset} to {str(out)!r}")
-        from samotion_export.build import Request, export  # torch and onnx take seconds: not for --help
+        from samotion_export.export import export
+        from samotion_export.request import Request  # torch and onnx take seconds: not for --help
 
         kind = "onnx" if target == "auto" else target
         request = Request(

@@ -27,13 +27,17 @@ class Tensor:
 class Signature:
     """What an engine takes and gives, in order, and the net it belongs to.
 
-    `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine.
+    `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine. `rows`: the letter
+    whose rows do not influence each other, so that a long call may be cut along it. `per_frame`: every frame of a clip
+    goes through it, in the same shapes after the first few, so that it is worth recording.
     """
 
     net: str
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     only_if: str | None = None
+    rows: str | None = None
+    per_frame: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -91,18 +95,24 @@ def _batched(tensor: Tensor) -> Tensor:
 
 
 SIGNATURES: dict[str, Signature] = {
-    "tracks_features": Signature("tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES)),
-    "tracks_query": Signature("tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES)),
-    "tracks_refine": Signature(
-        "tracks",
-        (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES),
-        _TRACKS,
+    "tracks_features": Signature(
+        "tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES), rows="T"
     ),
+    "tracks_query": Signature("tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES), rows="N"),
+    "tracks_refine": Signature("tracks", (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES), _TRACKS, rows="N"),
     "tracks_features_large": Signature(
-        "tracks", (Tensor("frames", "uint8", ("T", "S", "S", 3)),), (_LARGE_LOWRES, _LARGE_HIRES), "refines_large"
+        "tracks",
+        (Tensor("frames", "uint8", ("T", "S", "S", 3)),),
+        (_LARGE_LOWRES, _LARGE_HIRES),
+        "refines_large",
+        rows="T",
     ),
     "tracks_query_large": Signature(
-        "tracks", (_LARGE_LOWRES, _LARGE_HIRES, _QUERIES), (_QUERY_LARGE_LOWRES, _QUERY_LARGE_HIRES), "refines_large"
+        "tracks",
+        (_LARGE_LOWRES, _LARGE_HIRES, _QUERIES),
+        (_QUERY_LARGE_LOWRES, _QUERY_LARGE_HIRES),
+        "refines_large",
+        rows="N",
     ),
     "tracks_refine_large": Signature(
         "tracks",
@@ -113,6 +123,7 @@ SIGNATURES: dict[str, Signature] = {
         ),
         _TRACKS,
         "refines_large",
+        rows="N",
     ),
     "tracks_online": Signature(
         "tracks",
@@ -123,16 +134,19 @@ SIGNATURES: dict[str, Signature] = {
         ),
         (*(_of_one_frame(t) for t in _TRACKS), Tensor("present", "float32", _PAST)),  # present: the next frame's past
         "causal",
+        rows="N",
     ),
     "depth": Signature(
         "depth",
         (Tensor("frames", "uint8", ("B", "H", "W", 3)),),
         (Tensor("disparity", "float32", ("B", "H", "W")),),
+        rows="B",
     ),
     "dino": Signature(
         "dino",
         (Tensor("frames", "uint8", ("B", "H", "W", 3)),),
         (Tensor("features", "float32", ("B", "GH", "GW", "C")),),
+        rows="B",
     ),
     "motion": Signature(
         "motion",
@@ -151,11 +165,14 @@ SIGNATURES: dict[str, Signature] = {
         (Tensor("residual", "float32", ("B", "GH", "GW", 16)),),  # see samotion.motion_map
         (Tensor("logits", "float32", ("B", "GH", "GW")),),  # positive where something moves
         "maps",
+        rows="B",
     ),
     "sam2_image": Signature(
         "sam2",
         (Tensor("frames", "uint8", ("B", "S", "S", 3)),),
         tuple(_batched(t) for t in (*_LEVELS, _QUERY)),
+        rows="B",
+        per_frame=True,
     ),
     "sam2_prompt": Signature(
         "sam2",
@@ -167,8 +184,9 @@ SIGNATURES: dict[str, Signature] = {
             Tensor("has_mask", "uint8", ("B",)),  # 0: no mask prompt for this object
         ),
         _DECODED,
+        rows="B",
     ),
-    "sam2_memory": Signature("sam2", (_LEVELS[2], _MASKS, _OBJECT_SCORE), (_MEMORY,)),
+    "sam2_memory": Signature("sam2", (_LEVELS[2], _MASKS, _OBJECT_SCORE), (_MEMORY,), rows="B"),
     "sam2_track": Signature(
         "sam2",
         (
@@ -180,6 +198,8 @@ SIGNATURES: dict[str, Signature] = {
             Tensor("age", "float32", ("B", "P")),  # frames back / the most possible
         ),
         (*_DECODED, _MEMORY),
+        rows="B",
+        per_frame=True,
     ),
 }
 

@@ -25,7 +25,7 @@ from samotion import manifest
 from samotion.contract import NETS, engines_of
 from samotion.errors import EngineError
 from samotion.presets import NANO
-from samotion_export import build, cli
+from samotion_export import build, cli, source
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph
 from typer.testing import CliRunner
@@ -176,11 +176,11 @@ def test_an_engine_that_was_not_compared_is_not_current_for_a_run_that_compares(
 
 def test_changed_code_rebuilds_the_nets_that_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "package"
-    shutil.copytree(Path(build.__file__).parent, package, ignore=shutil.ignore_patterns("weights", "__pycache__"))
-    monkeypatch.setattr(build, "__file__", str(package / "build.py"))
+    shutil.copytree(Path(source.__file__).parent, package, ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    monkeypatch.setattr(source, "__file__", str(package / "source.py"))
 
     def hashes(precision: str) -> dict[str, str]:
-        return {net: build._code_hash(net, precision) for net in NETS}
+        return {net: source.code_hash(net, precision) for net in NETS}
 
     def changed_by(file: str, precision: str = "fp32") -> set[str]:
         before = hashes(precision)

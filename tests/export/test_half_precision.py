@@ -18,11 +18,12 @@ from samotion import manifest
 from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import ParityError
 from samotion_export import half_precision as half
-from samotion_export.build import Request, export
 from samotion_export.checkpoints import weights
+from samotion_export.export import export
 from samotion_export.graph import Graph
 from samotion_export.parity import half as half_parity
 from samotion_export.report import Report
+from samotion_export.request import Request
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
 SIZE_LIMIT = 0.55  # of the float32 files, the motion net aside

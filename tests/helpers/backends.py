@@ -36,6 +36,12 @@ GRAPHS = {
         => (float[B, L, D] memory)
         <int64[2] inner = {1, 2}, int64[1] batch = {0}> { score = Unsqueeze(object_score, inner)
           memory = Add(masks, score) }""",
+    "tracks_online": """tracks_online (float[1, 32, 32, 2] lowres, float[1, 64, 64, 2] hires, float[N, 2] query_lowres,
+        float[N, 2] query_hires, float[R, N, 4, D] past) => (float[N, 1, 2] tracks, float[N, 1] occlusion,
+        float[N, 1] expected_dist, float[R, N, 4, D] present)
+        <int64[1] frame = {1}, float one = {1}> { tracks = Unsqueeze(query_hires, frame)
+          occlusion = ReduceSum <keepdims = 1> (query_lowres, frame)
+          expected_dist = ReduceSum <keepdims = 1> (query_hires, frame) present = Add(past, one) }""",
 }
 PROFILES: dict[str, list[fake_tensorrt.Profile]] = {
     "depth": [
@@ -58,6 +64,15 @@ PROFILES: dict[str, list[fake_tensorrt.Profile]] = {
             "level2": ((1, 4, 2, 2),) * 3,
             "masks": ((1, 8, 8), (1, 8, 8), (2, 8, 8)),
             "object_score": ((1,), (1,), (2,)),
+        }
+    ],
+    "tracks_online": [
+        {
+            "lowres": ((1, 32, 32, 2),) * 3,
+            "hires": ((1, 64, 64, 2),) * 3,
+            "query_lowres": ((1, 2), (1, 2), (3, 2)),
+            "query_hires": ((1, 2), (1, 2), (3, 2)),
+            "past": ((2, 1, 4, 5), (2, 1, 4, 5), (2, 3, 4, 5)),
         }
     ],
 }

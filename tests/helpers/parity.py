@@ -30,8 +30,9 @@ def state(folder: Path, net: str, salt: str = SALT) -> dict[str, torch.Tensor]:
 
 def engines(folder: Path, out: Path, net: str, salt: str = SALT, preset: str = "fast") -> Path:
     """An engine folder with one net of a preset, exported from its official file."""
-    from samotion_export.build import Request, export
+    from samotion_export.export import export
     from samotion_export.report import Report
+    from samotion_export.request import Request
 
     out.mkdir()
     checkpoint = official.write(out / f"{net}.pt", net, state(folder, net, salt))

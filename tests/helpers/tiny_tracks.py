@@ -12,9 +12,10 @@ import samotion
 import torch
 from samotion.backends.engines import Engines
 from samotion.presets import FAST, NANO, PRESETS, TracksNet
-from samotion_export.build import Request, export
 from samotion_export.checkpoints import weights
+from samotion_export.export import export
 from samotion_export.report import Report
+from samotion_export.request import Request
 from samotion_export.tracks import tapir
 
 from helpers import official

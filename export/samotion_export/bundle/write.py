@@ -24,12 +24,13 @@ from samotion.external import external_files
 from samotion.manifest import BUNDLED, Entry, Manifest, sha256_of
 from samotion.presets import NANO
 
-from samotion_export.build import Request, export
 from samotion_export.bundle import share
 from samotion_export.bundle.stored import Stored
 from samotion_export.checkpoints import weights
+from samotion_export.export import export
 from samotion_export.graph import Graph
 from samotion_export.report import Report
+from samotion_export.request import Request
 
 Examples = Mapping[str, tuple[tuple[np.ndarray, ...], ...]]
 

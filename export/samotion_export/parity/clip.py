@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from samotion import manifest
@@ -26,9 +26,7 @@ from samotion.settings import Settings
 from samotion_export.half_precision import precision_of
 from samotion_export.parity.half import open_strictly
 from samotion_export.report import Report
-
-if TYPE_CHECKING:
-    from samotion_export.build import Request
+from samotion_export.request import Request
 
 LEAST_IOU = 0.98
 FRAMES = 60  # at most, every k-th: graphs that keep all their rounding run unfused on a CPU

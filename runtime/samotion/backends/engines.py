@@ -7,7 +7,7 @@ disparity = engines["depth"](frames=frames)["disparity"]
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ import numpy as np
 
 from samotion import manifest as manifests
 from samotion.backends.folder import engine_folder
-from samotion.contract import DEVICES, NETS, SIGNATURES, Signature, engines_of
+from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import Preset
 
@@ -133,30 +133,3 @@ def _open_tensorrt(folder: str | os.PathLike[str]) -> Engines:
         return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
 
     return Engines(folder, "tensorrt", opener, backend.close)
-
-
-def checked_inputs(
-    engine: str, signature: Signature, inputs: dict[str, Any], elsewhere: Container[str] = ()
-) -> dict[str, Array]:
-    """The inputs as contiguous arrays of the contract's types; those named in `elsewhere` are taken care of already.
-
-    Raises EngineError for a name that is missing or unknown, and for values that a cast would change.
-    """
-    wanted = {t.name: t.dtype for t in signature.inputs if t.name not in elsewhere}
-    arrays = {name: _as_contract(inputs, name, dtype, engine) for name, dtype in wanted.items()}
-    if extra := inputs.keys() - arrays.keys():
-        raise EngineError(
-            f"engine {engine!r} has no input {', '.join(sorted(extra))}; it takes {', '.join(signature.input_names)}"
-        )
-    return arrays
-
-
-def _as_contract(inputs: dict[str, Any], name: str, dtype: str, engine: str) -> Array:
-    if name not in inputs:
-        raise EngineError(f"engine {engine!r} needs input {name!r}; got {', '.join(inputs) or 'nothing'}")
-    array = np.asarray(inputs[name])
-    if dtype == "uint8" and array.dtype == np.bool_:
-        return array.view(np.uint8)
-    if array.dtype != dtype and not np.can_cast(array.dtype, dtype, "same_kind"):
-        raise EngineError(f"engine {engine!r}: input {name!r} is {array.dtype}, expected {dtype}")
-    return np.ascontiguousarray(array, dtype)

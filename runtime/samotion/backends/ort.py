@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from samotion.backends.cuda import Device
-from samotion.backends.engines import Array, checked_inputs
+from samotion.backends.inputs import Array, checked_inputs
 from samotion.contract import SIGNATURES, Signature
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry

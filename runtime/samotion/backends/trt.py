@@ -15,29 +15,14 @@ import numpy as np
 
 from samotion.backends.cuda import INSTALL, Device, DeviceArray
 from samotion.backends.cuda_graphs import Step, Steps
-from samotion.backends.engines import Array, checked_inputs
+from samotion.backends.inputs import Array, checked_inputs
 from samotion.backends.ort import first_line
-from samotion.contract import SIGNATURES
+from samotion.contract import SIGNATURES, Signature
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 
 # Types by the names that every TensorRT gives them. 8.6 has no INT64: it takes INT32 in its place.
 _DTYPES = {"FLOAT": "float32", "HALF": "float16", "INT64": "int64", "INT32": "int32", "UINT8": "uint8", "BOOL": "bool"}
-# The letter whose rows do not influence each other, by engine: a long call may be cut along it.
-ROWS = {
-    "tracks_features": "T",
-    "tracks_query": "N",
-    "tracks_refine": "N",
-    "depth": "B",
-    "dino": "B",
-    "motion_map": "B",
-    "sam2_image": "B",
-    "sam2_prompt": "B",
-    "sam2_memory": "B",
-    "sam2_track": "B",
-}
-# What every frame of a clip goes through, in the same shapes after the first few: recorded as CUDA graphs.
-PER_FRAME = ("sam2_image", "sam2_track")
 
 
 def load() -> Any:
@@ -79,6 +64,7 @@ class TrtEngine:
     def __init__(self, name: str, path: Path, entry: Entry, backend: Backend, rebuild: str) -> None:
         self.name, self._rebuild, self._backend = name, rebuild, backend
         self._signature = SIGNATURES[name]
+        self._axes = _row_axes(self._signature)
         _check_origin(name, path, entry, backend, rebuild)
         self._engine: Any = backend.deserialize(path.read_bytes())
         if self._engine is None:
@@ -88,16 +74,20 @@ class TrtEngine:
         self._dtypes = self._check_names(path.name)
         self._profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
         self._contexts: dict[int, Any] = {}
-        self._steps = Steps(self._make_step) if name in PER_FRAME and backend.shares_profiles else None
+        self._steps = Steps(self._make_step) if self._signature.per_frame and backend.shares_profiles else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         kept = self._run(inputs)
-        return {name: np.concatenate([np.asarray(a) for a in parts]) for name, parts in kept.items()}
+        return {name: self._joined(name, [np.asarray(a) for a in parts]) for name, parts in kept.items()}
 
     def keep(self, **inputs: Any) -> dict[str, Any]:
         """As a call, but the outputs stay on the GPU, to be passed to other engines of the same folder."""
         kept = self._run(inputs)
-        return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in kept.items()}
+        return {name: parts[0] if len(parts) == 1 else self._joined(name, parts) for name, parts in kept.items()}
+
+    def _joined(self, output: str, parts: list[Any]) -> Array:
+        """The parts of an output put together again, along the letter that its call was cut along."""
+        return np.concatenate(parts, axis=self._axes.get(output, 0))
 
     def device_ms(self, **inputs: Any) -> float:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the outputs stay."""
@@ -139,30 +129,36 @@ class TrtEngine:
         return [slice(rows * k // count, rows * (k + 1) // count) for k in range(count)]
 
     def _rows(self, shapes: dict[str, tuple[int, ...]]) -> int | None:
-        letter = ROWS.get(self.name)
-        for tensor in self._signature.inputs:
-            if letter is not None and tensor.dims[0] == letter:
-                return shapes[tensor.name][0]
-        return None
+        """How many rows a call has that may be cut; None where it may not be cut at all."""
+        counts = [shapes[name][self._axes[name]] for name in self._signature.input_names if name in self._axes]
+        return counts[0] if counts else None
 
     def _most_rows(self, limits: dict[str, tuple[Any, Any]]) -> int:
-        return min(int(limits[t.name][1][0]) for t in self._signature.inputs if t.dims[0] == ROWS[self.name])
+        """The most rows that a profile takes."""
+        names = [name for name in self._signature.input_names if name in self._axes]
+        return min(int(limits[name][1][self._axes[name]]) for name in names)
 
     def _fits_cut(self, shapes: dict[str, tuple[int, ...]], rows: int) -> bool:
         return self._profile(self._cut_shapes(shapes, rows)) is not None
 
     def _cut_shapes(self, shapes: dict[str, tuple[int, ...]], rows: int) -> dict[str, tuple[int, ...]]:
-        letter = ROWS[self.name]
-        firsts = {t.name: t.dims[0] for t in self._signature.inputs}
-        return {name: (rows, *shape[1:]) if firsts[name] == letter else shape for name, shape in shapes.items()}
+        """The shapes of a call that is cut to so many rows."""
+        cut = {}
+        for name, shape in shapes.items():
+            axis = self._axes.get(name)
+            cut[name] = shape if axis is None else (*shape[:axis], rows, *shape[axis + 1 :])
+        return cut
 
     def _cut(self, arrays: dict[str, Any], part: slice) -> dict[str, Any]:
-        letter = ROWS.get(self.name)
-        firsts = {t.name: t.dims[0] for t in self._signature.inputs}
-        whole = part.start == 0 and part.stop == self._rows({name: a.shape for name, a in arrays.items()})
-        if letter is None or whole:
+        """The rows `part` of the inputs."""
+        rows = self._rows({name: array.shape for name, array in arrays.items()})
+        if rows is None or (part.start == 0 and part.stop == rows):
             return arrays
-        return {name: np.asarray(a)[part] if firsts[name] == letter else a for name, a in arrays.items()}
+        cut = {}
+        for name, array in arrays.items():
+            axis = self._axes.get(name)
+            cut[name] = array if axis is None else np.asarray(array)[(slice(None),) * axis + (part,)]
+        return cut
 
     def _execute(self, arrays: dict[str, Any]) -> dict[str, DeviceArray]:
         """One run on the device. Everything is queued; nothing waits for the answer."""
@@ -272,6 +268,12 @@ def _check_origin(name: str, path: Path, entry: Entry, backend: Backend, rebuild
         )
     if entry.gpu != backend.gpu:
         raise EngineError(f"engine {name!r} was built for {entry.gpu}, this is {backend.gpu}; build again: {rebuild}")
+
+
+def _row_axes(signature: Signature) -> dict[str, int]:
+    """By input and output: the axis that its rows lie along, where it has any."""
+    tensors = (*signature.inputs, *signature.outputs)
+    return {t.name: t.dims.index(signature.rows) for t in tensors if signature.rows in t.dims}
 
 
 def _inside(shape: tuple[int, ...], low: tuple[int, ...], high: tuple[int, ...]) -> bool:

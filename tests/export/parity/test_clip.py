@@ -14,11 +14,11 @@ from samotion.contract import NETS, engines_of
 from samotion.errors import ParityError
 from samotion.manifest import Entry, Manifest
 from samotion.presets import NANO
-from samotion_export import build
+from samotion_export import export as exporter
 from samotion_export import half_precision as half
-from samotion_export.build import Request
 from samotion_export.parity import clip as half_clip
 from samotion_export.report import Report
+from samotion_export.request import Request
 
 WHOLE = Request(NETS, "nano", Path("e"), precision="fp16")
 
@@ -91,12 +91,12 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
     monkeypatch.setattr(half_clip, "Engines", lambda folder, device, opener: Path(folder))
     monkeypatch.setattr(half_clip, "segment_clip", lambda clip, folder, settings: folder)
     monkeypatch.setattr(half_clip, "figures", lambda full, halved: {"mask_iou": score} if halved == tmp_path else {})
-    monkeypatch.setattr(build, "find_source", lambda net, config, request, report: None)
-    monkeypatch.setattr(build, "_is_current", lambda request, known, source: True)
+    monkeypatch.setattr(exporter, "find_source", lambda net, config, request, report: None)
+    monkeypatch.setattr(exporter, "_is_current", lambda request, known, source: True)
     manifest.write(tmp_path, everything)
 
-    nested = build.export
-    monkeypatch.setattr(build, "export", lambda request, report: requests.append(request))
+    nested = exporter.export
+    monkeypatch.setattr(exporter, "export", lambda request, report: requests.append(request))
     request = replace(WHOLE, out=tmp_path, target="onnx")
     if score < half_clip.LEAST_IOU:
         with pytest.raises(ParityError, match="overlap those of float32"):

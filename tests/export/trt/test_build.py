@@ -19,10 +19,11 @@ from samotion import manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
-from samotion_export.build import Request, export
 from samotion_export.checkpoints import weights
+from samotion_export.export import export
 from samotion_export.graph import Graph
 from samotion_export.report import Report
+from samotion_export.request import Request
 from samotion_export.trt import build as trt_build
 from samotion_export.trt import layer_types as trt_types
 from samotion_export.trt import norms as trt_norms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,22 @@ import samotion
 from helpers import fake_tensorrt
 from helpers.backends import tensorrt_folder
 from samotion.backends import cuda
-from samotion.backends import trt as trt_engine
 from samotion.backends.cuda_graphs import MOST_STEPS, WARM_RUNS
 from samotion.backends.engines import Engines
+from samotion.contract import SIGNATURES
 
 VERSIONS = ("10.13.0", "11.4.0")
 
 
+def record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take the small engines for such as every frame goes through."""
+    for name in ("depth", "sam2_memory"):
+        monkeypatch.setitem(SIGNATURES, name, replace(SIGNATURES[name], per_frame=True))
+
+
 @pytest.fixture(params=VERSIONS)
 def gpu(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fake_tensorrt.Gpu:
-    monkeypatch.setattr(trt_engine, "PER_FRAME", ("depth", "sam2_memory"))
+    record(monkeypatch)
     tensorrt_folder(tmp_path, request.param)
     return fake_tensorrt.install(monkeypatch, request.param)
 
@@ -96,7 +103,7 @@ def test_engines_that_cannot_be_recorded_run_as_ever(
 def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    monkeypatch.setattr(trt_engine, "PER_FRAME", ("depth", "sam2_memory"))
+    record(monkeypatch)
     tensorrt_folder(tmp_path, "8.6.0")
     gpu = fake_tensorrt.install(monkeypatch, "8.6.0")
     with samotion.open_engines(tmp_path, "tensorrt") as engines:

@@ -20,6 +20,7 @@ from samotion.backends import ort as ort_engine
 from samotion.backends.cuda import DeviceArray
 from samotion.backends.engines import Engines
 from samotion.backends.ort import OrtArray
+from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
 
 FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0")
@@ -259,6 +260,26 @@ def test_long_batches_go_in_parts(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: n
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         close(engines["sam2_prompt"](**inputs), expected(inputs))
         close(engines["sam2_prompt"].keep(**inputs), expected(inputs))  # type: ignore[attr-defined]
+
+
+def test_rows_are_cut_along_their_own_axis(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+    """Seven points through an engine for three; what they remember has them on its second axis."""
+    query_lowres, query_hires = rng.normal(size=(2, 7, 2)).astype(np.float32)
+    past = rng.normal(size=(2, 7, 4, 5)).astype(np.float32)
+    grids = {"lowres": np.zeros((1, 32, 32, 2), np.float32), "hires": np.zeros((1, 64, 64, 2), np.float32)}
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        answer = engines["tracks_online"](**grids, query_lowres=query_lowres, query_hires=query_hires, past=past)
+    np.testing.assert_array_equal(answer["tracks"][:, 0], query_hires)
+    np.testing.assert_allclose(answer["occlusion"][:, 0], query_lowres.sum(1), rtol=1e-6)
+    np.testing.assert_array_equal(answer["present"], past + 1)
+
+
+@pytest.mark.parametrize("name", [name for name in SIGNATURES if name != "motion"])
+def test_every_engine_but_the_motion_net_may_be_cut(name: str) -> None:
+    """The motion net's tracks see each other; all others answer row by row, and all their outputs have these rows."""
+    signature = SIGNATURES[name]
+    assert all(signature.rows in tensor.dims for tensor in signature.outputs)
+    assert any(signature.rows in tensor.dims for tensor in signature.inputs)
 
 
 def test_shapes_outside_all_profiles_are_named(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from samotion.tracks import tracking as tracks
 from samotion.tracks.live import ONLINE_POINTS
 from samotion_export import half_precision as half
 from samotion_export import tracks as exporter
-from samotion_export.build import Request, export
 from samotion_export.examples import frames
+from samotion_export.export import export
 from samotion_export.report import Report
+from samotion_export.request import Request
 from samotion_export.tracks import mixer as tapir_mixer
 from samotion_export.tracks import tapir
 from samotion_export.trt import operators

@@ -1,0 +1,142 @@
+"""From weights to an engine folder: export, compare, and only then put in place, one net at a time."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+from samotion import contract, manifest
+from samotion.errors import EngineError, OutputError, UsageError
+from samotion.manifest import Entry, Manifest, sha256_of
+
+from samotion_export.build import STAGING, build_engines, build_net
+from samotion_export.parity import clip as half_clip
+from samotion_export.report import Report
+from samotion_export.request import Request
+from samotion_export.source import Source, find_source, tools
+from samotion_export.trt import build as trt_build
+
+
+def export(request: Request, report: Report) -> list[Path]:
+    """Build what is not current in `request.out`. Returns the files written, the manifest last."""
+    preset = request.chosen()
+    device = trt_build.find_target() if request.target == "tensorrt" else None
+    with locked(request.out):
+        old = _read_old(request.out, report)
+        held = _kept(old, request)
+        written: list[Path] = []
+        graphs = sum(len(request.engines_of(net)) for net in request.nets)
+        report.plan(2 * graphs if device else graphs, "graphs and engines" if device else "graphs")
+        for net in request.nets:
+            source = find_source(net, getattr(preset, net), request, report)
+            current = not request.force and _is_current(request, held, source)
+            if not current:
+                entries, paths = build_net(source, request, report)
+                held = replace(held, tools=tools(), engines=_in_order({**held.engines, **entries}), masks={})
+                manifest.write(request.out, held)
+                written += paths
+            elif device:
+                report.passed(None, len(request.engines_of(net)))
+            if device:
+                entries, paths = build_engines(device, net, held, request, report)
+                held = replace(held, engines=_in_order({**held.engines, **entries}))
+                if paths:
+                    manifest.write(request.out, held)
+                    written += paths
+                if current and not paths:
+                    report.note(f"{net}: up to date")
+            elif current:
+                report.passed(f"{net}: up to date", len(request.engines_of(net)))
+        if old is not None and title(old) != title(held) and not written:
+            manifest.write(request.out, held)  # all that lies there belongs to the new preset too
+            report.note(f"{manifest.MANIFEST}: now {title(held)}")
+        if (clip := half_clip.clip_for(request)) and half_clip.is_wanted(clip, request, held):
+            held = half_clip.with_masks(clip, request, held, report, lambda plain: export(plain, Report(-1)))
+            written.append(request.out / manifest.MANIFEST)
+            half_clip.judge(held.masks)
+        elif written:
+            written.append(request.out / manifest.MANIFEST)
+        return written
+
+
+def _is_current(request: Request, held: Manifest, source: Source) -> bool:
+    """Is every engine of the net there, whole, and built from the same things?"""
+    for name in contract.engines_of(source.net, source.config):
+        entry = held.engines.get(name)
+        if entry is None or entry.source != source.key or (request.verify and not entry.parity):
+            return False
+        if request.target == "onnx" and entry.tensorrt:
+            return False
+        try:
+            manifest.checked_file(request.out, name, held)
+        except EngineError:
+            return False
+        graph = request.out / f"{name}.onnx"
+        if entry.tensorrt and not (graph.is_file() and sha256_of(graph) == entry.onnx_sha256):
+            return False
+    return True
+
+
+def _read_old(out: Path, report: Report) -> Manifest | None:
+    """The manifest that lies in the folder, None where there is none or it cannot be used."""
+    if not (out / manifest.MANIFEST).exists():
+        return None
+    try:
+        old = manifest.read(out)
+        old.get_preset()
+    except EngineError as error:
+        report.note(f"{error}; building anew")
+        return None
+    return old
+
+
+def _kept(old: Manifest | None, request: Request) -> Manifest:
+    """What of the old manifest may stay: the nets that its preset and the wanted one share.
+
+    The others must be rebuilt in the same command, for a folder never mixes two presets.
+    """
+    new = Manifest(request.preset, tools(), {}, request.sam2, refine_px=request.refine_px)
+    if old is None:
+        return new
+    before, after = old.get_preset(), new.get_preset()
+    shared = {net for net in contract.NETS if getattr(before, net) == getattr(after, net)}
+    held = {contract.SIGNATURES[name].net for name in old.engines}
+    if left := [net for net in contract.NETS if net in held - shared and net not in request.nets]:
+        raise UsageError(
+            f"{str(request.out)!r} holds {title(old)}, whose {', '.join(left)} differ from those of {title(new)};"
+            " export all, or choose another --out"
+        )
+    kept = {n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared}
+    return replace(new, engines=kept, masks=old.masks)
+
+
+def title(held: Manifest) -> str:
+    changes = [held.sam2, held.refine_px and f"refine_px {held.refine_px}"]
+    return " with ".join([f"preset {held.preset!r}", *(change for change in changes if change)])
+
+
+def _in_order(engines: Mapping[str, Entry]) -> dict[str, Entry]:
+    return {name: engines[name] for name in contract.SIGNATURES if name in engines}
+
+
+@contextmanager
+def locked(out: Path) -> Iterator[None]:
+    """Hold the out folder (made where needed) against other exports, and clear what a killed one left there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(out / ".samotion-export.lock")
+        lock.acquire(timeout=0)
+    except filelock.Timeout as error:
+        raise OutputError(f"another samotion-export is writing to {str(out)!r}; wait for it to end") from error
+    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+        raise OutputError(f"cannot write to {str(out)!r}: {error.strerror}; choose another --out") from error
+    try:
+        for stale in out.glob(f"{STAGING}*"):
+            shutil.rmtree(stale, ignore_errors=True)
+        yield
+    finally:
+        lock.release()
