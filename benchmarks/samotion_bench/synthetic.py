@@ -14,14 +14,13 @@ from samotion import depth, geometry, tracks
 from samotion.backends.engines import Engines
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings
-from samotion_training.data import Library, open_library
-from samotion_training.motion_data import starts_on
-from samotion_training.render import Clip, TruthTracks, render, shown_hw, surface_points, track
-from samotion_training.scenes import SceneSettings, build_scene
 
 from samotion_bench.report import MEASURES, average, measures
+from samotion_bench.scenes.data import Library, open_library
+from samotion_bench.scenes.render import Clip, TruthTracks, render, shown_hw, surface_points, track
+from samotion_bench.scenes.scenes import SceneSettings, build_scene
 from samotion_bench.scores import score_movers, score_objects
-from samotion_bench.track_metrics import area_under_curve, track_scores
+from samotion_bench.track_metrics import area_under_curve, starts_on, track_scores
 
 Array = np.ndarray[Any, Any]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 
@@ -54,3 +55,11 @@ def area_under_curve(scores: Array, positive: Array) -> float | None:
     rank = np.cumsum(counts) - (counts - 1) / 2  # mean rank of equal scores
     above = rank[place][positive].sum() - positives * (positives + 1) / 2
     return float(above / (positives * negatives))
+
+
+def starts_on(tracks: Tracks, masks: Array) -> Array:
+    """What masks (T, H, W), or labels, say at each track's query (N,)."""
+    height, width = masks.shape[1:]
+    x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
+    found: Array = masks[tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)]
+    return found

@@ -16,9 +16,10 @@ from samotion.backends.engines import Engines
 from samotion.pipeline import Result, segment_clip
 from samotion.results import overlay
 from samotion.settings import Settings
-from samotion_training.data import open_library
-from samotion_training.render import render
-from samotion_training.scenes import SceneSettings, build_scene
+
+from samotion_bench.scenes.data import open_library
+from samotion_bench.scenes.render import render
+from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
 

@@ -9,8 +9,8 @@ from samotion.clips import video
 from samotion.presets import NANO
 from samotion.settings import resolve
 from samotion_bench import synthetic
+from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import area_under_curve, track_scores
-from samotion_training.data import open_library
 
 
 def test_tracks_by_hand():

@@ -16,9 +16,9 @@ import torch
 from helpers import media
 from helpers.traced import FRAMES, HW, Array, only, png
 from samotion.errors import InputError
+from samotion_bench.scenes.render import Clip
 from samotion_training import motion_data, pool, train_depth, train_dino, train_motion, train_tracks
 from samotion_training.datasets import dynamic_replica, files, hoi4d, movi_f, recording
-from samotion_training.render import Clip
 
 
 def convert(layout: str, dataset: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> list[Path]:

@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 import pytest
 from samotion.errors import InputError
-from samotion_training import textures
-from samotion_training.data import Library, fit_square, open_library
+from samotion_bench.scenes import textures
+from samotion_bench.scenes.data import Library, fit_square, open_library
+from samotion_bench.scenes.layers import random_bend
+from samotion_bench.scenes.render import Clip, render, surface_points, track
+from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene, frozen
 from samotion_training.demo import demo_scene
-from samotion_training.layers import random_bend
-from samotion_training.render import Clip, render, surface_points, track
-from samotion_training.scenes import Scene, SceneSettings, build_scene, frozen
 
 HW = (72, 96)
 SETTINGS = SceneSettings(frames=8, texture_px=64)

@@ -15,6 +15,8 @@ from samotion.cues import movers, multicut
 from samotion.cues.motion_map import CHANNELS, MotionMaps
 from samotion.presets import NANO, VitNet
 from samotion.tracks.tracking import Tracks
+from samotion_bench.scenes.data import Library
+from samotion_bench.scenes.scenes import SceneSettings
 from samotion_export import depth, dino, motion, tracks
 from samotion_training import (
     augment,
@@ -31,8 +33,6 @@ from samotion_training import (
     train_motion_map,
 )
 from samotion_training import train_tracks as tt
-from samotion_training.data import Library
-from samotion_training.scenes import SceneSettings
 
 TINY_TRACKS = replace(NANO.tracks, stem=4, channels=(4, 8, 8, 8), mixer_width=16, mixer_blocks=1, iterations=1)
 TINY_VIT = VitNet(64, 4, pos_grid=4)

@@ -23,11 +23,12 @@ from samotion.backends.engines import Engines
 from samotion.commands.exits import exit_code
 from samotion.errors import EngineError, UsageError
 from samotion_bench import synthetic
+from samotion_bench.scenes.data import open_library
 from samotion_bench.scores import score_movers
+from samotion_bench.track_metrics import starts_on
 from samotion_export.checkpoints import weights
 
 from samotion_training import motion_data
-from samotion_training.data import open_library
 from samotion_training.evaluate import davis
 from samotion_training.metrics import auc
 
@@ -173,7 +174,7 @@ def on_clip(engines: Engines, nets: Mapping[str, Score], case: Case, max_tracks:
 def judge(case: Case, result: samotion.Result) -> Found:
     void = np.zeros(case.masks.shape, bool)
     j = float(np.mean(score_movers(case.masks, result.labels, void)[0].j)) if case.masks.any() else None
-    moving = motion_data.starts_on(result.tracks, case.masks)
+    moving = starts_on(result.tracks, case.masks)
     return Found(j, bool(result.labels.any()), result.scores, moving)
 
 

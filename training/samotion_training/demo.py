@@ -13,12 +13,11 @@ from typing import Any
 
 import av
 import numpy as np
-
-from samotion_training import textures
-from samotion_training.layers import Bend, Layer, hinge, upright
-from samotion_training.motions import Camera, rotations
-from samotion_training.render import render
-from samotion_training.scenes import Look, Scene, frozen, opaque
+from samotion_bench.scenes import textures
+from samotion_bench.scenes.layers import Bend, Layer, hinge, upright
+from samotion_bench.scenes.motions import Camera, rotations
+from samotion_bench.scenes.render import render
+from samotion_bench.scenes.scenes import Look, Scene, frozen, opaque
 
 Array = np.ndarray[Any, Any]
 FRAMES, FPS, HW, SEED = 54, 18, (270, 480), 11

@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 import samotion
 from samotion.backends.engines import Engines
+from samotion_bench.scenes.data import read_labels, read_rgb
 
 from samotion_training import motion_data, pool
-from samotion_training.data import read_labels, read_rgb
 from samotion_training.metrics import auc, tap_vid
 
 Array = np.ndarray[Any, Any]

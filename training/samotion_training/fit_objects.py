@@ -19,10 +19,10 @@ from samotion.cues.densify import second_look
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.tracks.tracking import Tracks
+from samotion_bench.scenes.data import open_library
+from samotion_bench.track_metrics import starts_on
 
-from samotion_training.data import open_library
 from samotion_training.make_residuals import SECOND_TRACKS, drawn, scored
-from samotion_training.motion_data import starts_on
 
 Array = np.ndarray[Any, Any]
 Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n,) bool

@@ -16,10 +16,10 @@ from samotion import pipeline, sam2
 from samotion.backends.engines import Engines
 from samotion.cues.densify import second_look
 from samotion.settings import Settings, resolve
+from samotion_bench.scenes.data import Library
+from samotion_bench.track_metrics import starts_on
 
-from samotion_training.data import Library
 from samotion_training.make_residuals import SECOND_TRACKS, drawn, fill, scored
-from samotion_training.motion_data import starts_on
 from samotion_training.sam2_prompts import POINTS, Prompt
 
 Array = np.ndarray[Any, Any]

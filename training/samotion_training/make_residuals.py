@@ -19,12 +19,12 @@ from samotion.cues.densify import kept_for_it
 from samotion.cues.motion_map import Residuals
 from samotion.presets import NANO
 from samotion.tracks.tracking import Tracks
+from samotion_bench.scenes.data import Library, open_library
+from samotion_bench.scenes.render import Clip, render, shown_hw
+from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
 from samotion_training import pool
-from samotion_training.data import Library, open_library
 from samotion_training.motion_data import through_nets
-from samotion_training.render import Clip, render, shown_hw
-from samotion_training.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
 FRAMES, EVERY = 24, 3  # of a clip; every third gives a residual

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from samotion.backends.engines import Engines
 from samotion.tracks.tracking import Tracks
+from samotion_bench.track_metrics import starts_on
 
 from samotion_training.pool import Sample
 
@@ -60,14 +61,6 @@ def through_nets(
         mine = found.query_frame == t
         features[mine] = dino.sample(dino.describe(engines, frames[[t]])[0], found.query_xy[mine], hw)
     return found, disparity, features
-
-
-def starts_on(tracks: Tracks, masks: Array) -> Array:
-    """What masks (T, H, W), or labels, say at each track's query (N,)."""
-    height, width = masks.shape[1:]
-    x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
-    found: Array = masks[tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)]
-    return found
 
 
 def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSet:

@@ -15,10 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
-
-from samotion_training.data import Library, open_library
-from samotion_training.render import Clip, render, surface_points, track
-from samotion_training.scenes import SceneSettings, build_scene
+from samotion_bench.scenes.data import Library, open_library
+from samotion_bench.scenes.render import Clip, render, surface_points, track
+from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
 Array = np.ndarray[Any, Any]
 POINTS = 1024

@@ -8,8 +8,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from samotion.errors import InputError
-
-from samotion_training import textures
+from samotion_bench.scenes import textures
 
 Array = np.ndarray[Any, Any]
 HELD_OUT = 8  # every 8th labelled picture is kept aside for measuring

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 from samotion.errors import InputError
+from samotion_bench.scenes.layers import inside
+from samotion_bench.scenes.render import Clip, TruthTracks
 
 from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
-from samotion_training.layers import inside
 from samotion_training.pool import POINTS
-from samotion_training.render import Clip, TruthTracks
 
 Array = np.ndarray[Any, Any]
 Entry = dict[str, Any]

@@ -19,10 +19,10 @@ from typing import Any
 import cv2
 import numpy as np
 from samotion.errors import InputError
+from samotion_bench.scenes.render import Clip
 
 from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, windows
-from samotion_training.render import Clip
 
 Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 640  # frames are 1920 x 1080, the pool's 256 x 256: no need to hold what is thrown away

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from samotion.errors import InputError
+from samotion_bench.scenes.layers import inside
+from samotion_bench.scenes.render import Clip, TruthTracks, surface_points
 
 from samotion_training.datasets import files, rigid, tfrecord
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
-from samotion_training.layers import inside
 from samotion_training.pool import POINTS
-from samotion_training.render import Clip, TruthTracks, surface_points
 
 Array = np.ndarray[Any, Any]
 PICTURES = ("video", "segmentations", "depth")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from samotion_training.layers import inside
-from samotion_training.render import Clip, TruthTracks
+from samotion_bench.scenes.layers import inside
+from samotion_bench.scenes.render import Clip, TruthTracks
 
 Array = np.ndarray[Any, Any]
 DEPTH_SLACK = 0.01  # of the distance: what lies behind what is seen by less is on the same surface

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion_training.motions import Camera, rotations, shake, smooth
+from samotion_bench.scenes.motions import Camera, rotations, shake, smooth
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 
-from samotion_training import textures
+from samotion_bench.scenes import textures
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from samotion_training.data import Library
-from samotion_training.layers import Layer, halves, limbs, random_bend, upright, wobble
-from samotion_training.motions import Camera, follow, loguniform, moving_camera, still_camera, travel
+from samotion_bench.scenes.data import Library
+from samotion_bench.scenes.layers import Layer, halves, limbs, random_bend, upright, wobble
+from samotion_bench.scenes.motions import Camera, follow, loguniform, moving_camera, still_camera, travel
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -8,8 +8,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from samotion_training.layers import Layer, inside, shrink
-from samotion_training.scenes import Look, Scene
+from samotion_bench.scenes.layers import Layer, inside, shrink
+from samotion_bench.scenes.scenes import Look, Scene
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

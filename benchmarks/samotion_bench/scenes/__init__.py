@@ -1,0 +1,1 @@
+"""Rendered clips with exact ground truth: measured on here, trained on by `samotion_training`."""
