@@ -143,6 +143,6 @@ def travel(rng: Rng, time: Array, camera: Camera, depth: float, speed: float) ->
     view = depth / float(camera.focal[middle])
     along = progress(rng, time)[:, None] * heading * speed * view
     sway = smooth(rng, time, rng.uniform(0, 0.3) * speed * view) * [1, 1, 0.3]
-    path = start + along + sway - sway[middle]
+    path: Array = start + along + sway - sway[middle]
     path[:, 2] = np.maximum(path[:, 2], camera.position[:, 2] + 0.45 * depth)  # never runs into the camera
     return path
