@@ -44,15 +44,17 @@ class Report:
             self.note(text + place)
 
     def _advance(self, count: int) -> str:
-        """Go on in the plan; what it says after that, as " (3 of 11 graphs, about 20 s left)"."""
+        """Go on in the plan; what a log hears of it, as " (3 of 11 graphs, about 20 s left)"."""
         batch = self._batch
         if batch is None or not count:
             return ""
         batch.number += count - 1
         done = batch.number
-        batch.start()
+        batch.start()  # the next one, or, at the end, one that never comes
+        if batch.total == 1 or self.animated:  # there the bar tells
+            return ""
         rest = left(batch.left_s()) if done < batch.total else ""
-        return f" ({done} of {batch.total} {self._kind}{rest})" if batch.total > 1 else ""
+        return f" ({done} of {batch.total} {self._kind}{rest})"
 
     def note(self, text: str) -> None:
         if self.level >= 0:

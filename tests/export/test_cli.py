@@ -28,6 +28,7 @@ from samotion.presets import NANO
 from samotion_export import build, cli, source
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph
+from samotion_export.report import Report
 from typer.testing import CliRunner
 
 Run = Callable[..., tuple[int, list[str], str]]
@@ -216,6 +217,21 @@ def test_tells_what_begins_how_far_it_is_and_what_to_type_next(
     assert lines[0].endswith(f": exporting depth, dino of preset nano to {str(out)!r}")
     assert re.search(r" \(1 of 2 graphs, about \d+ s left\)$", lines[1]) and lines[2].endswith(" (2 of 2 graphs)")
     assert lines[3] == f"next: samotion-export tracks motion sam2 --preset nano --out {str(out)!r}"
+
+
+def test_a_terminal_has_the_count_in_its_bar_and_a_log_in_its_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for animated in (False, True):
+        monkeypatch.setattr(Report, "animated", animated)
+        report = Report()
+        report.plan(3, "graphs")
+        report.passed("tracks: up to date", 2)
+        report.made("depth: exported")
+    assert capsys.readouterr().err.splitlines() == [
+        *("tracks: up to date (2 of 3 graphs)", "depth: exported (3 of 3 graphs)"),
+        *("tracks: up to date", "depth: exported"),
+    ]
 
 
 def test_what_is_next_after_a_whole_export(engine_folder: Path) -> None:

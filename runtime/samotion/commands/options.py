@@ -27,6 +27,8 @@ class Command(TyperCommand):
             problem = " ".join(error.format_message().split()).rstrip(".")
             print(f"error: {problem}; see: {ctx.command_path} --help", file=sys.stderr)
             raise typer.Exit(2) from None
+        except KeyboardInterrupt as error:
+            raise typer.Exit(exits.tell(error)) from None
 
 
 UsageProblem: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it from
