@@ -13,6 +13,7 @@ PATCH_PX = 14
 PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
 MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
 FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
+MAX_ASPECT = 8  # memory does not grow with the shape of a long strip
 Array = np.ndarray[Any, Any]
 
 
@@ -36,9 +37,11 @@ def estimate(engines: Engines, frames: Array) -> Array:
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
     """The size the net sees: the side that needs the smaller change becomes `side_px`, both multiples of 14.
 
-    That is the short side of all frames larger than `side_px` (docs/method.md, section 4.2).
+    That is the short side of all frames larger than `side_px` (docs/method.md, section 4.2). Of a long strip
+    the longer side is held to `MAX_ASPECT` times `side_px`.
     """
     scale = min((side_px / side for side in hw), key=lambda scale: abs(1 - scale))
+    scale = min(scale, MAX_ASPECT * side_px / max(hw))
     rows, columns = (max(1, round(side * scale / PATCH_PX)) * PATCH_PX for side in hw)
     return rows, columns
 

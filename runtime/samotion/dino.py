@@ -11,6 +11,7 @@ from samotion.backends.engines import Engines
 
 PATCH_PX = 14
 PX_PER_CALL = 150_000  # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
+MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 Array = np.ndarray[Any, Any]
 
 
@@ -28,9 +29,16 @@ def describe(engines: Engines, frames: Array) -> Array:
 
 
 def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
-    """The size the net sees, each side rounded up to multiples of 14; None keeps the frame's own scale."""
-    short = min(hw)
-    rows, columns = (-(-side * (short_side_px or short) // (short * PATCH_PX)) * PATCH_PX for side in hw)
+    """The size the net sees, each side rounded up to multiples of 14.
+
+    `short_side_px` None keeps the frame's own scale. Of a long strip the longer side is held to
+    `MAX_ASPECT` times `short_side_px`, so that memory does not grow with its shape.
+    """
+    short, longest = min(hw), max(hw)
+    wanted, given = short_side_px or short, short
+    if short_side_px and longest > MAX_ASPECT * short:
+        wanted, given = MAX_ASPECT * short_side_px, longest
+    rows, columns = (-(-side * wanted // (given * PATCH_PX)) * PATCH_PX for side in hw)
     return rows, columns
 
 

@@ -24,6 +24,7 @@ def red(frames: np.ndarray) -> dict[str, Any]:
         ((1920, 1080), (924, 518)),
         ((240, 320), (392, 518)),  # smaller than the net's size: the long side needs the smaller change
         ((10, 1000), (14, 518)),  # 5 rows would be no patch at all
+        ((400, 4000), (420, 4144)),  # a strip: the longer side is held to 8 times 518
     ],
 )
 def test_side_with_the_smaller_change_becomes_518(hw: tuple[int, int], expected: tuple[int, int]) -> None:

@@ -21,6 +21,10 @@ from samotion.presets import FAST, NANO
         ((854, 480), 196, (350, 196)),
         ((100, 100), 196, (196, 196)),
         ((3, 5), None, (14, 14)),
+        ((100, 800), 140, (140, 1120)),
+        ((100, 801), 140, (140, 1120)),  # from here on the longer side is held
+        ((16, 2000), 140, (14, 1120)),
+        ((1000, 4), 140, (1120, 14)),
     ],
 )
 def test_sides_are_rounded_up_to_multiples_of_14(

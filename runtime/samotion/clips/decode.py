@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from samotion.clips import structure, times
+from samotion.clips.collect import Frame
+from samotion.clips.survey import Facts, seconds
 from samotion.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,111 +22,191 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Array = np.ndarray[Any, Any]
-FALLBACK_FPS = 24.0
 UPRIGHT = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1], np.int32)
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the packets tell without decoding. `frame_count`: frames that will show."""
-
-    frame_count: int
-    fps: float
-    warnings: tuple[str, ...]
+# Formats of one stream of pictures. Playlists and scripts (HLS, concat, DASH) stay out: they open
+# other files. The last four are here so that audio is named as such.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,"
+    "h264,hevc,av1,obu,mjpeg,m4v,yuv4mpegpipe,nut,dv,mxf,apng,rm,wav,mp3,flac,aac"
+)
+HIDES_FRAMES = ("vp8", "mpeg4")  # a packet may hold no frame that shows
 
 
 @dataclass
-class Skipped:
-    """Packets that would not decode, counted while frames stream by."""
+class Report:
+    """What decoding met: packets with errors, frames that show damage, interlaced frames, times."""
 
-    packets: int = 0
+    errors: int = 0
+    damaged: int = 0
+    interlaced: int = 0
+    times_s: list[float] = field(default_factory=list)
 
-    def warnings(self) -> list[str]:
-        return [f"{self.packets} damaged packets were skipped"] if self.packets else []
+    def clear(self) -> None:
+        self.errors = self.damaged = self.interlaced = 0
+        self.times_s.clear()
+
+    def warnings(self, facts: Facts) -> list[str]:
+        return [*self._damage(facts), *self._interlaced(), *self._leaps(facts)]
+
+    def missing(self, facts: Facts) -> int:
+        """How many frames neither came nor failed."""
+        hidden = self.interlaced or facts.codec in HIDES_FRAMES  # one packet may be one field
+        if hidden and not facts.ends_early:
+            return 0
+        return max(0, facts.frame_count - len(self.times_s) - self.errors)
+
+    def _damage(self, facts: Facts) -> list[str]:
+        counts = (
+            (self.errors, "cannot be decoded"),
+            (self.missing(facts), "missing"),
+            (self.damaged, "damaged"),
+        )
+        parts = [f"{count} {what}" for count, what in counts if count]
+        return [f"of {facts.frame_count} frames: {', '.join(parts)}"] if parts else []
+
+    def _interlaced(self) -> list[str]:
+        if not self.interlaced:
+            return []
+        return [
+            f"{self.interlaced} frames are interlaced (two moments in one picture);"
+            " deinterlace the clip for better masks"
+        ]
+
+    def _leaps(self, facts: Facts) -> list[str]:
+        drawn = facts.codec in ("gif", "apng", "webp")  # times of animations are drawn, not recorded
+        return [] if drawn else times.leaps(np.array(self.times_s))
+
+
+class _Readable:
+    """A file for FFmpeg, which may try to seek before its start; that is no error of the file."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.tell = file.read, file.tell
+        self._seek = file.seek
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return self._seek(offset, whence)
+        except (OSError, ValueError):
+            return -1
+
+
+class _Damaged(Exception):
+    """A frame failed while several were decoded at once, which may cost its neighbours."""
 
 
 @contextmanager
-def opened(path: Path, formats: str, max_pixels: int) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file's first video stream. A file object is passed, so that no file name is read as a protocol."""
+def opened(path: Path, max_pixels: int) -> Iterator[InputContainer]:
+    """Open a video file. A file object is passed, so that no file name is read as a protocol."""
     import av
 
-    limits = {"max_pixels": str(max_pixels)}
-    containers = {"format_whitelist": formats}
-    how: dict[str, Any] = {"options": limits, "container_options": containers}
+    how: dict[str, Any] = {
+        "options": {"max_pixels": str(max_pixels)},
+        "container_options": {"format_whitelist": FORMATS},
+    }
     if int(av.__version__.split(".")[0]) < 19:  # from 19 on this is what PyAV always does
         how["metadata_errors"] = "replace"
     try:
-        with path.open("rb") as file, av.open(file, **how) as container:
-            pictures = [s for s in container.streams.video if not _is_cover(s)]
-            if not pictures:
-                kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
-                raise InputError(f"{str(path)!r} has no video stream; it holds {kinds}")
-            stream = pictures[0]
-            if stream.codec_context is None:
-                raise InputError(f"{str(path)!r} holds video of a kind that cannot be decoded; convert it to H.264")
-            stream.codec_context.options = limits
-            stream.thread_type = "AUTO"
-            yield container, stream
+        with path.open("rb") as file, av.open(_Readable(file), **how) as container:
+            yield container
     except av.error.FFmpegError as error:
-        raise InputError(
-            f"{str(path)!r} cannot be read as video ({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"
-        ) from error
+        raise InputError(f"{str(path)!r} cannot be read as video {_why(path, error)}") from error
 
 
-def survey(container: InputContainer, stream: VideoStream) -> Facts:
-    """Count the frames by their packets (about 30,000 a second, nothing decoded)."""
-    shown = dropped = 0
-    end_s = 0.0
-    for packet in container.demux(stream):
-        if packet.size:
-            dropped += packet.is_discard
-            shown += not packet.is_discard
-            end_s = max(end_s, _seconds(packet.pts, packet.time_base))
-    fps = float(stream.average_rate or stream.guessed_rate or 0)
-    fps = fps if math.isfinite(fps) and fps > 0 else FALLBACK_FPS
-    warnings = []
-    missing = (stream.frames or 0) - shown - dropped
-    length_s = _seconds(stream.duration, stream.time_base)
-    if missing > 0 and end_s < length_s - 2 / fps:  # an edit list also shows fewer frames, but runs to its end
-        warnings.append(f"the file ends early: {shown} of {stream.frames} frames are there")
-    ratio = stream.sample_aspect_ratio
-    if ratio and ratio != 1:
-        warnings.append(f"pixels are not square ({ratio.numerator}:{ratio.denominator}); masks are in pixels as stored")
-    return Facts(shown, fps, tuple(warnings))
+def _why(path: Path, error: Any) -> str:
+    if structure.lacks_index(path):
+        return "(it breaks off before its index, moov); expected a whole file"
+    return f"({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"
 
 
-def frames(
-    container: InputContainer, stream: VideoStream, step: int, skipped: Skipped
-) -> Iterator[tuple[int, float, Array, Array]]:
-    """Every `step`-th frame: its number, time in s (NaN: none), RGB (H,W,3) uint8 as stored, display matrix (9,)."""
-    for index, frame in enumerate(_decoded(container, stream, skipped)):
-        if index % step == 0:
-            time_s = math.nan if frame.pts is None else _seconds(frame.pts, frame.time_base)
-            yield index, time_s, frame.to_ndarray(format="rgb24"), _display_matrix(frame)
+def frames(path: Path, facts: Facts, step: int, report: Report, max_pixels: int) -> Iterator[Frame]:
+    """Every `step`-th frame of a video; what was met on the way stands in `report`.
+
+    Frames are decoded several at a time. Where one fails or is missing all are decoded anew, one
+    after the other: a damaged frame then costs no other, and no frame that waits at the end.
+    """
+    given = 0
+    with suppress(_Damaged):
+        for frame in _every(step, _decoded(path, facts, report, max_pixels, at_once=True)):
+            yield frame
+            given += 1
+        if not report.missing(facts):
+            return
+    report.clear()
+    again = _decoded(path, facts, report, max_pixels, at_once=False)
+    yield from _every(step, again, given)
 
 
-def _decoded(container: InputContainer, stream: VideoStream, skipped: Skipped) -> Iterator[VideoFrame]:
+def _every(step: int, pictures: Iterator[VideoFrame], skip: int = 0) -> Iterator[Frame]:
+    """Every `step`-th picture as a frame, without the first `skip` of them."""
+    for number, picture in enumerate(pictures):
+        if number % step == 0 and number >= skip * step:
+            rgb = picture.to_ndarray(format="rgb24")
+            yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
+
+
+def _decoded(path: Path, facts: Facts, report: Report, max_pixels: int, at_once: bool) -> Iterator[VideoFrame]:
     import av
 
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            skipped.packets += 1
+    with opened(path, max_pixels) as container:
+        stream = container.streams.video[facts.track]
+        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        stream.thread_type = "AUTO" if at_once else "SLICE"
+        if not at_once:
+            stream.codec_context.thread_count = 1
+        stream.codec_context.open(strict=False)
+        for packet in _packets(container, stream):
+            try:
+                pictures = stream.codec_context.decode(packet)
+            except av.error.FFmpegError as error:
+                if at_once:
+                    raise _Damaged from error
+                report.errors += 1
+                continue
+            for picture in pictures:
+                _note(picture, report)
+                yield picture
 
 
-def _display_matrix(frame: VideoFrame) -> Array:
-    side_data: Any = frame.side_data  # iterating it gives entries up to PyAV 18, keys from 19 on
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:
+    """A stream's packets, and one that empties the decoder also where reading breaks off."""
+    import av
+
+    try:
+        yield from container.demux(stream)
+    except av.error.FFmpegError:
+        last: Any = av.Packet()
+        last.time_base = stream.time_base
+        yield last
+
+
+def _note(picture: VideoFrame, report: Report) -> None:
+    report.damaged += picture.is_corrupt
+    report.interlaced += picture.interlaced_frame
+    report.times_s.append(_time(picture))
+
+
+def _time(picture: VideoFrame) -> float:
+    return math.nan if picture.pts is None else seconds(picture.pts, picture.time_base)
+
+
+def _display_matrix(picture: VideoFrame) -> Array:
+    side_data: Any = picture.side_data  # iterating gives entries up to PyAV 18, then keys
     try:
         return np.frombuffer(side_data["DISPLAYMATRIX"], np.int32).copy()
     except KeyError:
         return UPRIGHT
 
 
-def _seconds(ticks: int | None, time_base: Any) -> float:
-    return 0.0 if ticks is None or time_base is None else float(ticks * time_base)
+def orient(rgb: Array, matrix: Array) -> Array:
+    """Apply a display matrix to an image (H,W,...): its quarter turns and mirrors only.
 
-
-def _is_cover(stream: VideoStream) -> bool:
-    """Whether a stream is the cover picture of an audio file."""
-    return "attached_pic" in str(getattr(stream, "disposition", "")).lower()
+    9 int32 (a b u / c d v / x y w; x' = ax + cy, y' = bx + dy): the signs count, scale and shift
+    do not.
+    """
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))
+    turned = abs(b) + abs(c) > abs(a) + abs(d)
+    if turned:
+        rgb = rgb.swapaxes(0, 1)
+    mirror_x, mirror_y = (c < 0, b < 0) if turned else (a < 0, d < 0)
+    return rgb[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]

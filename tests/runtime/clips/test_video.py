@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import pytest
 from helpers import media
-from samotion.clips import decode, video
+from samotion.clips import decode, sizes, survey, times, video
 from samotion.errors import InputError, UsageError
 
 LOSSY = 12  # 8-bit levels that H.264 with subsampled colour may differ by, away from edges
+FACTS = survey.Facts(10, 10.0, 0, "h264", (48, 64), False, ())
 CORNERS = ((4, 4), (4, -5), (-5, 4), (-5, -5))
 
 
@@ -134,9 +135,9 @@ def test_holds_no_more_than_the_kept_frames(tmp_path: Path) -> None:
 
 
 def test_repair_times() -> None:
-    times, repaired = video.repair_times(np.array([np.nan, 0.5, 0.5, np.nan, 0.4, 2.0]), 0.25)
-    assert times.tolist() == [0, 0.5, 0.75, 1.0, 1.25, 2.0] and repaired == 4
-    same, none = video.repair_times(np.array([3.0, 3.1]), 0.25)
+    fixed, repaired = times.repair(np.array([np.nan, 0.5, 0.5, np.nan, 0.4, 2.0]), 0.25)
+    assert fixed.tolist() == [0.25, 0.5, 0.75, 1.0, 1.25, 2.0] and repaired == 4
+    same, none = times.repair(np.array([3.0, 3.1]), 0.25)
     assert same.tolist() == [3.0, 3.1] and none == 0
 
 
@@ -224,7 +225,7 @@ def test_damaged_packets_are_skipped(tmp_path: Path, rng: np.random.Generator) -
     path.write_bytes(data)
     clip = video.read_clip(path)
     assert len(clip.frames) == 8
-    assert clip.warnings == ("1 damaged packets were skipped",)
+    assert clip.warnings == ("of 9 frames: 1 cannot be decoded",)
 
 
 def test_bad_inputs_are_named_in_one_line(tmp_path: Path) -> None:
@@ -241,14 +242,14 @@ def test_limits(clip_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     folder = media.write_images(tmp_path / "frames", media.quadrants(3))
     with pytest.raises(UsageError, match="max_frames is 1"):
         video.read_clip(clip_path, max_frames=1)
-    monkeypatch.setattr(video, "MAX_CLIP_BYTES", 48 * 64 * 3 * 5)
+    monkeypatch.setattr(sizes, "MAX_CLIP_BYTES", 48 * 64 * 3 * 5)
     with pytest.raises(InputError, match="use --max-frames"):
         video.read_clip(clip_path)
     assert len(video.read_clip(clip_path, max_frames=5).frames) == 5
-    monkeypatch.setattr(video, "MAX_SOURCE_FRAMES", 9)
+    monkeypatch.setattr(sizes, "MAX_SOURCE_FRAMES", 9)
     with pytest.raises(InputError, match="10 frames; expected at most 9"):
         video.read_clip(clip_path)
-    monkeypatch.setattr(video, "MAX_FRAME_PIXELS", 48 * 64 - 1)
+    monkeypatch.setattr(sizes, "MAX_FRAME_PIXELS", 48 * 64 - 1)
     for source in (clip_path, folder):
         with pytest.raises(InputError, match="frames are 64x48; expected at most 3,071 px"):
             video.read_clip(source)
@@ -256,9 +257,8 @@ def test_limits(clip_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_frame_limit_holds_in_the_decoder(clip_path: Path) -> None:
     """A header may lie about the size, so the decoder has the limit as well."""
-    opened = decode.opened(clip_path, video.VIDEO_FORMATS, 48 * 64 - 1)
-    with pytest.raises(InputError, match="cannot be read as video"), opened as (container, stream):
-        next(decode.frames(container, stream, 1, decode.Skipped()))
+    with pytest.raises(InputError, match="cannot be read as video"):
+        next(decode.frames(clip_path, FACTS, 1, decode.Report(), 48 * 64 - 1))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,52 @@
+"""One image file becomes one picture."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.clips.sizes import check_size
+from samotion.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
+MAX_BYTES = 1 << 29  # an uncompressed 16-bit picture of the largest size
+
+
+def read_image(path: Path) -> tuple[Array, bool]:
+    """RGB (H,W,3) uint8, turned upright by its EXIF, and whether all of it is there.
+
+    The header is looked at first, so that no bomb is unpacked. Raises InputError.
+    """
+    import av
+
+    data = _read(path)
+    try:
+        with av.open(io.BytesIO(data), container_options={"format_whitelist": FORMATS}) as image:
+            stream = image.streams.video[0]
+            check_size((stream.height, stream.width), repr(str(path)))
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (av.error.FFmpegError, IndexError, cv2.error):
+        bgr = None
+    if bgr is None:
+        raise InputError(f"{str(path)!r} cannot be read as an image; expected frames that are whole")
+    rgb: Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return rgb, _is_whole(data)
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        data = file.read(MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise InputError(f"{str(path)!r} is larger than {MAX_BYTES >> 20} MiB; expected a frame")
+    return data
+
+
+def _is_whole(data: bytes) -> bool:
+    """False for a JPEG without the mark of its end: what is not there was drawn grey."""
+    return data[:2] != b"\xff\xd8" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")

@@ -1,0 +1,142 @@
+"""Whether a file is as long as it says itself, read from its outermost boxes and sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+TS_PACKET = 188
+TAIL = 4096
+SEGMENT = b"\x18\x53\x80\x67"
+MATROSKA_MASTERS = (SEGMENT, b"\x1f\x43\xb6\x75")  # and cluster: may be of unknown length
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written by programs that stream
+
+
+def is_cut(path: Path, format_name: str) -> bool:
+    """Whether a file of a container format (FFmpeg's name) ends before its own structure does.
+
+    False also where the format does not tell.
+    """
+    check = next((c for name, c in CHECKS.items() if name in format_name.split(",")), None)
+    if check is None:
+        return False
+    with path.open("rb") as file:
+        return check(file, path.stat().st_size)
+
+
+def lacks_index(path: Path) -> bool:
+    """Whether a file is an MP4 or MOV without its index (moov), which is written last."""
+    with path.open("rb") as file:
+        kinds = [kind for kind, _ in _boxes(file, path.stat().st_size)]
+    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
+
+
+def _mp4_is_cut(file: BinaryIO, size: int) -> bool:
+    return any(end > size for _, end in _boxes(file, size))
+
+
+def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
+    """Kind and end of each outermost box (ISO/IEC 14496-12, 4.2), up to one that is none."""
+    found: list[tuple[bytes, int]] = []
+    place = 0
+    while place + 8 <= size:
+        file.seek(place)
+        head = file.read(16)
+        length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        length = length or size - place
+        if length < 8 or not kind.isalnum():
+            break
+        place += length
+        found.append((kind, place))
+    return found
+
+
+def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
+    """Elements tell their lengths; of a live recording only those inside (RFC 8794, 4 to 6)."""
+    place = 0
+    while place < size:
+        file.seek(place)
+        first = (file.read(1) or b"\1")[0]
+        kind = bytes([first]) + file.read(8 - first.bit_length())
+        start, length = _length(file)
+        if length is None and kind not in MATROSKA_MASTERS:
+            return False
+        place = start + (length or 0)
+        if place > size:
+            return True
+        if kind == SEGMENT and length is not None:
+            return False
+    return False
+
+
+def _length(file: BinaryIO) -> tuple[int, int | None]:
+    """An EBML length: the place behind it, and its value (None: unknown)."""
+    first = (file.read(1) or b"\1")[0]
+    extra = 8 - first.bit_length()
+    bits = 7 * (extra + 1)
+    value = int.from_bytes(bytes([first]) + file.read(extra), "big") & ((1 << bits) - 1)
+    return file.tell(), None if value == (1 << bits) - 1 else value
+
+
+def _avi_is_cut(file: BinaryIO, size: int) -> bool:
+    place = 0
+    while place + 8 <= size:  # large files are several RIFF chunks
+        file.seek(place)
+        head = file.read(8)
+        length = int.from_bytes(head[4:], "little")
+        if head[:4] != b"RIFF" or length in UNKNOWN_RIFF:
+            return False
+        place += 8 + length + length % 2
+    return place > size + 1
+
+
+def _flv_is_cut(file: BinaryIO, size: int) -> bool:
+    """Each tag is followed by its size."""
+    file.seek(max(0, size - 4))
+    length = int.from_bytes(file.read(4), "big")
+    start = size - 4 - length
+    if start < 0:
+        return True
+    file.seek(start)
+    head = file.read(4)
+    return head[0] not in (8, 9, 18) or int.from_bytes(head[1:], "big") + 11 != length
+
+
+def _asf_is_cut(file: BinaryIO, size: int) -> bool:
+    head = file.read(TAIL)
+    place = head.find(ASF_FILE_PROPERTIES)
+    return place >= 0 and int.from_bytes(head[place + 40 : place + 48], "little") > size
+
+
+def _ts_is_cut(file: BinaryIO, size: int) -> bool:
+    head = file.read(TS_PACKET + 1)
+    return head[:1] == head[-1:] == b"\x47" and size % TS_PACKET != 0
+
+
+def _lacks(mark: bytes) -> Callable[[BinaryIO, int], bool]:
+    def check(file: BinaryIO, size: int) -> bool:
+        file.seek(max(0, size - TAIL))
+        return mark not in file.read()
+
+    return check
+
+
+def _gif_is_cut(file: BinaryIO, size: int) -> bool:
+    file.seek(max(0, size - TAIL))
+    return not file.read().rstrip(b"\0").endswith(b"\x3b")
+
+
+CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
+    "mp4": _mp4_is_cut,
+    "matroska": _matroska_is_cut,
+    "avi": _avi_is_cut,
+    "asf": _asf_is_cut,
+    "flv": _flv_is_cut,
+    "mpegts": _ts_is_cut,
+    "gif": _gif_is_cut,
+    "apng": _lacks(b"IEND"),
+}
