@@ -3,6 +3,9 @@
 The only place these names are written. Dimensions are integers, or letters: T frames, N points or tracks,
 B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames and P prompt points or object
 pointers vary from call to call (`DYNAMIC`); all other letters are fixed by the preset.
+
+Every output is finite, and the backends refuse NaN and infinity in any of them: what is not there has a number too
+(-1024 is the mask logit of an object that left, 0 the disparity of the farthest).
 """
 
 from __future__ import annotations

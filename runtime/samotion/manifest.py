@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from samotion.checked_json import dims, read_table, short, short_line, table, text
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
 from samotion.external import external_files
@@ -19,6 +20,7 @@ from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
 SCHEMA = 1
 MANIFEST = "manifest.json"
 BUNDLED = Path(__file__).parent / "nano"  # the engine folder that comes with samotion
+MOST_NUMBER = 1 << 16  # of what `meta` counts: frames and pointers
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,14 @@ class Entry:
     gpu: str | None = None
     tensorrt: str | None = None
     data: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file that the graph keeps its weights in
+
+
+def meta_number(meta: Mapping[str, Any], name: str) -> int:
+    """A whole number of an entry's `meta`, 1 or more. Raises EngineError where it is something else."""
+    value = meta.get(name)
+    if type(value) is not int or not 1 <= value <= MOST_NUMBER:
+        raise EngineError(f"the manifest says {name} {short(value)}; expected a whole number; export again")
+    return value
 
 
 @dataclass(frozen=True)
@@ -115,40 +125,59 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     """Read and check a folder's manifest. Raises EngineError naming the folder and the command that makes one."""
     path = Path(folder) / MANIFEST
     advice = f"make one with: samotion-export all --preset nano --out {str(folder)!r}"
-    if not Path(folder).is_dir():
+    if not os.path.isdir(folder):  # False for names that no file can have
         raise EngineError(f"no engine folder at {str(folder)!r}; {advice}")
     if not path.is_file():
         raise EngineError(f"no {MANIFEST} in {str(folder)!r}; {advice}")
     try:
-        data = json.loads(path.read_text())
-        if data["schema"] != SCHEMA:
-            raise EngineError(f"{path}: schema {data['schema']}, expected {SCHEMA}; export again with this samotion")
-        entries = {name: _entry(entry) for name, entry in data["engines"].items()}
-        manifest = Manifest(
-            data["preset"],
-            dict(data["tools"]),
-            entries,
-            data.get("sam2"),
-            masks=dict(data.get("masks", {})),
-            refine_px=data.get("refine_px"),
-        )
+        data = read_table(path)
+        if type(data["schema"]) is not int or data["schema"] != SCHEMA:
+            came = short(data["schema"])
+            raise EngineError(f"{path}: schema {came}, expected {SCHEMA}; export again with this samotion")
+        manifest = _manifest(data)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EngineError(f"{path} is damaged ({type(error).__name__}: {error}); {advice}") from error
-    if unknown := [name for name in entries if name not in SIGNATURES]:
+    except KeyError as error:
+        raise EngineError(f"{path} is damaged ({error} is missing); {advice}") from error
+    except (ValueError, TypeError) as error:
+        raise EngineError(f"{path} is damaged ({short_line(error)}); {advice}") from error
+    if unknown := [name for name in manifest.engines if name not in SIGNATURES]:
         raise EngineError(f"{path} names unknown engines {', '.join(unknown)}; {advice}")
     return manifest
 
 
-def _entry(data: dict[str, Any]) -> Entry:
-    entry = Entry(**data)
-    texts = (entry.file, entry.sha256, entry.onnx_sha256, entry.weights_sha256, entry.precision, entry.source)
-    tables = (entry.inputs, entry.outputs, entry.parity, entry.meta, entry.data)
-    if not all(isinstance(t, dict) for t in tables) or not all(
-        isinstance(t, str) for t in (*texts, *entry.data.values())
-    ):
-        raise ValueError(f"engine entry with values of the wrong kind: file {entry.file!r}")
+def _manifest(data: dict[str, Any]) -> Manifest:
+    """The manifest of parsed JSON. Raises KeyError, ValueError or TypeError for what is missing or of a wrong kind."""
+    refine_px, sam2 = data.get("refine_px"), data.get("sam2")
+    if refine_px is not None and type(refine_px) is not int:
+        raise ValueError(f"refine_px is {short(refine_px)}, expected a whole number")
+    return Manifest(
+        text(data["preset"], "preset"),
+        table(data["tools"], "tools"),
+        {name: _entry(name, entry) for name, entry in table(data["engines"], "engines").items()},
+        sam2 if sam2 is None else text(sam2, "sam2"),
+        masks=table(data.get("masks", {}), "masks"),
+        refine_px=refine_px,
+    )
+
+
+def _entry(name: str, data: Any) -> Entry:
+    name = repr(text(name, "an engine's name"))
+    entry = Entry(**table(data, f"engine {name}"))
+    for part in ("file", "sha256", "onnx_sha256", "weights_sha256", "precision", "source"):
+        text(getattr(entry, part), f"{part} of {name}")
+    for part in ("gpu", "tensorrt"):
+        if (value := getattr(entry, part)) is not None:
+            text(value, f"{part} of {name}")
+    for output, errors in table(entry.parity, f"parity of {name}").items():
+        table(errors, f"parity of {name}, {short(output)}")
+    for part in ("inputs", "outputs"):
+        for tensor, sizes in table(getattr(entry, part), f"{part} of {name}").items():
+            dims(sizes, f"dims of {name}, {short(tensor)}")
+    table(entry.meta, f"meta of {name}")
+    for file, sha256 in table(entry.data, f"data of {name}").items():
+        text(file, f"a file of {name}")
+        text(sha256, f"the hash of {short(file)}")
     return entry
 
 
@@ -180,12 +209,13 @@ def _file_inside(folder: str | os.PathLike[str], file: str, sha256: str) -> Path
     root = Path(folder).resolve()
     try:
         path = (root / file).resolve()
+        if path.parent != root:
+            raise EngineError(f"the manifest's path {file!r} leaves the engine folder")
+        if not path.is_file():
+            raise EngineError(f"{file} is missing from {str(folder)!r}")
+        got = sha256_of(path)
     except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a byte that no path has
-        raise EngineError(f"the manifest's path {file!r} leads nowhere") from error
-    if path.parent != root:
-        raise EngineError(f"the manifest's path {file!r} leaves the engine folder")
-    if not path.is_file():
-        raise EngineError(f"{file} is missing from {str(folder)!r}")
-    if (got := sha256_of(path)) != sha256:
+        raise EngineError(f"the manifest's path {file!r} leads nowhere that can be read") from error
+    if got != sha256:
         raise EngineError(f"{file} was changed since its export (sha256 {got[:12]}, expected {sha256[:12]})")
     return path

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from samotion import depth, dino, geometry, masks, motion, prompts, sam2, tracks
+from samotion.arguments import path_of
 from samotion.backends.engines import Engines
 from samotion.clips import video
 from samotion.cues import guided_filter as edges
@@ -23,6 +24,7 @@ from samotion.errors import EngineError
 from samotion.presets import Preset
 from samotion.results import write as output
 from samotion.settings import Numbers, Settings, resolve
+from samotion.threads import one_thread_for_numpy
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -59,23 +61,10 @@ class Result:
 
     def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write masks, overlay, objects, tracks and run.json; options as in `samotion.output.write`."""
-        output.write(self, folder, **options)
+        output.write(self, path_of(folder, "the folder for results"), **options)
 
 
-@contextmanager
-def _one_thread_for_numpy() -> Iterator[None]:
-    """NumPy's products are small here, and its threads wait for each other: 29.5 s became 26 s on two idle cores, and
-    many times as much is won where something else runs. Without threadpoolctl nothing changes.
-    """
-    with ExitStack() as stack:
-        with suppress(ImportError):
-            from threadpoolctl import threadpool_limits
-
-            stack.enter_context(threadpool_limits(1, user_api="blas"))
-        yield
-
-
-@_one_thread_for_numpy()
+@one_thread_for_numpy()
 def segment_clip(
     clip: str | os.PathLike[str] | Array | video.Clip,
     engines: Engines,
@@ -88,7 +77,7 @@ def segment_clip(
     Raises InputError for a clip that cannot be read and EngineError for engines that are missing or fail.
     """
     preset = engines.preset
-    numbers = resolve(settings or Settings(), preset)
+    numbers = resolve(Settings() if settings is None else settings, preset)
     report = progress or _silent
     timings: dict[str, float] = {}
 

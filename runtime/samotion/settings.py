@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from samotion.arguments import instance_of, whole_number
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 
 MAX_LABELS = 255  # labels are uint8 and 0 is static
+NEEDED = ("max_objects", "seed")  # no preset has a number for these
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Settings:
     refine_px: int | None = None
 
     def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if value is not None or setting.name in NEEDED:  # NumPy's numbers become Python's, which JSON can write
+                object.__setattr__(self, setting.name, whole_number(value, setting.name))
         for name in ("step", "max_frames", "max_tracks", "max_objects", "long_side_px", "prompt_every"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -61,6 +67,7 @@ class Numbers:
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
     """Fill what the user left open with the preset's numbers. Raises UsageError for a `refine_px` it lacks."""
+    instance_of(settings, Settings, "settings", "samotion.Settings(...)")
     if settings.refine_px not in (None, TRACKER_PX, preset.tracks.refine_px):
         raise UsageError(
             f"refine_px is {settings.refine_px}, but these engines refine tracks at {preset.tracks.refine_px} px;"

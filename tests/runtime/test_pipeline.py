@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import samotion
 from samotion import pipeline
 from samotion.presets import NANO
+from samotion.threads import one_thread_for_numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 
 FRAMES = np.zeros((2, 8, 8, 3), np.uint8)
@@ -74,3 +76,36 @@ def test_every_stage_reports_under_its_own_name(engine_folder: Path) -> None:
         steps = [(done, total) for name, done, total in said if name == stage]
         assert steps[0][0] == 0 and [done == total for done, total in steps].index(True) == len(steps) - 1, stage
     assert said[0] == ("video", 0, 1)
+
+
+@pytest.mark.parametrize("first_to_end", [0, 1])
+def test_runs_at_once_share_the_limit_and_the_last_takes_it_back(first_to_end: int) -> None:
+    def run(begun: threading.Event, end: threading.Event) -> None:
+        with one_thread_for_numpy():
+            begun.set()
+            end.wait(20)
+
+    with threadpool_limits(2, user_api="blas"):
+        before = _threads()
+        ends = [threading.Event(), threading.Event()]
+        runs = []
+        for end in ends:  # one after the other, so that the second begins within the first
+            begun = threading.Event()
+            runs.append(threading.Thread(target=run, args=(begun, end)))
+            runs[-1].start()
+            assert begun.wait(20)
+        for index in (first_to_end, 1 - first_to_end):
+            assert _threads() == {1}
+            ends[index].set()
+            runs[index].join()
+        assert _threads() == before
+
+
+def test_a_run_within_a_run_leaves_the_limit_to_the_outer_one() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        before = _threads()
+        with one_thread_for_numpy():
+            with pytest.raises(InterruptedError), one_thread_for_numpy():
+                raise InterruptedError
+            assert _threads() == {1}
+        assert _threads() == before

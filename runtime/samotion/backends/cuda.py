@@ -7,6 +7,7 @@ earlier. Nothing of CUDA is imported before a `Device` is made.
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -50,6 +51,7 @@ class Device:
         self._staging: dict[str, tuple[int, int]] = {}  # by use: address and bytes of page-locked memory
         self._uploading = 0  # bytes of the staging memory that queued copies may still read
         self._closed = False
+        self.lock = threading.RLock()  # who queues work holds it: the stream and the page-locked memory are shared
 
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
@@ -76,10 +78,11 @@ class Device:
     def download(self, address: int, shape: tuple[int, ...], dtype: str) -> Array:
         """A new array with what lies at `address`, once all queued work is done."""
         array = np.empty(shape, dtype)
-        staged = self._stage("down", array.nbytes)
-        self._copy(staged.ctypes.data, address, array.nbytes, "cudaMemcpyDeviceToHost")
-        self.wait()
-        array.reshape(-1).view(np.uint8)[:] = staged[: array.nbytes]
+        with self.lock:
+            staged = self._stage("down", array.nbytes)
+            self._copy(staged.ctypes.data, address, array.nbytes, "cudaMemcpyDeviceToHost")
+            self.wait()
+            array.reshape(-1).view(np.uint8)[:] = staged[: array.nbytes]
         return array
 
     def copy(self, target: int, source: int, nbytes: int) -> None:

@@ -7,6 +7,7 @@ disparity = engines["depth"](frames=frames)["disparity"]
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -15,11 +16,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from samotion import manifest as manifests
+from samotion.arguments import path_of, whole_number
 from samotion.backends.folder import engine_folder
 from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
-from samotion.errors import DeviceError, EngineError
+from samotion.errors import DeviceError, EngineError, UsageError
 from samotion.presets import Preset
 
+MOST_THREADS = 1024
 Array = np.ndarray[Any, Any]
 
 
@@ -47,13 +50,18 @@ class Engines:
         self._opener = opener
         self._release = release
         self._open: dict[str, Engine] = {}
+        self._lock = threading.Lock()  # two threads that ask for an engine get the same one
+        self._closed = False
 
     def __getitem__(self, name: str) -> Engine:
-        if name not in self._open:
-            entry = self.entry(name)
-            path = manifests.checked_file(self.folder, name, self.manifest)
-            self._open[name] = self._opener(name, path, entry)
-        return self._open[name]
+        with self._lock:
+            if self._closed:
+                raise EngineError(f"the engines of {str(self.folder)!r} are closed; open them again with open_engines")
+            if name not in self._open:
+                entry = self.entry(name)
+                path = manifests.checked_file(self.folder, name, self.manifest)
+                self._open[name] = self._opener(name, path, entry)
+            return self._open[name]
 
     def entry(self, name: str) -> manifests.Entry:
         """What the manifest says of an engine: shapes, precision, meta."""
@@ -75,12 +83,16 @@ class Engines:
                 progress(done, len(names))
 
     def close(self) -> None:
-        for engine in self._open.values():
+        """Close all engines; a second time does nothing."""
+        with self._lock:
+            self._closed = True
+            opened = list(self._open.values())
+            self._open.clear()
+            release, self._release = self._release, None
+        for engine in opened:
             engine.close()
-        self._open.clear()
-        if self._release:
-            self._release()
-            self._release = None
+        if release:
+            release()
 
     def __enter__(self) -> Engines:
         return self
@@ -100,6 +112,10 @@ def open_engines(
     `threads` bounds the CPU threads of each engine (None: all cores).
     Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
+    if folder is not None:
+        folder = path_of(folder, "the engine folder")
+    if threads is not None and not 0 <= whole_number(threads, "threads") <= MOST_THREADS:
+        raise UsageError(f"threads is {threads}; expected 1 to {MOST_THREADS}, or None for all cores")
     if device not in DEVICES:
         raise DeviceError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
     from samotion.backends import ort as ort_engine

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from samotion.backends.cuda import Device
+from samotion.backends.finite import require_finite
 from samotion.backends.inputs import Array, checked_inputs
 from samotion.contract import SIGNATURES, Signature
 from samotion.errors import DeviceError, EngineError
@@ -91,7 +92,12 @@ class OrtEngine:
         try:
             load_libraries(provider)
             chosen = session_provider(provider, stream)
-            self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[chosen])
+            self._session: Any = onnxruntime.InferenceSession(
+                str(path),
+                options,
+                providers=[chosen],
+                enable_fallback=0,  # it would try the CPU instead, and print that on stdout
+            )
         except Exception as error:  # onnxruntime raises a kind of its own for each stage of loading
             raise EngineError(f"engine {name!r}: onnxruntime cannot load {path.name}: {first_line(error)}") from error
         if provider not in self._session.get_providers():
@@ -106,13 +112,20 @@ class OrtEngine:
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         arrays = self._accepted(inputs)
         if any(isinstance(array, OrtArray) for array in arrays.values()):
-            return {name: np.asarray(array) for name, array in self._bound(arrays).items()}
-        outputs = self._named(lambda: self._session.run(self._signature.output_names, arrays), arrays)
-        return dict(zip(self._signature.output_names, outputs))
+            outputs = {name: np.asarray(array) for name, array in self._bound(arrays).items()}
+        else:
+            session, names = self._opened(), self._signature.output_names
+            outputs = dict(zip(names, self._named(lambda: session.run(names, arrays), arrays)))
+        require_finite(self.name, arrays, outputs)
+        return outputs
 
     def keep(self, **inputs: Any) -> dict[str, OrtArray]:
         """As a call, but the outputs stay on the device, to be passed to other engines of the same folder."""
-        return self._bound(self._accepted(inputs))
+        arrays = self._accepted(inputs)
+        kept = self._bound(arrays)
+        if self._device == "cpu":  # elsewhere the engine that takes them finds out
+            require_finite(self.name, arrays, {name: np.asarray(array) for name, array in kept.items()})
+        return kept
 
     def _device_ms(self, **inputs: Any) -> float:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the outputs stay."""
@@ -135,7 +148,8 @@ class OrtEngine:
 
     def _bound(self, arrays: dict[str, Any]) -> dict[str, OrtArray]:
         """One run whose outputs stay on the device."""
-        binding = self._session.io_binding()
+        session = self._opened()
+        binding = session.io_binding()
         for name, array in arrays.items():
             if isinstance(array, OrtArray):
                 binding.bind_ortvalue_input(name, array.value)
@@ -143,7 +157,7 @@ class OrtEngine:
                 binding.bind_cpu_input(name, array)
         for name in self._signature.output_names:
             binding.bind_output(name, self._device)
-        self._named(lambda: self._session.run_with_iobinding(binding), arrays)
+        self._named(lambda: session.run_with_iobinding(binding), arrays)
         return {name: OrtArray(value) for name, value in zip(self._signature.output_names, binding.get_outputs())}
 
     def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
@@ -153,6 +167,12 @@ class OrtEngine:
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
             raise EngineError(f"engine {self.name!r} failed on {shapes}: {first_line(error)}") from error
+
+    def _opened(self) -> Any:
+        """The session. A call that holds it goes on while another thread closes the engine."""
+        if (session := self._session) is None:
+            raise EngineError(f"engine {self.name!r} is closed; open its folder again")
+        return session
 
     def close(self) -> None:
         self._session = None

@@ -15,6 +15,7 @@ import numpy as np
 
 from samotion.backends.cuda import INSTALL, Device, DeviceArray
 from samotion.backends.cuda_graphs import Step, Steps
+from samotion.backends.finite import require_finite
 from samotion.backends.inputs import Array, checked_inputs
 from samotion.backends.ort import first_line
 from samotion.contract import SIGNATURES, Signature
@@ -77,13 +78,19 @@ class TrtEngine:
         self._steps = Steps(self._make_step) if self._signature.per_frame and backend.shares_profiles else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
-        kept = self._run(inputs)
-        return {name: self._joined(name, [np.asarray(a) for a in parts]) for name, parts in kept.items()}
+        with self._backend.device.lock:
+            kept = self._run(inputs)
+            outputs = {name: self._joined(name, [np.asarray(a) for a in parts]) for name, parts in kept.items()}
+        require_finite(self.name, inputs, outputs)
+        return outputs
 
     def keep(self, **inputs: Any) -> dict[str, Any]:
         """As a call, but the outputs stay on the GPU, to be passed to other engines of the same folder."""
-        kept = self._run(inputs)
-        return {name: parts[0] if len(parts) == 1 else self._joined(name, parts) for name, parts in kept.items()}
+        with self._backend.device.lock:
+            parts = self._run(inputs)
+            kept = {name: some[0] if len(some) == 1 else self._joined(name, some) for name, some in parts.items()}
+        require_finite(self.name, inputs, {k: v for k, v in kept.items() if isinstance(v, np.ndarray)})
+        return kept
 
     def _joined(self, output: str, parts: list[Any]) -> Array:
         """The parts of an output put together again, along the letter that its call was cut along."""
@@ -95,13 +102,16 @@ class TrtEngine:
         return self._backend.device.elapsed_ms(lambda: self._run(arrays))
 
     def close(self) -> None:
-        if self._steps:
-            self._steps.close()
-        self._contexts.clear()
-        self._engine = None
+        with self._backend.device.lock:
+            if self._steps:
+                self._steps.close()
+            self._contexts.clear()
+            self._engine = None
 
     def _run(self, inputs: dict[str, Any]) -> dict[str, list[DeviceArray]]:
-        """Every output, in as many parts as the profiles ask for."""
+        """Every output, in as many parts as the profiles ask for. One thread at a time: contexts and stream are one."""
+        if self._engine is None:
+            raise EngineError(f"engine {self.name!r} is closed; open its folder again")
         arrays = self._accepted(inputs)
         shapes = {name: tuple(a.shape) for name, a in arrays.items()}
         parts = self._parts(shapes)

@@ -16,6 +16,7 @@ import numpy as np
 
 from samotion.backends.engines import Engines
 from samotion.errors import UsageError
+from samotion.manifest import meta_number
 from samotion.sam2.features import Features
 from samotion.sam2.memory import NO_MEMORY, Bank, Reach, Remembered, frames_attended, recall, remember, to_bfloat16
 
@@ -121,7 +122,8 @@ class _Clip(NamedTuple):
 
 def _reach(engines: Engines) -> Reach:
     meta = engines.entry("sam2_track").meta
-    return Reach(int(meta["memory_frames"]), int(meta["max_pointers"]), engines.preset.sam2.max_conditioning_frames)
+    frames, pointers = meta_number(meta, "memory_frames"), meta_number(meta, "max_pointers")
+    return Reach(frames, pointers, engines.preset.sam2.max_conditioning_frames)
 
 
 def _check(click: Click, images: Features) -> None:

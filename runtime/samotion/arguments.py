@@ -1,0 +1,42 @@
+"""What callers pass from Python: taken where it is clear what is meant, refused in one sentence where it is not."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samotion.errors import UsageError
+
+MOST = 2**63 - 1  # what 64 bits hold, with a sign
+
+
+def path_of(value: Any, what: str) -> Path:
+    """A path from text, bytes or a path object. Raises UsageError for anything else."""
+    try:
+        return Path(os.fsdecode(value))
+    except TypeError as error:
+        raise UsageError(f"{what} is {_shown(value)}; expected a path") from error
+
+
+def whole_number(value: Any, what: str) -> int:
+    """A whole number of Python's or NumPy's. Raises UsageError for anything else, and for what 64 bits do not hold."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise UsageError(f"{what} is {_shown(value)}; expected a whole number")
+    number = int(value)
+    if abs(number) > MOST:
+        raise UsageError(f"{what} is a number of {number.bit_length()} bits; expected at most 63")
+    return number
+
+
+def instance_of(value: Any, kind: type, what: str, example: str) -> None:
+    """Raise UsageError for a value of another kind, with an `example` of what to write."""
+    if not isinstance(value, kind):
+        raise UsageError(f"{what} is {_shown(value)}; expected {example}")
+
+
+def _shown(value: Any) -> str:
+    return f"{reprlib.repr(value)} ({type(value).__name__})"

@@ -1,0 +1,84 @@
+"""What Python callers pass by mistake gets one sentence: what came, and what is expected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import samotion
+from helpers import media
+from helpers.fakes import FakeEngines
+from samotion.errors import DeviceError, SamotionError, UsageError
+from samotion.presets import NANO
+from samotion.settings import Settings, resolve
+
+FRAMES = np.zeros((2, 8, 8, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name", ["step", "max_frames", "max_tracks", "max_objects", "long_side_px", "seed"])
+@pytest.mark.parametrize(
+    "value",
+    ["3", 2.5, np.float32(3), float("nan"), float("inf"), True, np.True_, [3], {}, b"3", 3j, np.arange(2), object()],
+)
+def test_settings_are_whole_numbers(name: str, value: Any) -> None:
+    with pytest.raises(UsageError, match=rf"^{name} is .* \({type(value).__name__}\); expected a whole number$"):
+        Settings(**{name: value})
+
+
+def test_huge_numbers_are_named_by_their_size() -> None:
+    with pytest.raises(UsageError, match=r"^step is a number of 33220 bits; expected at most 63$"):
+        Settings(step=10**10_000)
+
+
+@pytest.mark.parametrize("name", ["max_objects", "seed"])
+def test_none_is_no_number_where_the_preset_has_none(name: str) -> None:
+    with pytest.raises(UsageError, match=f"^{name} is None"):
+        Settings(**{name: None})
+
+
+def test_whole_numbers_of_numpy_are_as_good_as_pythons() -> None:
+    settings = Settings(step=np.int64(3), max_tracks=np.uint16(7), seed=np.int32(1))  # type: ignore[arg-type]
+    assert settings == Settings(step=3, max_tracks=7, seed=1)
+    assert json.dumps(asdict(resolve(settings, NANO)))
+
+
+@pytest.mark.parametrize("settings", [{"seed": 0}, 0, {}, False, "seed=0", Settings])
+def test_settings_are_settings(settings: Any) -> None:
+    with pytest.raises(UsageError, match=r"^settings is .*; expected samotion\.Settings\(\.\.\.\)$"):
+        samotion.segment_clip(FRAMES, FakeEngines(), settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("folder", [5, 2.5, ["a"], np.zeros(2)])
+def test_an_engine_folder_is_a_path(folder: Any) -> None:
+    with pytest.raises(UsageError, match=r"^the engine folder is .*; expected a path$"):
+        samotion.open_engines(folder)
+
+
+@pytest.mark.parametrize("kind", [str, Path, lambda path: str(path).encode()])
+def test_paths_come_as_text_bytes_or_path(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
+    folder = media.zero_engines(tmp_path / "engines")
+    with samotion.open_engines(kind(folder), "cpu") as engines:
+        assert engines.folder == folder
+
+
+@pytest.mark.parametrize("device", [5, None, b"cpu", ["cpu"], "CPU", "gpu", ""])
+def test_devices_are_named(device: Any) -> None:
+    with pytest.raises(DeviceError, match=r"is unknown; choose one of auto, cpu, cuda, tensorrt$"):
+        samotion.open_engines("engines", device)
+
+
+@pytest.mark.parametrize("threads", ["2", 2.5, True, -1, 10**6])
+def test_threads_are_a_number(threads: Any) -> None:
+    with pytest.raises(UsageError, match=r"^threads is .*; expected"):
+        samotion.open_engines("engines", "cpu", threads)
+
+
+@pytest.mark.parametrize("folder", ["a\0b", "\ud800", "a" * 5000, ""])
+def test_paths_that_no_file_can_have_are_no_engine_folders(folder: str) -> None:
+    with pytest.raises(SamotionError, match=r"no engine folder|no manifest"):
+        samotion.open_engines(folder, "cpu")
