@@ -1,6 +1,6 @@
 """The published stages between the nets, word for word and slowly: what samotion's own code is compared with.
 
-From motion scores to labels, one track, frame and pixel at a time, as docs/published.md has it. Nothing here is shared
+From motion scores to labels, one track, frame and pixel at a time, as docs/method.md has it. Nothing here is shared
 with `samotion.prompts` and `samotion.masks`. Objects and masks are plain lists in order of discovery.
 """
 

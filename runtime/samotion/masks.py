@@ -1,4 +1,4 @@
-"""Masks of objects become one label map, as the published method does it; docs/published.md describes it."""
+"""Masks of objects become one label map, as the published method does it; docs/method.md, stage 12."""
 
 from __future__ import annotations
 

@@ -57,8 +57,12 @@ def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: 
 
 
 def saturate(disparity: Array) -> Array:
-    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest 0.4 %."""
-    return to_unit_range(np.minimum(np.round(65535 * disparity), 255).astype(np.float32) / 255)
+    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest 0.4 %.
+
+    Writing the image cuts fractions off.
+    """
+    stored = np.floor(65535 * disparity)
+    return to_unit_range(np.minimum(stored, 255).astype(np.float32) / 255)
 
 
 def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:

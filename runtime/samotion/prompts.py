@@ -1,4 +1,4 @@
-"""From motion scores to SAM 2 prompts, in the two stages of the published method; docs/published.md describes them."""
+"""From motion scores to SAM 2 prompts, in the two stages of the published method; docs/method.md, stages 8 to 10."""
 
 from __future__ import annotations
 

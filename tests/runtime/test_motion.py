@@ -19,15 +19,25 @@ def ramp(frames: int = 2) -> np.ndarray:
 
 
 def test_saturate_is_the_16_bit_image_read_back_clipped() -> None:
-    d = np.array([[[0, 1 / 65535, 100.4 / 65535, 255 / 65535, 0.5, 1]]])
-    expected = np.array([[[0, 1 / 255, 100 / 255, 1, 1, 1]]])
+    d = np.array([[[0, 1.1 / 65535, 100.4 / 65535, 100.9 / 65535, 254.99 / 65535, 0.5, 1]]])
+    expected = np.array([[[0, 1 / 255, 100 / 255, 100 / 255, 254 / 255, 1, 1]]])
     assert motion.saturate(d) == pytest.approx(expected, abs=1e-6)
+
+
+def test_saturate_equals_an_image_written_and_read_on_random_maps(rng: np.random.Generator) -> None:
+    for spread in np.geomspace(1, 300, 200):
+        d = (rng.random((1, 12, 16)) ** spread).astype(np.float32)
+        d = (d - d.min()) / (d.max() - d.min())
+        image = (65535 * d).astype(np.uint16)  # as a program writes it that does not round
+        back = image.clip(0, 255).astype(np.float32) / np.float32(255)
+        expected = (back - back.min()) / (back.max() - back.min())
+        np.testing.assert_array_equal(motion.saturate(d), expected)
 
 
 def test_saturate_normalises_each_frame_again() -> None:
     d = np.array([[[0.0, 0.001, 1]], [[0.5, 0.7, 1]]])
     got = motion.saturate(d)
-    assert got[0].ravel() == pytest.approx([0, 66 / 255, 1], abs=1e-6)
+    assert got[0].ravel() == pytest.approx([0, 65 / 255, 1], abs=1e-6)
     assert not got[1].any()  # all saturated: constant, so zeros
 
 
