@@ -33,12 +33,16 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Clip:
-    """One sequence. `frames` are the names of all its frames without suffix, `images` their files where known."""
+    """One sequence. `frames` are the names of all its frames without suffix, `images` their files where known.
+
+    `coloured`: drawn as FBMS-59 is, in colours or greys on black or on white, without void.
+    """
 
     name: str
     frames: tuple[str, ...]
     images: tuple[Path, ...]
     annotations: tuple[Annotation, ...]
+    coloured: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,14 @@ class Truth:
 
     @property
     def objects(self) -> list[int]:
-        """The labels that occur in any frame."""
-        return [int(value) for value in np.unique(self.labels) if value]
+        """The labels up to the largest of the first annotated frame, as DAVIS 2017 unsupervised counts objects."""
+        return list(range(1, int(self.labels[0].max(initial=0)) + 1))
+
+    @property
+    def as_movers(self) -> Truth:
+        """All that moves as one label, as DAVIS 2016 is scored: any annotated value counts, void too."""
+        moving = ((self.labels > 0) | self.void).astype(np.uint8)
+        return Truth(moving, np.zeros_like(self.void))
 
 
 def find_clips(annotations: Path, images: Path | None, names: list[str] | None = None) -> list[Clip]:
@@ -83,10 +93,10 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_truth(clip: Clip) -> Truth:
-    """The label maps of a clip's annotated frames. 255 is void, unless 0 and 255 are all there is."""
+    """The label maps of a clip's annotated frames. 255 is void, unless 0 and 255 are all there is, or with colours."""
     files = [a.files for a in clip.annotations]
     if all(len(group) == 1 for group in files):
-        labels = stack_labels([read_labels(group[0]) for group in files], files[0][0].parent)
+        labels = stack_labels([read_labels(group[0]) for group in files], files[0][0].parent, clip.coloured)
     else:
         labels = np.stack([_join_objects(group) for group in files])
     void = labels == VOID
@@ -150,7 +160,7 @@ def _find_fbms(folder: Path) -> Clip:
     if unknown := [f.name for f in truths if _last_number(f.stem) not in position]:
         raise InputError(f"{str(folder)!r} annotates frames without an image: {_few(unknown)}")
     annotations = (Annotation(position[_last_number(f.stem)], (f,)) for f in truths)
-    return Clip(folder.name, tuple(f.stem for f in images), images, tuple(annotations))
+    return Clip(folder.name, tuple(f.stem for f in images), images, tuple(annotations), coloured=True)
 
 
 def sorted_files(folder: Path, suffixes: Iterable[str]) -> tuple[Path, ...]:

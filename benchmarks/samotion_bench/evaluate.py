@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,15 +49,16 @@ class Scored:
 def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored:
     """Measure the masks of one clip below `results`. Raises InputError where no frame is left to count."""
     truth = read_truth(clip)
-    labels = truth.objects  # over all frames: an object of the first frame only is still one
+    labels = truth.objects  # before frames are left out: the first one says which objects there are
     last = len(clip.frames) - 1
     keep = [i for i, a in enumerate(clip.annotations) if all_frames or a.frame not in (0, last)]
     if not keep:
         raise InputError(f"{clip.name}: no frame counts without the first and the last; use --all-frames")
-    chosen = Clip(clip.name, clip.frames, clip.images, tuple(clip.annotations[i] for i in keep))
+    chosen = replace(clip, annotations=tuple(clip.annotations[i] for i in keep))
     truth = Truth(truth.labels[keep], truth.void[keep])
     found = read_found(chosen, results, truth.labels.shape[1:])
     if task == "mos":
+        truth = truth.as_movers
         objects = score_movers(truth.labels, found, truth.void)
     else:
         objects = score_objects(truth.labels, found, truth.void, labels)
@@ -70,7 +71,10 @@ def evaluate(
     """Measure all clips, one at a time; draw the `worst` (folder, count) of them."""
     scored = {clip.name: score_clip(clip, results, task, all_frames).objects for clip in clips}
     if not any(scored.values()):
-        raise InputError("no sequence shows an object; there is nothing to measure in task fine, try --task mos")
+        raise InputError(
+            "no sequence shows an object in its first annotated frame; there is nothing to measure in task fine,"
+            " try --task mos"
+        )
     if worst:
         means = {name: float(np.mean([o.j for o in objects])) for name, objects in scored.items() if objects}
         by_name = {clip.name: clip for clip in clips}
@@ -99,13 +103,12 @@ def command(
         Path | None, typer.Option(metavar="FILE", help="The sequences to use, one a line.", show_default="all")
     ] = None,
     all_frames: Annotated[
-        bool | None,
+        bool,
         typer.Option(
             "--all-frames/--inner-frames",
             help="Count the first and last frame of a sequence or not.",
-            show_default="all in mos, inner in fine",
         ),
-    ] = None,
+    ] = True,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
     csv_file: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Write a table as the DAVIS tool does.")
@@ -152,9 +155,9 @@ def command(
                     details.tell(details.of_engines(engines))
                 segment_all(clips, engines, masks, Settings(seed=seed), console)
                 about |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
-        every = task == "mos" if all_frames is None else all_frames
-        scored = evaluate(clips, masks, task, every, (worst, worst_count) if worst else None)
-        report = reports.summarise(scored, task, every, **about)
+        scored = evaluate(clips, masks, task, all_frames, (worst, worst_count) if worst else None)
+        coloured = [clip.name for clip in clips if clip.coloured]
+        report = reports.summarise(scored, task, all_frames, coloured, **about)
         reports.print_table(report, Console())
         save(json_file, json.dumps(report, indent=2) + "\n")
         save(csv_file, reports.to_csv(report))

@@ -14,7 +14,9 @@ from samotion.errors import InputError
 
 Array = np.ndarray[Any, Any]
 
-VOID = 255  # DAVIS: pixels that count neither for nor against
+VOID = 255  # DAVIS: pixels that belong to no object
+COLOUR = 1 << 24  # added to a colour's 24 bits, so that no colour is taken for a label
+NEARLY_WHITE = 250  # of every channel
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE, _GREY = 3, 0  # PNG colour types
 _COLOUR_CHUNKS = (b"PLTE", b"tRNS", b"bKGD", b"sBIT", b"hIST")
@@ -24,7 +26,8 @@ def read_labels(path: Path) -> Array:
     """The label map (H,W) of an image file; int32.
 
     Palette PNGs of any depth give their indices, grey images their values, colour images whose channels are equal
-    that channel; in other colour images white is 0 and every colour its own number, as FBMS-59 draws them.
+    that channel; in other colour images the ground is 0 and every colour its own number above 255. The ground is
+    black where anything is black, else what is nearly white, as FBMS-59 is drawn.
     Raises InputError for a file that is no image.
     """
     try:
@@ -44,18 +47,39 @@ def read_labels(path: Path) -> Array:
     return labels // scale if labels.ndim == 2 else _from_colours(labels)
 
 
-def stack_labels(maps: Sequence[Array], path: Path) -> Array:
-    """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one object, label 1."""
+def stack_labels(maps: Sequence[Array], path: Path, coloured: bool = False) -> Array:
+    """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one object, label 1.
+
+    Where one frame shows colours, or with `coloured`, greys are colours as well, and labels count the colours in the
+    order of their first frames.
+    """
     if shapes := {m.shape for m in maps} - {maps[0].shape}:
         raise InputError(f"{str(path)!r} holds masks of {_size(maps[0].shape)} and {_size(shapes.pop())}; expected one")
     values = np.unique(np.concatenate([np.unique(m) for m in maps]))
-    if values.max() > VOID:  # colours
-        objects = values[values != 0]
-        if len(objects) >= VOID:
-            raise InputError(f"{str(path)!r} shows {len(objects)} colours; expected a label map of fewer than {VOID}")
-        maps = [np.where(m == 0, 0, np.searchsorted(objects, m) + 1) for m in maps]
+    if coloured or values.max() > VOID:
+        return _count_colours([_grey_as_colour(m) for m in maps], path)
     stacked = np.stack([m.astype(np.uint8) for m in maps])
     return np.minimum(stacked, 1) if set(values) <= {0, VOID} else stacked
+
+
+def _grey_as_colour(labels: Array) -> Array:
+    """A map (H,W) in which greys up to 255 are ground or colours, by the rule of colour images."""
+    if labels.max() > VOID:
+        return labels
+    ground = labels == 0 if (labels == 0).any() else labels >= NEARLY_WHITE
+    return np.where(ground, 0, COLOUR + labels * 0x010101)
+
+
+def _count_colours(maps: Sequence[Array], path: Path) -> Array:
+    """Maps (H,W) of colours as labels (T,H,W) uint8, numbered as they appear. Raises InputError above 254 of them."""
+    colours = list(dict.fromkeys(int(value) for m in maps for value in np.unique(m) if value))
+    if len(colours) >= VOID:
+        raise InputError(f"{str(path)!r} shows {len(colours)} colours; expected a label map of fewer than {VOID}")
+    stacked = np.zeros((len(maps), *maps[0].shape), np.uint8)
+    for label, colour in enumerate(colours, start=1):
+        for t, m in enumerate(maps):
+            stacked[t][m == colour] = label
+    return stacked
 
 
 def _size(shape: tuple[int, ...]) -> str:
@@ -102,4 +126,6 @@ def _from_colours(image: Array) -> Array:
     blue, green, red = image[..., 0], image[..., 1], image[..., 2]
     if (blue == green).all() and (green == red).all():
         return red
-    return 0xFFFFFF - ((red << 16) | (green << 8) | blue)
+    brightest, darkest = image[..., :3].max(axis=-1), image[..., :3].min(axis=-1)
+    ground = brightest == 0 if (brightest == 0).any() else darkest >= NEARLY_WHITE
+    return np.where(ground, 0, COLOUR + ((red << 16) | (green << 8) | blue))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -43,6 +43,11 @@ PUBLISHED = (
     Published("CVOS", "DAVIS16 val", "mos", 0.482, None, CLASSICAL),
 )
 
+PROTOCOLS = {
+    "mos": "moving against static (DAVIS 2016 style), void counts as moving",
+    "fine": "DAVIS 2017 unsupervised, void left out",
+    "fbms": "moving against static (FBMS-59 style: not black, or not white where nothing is black)",
+}
 Scored = Mapping[str, Sequence[ObjectScores]]  # by sequence
 
 
@@ -57,16 +62,34 @@ def average(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | 
     return {name: float(np.mean([f[name] for f in figures])) if figures else None for name in MEASURES}
 
 
-def summarise(scored: Scored, task: str, all_frames: bool, **about: Any) -> dict[str, Any]:
-    """The report: over all (the mean over objects, as DAVIS averages), per sequence and per object."""
+def protocol(task: str, all_frames: bool, coloured: bool = False) -> str:
+    """The name of what is measured; `coloured`: on clips drawn as FBMS-59."""
+    name = PROTOCOLS["fbms" if coloured and task == "mos" else task]
+    return f"{name}, {'all annotated frames' if all_frames else 'without first and last frame'}"
+
+
+def summarise(
+    scored: Scored, task: str, all_frames: bool, coloured: Collection[str] = (), **about: Any
+) -> dict[str, Any]:
+    """The report: over all (the mean over objects, as DAVIS averages), per sequence and per object.
+
+    `coloured` names the sequences that are drawn as FBMS-59.
+    """
+    protocols = {name: protocol(task, all_frames, name in coloured) for name in scored}
+    overall = "; ".join(dict.fromkeys(protocols.values()))
     objects = {name: {str(s.label): measures(s) for s in found} for name, found in scored.items()}
     return {
         "task": task,
+        "protocol": overall,
         "all_frames": all_frames,
         **about,
-        "overall": average([figures for found in objects.values() for figures in found.values()]),
+        "overall": {
+            "protocol": overall,
+            **average([figures for found in objects.values() for figures in found.values()]),
+        },
         "sequences": {
             name: {
+                "protocol": protocols[name],
                 **average(list(found.values())),
                 "frames": len(scored[name][0].j) if found else 0,
                 "objects": found,
@@ -93,8 +116,7 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
     """Per sequence and over all, with the published figures of the task below."""
     if not console.is_terminal:
         console.width = max(console.width, PIPE_WIDTH)
-    frames = "all frames" if report["all_frames"] else "without first and last frame"
-    table = Table(title=f"samotion-eval, task {report['task']}, {frames}")
+    table = Table(title=f"samotion-eval, task {report['task']}: {report['protocol']}")
     table.add_column("sequence", overflow="fold")
     for column in ("objects", *CSV_COLUMNS):
         table.add_column(column.replace("-Mean", "").replace("-", " "), justify="right", no_wrap=True)

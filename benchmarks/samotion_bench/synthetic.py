@@ -24,6 +24,7 @@ from samotion_bench.track_metrics import area_under_curve, starts_on, track_scor
 
 Array = np.ndarray[Any, Any]
 
+PROTOCOL = "DAVIS measures against rendered masks, all frames, no void"
 FIRST_SEED = 10_000_000  # far beyond any that training uses
 SHORT_SIDE_PX = 256
 POINTS = 256
@@ -134,6 +135,7 @@ def summarise(measured: Sequence[Measured]) -> dict[str, Any]:
     still = [m for m in measured if m.movers is None]
     return {
         "clips": len(measured),
+        "protocol": PROTOCOL,
         "movers": {
             kind: average([m.movers for m in moved if m.movers and m.kind == kind])
             for kind in dict.fromkeys(m.kind for m in moved)
@@ -174,7 +176,7 @@ def run(
 
 def print_table(report: dict[str, Any], console: Console) -> None:
     """The figures of `summarise`."""
-    table = Table(title=f"samotion-eval on {report['clips']} held-out rendered clips")
+    table = Table(title=f"samotion-eval on {report['clips']} held-out rendered clips: {PROTOCOL}")
     for column in ("figure", *MEASURES):
         table.add_column(column.replace("_", " "), justify="left" if column == "figure" else "right")
     for name, figures in (*report["movers"].items(), ("per object", report["objects"])):

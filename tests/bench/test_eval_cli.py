@@ -68,13 +68,30 @@ def test_movers_are_measured_on_all_frames(data):
     assert [p["j_mean"] for p in found["published"] if p["method"] == "SAMotion"] == [0.89]
 
 
-def test_objects_are_measured_without_first_and_last_frame(data):
+def test_objects_are_measured_on_all_frames(data):
     found = report(data, "--task", "fine")
-    assert found["sequences"]["walk"]["J_mean"] == 1 and found["sequences"]["walk"]["frames"] == FRAMES - 2
+    assert found["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
+    assert found["sequences"]["walk"]["frames"] == FRAMES
     assert [found["sequences"]["pair"]["objects"][k]["J_mean"] for k in "12"] == [0, 1]
-    assert found["overall"]["J_mean"] == pytest.approx(2 / 3), "the mean is over objects, as DAVIS has it"
-    assert report(data, "--task", "fine", "--all-frames")["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
+    assert found["overall"]["J_mean"] == pytest.approx((5 / 6 + 0 + 1) / 3), "the mean is over objects"
+    assert report(data, "--task", "fine", "--inner-frames")["sequences"]["walk"]["J_mean"] == 1
     assert report(data, "--task", "mos", "--inner-frames")["sequences"]["walk"]["J_mean"] == 1
+
+
+def test_the_protocol_stands_beside_every_score(data):
+    found = report(data, "--task", "fine")
+    name = "DAVIS 2017 unsupervised, void left out, all annotated frames"
+    assert {part["protocol"] for part in (found, found["overall"], *found["sequences"].values())} == {name}
+    shown = run("--annotations", data / "truth", "--results", data / "found", "--inner-frames").stdout
+    assert "void counts as moving, without first and last frame" in " ".join(shown.split())
+
+
+def test_void_moves_in_mos_and_is_left_out_in_fine(tmp_path):
+    truth = [np.maximum(square(2), square(22, 255)) for _ in range(FRAMES)]
+    write_masks(tmp_path / "truth/a", truth)
+    write_masks(tmp_path / "found/a", [square(2) for _ in range(FRAMES)])
+    assert report(tmp_path)["overall"]["J_mean"] == pytest.approx(0.5)
+    assert report(tmp_path, "--task", "fine")["overall"]["J_mean"] == 1
 
 
 def test_tables_and_lists(data):
@@ -114,7 +131,7 @@ def test_mistakes_get_one_line_and_their_code(data, monkeypatch, arguments, code
 
 def test_too_few_frames_say_so(tmp_path):
     write_masks(tmp_path / "truth/a", [square(1), square(2)])
-    result = run("--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--task", "fine")
+    result = run("--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--inner-frames")
     assert result.exit_code == 3 and "--all-frames" in result.stderr
 
 

@@ -99,6 +99,7 @@ def test_void_is_not_static_nor_object(tmp_path):
     truth = read_truth(find_clips(tmp_path, None)[0])
     assert truth.void[0, :4].all() and not truth.void[0, 4:].any() and not truth.labels[0, :4].any()
     assert truth.objects == [1, 2, 3]
+    assert truth.as_movers.labels[0, :4].all() and not truth.as_movers.void.any()
 
 
 @pytest.mark.parametrize("inner", ["bear", "bear/masks"])
@@ -145,7 +146,7 @@ def test_fbms_annotates_a_few_frames_in_colours_or_greys(tmp_path):
     for clip in find_clips(tmp_path, None):
         assert [a.frame for a in clip.annotations] == [0, 9] and len(clip.images) == 12
         truth = read_truth(clip)
-        assert len(truth.objects) == 2 and not truth.void.any()
+        assert truth.objects == [1] and truth.labels.max() == 2 and not truth.void.any()
         assert len(set(truth.labels[:, 0, 0])) == 1, "an object keeps its label from frame to frame"
         assert not truth.labels[:, 7].any() and truth.labels[1, 12].all()
 
@@ -164,3 +165,33 @@ def test_segtrack_holds_a_folder_per_object(tmp_path):
     (tmp_path / "GroundTruth/bmx/2/bmx_00006.png").unlink()
     with pytest.raises(InputError, match="different frames"):
         find_clips(tmp_path, None)
+
+
+def colour_masks(ground, last):
+    """Two objects in colours, one of them pure blue and one grey, on a ground; `last` is the last frame."""
+    frames = [np.full((*HW, 3), ground, np.uint8) for _ in range(3)]
+    for t, frame in enumerate(frames):
+        frame[4:8, t : t + 6] = (128, 0, 0)  # blue comes first
+        frame[10:14, 12 : 18 + t] = 128
+    frames[1][4:8] = ground  # here the grey object alone
+    return [*frames, np.full((*HW, 3), last, np.uint8)]
+
+
+@pytest.mark.parametrize(("ground", "last"), [(0, 0), (255, 255), (255, 0), (252, 255)])
+def test_colours_on_black_or_on_white_are_the_same_masks(tmp_path, ground, last):
+    for t, frame in enumerate(colour_masks(ground, last)):
+        cv2.imwrite(str(tmp_path / f"{t}.png"), frame)
+    got = stack_labels([read_labels(tmp_path / f"{t}.png") for t in range(4)], tmp_path)
+    for t, frame in enumerate(colour_masks(0, 0)):
+        blue, grey = (frame == (128, 0, 0)).all(axis=2), (frame == 128).all(axis=2)
+        assert len(np.unique(got[t][blue])) == len(np.unique(got[t][grey])) or t in (1, 3)
+        np.testing.assert_array_equal(got[t] > 0, blue | grey)
+    assert got.max() == 2 and got[0, 5, 2] == got[2, 5, 4] and got[0, 12, 14] == got[1, 12, 14] == got[2, 12, 14]
+
+
+def test_objects_are_those_of_the_first_annotated_frame(tmp_path):
+    for t, values in enumerate([(1, 3), (1, 5)]):
+        frame = np.zeros(HW, np.uint8)
+        frame[:4], frame[6:9] = values
+        write_png(tmp_path / f"a/{t:05d}.png", frame)
+    assert read_truth(find_clips(tmp_path, None)[0]).objects == [1, 2, 3]

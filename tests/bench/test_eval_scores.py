@@ -8,7 +8,11 @@ import math
 import numpy as np
 import pytest
 from samotion.errors import InputError
+from samotion.png import encode_indexed
 from samotion_bench.assignment import best_assignment
+from samotion_bench.datasets import find_clips
+from samotion_bench.evaluate import evaluate
+from samotion_bench.report import summarise
 from samotion_bench.scores import (
     boundary,
     contour_accuracy,
@@ -203,3 +207,27 @@ def test_more_than_20_proposals_are_refused():
     found = np.full((2, 8, 8), 21, np.uint8)
     with pytest.raises(InputError, match="at most 20 proposals"):
         score_objects(truth, found, np.zeros(truth.shape, bool), [1])
+
+
+def test_two_sequences_of_several_objects_score_as_the_rules_say(tmp_path):
+    """Files in, figures out: objects of the first frame, void left out, all frames, best pairing, mean over objects."""
+    rng = np.random.default_rng(8)
+    wanted = []
+    for name, objects, proposals in (("a", 3, 4), ("b", 2, 1)):
+        truth, found = label_maps(rng, objects, frames=5), label_maps(rng, proposals, frames=5)
+        truth[0, 0, :objects] = range(1, objects + 1)
+        truth[2:, -3:] = objects + 1  # comes later: no object, but no void either
+        void = rng.random(truth.shape) < 0.1
+        void[0, 0, :objects] = False
+        for kind, maps in (("truth", np.where(void, 255, truth)), ("found", found)):
+            (tmp_path / kind / name).mkdir(parents=True)
+            for t, labels in enumerate(maps):
+                (tmp_path / kind / name / f"{t:05d}.png").write_bytes(encode_indexed(labels.astype(np.uint8)))
+        wanted.append(obvious_objects(truth, found, void, list(range(1, objects + 1))))
+    scored = evaluate(find_clips(tmp_path / "truth", None), tmp_path / "found", "fine", all_frames=True)
+    for (j, f), ours in zip(wanted, scored.values()):
+        np.testing.assert_allclose([s.j for s in ours], j, atol=SAME)
+        np.testing.assert_allclose([s.f for s in ours], f, atol=SAME)
+    overall = summarise(scored, "fine", True)["overall"]
+    assert overall["J_mean"] == pytest.approx(np.mean(np.concatenate([j for j, _ in wanted]).mean(axis=1)))
+    assert overall["F_recall"] == pytest.approx(np.mean((np.concatenate([f for _, f in wanted]) > 0.5).mean(axis=1)))
