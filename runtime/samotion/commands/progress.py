@@ -38,11 +38,17 @@ class Batch:
         self._spent_s += self.clock() - self._since
 
     def left_s(self) -> float | None:
-        """Time left, by the mean of those that are done; None before there is one."""
+        """Time left, by the mean of those that are done. None before there is one, and when the last one takes longer.
+
+        One that takes longer than the mean counts in it, as long as it has taken.
+        """
         if not self._worked:
             return None
+        current, after = self.clock() - self._since, self.total - self.number
         mean = self._spent_s / self._worked
-        return mean * (self.total - self.number) + max(0.0, mean - (self.clock() - self._since))
+        if current <= mean:
+            return mean * (after + 1) - current
+        return (self._spent_s + current) / (self._worked + 1) * after if after else None
 
     def title(self, kind: str, name: str) -> str:
         """As "clip 2 of 5: name, about 3 min left"."""
