@@ -39,8 +39,7 @@ def segment_all(clips: Sequence[Clip], engines: Engines, results: Path, settings
 
 
 def engine_hashes(engines: Engines) -> dict[str, str]:
-    """The hash of each engine's file, and of those that its weights lie in."""
-    return {name: "+".join([e.sha256, *e.data.values()]) for name, e in engines.manifest.engines.items()}
+    return {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
 
 
 def is_done(folder: Path, about: dict[str, Any]) -> bool:

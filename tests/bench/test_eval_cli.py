@@ -116,6 +116,7 @@ def test_the_worst_come_first(data):
     [
         (["--results", "found"], 2, "--annotations"),
         (["--annotations", "truth"], 2, "--results"),
+        (["--synthetic", "1", "--engine-dir", "nowhere"], 4, "no engine folder"),
         (["--annotations", "nowhere", "--results", "found"], 3, "nowhere"),
         (["--annotations", "truth", "--results", "nowhere"], 3, "no masks of pair"),
         (["--annotations", "truth", "--results", "found", "--task", "coarse"], 2, "coarse"),
@@ -136,9 +137,7 @@ def test_too_few_frames_say_so(tmp_path):
 
 
 def engines(sha="a" * 64):
-    return SimpleNamespace(
-        preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha, data={})})
-    )
+    return SimpleNamespace(preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha)}))
 
 
 def test_clips_that_are_done_are_not_run_again(data, monkeypatch):

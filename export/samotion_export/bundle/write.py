@@ -75,6 +75,8 @@ def share_net(net: str, graphs: Mapping[str, Path], made: Path) -> None:
         stored.append(Stored(path))
     for name, model in models.items():
         share.share(model, stored)
+        for file in stored:  # so that the graph's own hash tells which weights it is for
+            model.metadata_props.add(key=f"sha256 of {file.file}", value=sha256_of(made / file.file))
         onnx.save(model, str(made / f"{name}.onnx"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import onnx
 import pytest
 import samotion_export
 from helpers.paths import ROOT
@@ -31,6 +32,10 @@ def test_every_file_is_the_one_in_the_manifest(name: str) -> None:
     weights = manifest.BUNDLED / f"{SIGNATURES[name].net}.safetensors"
     assert entry.weights_sha256 == manifest.sha256_of(weights)
     assert external_files(path) == entry.data.keys()
+    told = {
+        p.key.removeprefix("sha256 of "): p.value for p in onnx.load(str(path), load_external_data=False).metadata_props
+    }
+    assert entry.data.items() <= told.items()  # the graph's own hash tells its weights
 
 
 def test_no_file_is_left_over() -> None:

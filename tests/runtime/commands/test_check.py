@@ -79,6 +79,16 @@ def test_engine_folder(tmp_path: Path) -> None:
     assert outcome.exit_code == 4 and outcome.stderr.count("error: ") == 1
 
 
+def test_without_a_folder_it_takes_the_one_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("SAMOTION_ENGINES", raising=False)
+    outcome = CliRunner().invoke(check.app, [])
+    assert "nano' holds preset nano" in outcome.stdout and "all is well: samotion-run clip.mp4" in outcome.stdout
+    monkeypatch.setenv("SAMOTION_ENGINES", "nowhere")
+    outcome = CliRunner().invoke(check.app, [])
+    assert outcome.exit_code == 4 and "error: the variable SAMOTION_ENGINES is 'nowhere'" in outcome.stderr
+
+
 def test_advice() -> None:
     cpu, cuda = Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")
     assert "pip install 'samotion[gpu]'" in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
