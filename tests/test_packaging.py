@@ -1,4 +1,4 @@
-"""What an installation gets: no training code, no second copy of weights, and a page that stands alone."""
+"""What an installation gets: no training code, weights once, a page that stands alone."""
 
 from __future__ import annotations
 
@@ -46,4 +46,4 @@ def test_pictures_and_links_of_the_page_are_addresses() -> None:
     assert {"!", ""} == {mark for mark, _ in links}
     for mark, link in links:
         assert link.startswith("https://raw.githubusercontent.com/" if mark else "https://"), link
-    assert sorted(code.findall(page())) == sorted(span for span in code.findall((ROOT / "README.md").read_text()))
+    assert sorted(code.findall(page())) == sorted(code.findall((ROOT / "README.md").read_text()))

@@ -1,7 +1,8 @@
-"""Which files beside an ONNX graph its tensors lie in, read from the file itself: the runtime does without `onnx`.
+"""Which files beside an ONNX graph its tensors lie in, read without the `onnx` package.
 
-Only what can lead to such a name is looked into, in protocol buffers' wire format; all else is skipped. The file may
-be hostile: no call is nested, no byte is parsed twice, and what is looked into and not well-formed is refused.
+Only what can lead to such a name is looked into, in protocol buffers' wire format. All else is
+skipped. The file may be hostile: no call is nested, no byte is parsed twice, and what is looked
+into and not well-formed is refused.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def _places_of(word: bytes, data: Any) -> Iterator[int]:
 
 
 def _value(data: Any, start: int, end: int) -> Iterator[str]:
-    """The values of a pair of strings whose key is `location`; one that comes twice counts twice."""
+    """The values of a pair of strings with the key `location`; one that is replaced counts."""
     strings = [(field, data[a:b]) for field, a, b in _fields(data, start, end)]
     if (1, KEY) in strings:
         yield from (text.decode() for field, text in strings if field == 2)

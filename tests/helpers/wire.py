@@ -1,4 +1,4 @@
-"""Protocol buffers' wire format by hand, for graphs that no library would write, or where none is installed."""
+"""Protocol buffers' wire format by hand: graphs that no library writes, or where none is there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a graph points to is found wherever a tensor can be, and a hostile file is refused in little time."""
+"""What a graph points to is found wherever a tensor can be; a hostile file is refused at once."""
 
 from __future__ import annotations
 

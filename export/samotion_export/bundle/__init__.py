@@ -1,1 +1,1 @@
-"""Writing the engine folder that comes with samotion: nano as graphs that read their weights where they lie once."""
+"""The engine folder that comes with samotion: nano's graphs, and its weights stored once."""

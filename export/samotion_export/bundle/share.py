@@ -1,7 +1,8 @@
 """Graphs whose weights lie in safetensors files beside them, so that each number is stored once.
 
-Every large tensor of a graph becomes a pointer into such a file and the few nodes that make it from what is stored.
-onnxruntime folds those nodes when it opens the graph: what it computes afterwards is the same to the last bit.
+Every large tensor of a graph becomes a pointer into such a file and the few nodes that make it from
+what is stored. onnxruntime folds those nodes when it opens the graph, and then computes the same to
+the last bit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from samotion_export.bundle.stored import Array, Source, Stored, find, narrowed
 
 LEAST = 64  # numbers; smaller tensors stay in the graph
 LEAST_TABLE = 4096  # numbers; what is smaller and made from no weight stays in the graph too
-OPERATORS = {"Gather": "order", "Mul": "factor", "Reshape": "shape"}  # in the order of `Source`, with what they take
+# In the order of `Source`, each with the name of its second input.
+OPERATORS = {"Gather": "order", "Mul": "factor", "Reshape": "shape"}
 Step = tuple[str, str | None, dict[str, Any]]  # operator, name of its second input, attributes
 
 
@@ -35,7 +37,7 @@ def load(path: Path) -> onnx.ModelProto:
 
 
 def tables_of(models: Mapping[str, onnx.ModelProto], stored: Sequence[Stored]) -> dict[str, Array]:
-    """The large tensors that no stored weight gives, each once, in the smallest type that holds it."""
+    """The large tensors that no weight gives, each once, in the smallest type that holds it."""
     found: dict[bytes, tuple[str, Array]] = {}
     for graph, model in models.items():
         for name, array in _large(model):

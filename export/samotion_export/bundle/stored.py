@@ -1,7 +1,7 @@
-"""Finding a graph's tensor among stored ones: the same numbers, or rows of them in another order and scale.
+"""Finding a graph's tensor among stored ones: the same numbers, or rows in another order and scale.
 
-Export folds weights before it writes them: it widens, cuts, transposes, reorders and scales them. `Stored` files know
-how each number of the result is made from what they hold, exactly, or say that they do not.
+Export folds weights before it writes them: it widens, cuts, transposes, reorders and scales them.
+`find` tells how the result is made from what is stored, to the last bit, or that it is not.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ LEAST_COLUMNS = 8  # of rows that are looked for by their direction: of fewer, t
 
 @dataclass(frozen=True)
 class Source:
-    """How to make a float32 tensor from stored numbers: read `shape` of `dtype`, widen, and then, where given,
-    take the rows of `order`, multiply each by its `factor` (R,1), transpose, and reshape to `final`.
+    """How to make a float32 tensor from stored numbers.
+
+    Read `shape` of `dtype` and widen; then, where given, take the rows of `order`, multiply each by
+    its `factor` (R,1), reshape to `final`, and transpose.
     """
 
     file: str
@@ -59,7 +61,7 @@ class Stored:
         return self.start + begin, numbers.reshape(entry["shape"])
 
     def find_bytes(self, array: Array) -> int | None:
-        """The place in the file where the numbers of `array` lie one after the other, None where they do not."""
+        """The place in the file where the numbers of `array` lie in a row, None where nowhere."""
         wanted, place = array.tobytes(), -1
         while (place := self._data.find(wanted, place + 1)) >= 0:
             if place % array.itemsize == 0:
@@ -103,9 +105,9 @@ def _rows(array: Array, transposed: bool, file: Stored) -> Source | None:
 
 
 def match_rows(wanted: Array, rows: Array) -> tuple[Array | None, Array | None] | None:
-    """The order and factors (R,1) with which `rows[order] * factor` is `wanted` to the last bit, or None.
+    """The order and factors (R,1) with which `rows[order] * factor` is exactly `wanted`.
 
-    The order is None where it is as it was, the factors are None where all are 1.
+    None where there are none; an order that changes nothing and factors of 1 are None too.
     """
     alike = np.abs(_directions(wanted) @ _directions(rows).T)
     order = alike.argmax(1)
@@ -125,7 +127,10 @@ def _directions(rows: Array) -> Array:
 
 
 def _factors(wanted: Array, rows: Array) -> Array:
-    """The float32 (R,1) that makes most of each row right: the quotient of its largest number, or a neighbour."""
+    """The float32 (R,1) that makes most of each row right.
+
+    That is the quotient of its largest number, or one of the two floats beside that.
+    """
     largest = np.abs(rows).argmax(1)[:, None]
     quotient = (
         np.take_along_axis(wanted, largest, 1).astype(np.float64) / np.take_along_axis(rows, largest, 1)

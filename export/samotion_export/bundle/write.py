@@ -1,6 +1,7 @@
-"""`python -m samotion_export.bundle.write`: the graphs and the manifest of samotion's own engine folder, anew.
+"""`python -m samotion_export.bundle.write`: samotion's own engine folder, anew.
 
-The weights lie there already. The graphs are those of `samotion-export all --preset nano`; they answer the same.
+The weights lie there already. The graphs are those of `samotion-export all --preset nano` and answer
+the same.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ Examples = Mapping[str, tuple[tuple[np.ndarray, ...], ...]]
 
 
 def write(folder: Path, report: Report) -> None:
-    """Export nano, let its graphs share the weights in `folder`, compare both, and put the graphs there."""
+    """Export nano, let its graphs read the weights in `folder`, compare, and put them there."""
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".samotion-bundle-") as scratch:
         plain, made = Path(scratch, "plain"), Path(scratch, "made")
         export(Request(NETS, NANO.name, plain), report)
@@ -54,7 +55,7 @@ def write(folder: Path, report: Report) -> None:
 
 
 def _share_all(plain: Path, made: Path) -> Manifest:
-    """Write every graph of `plain` to `made`, where the weights lie; the manifest of what is there then."""
+    """Write every graph of `plain` to `made`, beside the weights; the manifest of that."""
     held = manifest.read(plain)
     entries: dict[str, Entry] = {}
     for net in NETS:
@@ -65,7 +66,7 @@ def _share_all(plain: Path, made: Path) -> Manifest:
 
 
 def share_net(net: str, graphs: Mapping[str, Path], made: Path) -> None:
-    """Write the graphs of one net to `made`, pointing to its weights there and to tables of all other numbers."""
+    """Write the graphs of one net to `made`, beside its weights and a table of other numbers."""
     models = {name: share.load(path) for name, path in graphs.items()}
     stored = [Stored(made / f"{net}.safetensors")]
     if tables := share.tables_of(models, stored):
@@ -96,7 +97,7 @@ def graphs_of(net: str) -> list[Graph]:
 
 
 def check_same(plain: Path, made: Path, graphs: list[Graph]) -> None:
-    """Raise ParityError unless the engines of both folders give the same numbers on every example."""
+    """Raise ParityError unless both folders give the same numbers on every example."""
     with open_engines(plain, "cpu") as before, open_engines(made, "cpu") as after:
         for graph in graphs:
             for example in graph.examples:

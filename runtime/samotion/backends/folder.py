@@ -14,7 +14,7 @@ DEFAULT = f"{VARIABLE}, ./{HERE}, or the bundled nano"  # as a help page says it
 
 
 def engine_folder(given: str | os.PathLike[str] | None = None) -> Path:
-    """`given`; else what SAMOTION_ENGINES names; else ./engines, if it holds a manifest; else the bundled nano.
+    """`given`; else what SAMOTION_ENGINES names; else ./engines with a manifest; else nano.
 
     Raises EngineError for a variable that names no engine folder, and where none of them is there.
     """
