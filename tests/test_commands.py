@@ -53,7 +53,9 @@ def row(parameter: Any) -> str:
     elif parameter.metavar:
         written += f" {parameter.metavar}"
     left_out = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
-    if isinstance(left_out, bool) or left_out is None or parameter.required:
+    if isinstance(left_out, bool) and parameter.secondary_opts:
+        left_out = f"`{(parameter.opts if left_out else parameter.secondary_opts)[0]}`"
+    elif isinstance(left_out, bool) or left_out is None or parameter.required:
         left_out = ""
     return f"| `{written.replace('|', ' or ')}` | {parameter.help} | {left_out} |"
 
