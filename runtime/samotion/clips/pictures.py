@@ -15,6 +15,7 @@ from samotion.errors import InputError
 Array = np.ndarray[Any, Any]
 
 FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
+JPEG_END = b"\xff\xd9"
 MAX_BYTES = 1 << 29  # an uncompressed 16-bit picture of the largest size
 
 
@@ -26,6 +27,8 @@ def read_image(path: Path) -> tuple[Array, bool]:
     import av
 
     data = _read(path)
+    whole = _is_whole(data)
+    data += b"" if whole else JPEG_END  # without it, newer OpenCVs draw nothing at all
     try:
         with av.open(io.BytesIO(data), container_options={"format_whitelist": FORMATS}) as image:
             stream = image.streams.video[0]
@@ -36,7 +39,7 @@ def read_image(path: Path) -> tuple[Array, bool]:
     if bgr is None:
         raise InputError(f"{str(path)!r} cannot be read as an image; expected frames that are whole")
     rgb: Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-    return rgb, _is_whole(data)
+    return rgb, whole
 
 
 def _read(path: Path) -> bytes:
@@ -49,4 +52,4 @@ def _read(path: Path) -> bytes:
 
 def _is_whole(data: bytes) -> bool:
     """False for a JPEG without the mark of its end: what is not there was drawn grey."""
-    return data[:2] != b"\xff\xd8" or data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
+    return data[:2] != b"\xff\xd8" or data.rfind(JPEG_END) > data.rfind(b"\xff\xda")

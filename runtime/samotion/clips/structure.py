@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 TS_PACKET = 188
+TS_SYNC = b"\x47"
+TS_ADAPTATION = 0x20  # the field that holds the padding
+TS_NULL = 0x1FFF  # number of the packets that hold nothing
 TAIL = 4096
 SEGMENT = b"\x18\x53\x80\x67"
 MATROSKA_MASTERS = (SEGMENT, b"\x1f\x43\xb6\x75")  # and cluster: may be of unknown length
@@ -113,8 +116,21 @@ def _asf_is_cut(file: BinaryIO, size: int) -> bool:
 
 
 def _ts_is_cut(file: BinaryIO, size: int) -> bool:
+    """Whether a transport stream ends in half a packet, within a frame, or with tables.
+
+    A frame's last packet is padded: one that fills it to the byte (1 of 184) passes for cut.
+    Tables (PAT, PMT) announce frames that follow; they are not padded either.
+    """
     head = file.read(TS_PACKET + 1)
-    return head[:1] == head[-1:] == b"\x47" and size % TS_PACKET != 0
+    if not head[:1] == head[-1:] == TS_SYNC:
+        return False
+    if size % TS_PACKET:
+        return True
+    file.seek(max(0, size - 100 * TS_PACKET))
+    tail = file.read()
+    packets = [tail[i : i + TS_PACKET] for i in range(0, len(tail), TS_PACKET)]
+    filled = [p for p in packets if int.from_bytes(p[1:3], "big") & TS_NULL != TS_NULL]
+    return bool(filled) and not filled[-1][3] & TS_ADAPTATION
 
 
 def _lacks(mark: bytes) -> Callable[[BinaryIO, int], bool]:

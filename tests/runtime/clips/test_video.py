@@ -67,6 +67,8 @@ def test_scaled_hw_never_scales_up() -> None:
     assert video.scaled_hw((480, 854), 1000) == (480, 854)
     assert video.scaled_hw((1080, 1920), 1000) == (562, 1000)
     assert video.scaled_hw((2000, 16), 1000) == (1000, 8)
+    assert video.scaled_hw((1088, 1920), 1000) == (566, 1000)  # cut, not rounded
+    assert video.scaled_hw((4001, 1), 1000) == (1000, 1)
     assert video.scaled_hw((1080, 1920), None) == (1080, 1920)
 
 

@@ -1,0 +1,92 @@
+"""Files that end early, or are damaged, give what is there and say so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from helpers import media
+from samotion.clips import structure, video
+from samotion.errors import InputError
+
+
+def noise(count: int) -> np.ndarray:
+    """Frames that all need about the same room in a file."""
+    return np.random.default_rng(0).integers(0, 255, (count, 64, 64, 3), np.uint8)
+
+
+def decoded(path: Path) -> int:
+    """Frames that a decoder of one thread gives, whatever fails on the way."""
+    count = 0
+    with path.open("rb") as file, av.open(file) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "SLICE"
+        stream.codec_context.thread_count = 1
+        packets = container.demux(stream)
+        while True:
+            try:
+                packet = next(packets)
+                count += len(stream.codec_context.decode(packet))
+            except StopIteration:
+                return count
+            except av.error.FFmpegError:
+                continue
+
+
+@pytest.mark.parametrize("part", [0.55, 0.7, 0.9])
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [
+        ("a.mp4", "libx264", {"movflags": "+faststart"}),
+        ("fragments.mp4", "libx264", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.mkv", "libx264", {}),
+        ("live.mkv", "libx264", {"live": "1"}),
+        ("a.webm", "libvpx-vp9", {}),
+        ("a.flv", "libx264", {}),
+        ("a.ts", "mpeg2video", {}),
+        ("a.avi", "mpeg4", {}),
+    ],
+)
+def test_cut_files(tmp_path: Path, name: str, codec: str, options: dict[str, str], part: float) -> None:
+    path = media.write_video(tmp_path / name, noise(16), codec, fps=25, **options)
+    assert video.read_clip(path).warnings == ()
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * part)])
+    clip = video.read_clip(path)
+    assert 2 <= len(clip.frames) == decoded(path) < 16
+    assert sum("the file ends early" in warning for warning in clip.warnings) == 1
+
+
+def test_cut_animation(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.gif", media.quadrants(6), "gif", "rgb8")
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) * 3 // 4])
+    clip = video.read_clip(path)
+    assert 2 <= len(clip.frames) < 6 and "the file ends early" in clip.warnings[0]
+
+
+def test_a_cut_transport_stream_of_whole_packets(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.ts", noise(4), "mpeg2video", fps=25)
+    data = path.read_bytes()
+    assert not structure.is_cut(path, "mpegts")
+    path.write_bytes(data[: len(data) // 188 // 2 * 188])
+    assert structure.is_cut(path, "mpegts")
+
+
+def test_an_index_that_is_missing_is_named(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.mp4", noise(8))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match="breaks off before its index"):
+        video.read_clip(path)
+
+
+def test_frames_without_their_reference_are_counted(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.ts", noise(24), "libx264", fps=25)
+    assert len(video.read_clip(path).frames) == 24
+    data = path.read_bytes()
+    hole = len(data) // 188 // 3
+    path.write_bytes(data[: 188 * hole] + data[188 * (hole + 40) :])
+    warnings = " ".join(video.read_clip(path).warnings)
+    assert "damaged" in warnings or "missing" in warnings
