@@ -100,12 +100,12 @@ def opened(path: Path, max_pixels: int) -> Iterator[InputContainer]:
     """Open a video file. A file object is passed, so that no file name is read as a protocol."""
     import av
 
-    how: dict[str, Any] = {
-        "options": {"max_pixels": str(max_pixels)},
-        "container_options": {"format_whitelist": FORMATS},
-    }
-    if int(av.__version__.split(".")[0]) < 19:  # from 19 on this is what PyAV always does
+    how: dict[str, Any] = {"container_options": {"format_whitelist": FORMATS}}
+    version = int(av.__version__.split(".")[0])
+    if version < 19:  # from 19 on this is what PyAV always does
         how["metadata_errors"] = "replace"
+    if version >= 18:  # up to 16 options crash it on FLV; the decoder gets the limit in any case
+        how["options"] = {"max_pixels": str(max_pixels)}
     try:
         with path.open("rb") as file, av.open(_Readable(file), **how) as container:
             yield container
