@@ -68,6 +68,9 @@ def export(
         typer.Option(metavar="CLIP", exists=True, help="With fp16: compare this clip's masks with float32's, too."),
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download; use what the cache holds.")] = False,
+    accept_hash: Annotated[
+        bool, typer.Option("--accept-hash", help="Take a published file even if its hash differs.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Build again what is up to date.")] = False,
     list_: Annotated[
         bool, typer.Option("--list", help="Show every weight file: licence, origin, cached or not.")
@@ -97,7 +100,19 @@ def export(
 
         kind = "onnx" if target == "auto" else target
         request = Request(
-            chosen, preset, out, sam2, files, precision, verify, offline, force, kind, verify_clip, refine_px
+            chosen,
+            preset,
+            out,
+            sam2,
+            files,
+            precision,
+            verify,
+            offline,
+            force,
+            kind,
+            verify_clip,
+            refine_px,
+            accept_hash,
         )
         for path in export(request, report):
             report.result(path)

@@ -29,6 +29,7 @@ class Request:
     target: str = "onnx"
     verify_clip: Path | None = None
     refine_px: int | None = None
+    accept_hash: bool = False
 
     def chosen(self) -> Preset:
         return manifest.choose_preset(self.preset, self.sam2, self.refine_px)

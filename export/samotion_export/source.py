@@ -47,7 +47,13 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
             _refuse_twin(net, config, path, weights_sha256)
             report.detail(f"{net}: {path.name} is not the published {config.weights.file} (another sha256)")
     else:
-        path, weights_sha256 = download.fetch(net, config.weights, offline=request.offline, report=report)
+        path, weights_sha256 = download.fetch(
+            net,
+            config.weights,
+            offline=request.offline,
+            report=report,
+            accept_hash=request.accept_hash,
+        )
     precision = half_precision.precision_of(net, request.precision)
     return Source(net, config, path, weights_sha256, _key(net, config, weights_sha256, precision))
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a net's checkpoint comes from. `sha256` None: unknown so far, recorded on first use."""
+    """Where a net's checkpoint comes from. All that is not bundled has a `sha256`, and on the hub a revision."""
 
     file: str
     licence: str
@@ -15,9 +16,10 @@ class Weights:
     revision: str | None = None
     url: str | None = None  # used when `repo` is None
     sha256: str | None = None
-    hash_is_advice: bool = False  # True: a different hash warns instead of refusing
+    size_bytes: int | None = None  # None: not known
     bundled: bool = False  # True: `file` lies inside samotion/nano
     non_commercial: bool = False
+    hash_is_advice: ClassVar[bool] = False  # another hash always refuses; for programs that ask
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,8 @@ class Preset:
     track_flow: bool = False  # True: tracks are fused with optical flow, see track_flow.py
 
 
-def _hub(repo: str, file: str, licence: str, sha256: str | None = None, revision: str | None = None) -> Weights:
-    return Weights(file, licence, repo, revision, sha256=sha256, non_commercial="NC" in licence)
+def _hub(repo: str, file: str, licence: str, sha256: str, revision: str, size_bytes: int | None = None) -> Weights:
+    return Weights(file, licence, repo, revision, None, sha256, size_bytes, non_commercial="NC" in licence)
 
 
 def _bundled(file: str) -> Weights:
@@ -155,23 +157,38 @@ BOOTSTAPIR = TracksNet(
     )
 )
 CAUSAL_BOOTSTAPIR = TracksNet(
-    _hub(
-        "google/tapnet",
+    Weights(
         "causal_bootstapir_checkpoint.pt",
         "Apache-2.0",
-        "87c1e752cf5ce56e3e2f7da460aeb4d40fc826d04ef2939bade86a5c7495377f",
+        url="https://storage.googleapis.com/dm-tapnet/bootstap/causal_bootstapir_checkpoint.pt",
+        sha256="87c1e752cf5ce56e3e2f7da460aeb4d40fc826d04ef2939bade86a5c7495377f",
+        size_bytes=218_887_028,
     ),
     causal=True,
 )
 DEPTH_SMALL = DepthNet(
-    _hub("depth-anything/Depth-Anything-V2-Small", "depth_anything_v2_vits.pth", "Apache-2.0"),
+    _hub(
+        "depth-anything/Depth-Anything-V2-Small",
+        "depth_anything_v2_vits.pth",
+        "Apache-2.0",
+        "715fade13be8f229f8a70cc02066f656f2423a59effd0579197bbf57860e1378",
+        "03876f8651c73a60fe4c2c48294e09fcb6838fcf",
+        99_218_434,
+    ),
     VitNet(384, 12),
     taps=(2, 5, 8, 11),
     features=64,
     out_channels=(48, 96, 192, 384),
 )
 DEPTH_LARGE = DepthNet(
-    _hub("depth-anything/Depth-Anything-V2-Large", "depth_anything_v2_vitl.pth", "CC-BY-NC-4.0"),
+    _hub(
+        "depth-anything/Depth-Anything-V2-Large",
+        "depth_anything_v2_vitl.pth",
+        "CC-BY-NC-4.0",
+        "a7ea19fa0ed99244e67b624c72b8580b7e9553043245905be58796a608eb9345",
+        "cbbb86a30ce19b5684b7a05155dc7e6cbc7685b9",
+        1_341_395_338,
+    ),
     VitNet(1024, 24),
     taps=(4, 11, 17, 23),
     features=256,
@@ -187,23 +204,22 @@ DINO_BASE = DinoNet(
     VitNet(768, 12),
 )
 MOSEG = MotionNet(
-    replace(
-        _hub(
-            "Changearthmore/moseg",
-            "moseg.pth",
-            "see the publisher's page",
-            "705445fbf6b2e42cd4e946390c5c6891046e70add8e8377e38f5368f503591d9",
-        ),
-        hash_is_advice=True,
+    _hub(
+        "Changearthmore/moseg",
+        "moseg.pth",
+        "MIT by one account, see the publisher's page",
+        "705445fbf6b2e42cd4e946390c5c6891046e70add8e8377e38f5368f503591d9",
+        "5ce31c82a80df8ec00ed1e7b1baee72d2b3eecc5",
     )
 )
 
 
-def _sam2(size: str, sha256: str, revision: str | None, version: str = "2.1") -> Sam2Net:
+def _sam2(size: str, sha256: str, revision: str, version: str = "2.1", size_bytes: int | None = None) -> Sam2Net:
     prefix = "sam2.1" if version == "2.1" else "sam2"
     repo = f"facebook/{prefix}-hiera-{size.replace('_', '-')}"
     config = f"{prefix}_hiera_{ {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}[size] }"
-    return Sam2Net(_hub(repo, f"{prefix}_hiera_{size}.pt", "Apache-2.0", sha256, revision), config)
+    file = f"{prefix}_hiera_{size}.pt"
+    return Sam2Net(_hub(repo, file, "Apache-2.0", sha256, revision, size_bytes), config)
 
 
 SAM21_TINY = _sam2(
@@ -211,7 +227,12 @@ SAM21_TINY = _sam2(
     "7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
     "de431c4043854a71d8101e17995dfe596bf101a5",
 )
-SAM21_SMALL = _sam2("small", "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38", None)
+SAM21_SMALL = _sam2(
+    "small",
+    "6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
+    "ee5bba1d82bb8749febdf90f45e84b687142ba03",
+    size_bytes=184_416_285,
+)
 SAM21_BASE_PLUS = _sam2(
     "base_plus",
     "a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",

@@ -34,7 +34,7 @@ def load(name: str, net: Any, path: Path | None = None, module: torch.nn.Module 
     path = path or bundled_file(net.weights)
     module = module or build_module(name, net)
     expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    state = checkpoints.read(path)
+    state = checkpoints.of_one_net(checkpoints.read(path), expected, path)
     check({key: tuple(value.shape) for key, value in state.items()}, expected, path)
     return {key: _as_float32(state[key]) for key in expected}
 

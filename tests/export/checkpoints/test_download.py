@@ -1,10 +1,10 @@
-"""Weights are fetched once, checked against their hash, and never fetched when offline; the hub is imitated here."""
+"""Weights are fetched once, checked against their hash, never fetched when offline; the hub is imitated."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import filelock
-import huggingface_hub
 import pytest
+from samotion.contract import NETS
 from samotion.errors import EngineError, OutputError
-from samotion.presets import NANO, Weights
-from samotion_export.checkpoints import download
+from samotion.presets import NANO, PRESETS, SAM2_SIZES, Weights
+from samotion_export.checkpoints import download, transfer
 from samotion_export.checkpoints.listing import table
 from samotion_export.report import Report
 
@@ -32,7 +32,11 @@ class Hub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.files: dict[str, bytes] = {}
         self.announced: dict[str, int] = {}  # a Content-Length other than the truth, by path
-        self.requests: list[tuple[str, str]] = []
+        self.content_type = "application/octet-stream"
+        self.cuts: list[int] = []  # the next answers break off after so many bytes
+        self.ranges = True  # answers requests for a part of a file
+        self.validator = True  # sends an ETag
+        self.requests: list[tuple[str, str]] = []  # path, Range
 
     @property
     def url(self) -> str:
@@ -42,28 +46,38 @@ class Hub(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     server: Hub
 
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
     def log_message(self, format: str, *args: object) -> None:
         pass
 
-    def _answer(self, body: bool) -> None:
-        self.server.requests.append((self.command, self.path))
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range", "")
+        self.server.requests.append((self.path, wanted))
         content = self.server.files.get(self.path)
-        self.send_response(404 if content is None else 200)
-        self.send_header("X-Repo-Commit", COMMIT)
         if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        content = content or b""
-        self.send_header("Content-Length", str(self.server.announced.get(self.path, len(content))))
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            self.send_response(404)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        tag = f'"{hashlib.sha256(content).hexdigest()}"'
+        start = 0
+        if self.server.ranges and wanted and self.headers.get("If-Range") in (None, tag):
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if start >= len(content):
+            self.send_response(416)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if self.server.validator:
+            self.send_header("ETag", tag)
+        length = self.server.announced.get(self.path, len(content) - start)
+        self.send_header("Content-Length", str(length))
+        self.send_header("Content-Type", self.server.content_type)
         self.end_headers()
-        if body:
-            self.wfile.write(content)
+        cut = self.server.cuts.pop(0) if self.server.cuts else None
+        self.wfile.write(content[start:][:cut])
 
 
 @pytest.fixture
@@ -72,29 +86,34 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server = Hub()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    template = server.url + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_ENDPOINT", server.url)
     yield server
-    huggingface_hub.close_session()
     server.shutdown()
     thread.join()
     server.server_close()
 
 
-def on_hub(hub: Hub, sha256: str | None = SHA256, revision: str | None = COMMIT, content: bytes = CONTENT) -> Weights:
-    hub.files[f"/owner/net/resolve/{revision or 'main'}/net.pt"] = content
-    return Weights("net.pt", "Apache-2.0", "owner/net", revision, sha256=sha256)
+def on_hub(hub: Hub, content: bytes = CONTENT) -> Weights:
+    hub.files[f"/owner/net/resolve/{COMMIT}/net.pt"] = content
+    return Weights("net.pt", "Apache-2.0", "owner/net", COMMIT, sha256=SHA256)
 
 
-def at_url(hub: Hub, sha256: str | None = SHA256, content: bytes = CONTENT) -> Weights:
+def at_url(hub: Hub, content: bytes = CONTENT) -> Weights:
     hub.files["/files/plain.pth"] = content
-    return Weights("plain.pth", "Apache-2.0", url=f"{hub.url}/files/plain.pth", sha256=sha256)
+    return Weights("plain.pth", "Apache-2.0", url=f"{hub.url}/files/plain.pth", sha256=SHA256)
 
 
-def fetch(weights: Weights, offline: bool = False) -> tuple[Path, str]:
-    return download.fetch("depth", weights, offline=offline, report=Report())
+def fetch(weights: Weights, offline: bool = False, accept_hash: bool = False) -> tuple[Path, str]:
+    return download.fetch("depth", weights, offline=offline, report=Report(), accept_hash=accept_hash)
+
+
+def left_in_cache(tmp_path: Path) -> list[str]:
+    """What lies in the cache beside locks."""
+    folder = tmp_path / "cache/samotion"
+    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
@@ -113,7 +132,7 @@ def test_fetched_once_then_found_without_asking(hub: Hub, make: object) -> None:
 
 def test_pinned_revision_is_asked_for(hub: Hub) -> None:
     fetch(on_hub(hub))
-    assert all(f"/resolve/{COMMIT}/" in path for _, path in hub.requests)
+    assert [path for path, _ in hub.requests] == [f"/owner/net/resolve/{COMMIT}/net.pt"]
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
@@ -139,29 +158,50 @@ def test_corrupt_answer_is_refused_and_removed(hub: Hub, make: object) -> None:
     assert fetch(weights)[1] == SHA256
 
 
-def test_corrupt_file_that_others_cached_is_refused_and_kept(hub: Hub) -> None:
-    weights = on_hub(hub)
-    path, _ = fetch(weights)
-    path.resolve().write_bytes(b"edited")
+def in_hub_cache(tmp_path: Path, content: bytes) -> Path:
+    """A file as the hub's own programs would have left it."""
+    path = tmp_path / f"cache/huggingface/hub/models--owner--net/snapshots/{COMMIT}/net.pt"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    return path
+
+
+def test_file_that_other_programs_cached_is_taken(hub: Hub, tmp_path: Path) -> None:
+    path = in_hub_cache(tmp_path, CONTENT)
+    assert fetch(on_hub(hub)) == (path, SHA256)
+    assert hub.requests == []
+
+
+def test_corrupt_file_that_others_cached_is_refused_and_kept(hub: Hub, tmp_path: Path) -> None:
+    path = in_hub_cache(tmp_path, b"edited")
     with pytest.raises(EngineError, match="delete "):
-        fetch(weights)
+        fetch(on_hub(hub))
     assert path.exists()
 
 
-def test_hash_that_is_advice_only_warns(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
-    path, sha256 = fetch(replace(on_hub(hub, content=b"newer"), hash_is_advice=True))
-    assert path.read_bytes() == b"newer"
-    assert sha256 == hashlib.sha256(b"newer").hexdigest()
-    assert f"expected {SHA256}" in capsys.readouterr().err
+def test_another_hash_is_accepted_when_asked_and_remembered(
+    hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = replace(on_hub(hub, content=b"newer"), size_bytes=len(CONTENT))
+    with pytest.raises(EngineError, match="server offers 5 bytes"):
+        fetch(weights)
+    with pytest.raises(EngineError, match="or take it with --accept-hash"):
+        fetch(replace(weights, size_bytes=None))
+    newer = hashlib.sha256(b"newer").hexdigest()
+    path, sha256 = fetch(weights, accept_hash=True)
+    assert (path.read_bytes(), sha256) == (b"newer", newer)
+    assert f"{newer}, not the published {SHA256}; accepted" in capsys.readouterr().err
+    assert fetch(weights)[1] == newer
+    path.write_bytes(b"newest")
+    with pytest.raises(EngineError, match="expected"):
+        fetch(weights)
 
 
-def test_unknown_hash_is_recorded_and_insisted_on(hub: Hub, tmp_path: Path) -> None:
-    weights = on_hub(hub, sha256=None, revision=None)
-    path, _ = fetch(weights)
-    assert json.loads((tmp_path / "cache/samotion/hashes.json").read_text()) == {"owner/net/net.pt@main": SHA256}
-    assert fetch(weights)[1] == SHA256
-    path.resolve().write_bytes(b"edited")
-    with pytest.raises(EngineError, match=f"expected {SHA256}"):
+def test_damaged_record_is_named(hub: Hub, tmp_path: Path) -> None:
+    weights = at_url(hub, content=b"newer")
+    (tmp_path / "cache/samotion").mkdir(parents=True)
+    (tmp_path / "cache/samotion/hashes.json").write_text("[1]")
+    with pytest.raises(EngineError, match=r"hashes\.json.* is damaged"):
         fetch(weights)
 
 
@@ -181,12 +221,66 @@ def test_unreachable_server_is_one_line(hub: Hub) -> None:
         fetch(replace(at_url(hub), url="http://127.0.0.1:1/plain.pth"))
 
 
-def test_broken_transfer_leaves_nothing(hub: Hub, tmp_path: Path) -> None:
+def test_broken_transfer_goes_on_where_it_stopped(hub: Hub, tmp_path: Path) -> None:
     weights = at_url(hub)
-    hub.announced["/files/plain.pth"] = len(CONTENT) + 7
+    hub.cuts = [1000, 2000]
+    path, sha256 = fetch(weights)
+    assert (path.read_bytes(), sha256) == (CONTENT, SHA256)
+    assert [wanted for _, wanted in hub.requests] == ["", "bytes=1000-", "bytes=3000-"]
+    assert left_in_cache(tmp_path) == ["plain.pth"]
+
+
+def test_next_command_goes_on_where_the_last_one_stopped(hub: Hub, tmp_path: Path) -> None:
+    weights = at_url(hub)
+    hub.cuts = [100, 100, 100]
+    with pytest.raises(EngineError, match="broke off at 300 of 16000 bytes; try again"):
+        fetch(weights)
+    assert download.find(weights) is None
+    assert [name.rsplit(".", 1)[1] for name in left_in_cache(tmp_path)] == ["etag", "part"]
+    assert fetch(weights)[1] == SHA256
+    assert hub.requests[-1][1] == "bytes=300-"
+
+
+@pytest.mark.parametrize("change", ["content", "ranges", "validator", "whole"])
+def test_what_cannot_be_continued_is_fetched_anew(hub: Hub, change: str) -> None:
+    """Another file by now; a server that knows no parts; one that names no version; no byte left."""
+    weights = at_url(hub, content=b"older" * 5000 if change == "content" else CONTENT)
+    hub.validator = change != "validator"
+    hub.ranges = change != "ranges"
+    hub.cuts = [100] * 3 if change != "whole" else []
+    if change == "whole":
+        hub.announced["/files/plain.pth"] = len(CONTENT) + 7
     with pytest.raises(EngineError, match="broke off"):
         fetch(weights)
-    assert [p.name for p in (tmp_path / "cache/samotion").glob("*plain*") if not p.name.endswith(".lock")] == []
+    hub.announced.clear()
+    assert fetch(at_url(hub))[1] == SHA256
+
+
+def test_partial_files_of_two_addresses_are_two(tmp_path: Path) -> None:
+    names = {transfer.partial_file(url, tmp_path / "a.pt") for url in ("http://x/1", "http://x/2")}
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"\xef\xbb\xbf <!DOCTYPE html><html>log in first</html>", "a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
+    ],
+)
+def test_what_is_no_checkpoint_is_never_kept(hub: Hub, tmp_path: Path, content: bytes, kind: str) -> None:
+    weights = replace(at_url(hub, content=content), size_bytes=len(CONTENT))
+    for accept_hash in (False, True):
+        with pytest.raises(EngineError, match=f"answered with {kind}, not the file"):
+            fetch(weights, accept_hash=accept_hash)
+    assert left_in_cache(tmp_path) == []
+
+
+def test_what_is_sent_as_a_page_is_never_kept(hub: Hub, tmp_path: Path) -> None:
+    hub.content_type = "text/html; charset=utf-8"
+    with pytest.raises(EngineError, match="answered with a web page"):
+        fetch(at_url(hub))
+    assert left_in_cache(tmp_path) == []
 
 
 def test_full_disk_is_not_blamed_on_the_network(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +327,14 @@ def test_a_second_process_waits_for_the_first(hub: Hub, capsys: pytest.CaptureFi
     assert fetch(weights)[1] == SHA256
     thread.join()
     assert "waiting for another process" in capsys.readouterr().err
+
+
+def test_every_published_file_is_pinned() -> None:
+    presets = (getattr(preset, net) for preset in PRESETS.values() for net in NETS)
+    for weights in {net.weights for net in (*presets, *SAM2_SIZES.values())}:
+        if not weights.bundled:
+            assert re.fullmatch("[0-9a-f]{64}", weights.sha256 or ""), weights.file
+            assert weights.url or re.fullmatch("[0-9a-f]{40}", weights.revision or ""), weights.file
 
 
 def test_list_names_every_file_and_its_licence(hub: Hub) -> None:

@@ -7,8 +7,10 @@ import json
 import os
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from helpers import official
@@ -241,6 +243,88 @@ def test_checkpoints_without_tensors(tmp_path: Path) -> None:
     assert "truncated or damaged" in refusal("dino", NANO.dino, tmp_path / "other.zip")
 
 
-def test_wrapped_state_dicts_are_unwrapped(tmp_path: Path) -> None:
-    torch.save({"epoch": 7, "model_state_dict": {"w": torch.ones(2)}}, tmp_path / "moseg.pth")
-    assert checkpoints.read(tmp_path / "moseg.pth").keys() == {"w"}
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"epoch": 7, "model_state_dict": state, "optimizer": {"state": {}}},
+        lambda state: {"state_dict": {"model": state}},
+        lambda state: {"ema": state},
+        lambda state: {"params": state},
+        lambda state: {f"module.{name}": value for name, value in state.items()},
+        lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {f"_orig_mod.module.{name}": value for name, value in state.items()},
+        lambda state: {
+            "state_dict": {
+                "loss.weight": torch.ones(1),
+                **{f"model.{name}": value for name, value in state.items()},
+            }
+        },
+    ],
+)
+def test_wrapped_state_dicts_are_unwrapped(
+    tmp_path: Path,
+    dino_state: dict[str, torch.Tensor],
+    wrap: Callable[[dict[str, torch.Tensor]], dict[str, object]],
+) -> None:
+    torch.save(wrap(dino_state), tmp_path / "wrapped.pt")
+    loaded = weights.load("dino", NANO.dino, tmp_path / "wrapped.pt", module("dino", NANO.dino))
+    assert loaded.keys() == dino_state.keys()
+    assert all(torch.equal(loaded[name], dino_state[name]) for name in dino_state)
+
+
+def test_two_nets_in_one_file_are_not_guessed_at(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "two.pt"
+    torch.save({"model": dino_state, "ema": dino_state}, path)
+    assert "holds model and ema, and which is the net is not told" in refusal("dino", NANO.dino, path)
+    twice = {f"{word}.{k}": v for word in ("model", "ema_model") for k, v in dino_state.items()}
+    torch.save(twice, path)
+    assert "2 times, with names that begin with 'model.' and 'ema_model.'" in refusal("dino", NANO.dino, path)
+
+
+def test_prefixes_do_not_hide_what_a_file_is(tmp_path: Path) -> None:
+    path = tmp_path / "depth.pt"
+    torch.save({f"module.{k}": v for k, v in hollow(DEPTH_LARGE).items()}, path)
+    assert "this is Depth Anything V2 Large" in refusal("dino", NANO.dino, path)
+
+
+@pytest.mark.parametrize("name", ["tracks", "depth", "dino", "motion", "sam2"])
+def test_no_net_has_names_that_look_like_a_prefix(name: str) -> None:
+    names = module(name, getattr(NANO, name)).state_dict()
+    assert {checkpoints._prefix_of(tensor) for tensor in names} == {""}
+
+
+def test_arrays_are_a_checkpoint_too(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+    path = tmp_path / "dino.npz"
+    np.savez(path, **{name: value.numpy() for name, value in dino_state.items()})
+    loaded = weights.load("dino", NANO.dino, path, module("dino", NANO.dino))
+    assert all(torch.equal(loaded[name], dino_state[name]) for name in dino_state)
+    np.savez(path, a=np.array([{}]))
+    assert "arrays that cannot be read" in refusal("dino", NANO.dino, path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_content_counts_and_not_the_name(tmp_path: Path, dino_state: dict[str, torch.Tensor], zipped: bool) -> None:
+    path = tmp_path / "dino.safetensors"
+    torch.save(dino_state, path, _use_new_zipfile_serialization=zipped)
+    assert checkpoints.read(path).keys() == dino_state.keys()
+    save_file(dino_state, tmp_path / "dino.pt")
+    assert checkpoints.read(tmp_path / "dino.pt").keys() == dino_state.keys()
+
+
+def test_a_header_of_any_length_is_safetensors(tmp_path: Path) -> None:
+    """A length of 128 bytes begins as a pickle does."""
+    path = tmp_path / "a.pt"
+    for width in range(40, 90):
+        save_file({"w" * width: torch.ones(2)}, path)
+        if path.read_bytes()[:1] == b"\x80":
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert torch.equal(checkpoints.read(path)["w" * width], torch.ones(2))
+
+
+def test_programs_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "program.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("program/data.pkl", b"")
+        archive.writestr("program/constants.pkl", b"")
+    assert "is a TorchScript program" in refusal("dino", NANO.dino, path)
