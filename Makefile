@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check lint bundle gpu-check clean
+.PHONY: demo test check smoke lint bundle gpu-check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ lint: $(VENV)/installed
 
 check: lint test
 
+# What a user gets: two throw-away environments, newest and lowest of everything. PYTHON=python3.12 make smoke
+smoke:
+	PYTHON=$(PYTHON) .ci/smoke
+
 # After a change of nano's weights or graphs: write runtime/samotion/nano, the engines that come with samotion, anew.
 bundle: $(VENV)/installed
 	$(BIN)/python -m samotion_export.bundle.write
@@ -35,7 +39,7 @@ bundle: $(VENV)/installed
 gpu-check: $(VENV)/installed
 	$(BIN)/pip install -q -e '.[trt]'
 	$(BIN)/pip uninstall -q -y onnxruntime
-	$(BIN)/pip install -q onnxruntime-gpu || $(BIN)/pip install -q -c constraints.txt onnxruntime
+	$(BIN)/pip install -q -e '.[gpu]' || $(BIN)/pip install -q -c constraints.txt onnxruntime
 	$(BIN)/python -m samotion_bench.gpu_check
 
 clean:

@@ -19,6 +19,8 @@ from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 from samotion_export.report import Report
 
 PRECISIONS = ("fp32", "fp16")
+PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
+SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 TARGETS = ("auto", "onnx", "tensorrt")
 
 
@@ -93,7 +95,7 @@ def export(
         if unused := [net for net in files if net not in chosen]:
             raise UsageError(f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported")
         report = Report(1 if verbose else -1 if quiet else 0)
-        _require_packages()
+        _require_packages(chosen)
         report.note(f"samotion {__version__}: exporting {', '.join(chosen)} of preset {preset} to {str(out)!r}")
         from samotion_export.export import export
         from samotion_export.request import Request  # torch and onnx take seconds: not for --help
@@ -133,10 +135,15 @@ def next_command(out: Path) -> str:
     return f"samotion-run --engine-dir {folder} clip.mp4"
 
 
-def _require_packages() -> None:
-    lacking = [name for name in ("torch", "onnx", "onnxruntime", "safetensors") if find_spec(name) is None]
+def _require_packages(nets: tuple[str, ...]) -> None:
+    """Raise DeviceError, before any work, where a package is missing that these nets need."""
+    lacking = [name for name in PACKAGES if find_spec(name) is None]
+    lines = ["pip install 'samotion[export]'"] if lacking else []
+    if "sam2" in nets and find_spec("sam2") is None:
+        lacking.append("sam2")
+        lines.append(SAM2_INSTALL)
     if lacking:
-        raise DeviceError(f"exporting needs {', '.join(lacking)}; install with: pip install 'samotion[export]'")
+        raise DeviceError(f"exporting needs {', '.join(lacking)}; install with: {' && '.join(lines)}")
 
 
 def _list() -> None:

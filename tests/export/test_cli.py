@@ -485,3 +485,11 @@ def test_ruff_bans_torch_in_the_runtime(place: str, line: str, banned: bool) -> 
     result = subprocess.run(command, input=line + "\n", capture_output=True, text=True, cwd=ROOT)
     assert ("TID251" in result.stdout) == banned, result.stdout + result.stderr
     assert result.returncode == int(banned)
+
+
+def test_a_missing_sam2_is_told_before_any_work(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "sam2" else name)
+    code, written, said = run("all", "--out", tmp_path / "e")
+    assert (code, written) == (5, [])
+    assert "error: exporting needs sam2; install with: pip install --no-deps" in said
+    assert not (tmp_path / "e").exists()

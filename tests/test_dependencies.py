@@ -1,0 +1,29 @@
+"""The bounds of the dependencies: none is open, and the lowest can be written down."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def printed() -> list[str]:
+    command = [sys.executable, str(ROOT / ".ci/lowest.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_lowest_versions_are_those_of_pyproject() -> None:
+    lines = printed()
+    assert "rich==13.0.0" in lines
+    assert "numpy==1.26.0; python_version < '3.13'" in lines
+    assert "onnxruntime==1.24.1; python_version >= '3.14'" in lines
+
+
+def test_every_base_dependency_has_a_lowest_version() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    (block,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.M | re.S)
+    named = set(re.findall(r'^ +"([\w-]+)', block, re.M))
+    assert named | {"onnxruntime"} == {line.split("==")[0] for line in printed()}
