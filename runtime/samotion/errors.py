@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
 
 class SamotionError(Exception):
     """Root of all errors samotion raises on purpose; the message is one line: got, expected, what to do."""
@@ -43,3 +47,8 @@ class OutputError(SamotionError):
     """A full disk, a folder that holds foreign files, or a lock held by another process."""
 
     exit_code = 7
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """A full, read-only or over-quota disk."""
+    return isinstance(error, OSError) and error.errno in _DISK_ERRNOS

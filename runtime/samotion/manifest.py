@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 BUNDLED = Path(__file__).parent / "nano"  # the engine folder that comes with samotion
 MOST_NUMBER = 1 << 16  # of what `meta` counts: frames and pointers
+TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".samotion-", ".tmp"
 
 
 @dataclass(frozen=True)
@@ -106,15 +109,27 @@ def sha256_of(path: Path) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write beside `path` and rename, so that a reader sees the old file or the new one, never half."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place when the block ends, and goes when the block fails."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        os.close(handle)
+        yield Path(name)
+        os.chmod(name, 0o644)
+        os.replace(name, path)
     except BaseException:
-        os.unlink(temporary)
+        os.unlink(name)
         raise
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that `replacing` gives: a killed run leaves such files behind."""
+    return re.fullmatch(f"{re.escape(TEMPORARY_PREFIX)}[a-z0-9_]{{8}}{re.escape(TEMPORARY_SUFFIX)}", name) is not None
 
 
 def write(folder: Path, manifest: Manifest) -> None:

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import filelock
 from samotion import manifest
-from samotion.commands.exits import is_disk_error
-from samotion.errors import EngineError, OutputError
+from samotion.errors import EngineError, OutputError, is_disk_error
 from samotion.manifest import sha256_of, write_atomically
 from samotion.presets import Weights
 

@@ -81,9 +81,13 @@ def read_clip(
 
 
 def clip_name(path: str | os.PathLike[str]) -> str:
-    """What a clip's results are called: its file name without suffix, or its folder's name."""
-    full = Path(path).resolve()
-    return (full.name if full.is_dir() else full.stem) or "clip"
+    """What a clip's results are called: its file name without suffix, or its folder's name.
+
+    Never a path, nor a name that leads elsewhere: `...mp4` keeps its suffix.
+    """
+    full = Path(os.path.realpath(path))  # which gives an answer for links in a circle and folders closed to us
+    name = full.name if os.path.isdir(full) else full.stem
+    return name if name.strip(".") else full.name or "clip"
 
 
 def _read_path(given: str, wish: _Wish) -> Clip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import signal
 import sys
@@ -14,10 +13,9 @@ from types import FrameType
 from typing import NoReturn
 
 from samotion.commands import streams
-from samotion.errors import OutputError, SamotionError
+from samotion.errors import OutputError, SamotionError, is_disk_error
 
 INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
-_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 class Terminated(BaseException):
@@ -70,11 +68,6 @@ def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
         return OutputError.exit_code, f"error: {reason}{where}; free some space or choose another folder"
     hint = "" if verbose else "; run again with -v for the stack trace"
     return INTERNAL, f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
-
-
-def is_disk_error(error: BaseException) -> bool:
-    """A full, read-only or over-quota disk."""
-    return isinstance(error, OSError) and error.errno in _DISK_ERRNOS
 
 
 def _one_line(error: BaseException) -> str:

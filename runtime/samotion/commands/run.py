@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from samotion import __version__
-from samotion.commands import details, exits, options, progress
+from samotion.commands import answers, details, exits, options, progress
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.errors import UsageError
 from samotion.presets import FAST, NANO, REFINE_PX
-from samotion.results import folder as place
+from samotion.results.finished import make_request
+from samotion.results.folder import KINDS, LAYOUTS, RESERVED, check_options, is_finished, locate, reserve
+from samotion.results.names import free_name
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import Engines
-    from samotion.pipeline import Result
     from samotion.settings import Settings
 
 SOME_FAILED = 8
@@ -45,6 +43,7 @@ class Job:
     save: tuple[str, ...] | None
     layout: str
     overwrite: bool
+    skip_done: bool
     as_json: bool
     quiet: bool
     verbose: bool
@@ -89,16 +88,19 @@ def run(
     save: Annotated[
         str | None,
         typer.Option(
-            metavar=",".join(place.KINDS),
-            callback=options.some_of(place.KINDS),
+            metavar=",".join(KINDS),
+            callback=options.some_of(KINDS),
             help="What to write, some of these.",
             show_default="all that the layout holds",
         ),
     ] = None,
     layout: Annotated[
-        str, options.choice(place.LAYOUTS, help="clip: FOLDER/CLIP/masks and more; davis: FOLDER/CLIP/00000.png.")
+        str, options.choice(LAYOUTS, help="clip: FOLDER/CLIP/masks and more; davis: FOLDER/CLIP/00000.png.")
     ] = "clip",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result of samotion.")] = False,
+    skip_done: Annotated[
+        bool, typer.Option("--skip-done", help="Pass over clips that are done; several clips do so unasked.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip.")] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -107,13 +109,17 @@ def run(
     """Find every object that moves in clips (videos or folders of frames) and write its masks."""
 
     def work() -> int:
+        if overwrite and skip_done:
+            raise UsageError("--overwrite and --skip-done exclude each other; give one of them")
         if not quiet:
-            _note(opening(engine_dir, device))
+            answers.note(opening(engine_dir, device))
         from samotion.settings import Settings
 
         settings = Settings(step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px)
         kinds = None if save is None else options.names(save)
-        job = Job(clips, engine_dir, out, device, settings, kinds, layout, overwrite, as_json, quiet, verbose)
+        check_options(kinds, layout)
+        skips = skip_done or (len(clips) > 1 and not overwrite)
+        job = Job(clips, engine_dir, out, device, settings, kinds, layout, overwrite, skips, as_json, quiet, verbose)
         return process(job)
 
     exits.run_command(work, verbose)
@@ -128,26 +134,21 @@ def opening(engine_dir: str | None, device: str) -> str:
 def process(job: Job) -> int:
     """Run a job and return its exit code. A clip that fails does not stop the others; alone it raises its error."""
     from samotion.backends.engines import open_engines
+    from samotion.settings import resolve
 
     failed = 0
     batch = progress.Batch(len(job.clips))
     with open_engines(job.engine_dir, job.device) as engines:
+        resolve(job.settings, engines.preset)
         open_all(engines, job)
-        for clip, name in zip(job.clips, unique_names(job.clips)):
+        for clip, name in zip(job.clips, unique_names(job.clips, job.layout)):
             batch.start()
-            if len(job.clips) > 1 and not job.quiet:
-                _note(batch.title("clip", clip))
             try:
                 segment_one(job, clip, name, engines, batch)
             except Exception as error:
-                code, line = exits.explain(error, job.verbose)
-                if job.as_json:
-                    print(json.dumps({"clip": clip, "status": "failed", "error": line, "exit_code": code}), flush=True)
+                answers.tell_failure(job, clip, error)
                 if len(job.clips) == 1:
                     raise
-                if job.verbose:
-                    traceback.print_exc()
-                _note(f"{clip}: {line}")
                 failed += 1
     return SOME_FAILED if failed else 0
 
@@ -166,30 +167,30 @@ def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: progres
     from samotion import pipeline
     from samotion.results import write as output
 
-    where_args = job.out, name, job.save, job.layout, job.overwrite
-    with place.reserve(*where_args) as where, progress.shown(job.quiet, batch=batch) as report:
+    target = locate(job.out, name, job.save, job.layout)
+    request = make_request(clip, target, job.settings, engines)
+    if job.skip_done and is_finished(target, request):
+        answers.tell_skipped(job, clip, target)
+        return
+    if len(job.clips) > 1 and not job.quiet:
+        answers.note(batch.title("clip", answers.one_line(clip)))
+    with reserve(target, job.overwrite, request), progress.shown(job.quiet, batch=batch) as report:
         result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
-        output.write_to(where, result, run_info(job, engines))
+        output.write_to(target, result, run_info(job, engines) | {"request": request})
         report("output", 1, 1)
     batch.end()
     if job.verbose:
         details.tell(details.of_result(result))
-    _tell(job, clip, where.tree, result)
+    answers.tell_done(job, clip, target, result)
 
 
-def unique_names(clips: Sequence[str]) -> list[str]:
+def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
     """A folder name for each clip: its own, with -2, -3 and so on where an earlier one has it."""
     from samotion.clips import video
 
-    names: list[str] = []
-    for clip in clips:
-        name = first = video.clip_name(clip)
-        number = 2
-        while name in names:
-            name, number = f"{first}-{number}", number + 1
-        names.append(name)
-    return names
+    taken = set(RESERVED if layout == "davis" else ())
+    return [free_name(video.clip_name(clip), taken) for clip in clips]
 
 
 def run_info(job: Job, engines: Engines) -> dict[str, Any]:
@@ -204,40 +205,6 @@ def run_info(job: Job, engines: Engines) -> dict[str, Any]:
             for name, entry in engines.manifest.engines.items()
         },
     }
-
-
-def _tell(job: Job, clip: str, folder: Path, result: Result) -> None:
-    """Warnings on stderr, then the result on stdout: the overlay's path, or the folder where there is none."""
-    from samotion.results import write as output
-
-    for warning in result.warnings:
-        _note(f"{clip}: {warning}" if len(job.clips) > 1 else warning)
-    overlay = folder / output.OVERLAY if job.layout == "clip" and (job.save is None or "overlay" in job.save) else None
-    if job.as_json:
-        print(json.dumps(_summary(clip, folder, overlay, result)), flush=True)
-    else:
-        found = len(result.objects)
-        if found and not job.quiet:  # that nothing moves is among the warnings
-            _note(f"{found} moving object{'s' * (found != 1)} in {len(result.labels)} frames")
-        print(overlay or folder, flush=True)
-
-
-def _summary(clip: str, folder: Path, overlay: Path | None, result: Result) -> Mapping[str, Any]:
-    return {
-        "clip": clip,
-        "status": "done",
-        "folder": str(folder),
-        "overlay": str(overlay) if overlay else None,
-        "frames": len(result.labels),
-        "tracks": len(result.scores),
-        "objects": [{"id": found.id, "score": found.score} for found in result.objects],
-        "warnings": list(result.warnings),
-        "timings_ms": dict(result.timings),
-    }
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 app = options.command_line(run)

@@ -1,76 +1,28 @@
-"""The place where one clip's results go: checked, locked, and never cleaned of what is not ours."""
+"""The folder where one clip's results go: checked, locked, and never cleaned of what is not ours."""
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from samotion.errors import OutputError, UsageError
-from samotion.manifest import write_atomically
+from samotion.manifest import is_temporary
+from samotion.results import finished
+from samotion.results.names import is_plain
+from samotion.results.record import RUN, OutputFolder, Record, owned, read_file
 
-Record = dict[str, Any]
-
-SCHEMA = 1
 KINDS = ("masks", "overlay", "coco", "tracks")
 LAYOUTS = ("clip", "davis")
-RUN = "run.json"
-_LOCK = ".samotion.lock"
+LOCK = ".samotion.lock"
+RESERVED = (RUN, LOCK)  # names that no clip's folder may have in layout davis
+_OLD_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.mp4)?")  # of samotion 0.1.0 before it had names of its own
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where one clip's results go. `base` holds run.json, `tree` (in or same as base) is the clip's own folder."""
-
-    base: Path
-    tree: Path
-    masks: Path
-    name: str
-    layout: str
-    kinds: tuple[str, ...]
-
-    @property
-    def record(self) -> Path:
-        return self.base / RUN
-
-
-@contextmanager
-def reserve(
-    folder: str | os.PathLike[str],
-    name: str,
-    save: Iterable[str] | None = None,
-    layout: str = "clip",
-    overwrite: bool = False,
-) -> Iterator[Place]:
-    """Check and lock the place of a clip's results before the work begins; what stays empty is removed after it."""
-    from filelock import FileLock, Timeout
-
-    place = _place(Path(folder), name, save, layout)
-    with disk_errors(place.base):
-        made = _make(place.base)
-        lock = FileLock(place.base / _LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout as error:
-            raise OutputError(f"{str(place.base)!r} is in use by another samotion-run; wait, or change -o") from error
-    try:
-        with disk_errors(place.base):
-            _check(place, overwrite)
-        yield place
-    finally:
-        with suppress(OSError):
-            os.unlink(place.base / _LOCK)
-        lock.release()
-        for new in made:
-            with suppress(OSError):  # it holds results: the normal case
-                new.rmdir()
-
-
-def _place(folder: Path, name: str, save: Iterable[str] | None, layout: str) -> Place:
+def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
+    """What a layout will hold, of `save` (None: all). Raises UsageError."""
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     kinds = tuple(KINDS if layout == "clip" else ["masks"]) if save is None else tuple(save)
@@ -78,10 +30,54 @@ def _place(folder: Path, name: str, save: Iterable[str] | None, layout: str) -> 
         raise UsageError(f"cannot save {unknown[0]!r}; choose from {', '.join(KINDS)}")
     if layout == "davis" and kinds != ("masks",):
         raise UsageError(f"layout davis holds masks only; got save {','.join(kinds) or 'nothing'}")
-    tree = folder / name
+    return kinds
+
+
+def locate(
+    folder: str | os.PathLike[str], name: str, save: Iterable[str] | None = None, layout: str = "clip"
+) -> OutputFolder:
+    """The folder of a clip called `name` below `folder`. Raises UsageError, also for a name that leads elsewhere."""
+    kinds = check_options(save, layout)
+    if not is_plain(name) or (layout == "davis" and name in RESERVED):
+        raise UsageError(f"results cannot go to a folder called {name!r}; rename the clip")
+    base, tree = Path(folder), Path(folder) / name
     if layout == "davis":
-        return Place(folder, tree, tree, name, layout, kinds)
-    return Place(tree, tree, tree / "masks", name, layout, kinds)
+        return OutputFolder(base, tree, tree, name, layout, kinds)
+    return OutputFolder(tree, tree, tree / "masks", name, layout, kinds)
+
+
+@contextmanager
+def reserve(folder: OutputFolder, overwrite: bool = False, request: Record | None = None) -> Iterator[None]:
+    """Check and lock an output folder before the work begins; what stays empty is removed after it.
+
+    What a run that broke off left there is taken over; an earlier result is an OutputError without `overwrite`,
+    which tells how it differs from `request` where that is given.
+    """
+    with disk_errors(folder.base):
+        _refuse_links(folder)
+        made = _make(folder.base)
+    if folder.base == folder.tree and os.path.lexists(folder.base / LOCK):
+        made = [folder.base]  # a killed run made it
+    try:
+        with _locked(folder):
+            with disk_errors(folder.base):
+                _check(folder, overwrite, request)
+                _remove_temporary(folder)
+            yield
+    finally:
+        for new in made:
+            with suppress(OSError):  # it holds results: the normal case
+                new.rmdir()
+
+
+def is_finished(folder: OutputFolder, request: Record) -> bool:
+    """Whether the result that is asked for is there already; what a killed run left beside it is removed."""
+    if not finished.is_done(folder) or finished.difference(folder, request, present(folder)):
+        return False
+    if os.path.lexists(folder.base / LOCK):
+        with suppress(OutputError), _locked(folder):
+            _remove_temporary(folder)
+    return True
 
 
 @contextmanager
@@ -94,6 +90,50 @@ def disk_errors(folder: Path) -> Iterator[None]:
         raise OutputError(f"cannot write results to {str(folder)!r}: {reason}; free it or choose another -o") from error
 
 
+def present(folder: OutputFolder) -> set[str]:
+    """Files below the clip's folder, relative to run.json's; hidden files are nobody's concern."""
+    found = set()
+    for root, folders, files in os.walk(folder.tree):
+        links = [name for name in folders if (Path(root) / name).is_symlink()]
+        shown = [Path(root) / name for name in (*files, *links) if name[0] != "."]
+        found |= {path.relative_to(folder.base).as_posix() for path in shown}
+    return found - {RUN} if folder.tree == folder.base else found
+
+
+def delete(folder: OutputFolder, files: Iterable[str]) -> None:
+    """Delete files (relative to run.json's folder), and the masks' folder if that leaves it empty."""
+    for file in files:
+        (folder.base / file).unlink()
+    with suppress(OSError):  # not empty, or never there
+        folder.masks.rmdir()
+
+
+@contextmanager
+def _locked(folder: OutputFolder) -> Iterator[None]:
+    """Keep other runs out. The system drops the lock of a process that dies, and its file is taken over."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder.base / LOCK, timeout=0)
+    with disk_errors(folder.base):
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise OutputError(f"{str(folder.base)!r} is in use by another samotion-run; wait, or change -o") from error
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(folder.base / LOCK)
+        lock.release()
+
+
+def _refuse_links(folder: OutputFolder) -> None:
+    """Links inside -o may lead out of it; -o itself may be one."""
+    for path in (folder.tree, folder.masks, folder.record, folder.base / LOCK):
+        if path.is_symlink():
+            raise OutputError(f"{str(path)!r} is a link, and samotion writes through none; remove it, or change -o")
+
+
 def _make(folder: Path) -> list[Path]:
     """Make a folder and its parents; the ones that are new, innermost first."""
     new = [p for p in (folder, *folder.parents) if not p.exists()]
@@ -101,64 +141,41 @@ def _make(folder: Path) -> list[Path]:
     return new
 
 
-def _check(place: Place, overwrite: bool) -> None:
-    mine = owned(place)
-    foreign = sorted(present(place) - mine)
-    if place.record.exists() and _read_record(place) is None:
+def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> None:
+    here = present(folder)
+    links = {file for file in here if (folder.base / file).is_symlink()}
+    foreign = sorted(here - owned(folder) | links)
+    if folder.record.exists() and read_file(folder) is None:
         foreign.append(RUN)
     if foreign:
         raise OutputError(
-            f"{str(place.tree)!r} holds {foreign[0]!r}, which samotion did not write; choose another folder with -o"
+            f"{str(folder.tree)!r} holds {foreign[0]!r}, which samotion did not write; choose another folder with -o"
         )
-    if mine and not overwrite:
-        raise OutputError(f"{str(place.tree)!r} holds an earlier result; use --overwrite, or another folder with -o")
+    if finished.is_kept(folder) and not overwrite:
+        how = finished.difference(folder, request, here) if request else ""
+        raise OutputError(
+            f"{str(folder.tree)!r} holds an earlier result{how and ' ' + how};"
+            " use --overwrite, or another folder with -o"
+        )
 
 
-def present(place: Place) -> set[str]:
-    """Files below the clip's folder, relative to run.json's; hidden files are nobody's concern."""
-    found = set()
-    for root, folders, files in os.walk(place.tree):
-        links = [name for name in folders if (Path(root) / name).is_symlink()]
-        found |= {(Path(root) / n).relative_to(place.base).as_posix() for n in (*files, *links) if n[0] != "."}
-    return found - {RUN} if place.tree == place.base else found
+def _remove_temporary(folder: OutputFolder) -> None:
+    """Delete what a killed run had half written: files whose names only samotion gives."""
+    ours = owned(folder) | {RUN}
+    for parent in {folder.base, folder.tree, folder.masks}:
+        for path in _plain_files(parent):
+            if is_temporary(path.name) or _stood_for(path, folder.base) in ours:
+                path.unlink()
 
 
-def _read_record(place: Place) -> Record | None:
-    """run.json if it is one of ours with this layout."""
-    try:
-        record = json.loads(place.record.read_bytes())
-    except (OSError, ValueError):
-        return None
-    ours = isinstance(record, dict) and record.get("tool") == "samotion" and record.get("layout") == place.layout
-    return record if ours else None
+def _plain_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return [Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)]
 
 
-def owned(place: Place) -> set[str]:
-    """The files that an earlier run of this clip wrote or meant to write."""
-    record = _read_record(place) or {}
-    if place.layout == "davis":
-        record = _clips(record).get(place.name, {})
-    files = record.get("files")
-    return {str(file) for file in files} if isinstance(files, list) else set()
-
-
-def _clips(record: Record) -> dict[str, Record]:
-    """The records of all clips in a run.json of layout davis."""
-    clips = record.get("clips")
-    return {k: v for k, v in clips.items() if isinstance(v, dict)} if isinstance(clips, dict) else {}
-
-
-def write_record(place: Place, record: Record) -> None:
-    """Write run.json; in layout davis the other clips' records stay."""
-    if place.layout == "davis":
-        clips = _clips(_read_record(place) or {}) | {place.name: record}
-        record = {"schema": SCHEMA, "tool": "samotion", "layout": "davis", "clips": clips}
-    write_atomically(place.record, (json.dumps(record, indent=2) + "\n").encode())
-
-
-def remove(place: Place, files: Iterable[str]) -> None:
-    """Delete files (relative to run.json's folder), and the masks' folder if that leaves it empty."""
-    for file in files:
-        (place.base / file).unlink()
-    with suppress(OSError):  # not empty, or never there
-        place.masks.rmdir()
+def _stood_for(path: Path, base: Path) -> str | None:
+    """The file that an old temporary one was to become, relative to `base`: .overlay.1a2b3c4d.mp4 was overlay.mp4."""
+    match = _OLD_TEMPORARY.fullmatch(path.name)
+    return (path.parent / (match[1] + (match[2] or ""))).relative_to(base).as_posix() if match else None

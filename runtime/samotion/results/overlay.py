@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion.manifest import replacing
 from samotion.png import DAVIS_PALETTE
 
 Array = np.ndarray[Any, Any]
@@ -18,6 +17,8 @@ Array = np.ndarray[Any, Any]
 TINT = 0.45
 TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
 ENCODER = {"crf": "20", "preset": "veryfast"}
+MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
+DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number
 
 
@@ -44,43 +45,57 @@ def draw(frame: Array, labels: Array, palette: Array) -> Array:
 def write_overlay(path: Path, frames: Array, labels: Array, timestamps_s: Array) -> None:
     """Write an MP4 (H.264, yuv420p, faststart) of frames (T,H,W,3) and labels (T,H,W), each shown at its own time.
 
-    Times (T,) are kept to 1/90000 s from the first frame on; odd sizes grow by one repeated row or column.
-    Appears by rename. Raises OSError.
+    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column. Appears by rename.
+    Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".overlay.", suffix=".mp4")
-    os.close(handle)
-    try:
-        _encode(temporary, frames, labels, timestamps_s)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        _encode(str(temporary), frames, labels, show_ticks(timestamps_s))
 
 
-def _encode(path: str, frames: Array, labels: Array, timestamps_s: Array) -> None:
+def show_ticks(timestamps_s: Array) -> Array:
+    """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly increasing.
+
+    A time that repeats, goes back or is none comes one tick after its predecessor, a pause above `MAX_PAUSE_S` is
+    cut to that: the container holds neither, and nobody waits a day for a frame.
+    """
+    with np.errstate(invalid="ignore"):
+        pauses = np.nan_to_num(np.diff(timestamps_s.astype(np.float64)), nan=0.0)
+    times = np.concatenate([[0.0], np.cumsum(np.clip(pauses, 0.0, MAX_PAUSE_S))])
+    ticks = np.round(times / float(TIME_BASE)).astype(np.int64)
+    order = np.arange(len(ticks))
+    increasing: Array = np.maximum.accumulate(ticks - order) + order
+    return increasing
+
+
+def long_pauses(timestamps_s: Array) -> int:
+    """How many pauses between frames the overlay cuts to `MAX_PAUSE_S`."""
+    return int((np.diff(timestamps_s) > MAX_PAUSE_S).sum())
+
+
+def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
     import av
 
     height, width = frames.shape[1:3]
     pad = height % 2, width % 2
-    ticks = np.round((timestamps_s - timestamps_s[0]) / float(TIME_BASE)).astype(np.int64)
     palette = bright_palette()
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=_rate(timestamps_s), options=ENCODER)
+        stream = container.add_stream("libx264", rate=_rate(ticks), options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
         context = stream.codec_context
         context.time_base = TIME_BASE
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
-        for frame, label, tick in zip(frames, labels, ticks):
-            image: Array = cv2.copyMakeBorder(draw(frame, label, palette), 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
+        for frame, label, tick in zip(frames, labels, ticks.tolist()):
+            drawn = draw(frame, label, palette)
+            image: Array = cv2.copyMakeBorder(drawn, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
             picture = av.VideoFrame.from_ndarray(image, "rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
-            picture.pts, picture.time_base = int(tick), TIME_BASE
+            picture.pts, picture.time_base = tick, TIME_BASE
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
 
 
-def _rate(timestamps_s: Array) -> Fraction:
+def _rate(ticks: Array) -> Fraction:
     """The mean frame rate, which the encoder wants for its rate control; times do not follow from it."""
-    length_s = float(timestamps_s[-1] - timestamps_s[0])
-    return Fraction((len(timestamps_s) - 1) / length_s).limit_denominator(1001) if length_s > 0 else Fraction(24)
+    length_s = float(ticks[-1] * TIME_BASE)
+    mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
+    return Fraction(float(np.clip(mean, 1, MAX_RATE))).limit_denominator(1001)

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -16,17 +16,30 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from samotion.errors import is_disk_error
 from samotion.manifest import write_atomically
 from samotion.png import encode_indexed
-from samotion.results.folder import SCHEMA, Place, Record, disk_errors, owned, present, remove, reserve, write_record
-from samotion.results.overlay import write_overlay
+from samotion.results.folder import delete, disk_errors, locate, present, reserve
+from samotion.results.names import mask_names
+from samotion.results.overlay import MAX_PAUSE_S, long_pauses, write_overlay
+from samotion.results.record import (
+    DONE,
+    OBJECTS,
+    OVERLAY,
+    SCHEMA,
+    TRACKS,
+    WRITING,
+    OutputFolder,
+    Record,
+    owned,
+    write_record,
+)
 
 if TYPE_CHECKING:
     from samotion.pipeline import Result
 
 Array = np.ndarray[Any, Any]
 
-OVERLAY, OBJECTS, TRACKS = "overlay.mp4", "objects.json", "tracks.npz"
 PACKAGES = ("samotion", "numpy", "av", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "pycocotools")
 
 
@@ -41,62 +54,90 @@ def write(
     """Write a result below `folder` and return the folder that holds it.
 
     `save` picks from masks, overlay, coco and tracks (None: all that the layout has). Layout `clip` makes
-    folder/CLIP/masks/00000.png and so on; `davis` makes folder/CLIP/00000.png and folder/run.json only.
-    `run_info` joins run.json. Raises OutputError for foreign files, an earlier result without `overwrite`,
-    a lock held by another process, and disks that are full or closed to us.
+    folder/CLIP/masks/00000.png and so on; `davis` makes folder/CLIP/00000.png and folder/run.json only. Masks of a
+    folder's frames have the frames' names. `run_info` joins run.json. An overlay that cannot be written is one more
+    of `result.warnings`. Raises OutputError for foreign files, links, an earlier result without `overwrite`, a lock
+    held by another process, and disks that are full or closed to us.
     """
-    with reserve(folder, result.clip.name, save, layout, overwrite) as place:
-        write_to(place, result, run_info)
-    return place.tree
+    target = locate(folder, result.clip.name, save, layout)
+    with reserve(target, overwrite):
+        write_to(target, result, run_info)
+    return target.tree
 
 
-def write_to(place: Place, result: Result, run_info: Mapping[str, Any] | None = None) -> None:
-    """Write a result into a reserved place; run.json comes last, and before that tells of a run that broke off."""
+def write_to(target: OutputFolder, result: Result, run_info: Mapping[str, Any] | None = None) -> None:
+    """Write a result into a reserved folder: the overlay after all else, run.json last.
+
+    Before that run.json tells of a run that broke off, and which files are its own.
+    """
     start = time.perf_counter()
-    files = _files(place, result.clip.indices)
-    record: Record = _describe(result, place) | dict(run_info or {})
-    with disk_errors(place.base):
-        before = owned(place)
-        write_record(place, record | {"status": "writing", "files": sorted(before | set(files))})
-        _write_frames(place, result)
-        if "overlay" in place.kinds:
-            write_overlay(place.tree / OVERLAY, result.clip.frames, result.labels, result.clip.timestamps_s)
-        if "tracks" in place.kinds:
-            write_atomically(place.tree / TRACKS, _tracks(result))
-        remove(place, present(place) & before - set(files))
+    masks = mask_names(result.clip.indices.tolist(), result.clip.frame_names)
+    files = _files(target, masks)
+    record = _describe(result, target, masks) | dict(run_info or {})
+    with disk_errors(target.base):
+        before = owned(target)
+        write_record(target, record | {"status": WRITING, "files": sorted(before | set(files))})
+        _write_frames(target, result, masks)
+        if "tracks" in target.kinds:
+            write_atomically(target.tree / TRACKS, _tracks(result))
+        if "overlay" in target.kinds and not _write_overlay(target, result):
+            files.remove(OVERLAY)
+        delete(target, present(target) & before - set(files))
+        record["warnings"] = list(result.warnings)
         record["timings_ms"] = {**result.timings, "output": (time.perf_counter() - start) * 1000}
-        write_record(place, record | {"status": "done", "files": files})
+        write_record(target, record | {"status": DONE, "files": files})
 
 
-def _mask_name(index: int) -> str:
-    return f"{index:05d}.png"
-
-
-def _files(place: Place, indices: Array) -> list[str]:
+def _files(target: OutputFolder, masks: list[str]) -> list[str]:
     """What a run will write, relative to run.json's folder."""
-    masks = [(place.masks / _mask_name(i)).relative_to(place.base).as_posix() for i in indices.tolist()]
     single = {"overlay": OVERLAY, "coco": OBJECTS, "tracks": TRACKS}
-    return [*(masks if "masks" in place.kinds else []), *(single[k] for k in place.kinds if k in single)]
+    shown = [_relative(target, name) for name in masks] if "masks" in target.kinds else []
+    return [*shown, *(single[kind] for kind in target.kinds if kind in single)]
 
 
-def _write_frames(place: Place, result: Result) -> None:
+def _relative(target: OutputFolder, mask: str) -> str:
+    return (target.masks / mask).relative_to(target.base).as_posix()
+
+
+def _write_overlay(target: OutputFolder, result: Result) -> bool:
+    """Whether there is one: whatever goes wrong with it is a warning, but for a full disk."""
+    clip = result.clip
+    if cut := long_pauses(clip.timestamps_s):
+        _warn(result, f"{cut} pauses between frames are longer than {MAX_PAUSE_S:.0f} s; the overlay cuts them to that")
+    try:
+        write_overlay(target.tree / OVERLAY, clip.frames, result.labels, clip.timestamps_s)
+    except Exception as error:
+        if is_disk_error(error):
+            raise
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        _warn(result, f"the overlay cannot be written ({type(error).__name__}: {reason}); all else is there")
+        return False
+    return True
+
+
+def _warn(result: Result, line: str) -> None:
+    if line not in result.warnings:
+        result.warnings.append(line)
+
+
+def _write_frames(target: OutputFolder, result: Result, masks: list[str]) -> None:
     """Masks and objects, one frame at a time at the source's size."""
     height, width = result.clip.source_hw
     ids = [found.id for found in result.objects]
     rles: list[list[Record | None]] = []
-    if "masks" in place.kinds:
-        place.masks.mkdir(parents=True, exist_ok=True)
-    for index, small in zip(result.clip.indices.tolist(), result.labels):
+    if "masks" in target.kinds:
+        target.masks.mkdir(parents=True, exist_ok=True)
+    for name, small in zip(masks, result.labels):
         labels = small
         if small.shape != (height, width):
             labels = cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-        if "masks" in place.kinds:
-            write_atomically(place.masks / _mask_name(index), encode_indexed(labels))
-        if "coco" in place.kinds:
+        if "masks" in target.kinds:
+            write_atomically(target.masks / name, encode_indexed(labels))
+        if "coco" in target.kinds:
             rles.append(_encode_rles(labels, ids))
-    if "coco" in place.kinds:
-        data = json.dumps(_objects(result, place.name, rles)) + "\n"
-        write_atomically(place.tree / OBJECTS, data.encode())
+    if "coco" in target.kinds:
+        data = json.dumps(_objects(result, target.name, rles)) + "\n"
+        write_atomically(target.tree / OBJECTS, data.encode())
 
 
 def _encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:
@@ -164,22 +205,40 @@ def _tracks(result: Result) -> bytes:
     return buffer.getvalue()
 
 
-def _describe(result: Result, place: Place) -> Record:
+def _frame_table(result: Result, target: OutputFolder, masks: list[str]) -> list[Record]:
+    """For every frame: its mask (relative to run.json, None: not saved), number and name in the source, and time."""
+    clip = result.clip
+    names: Sequence[str | None] = clip.frame_names or [None] * len(masks)
+    times = [round(time_s, 6) for time_s in clip.timestamps_s.tolist()]
+    return [
+        {
+            "mask": _relative(target, mask) if "masks" in target.kinds else None,
+            "frame": n,
+            "name": name,
+            "time_s": time_s,
+        }
+        for mask, n, name, time_s in zip(masks, clip.indices.tolist(), names, times)
+    ]
+
+
+def _describe(result: Result, target: OutputFolder, masks: list[str]) -> Record:
     clip = result.clip
     return {
         "schema": SCHEMA,
         "tool": "samotion",
-        "layout": place.layout,
-        "status": "writing",
+        "layout": target.layout,
+        "status": WRITING,
         "clip": {
-            "name": place.name,
+            "name": target.name,
             "path": clip.path,
             "size": list(clip.source_hw),
             "processing_size": list(clip.frames.shape[1:3]),
             "frames": clip.indices.tolist(),
             "fps": clip.fps,
         },
+        "frames": _frame_table(result, target, masks),
         "objects": len(result.objects),
+        "found": [asdict(found) for found in result.objects],
         "tracks": len(result.scores),
         "seed": result.settings.seed,
         "settings": asdict(result.settings),

@@ -13,64 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from filelock import FileLock
+from helpers.made_result import CLIP_FILES, NUMBERS, SIZE_HW, SOURCE_HW, TIMES_S, files_below, make_result
 from pycocotools import mask as coco
 from samotion import png
-from samotion.clips import video
 from samotion.errors import OutputError, UsageError
-from samotion.pipeline import ObjectResult, Result
 from samotion.presets import NANO
 from samotion.results import folder as place
 from samotion.results import overlay
 from samotion.results import write as output
-from samotion.settings import Settings, resolve
-from samotion.tracks.tracking import Tracks
-
-Array = np.ndarray[Any, Any]
-SIZE_HW, SOURCE_HW = (30, 41), (60, 82)  # an odd width, and a source twice as large
-NUMBERS, TIMES_S = (0, 3, 6, 9), (0.5, 0.62, 1.1, 1.18)
-
-
-def make_result(name: str = "walk", objects: int = 2, source_hw: tuple[int, int] = SOURCE_HW) -> Result:
-    """A clip of four frames: object 1 moves right, object 2 is there in the middle two frames only."""
-    rng = np.random.default_rng(0)
-    frames = np.repeat(rng.integers(60, 200, (1, *SIZE_HW, 1), np.uint8), 4, 0).repeat(3, -1)
-    labels = np.zeros((4, *SIZE_HW), np.uint8)
-    for t in range(4 if objects else 0):
-        labels[t, 4:12, 2 + 5 * t : 12 + 5 * t] = 1
-    labels[1:3, 20:28, 30:40] = 2 if objects > 1 else 0
-    clip = video.Clip(
-        cv2.blur(frames[0], (5, 5))[None].repeat(4, 0),
-        source_hw,
-        np.array(NUMBERS),
-        np.array(TIMES_S),
-        10.0,
-        name,
-        None,
-    )
-    xy = rng.uniform(0, 29, (5, 4, 2)).astype(np.float32)
-    tracks = Tracks(
-        xy=xy,
-        visible=rng.random((5, 4)) > 0.3,
-        visibility=rng.random((5, 4), np.float32),
-        confidence=rng.random((5, 4), np.float32),
-        query_frame=np.zeros(5, np.int64),
-        query_xy=xy[:, 0],
-    )
-    found = [ObjectResult(k + 1, 0.9 - k / 10) for k in range(objects)]
-    scores = rng.random(5, np.float32)
-    return Result(labels, found, tracks, scores, {"tracks": 12.5}, clip, resolve(Settings(seed=7), NANO), ["a warning"])
-
-
-def files_below(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir()}
-
-
-CLIP_FILES = {f"walk/masks/{n:05d}.png" for n in NUMBERS} | {
-    "walk/overlay.mp4",
-    "walk/objects.json",
-    "walk/tracks.npz",
-    "walk/run.json",
-}
 
 
 def test_palette_is_that_of_davis() -> None:
@@ -291,7 +241,8 @@ def test_locked_folder(tmp_path: Path) -> None:
 
 
 def test_place_that_stays_empty_is_removed(tmp_path: Path) -> None:
-    with place.reserve(tmp_path / "a" / "b", "walk") as where:
+    where = place.locate(tmp_path / "a" / "b", "walk")
+    with place.reserve(where):
         assert where.tree.is_dir()
     assert list(tmp_path.iterdir()) == []
 

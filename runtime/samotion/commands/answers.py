@@ -1,0 +1,80 @@
+"""What samotion-run says of each clip: its result on stdout, all else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+from samotion.commands import exits
+from samotion.results.record import DONE, OVERLAY, OutputFolder, owned, read_record
+
+if TYPE_CHECKING:
+    from samotion.commands.run import Job
+    from samotion.pipeline import Result
+
+SKIPPED, FAILED = "skipped", "failed"
+
+
+def tell_done(job: Job, clip: str, target: OutputFolder, result: Result) -> None:
+    """Warnings, how much was found, then the result."""
+    for warning in result.warnings:
+        note(_about(job, clip, warning))
+    found = len(result.objects)
+    if found and not job.as_json and not job.quiet:  # that nothing moves is among the warnings
+        note(f"{found} moving object{'s' * (found != 1)} in {len(result.labels)} frames")
+    _print_result(job, clip, target)
+
+
+def tell_skipped(job: Job, clip: str, target: OutputFolder) -> None:
+    """One line, then the result as it lies there."""
+    note(f"{one_line(clip)}: skipped, it is done already; --overwrite makes it anew")
+    _print_result(job, clip, target, SKIPPED)
+
+
+def tell_failure(job: Job, clip: str, error: Exception) -> None:
+    """The error, with its stack trace if it is asked for. A clip that is alone leaves its line to the command."""
+    code, line = exits.explain(error, job.verbose)
+    if job.as_json:
+        record = {"clip": clip, "status": FAILED, "error": line, "exit_code": code}
+        print(json.dumps(record), flush=True)
+    if len(job.clips) == 1:
+        return
+    if job.verbose:
+        traceback.print_exception(error)
+    note(_about(job, clip, line))
+
+
+def note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def one_line(clip: str) -> str:
+    """A clip's path as it is, or quoted where it would break the line."""
+    return clip if clip.isprintable() else ascii(clip)
+
+
+def _about(job: Job, clip: str, line: str) -> str:
+    return f"{one_line(clip)}: {line}" if len(job.clips) > 1 else line
+
+
+def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE) -> None:
+    """The path of the overlay, or of the folder where there is none; or what run.json tells, as one JSON object."""
+    overlay = target.tree / OVERLAY if OVERLAY in owned(target) else None
+    if not job.as_json:
+        print(overlay or target.tree, flush=True)
+        return
+    record = read_record(target)
+    summary = {
+        "clip": clip,
+        "status": status,
+        "folder": str(target.tree),
+        "overlay": str(overlay) if overlay else None,
+        "frames": len(record.get("frames", ())),
+        "tracks": record.get("tracks"),
+        "objects": record.get("found"),
+        "warnings": record.get("warnings"),
+        "timings_ms": record.get("timings_ms"),
+    }
+    print(json.dumps(summary), flush=True)

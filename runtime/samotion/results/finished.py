@@ -1,0 +1,120 @@
+"""Whether an earlier result is the one that is asked for: same clip, same settings, same engines, all files there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from samotion.results.record import DONE, WRITING, OutputFolder, Record, owned, read_record
+
+if TYPE_CHECKING:
+    from samotion.backends.engines import Engines
+    from samotion.settings import Settings
+
+
+def make_request(clip: str, folder: OutputFolder, settings: Settings, engines: Engines) -> Record:
+    """What a run is asked for, as run.json keeps it; `clip` None: not there, as the reader will tell."""
+    from samotion.settings import resolve
+
+    sha256 = {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
+    return {
+        "clip": _fingerprint(clip),
+        "save": list(folder.kinds),
+        "settings": asdict(resolve(settings, engines.preset)),
+        "engines": {"preset": engines.preset.name, "sha256": sha256},
+    }
+
+
+def is_done(folder: OutputFolder) -> bool:
+    """Whether an earlier run of this clip came to its end."""
+    return bool(read_record(folder).get("status") == DONE)
+
+
+def is_kept(folder: OutputFolder) -> bool:
+    """Whether an earlier result asks to be kept; what a run that broke off left may be redone at any time."""
+    return bool(read_record(folder).get("status", WRITING) != WRITING)
+
+
+def difference(folder: OutputFolder, request: Record, present: Iterable[str]) -> str:
+    """What keeps an earlier result from being the one asked for, in a few words; empty where nothing does."""
+    had = _table(read_record(folder), "request")
+    if not had:
+        return "that does not tell how it was asked for"
+    return (
+        _other_clip(_table(had, "clip"), request["clip"])
+        or _other_settings(_table(had, "settings"), request["settings"])
+        or _other_engines(_table(had, "engines"), request["engines"])
+        or _missing(had.get("save"), request["save"])
+        or _missing(list(present), sorted(owned(folder)))
+    )
+
+
+def _other_clip(had: Record, asked: Record | None) -> str:
+    if asked is None:
+        return "of a clip that cannot be read now"
+    if had == asked:
+        return ""
+    if had.get("path") != asked["path"]:
+        return f"of another clip, {had.get('path')!r}"
+    return "of this clip before it was changed"
+
+
+def _other_settings(had: Record, asked: Record) -> str:
+    for name in asked:
+        if had.get(name) != asked[name]:
+            return f"made with {name} {had.get(name)}, not {asked[name]}"
+    return ""
+
+
+def _other_engines(had: Record, asked: Record) -> str:
+    if had == asked:
+        return ""
+    if had.get("preset") != asked["preset"]:
+        return f"made by engines of preset {had.get('preset')}, not {asked['preset']}"
+    return "made by other engines"
+
+
+def _missing(had: Any, wanted: list[str]) -> str:
+    lost = [name for name in wanted if not isinstance(had, list) or name not in had]
+    return f"without {lost[0]!r}" if lost else ""
+
+
+def _table(record: Record, key: str) -> Record:
+    value = record.get(key)
+    return value if isinstance(value, dict) else {}
+
+
+def _fingerprint(clip: str) -> Record | None:
+    """What changes when a clip does: its path, size and time of change; for a folder, those of all its frames."""
+    try:
+        found = os.stat(clip)
+        path = os.path.realpath(clip)
+        if stat.S_ISDIR(found.st_mode):
+            return {"path": path, "frames_sha256": _hash_frames(path)}
+    except OSError:
+        return None
+    return {"path": path, "bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+
+
+def _hash_frames(folder: str) -> str:
+    from samotion.clips.video import IMAGE_SUFFIXES  # with NumPy, which the command's help does without
+
+    with os.scandir(folder) as entries:
+        frames = [entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]
+    digest = hashlib.sha256()
+    for frame in sorted(frames, key=lambda entry: entry.name):
+        digest.update(repr((frame.name, _size_and_time(frame))).encode())
+    return digest.hexdigest()
+
+
+def _size_and_time(frame: os.DirEntry[str]) -> tuple[int, int] | None:
+    """None for a link that leads nowhere: what reads the frame tells of it."""
+    try:
+        found = frame.stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns

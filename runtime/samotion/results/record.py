@@ -1,0 +1,70 @@
+"""run.json: what a result is, how it was asked for, and which files are ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samotion.manifest import write_atomically
+
+Record = dict[str, Any]
+
+SCHEMA = 1
+RUN = "run.json"
+OVERLAY, OBJECTS, TRACKS = "overlay.mp4", "objects.json", "tracks.npz"
+WRITING, DONE = "writing", "done"
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """Where one clip's results go. `base` holds run.json, `tree` (in or same as base) is the clip's own folder."""
+
+    base: Path
+    tree: Path
+    masks: Path
+    name: str
+    layout: str
+    kinds: tuple[str, ...]
+
+    @property
+    def record(self) -> Path:
+        return self.base / RUN
+
+
+def read_file(folder: OutputFolder) -> Record | None:
+    """The whole run.json if it is one of ours with this layout."""
+    try:
+        record = json.loads(folder.record.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("tool") != "samotion":
+        return None
+    return record if record.get("layout") == folder.layout else None
+
+
+def read_record(folder: OutputFolder) -> Record:
+    """What run.json tells of this clip; empty where it tells nothing."""
+    record = read_file(folder) or {}
+    return _clips(record).get(folder.name, {}) if folder.layout == "davis" else record
+
+
+def write_record(folder: OutputFolder, record: Record) -> None:
+    """Write run.json; in layout davis the other clips' records stay."""
+    if folder.layout == "davis":
+        clips = _clips(read_file(folder) or {}) | {folder.name: record}
+        record = {"schema": SCHEMA, "tool": "samotion", "layout": "davis", "clips": clips}
+    write_atomically(folder.record, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def owned(folder: OutputFolder) -> set[str]:
+    """The files, relative to run.json's folder, that an earlier run of this clip wrote or meant to write."""
+    files = read_record(folder).get("files")
+    return {str(file) for file in files} if isinstance(files, list) else set()
+
+
+def _clips(record: Record) -> dict[str, Record]:
+    """The records of all clips in a run.json of layout davis."""
+    clips = record.get("clips")
+    return {k: v for k, v in clips.items() if isinstance(v, dict)} if isinstance(clips, dict) else {}
