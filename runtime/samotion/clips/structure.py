@@ -63,7 +63,9 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
     place = 0
     while place < size:
         file.seek(place)
-        first = (file.read(1) or b"\1")[0]
+        first = file.read(1)[0]
+        if not first:  # no element begins so: something else follows the recording
+            return False
         kind = bytes([first]) + file.read(8 - first.bit_length())
         start, length = _length(file)
         if length is None and kind not in MATROSKA_MASTERS:

@@ -75,6 +75,13 @@ def test_a_cut_transport_stream_of_whole_packets(tmp_path: Path) -> None:
     assert structure.is_cut(path, "mpegts")
 
 
+def test_what_follows_a_whole_recording_is_no_cut(tmp_path: Path) -> None:
+    for name, options in (("a.mkv", {}), ("live.mkv", {"live": "1"}), ("a.mp4", {})):
+        path = media.write_video(tmp_path / name, noise(4), **options)
+        path.write_bytes(path.read_bytes() + bytes(100))
+        assert video.read_clip(path).warnings == (), name
+
+
 def test_an_index_that_is_missing_is_named(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.mp4", noise(8))
     path.write_bytes(path.read_bytes()[:5000])
