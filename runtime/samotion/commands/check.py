@@ -7,7 +7,10 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,10 +20,14 @@ from samotion import __version__
 from samotion.backends.engines import open_engines
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.backends.ort import PROVIDERS, first_line
+from samotion.clips.video import read_clip
 from samotion.commands import exits, options
 from samotion.commands.options import Quiet, Verbose, Version
-from samotion.errors import DeviceError, SamotionError
+from samotion.contract import SIGNATURES
+from samotion.errors import DeviceError, EngineError, InputError, SamotionError
+from samotion.manifest import BUNDLED, Entry
 
+Array = np.ndarray[Any, Any]
 # An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a working backend.
 TINY_GRAPH = bytes.fromhex(
     "08083a400a110a01780a017812017922064d61744d756c1201675a130a0178120e0a0c080112080a0208020a0208"
@@ -38,6 +45,8 @@ PACKAGES = (
     "onnx",
     "sam2",
 )
+SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are 1
+SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 LOW_DISK_BYTES = 2 << 30
 
 
@@ -60,6 +69,7 @@ class Report:
     backends: list[Backend]
     gpus: list[str]
     disk_free_bytes: int
+    video: str | None
     engine_dir: str | None
     preset: str | None
     engines: dict[str, str | None]
@@ -69,7 +79,7 @@ class Report:
 def check(
     engine_dir: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Open every engine of this folder.", show_default=DEFAULT),
+        typer.Option(metavar="FOLDER", help="Run every engine of this folder once.", show_default=DEFAULT),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Quiet = False,
@@ -85,8 +95,10 @@ def check(
         print(json.dumps(asdict(report), indent=2) if as_json else to_text(report))
         if not any(backend.problem is None for backend in report.backends):
             return DeviceError.exit_code
+        if report.video:
+            return InputError.exit_code
         broken = [problem for problem in report.engines.values() if problem]
-        return 4 if broken else 0
+        return EngineError.exit_code if broken else 0
 
     exits.run_command(work, verbose)
 
@@ -99,7 +111,8 @@ def examine(engine_dir: str | None = None) -> Report:
     backends = [*(try_onnxruntime(device) for device in PROVIDERS), try_tensorrt()]
     folder = str(engine_folder(engine_dir))
     works = any(backend.problem is None for backend in backends)
-    preset, engines = open_each(folder) if works or engine_dir else (None, {})
+    preset, engines, rebuild = run_each(folder) if works or engine_dir else (None, {}, "")
+    video = try_video()
     gpus, free = find_gpus(), shutil.disk_usage(".").free
     return Report(
         samotion=__version__,
@@ -109,10 +122,14 @@ def examine(engine_dir: str | None = None) -> Report:
         backends=backends,
         gpus=gpus,
         disk_free_bytes=free,
+        video=video,
         engine_dir=folder,
         preset=preset,
         engines=engines,
-        advice=advise(backends, gpus, free, engine_dir, engines),
+        advice=[
+            *advise_on_packages(video),
+            *advise(backends, gpus, free, engine_dir, engines, rebuild, video),
+        ],
     )
 
 
@@ -174,17 +191,56 @@ def try_tensorrt() -> Backend:
         backend.close()
 
 
-def open_each(engine_dir: str) -> tuple[str, dict[str, str | None]]:
-    """The preset of an engine folder, and for each engine of its manifest why it does not open (None: it does)."""
+def try_video() -> str | None:
+    """Write a clip of two grey frames and read it back; why that fails (None: it works)."""
+    try:
+        import av
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "clip.mp4")
+            with av.open(str(path), "w") as container:
+                stream = container.add_stream("mpeg4", rate=10)
+                stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+                for level in (64, 128):
+                    picture = np.full((48, 64, 3), level, np.uint8)
+                    frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+                    container.mux(stream.encode(frame))
+                container.mux(stream.encode())
+            levels = read_clip(path).frames.mean(axis=(1, 2, 3))
+    except Exception as error:  # PyAV raises kinds of its own, and ImportError where it is broken
+        return first_line(error)
+    right = levels.shape == (2,) and bool(np.all(np.abs(levels - (64, 128)) < 8))
+    return None if right else f"frames of brightness 64 and 128 are read as {levels.tolist()}"
+
+
+def run_each(engine_dir: str) -> tuple[str, dict[str, str | None], str]:
+    """The preset of a folder, what is wrong with each engine, and the command that builds it anew.
+
+    The command is empty for the bundled folder. Each engine of the manifest is opened and run once; None: it answers.
+    """
     problems: dict[str, str | None] = {}
     with open_engines(engine_dir) as engines:
-        for name in engines.manifest.engines:
+        for name, entry in engines.manifest.engines.items():
             try:
-                engines[name]
+                engines[name](**small_inputs(name, entry))
                 problems[name] = None
             except SamotionError as error:
                 problems[name] = str(error)
-        return engines.preset.name, problems
+        bundled = Path(engine_dir) == BUNDLED
+        command = "" if bundled else engines.manifest.command("all", engine_dir)
+        return engines.preset.name, problems, command
+
+
+def small_inputs(name: str, entry: Entry) -> dict[str, Array]:
+    """Random inputs of an engine, as small as its shapes allow."""
+    rng = np.random.default_rng(0)
+    arrays = {}
+    for tensor in SIGNATURES[name].inputs:
+        dims = entry.inputs.get(tensor.name, list(tensor.dims))
+        hw = [dim if isinstance(dim, int) else SIZES.get(dim, 1) for dim in dims]
+        highest = 1 if tensor.name == "queries" else 2  # with one frame, all queries are in frame 0
+        arrays[tensor.name] = rng.integers(0, highest, hw).astype(tensor.dtype)
+    return arrays
 
 
 def find_gpus() -> list[str]:
@@ -197,10 +253,26 @@ def find_gpus() -> list[str]:
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
 
 
+def advise_on_packages(video: str | None) -> list[str]:
+    """What to install so that videos are read, and so that exporting works where it was begun."""
+    advice = []
+    if video:
+        advice.append("videos cannot be read: pip install --upgrade --force-reinstall samotion av")
+    if find_spec("torch") is not None and find_spec("sam2") is None:
+        advice.append(f"to export SAM 2: {SAM2_INSTALL}")
+    return advice
+
+
 def advise(
-    backends: list[Backend], gpus: list[str], free: int, engine_dir: str | None, engines: dict[str, str | None]
+    backends: list[Backend],
+    gpus: list[str],
+    free: int,
+    engine_dir: str | None,
+    engines: dict[str, str | None],
+    rebuild: str = "",
+    video: str | None = None,
 ) -> list[str]:
-    """What to do next, most urgent first."""
+    """What to do next, most urgent first. `rebuild`: the command that builds the folder anew."""
     works = {backend.name for backend in backends if backend.problem is None}
     advice = []
     if not works:
@@ -212,9 +284,9 @@ def advise(
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
     if any(engines.values()):
-        anew = f"build the engines again: samotion-export all --out {engine_dir!r}"
-        advice.append(anew if engine_dir else "install samotion again, or name another folder with --engine-dir")
-    if works and not advice:
+        anew = f"build the engines again: {rebuild}"
+        advice.append(anew if rebuild else "install samotion again, or name another folder with --engine-dir")
+    if works and not advice and not video:
         named = f"--engine-dir {engine_dir!r} " if engine_dir else ""
         advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice
@@ -225,11 +297,12 @@ def to_text(report: Report) -> str:
     lines = [f"samotion {report.samotion}, Python {report.python}, {report.system}"]
     lines += ["", *(f"{name:24} {version}" for name, version in report.packages.items()), ""]
     lines += [f"{backend.name:24} {backend.problem or 'works'}" for backend in report.backends]
+    lines += [f"{'video':24} {report.video or 'works'}"]
     lines += [f"{'GPU':24} {gpu}" for gpu in report.gpus or ["none found"]]
     lines += [f"{'disk':24} {report.disk_free_bytes / 2**30:.1f} GiB free here"]
     if report.preset is not None:
         lines += ["", f"{report.engine_dir!r} holds preset {report.preset}"]
-        lines += [f"{name:24} {problem or 'opens'}" for name, problem in report.engines.items()]
+        lines += [f"{name:24} {problem or 'works'}" for name, problem in report.engines.items()]
     return "\n".join([*lines, "", *(f"next: {advice}" for advice in report.advice)])
 
 

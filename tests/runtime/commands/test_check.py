@@ -14,6 +14,7 @@ import pytest
 from helpers import fake_tensorrt, media
 from samotion.commands import check
 from samotion.commands.check import Backend
+from samotion.errors import EngineError, InputError
 from typer.testing import CliRunner
 
 
@@ -122,3 +123,45 @@ def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     assert gpu.used == 0
     gpu.limit = 0
     assert "out of GPU memory" in str(check.try_tensorrt().problem)
+
+
+def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
+    folder = media.zero_engines(tmp_path / "engines")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "preset": "fast"}))
+    (folder / "depth.onnx").write_bytes(b"edited")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(folder)])
+    assert outcome.exit_code == 4
+    assert f"samotion-export all --preset fast --out {str(folder)!r}" in outcome.stdout
+
+
+def test_an_engine_that_opens_but_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = media.zero_engines(tmp_path / "engines")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise EngineError("engine 'depth' fails")
+
+    monkeypatch.setattr("samotion.backends.ort.OrtEngine.__call__", fail)
+    _, problems, _ = check.run_each(str(folder))
+    assert problems["depth"] == "engine 'depth' fails"
+
+
+def test_video_that_is_not_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check.try_video() is None
+
+    def fail(*_: Any) -> None:
+        raise InputError("cannot be read")
+
+    monkeypatch.setattr(check, "read_clip", fail)
+    outcome = CliRunner().invoke(check.app, [])
+    assert outcome.exit_code == 3
+    assert "video                    cannot be read" in outcome.stdout
+    assert "next: videos cannot be read: pip install" in outcome.stdout
+
+
+def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "find_spec", lambda name: None if name == "sam2" else name)
+    (advice,) = check.advise_on_packages(None)
+    assert advice == f"to export SAM 2: {check.SAM2_INSTALL}"
+    monkeypatch.setattr(check, "find_spec", lambda name: None)
+    assert check.advise_on_packages(None) == []
