@@ -103,7 +103,7 @@ def _write_overlay(target: OutputFolder, result: Result) -> bool:
     """Whether there is one: whatever goes wrong with it is a warning, but for a full disk."""
     clip = result.clip
     if cut := long_pauses(clip.timestamps_s):
-        _warn(result, f"{cut} pauses between frames are longer than {MAX_PAUSE_S:.0f} s; the overlay cuts them to that")
+        _warn(result, f"pauses of more than {MAX_PAUSE_S:.0f} s between frames are cut to that in the overlay ({cut})")
     try:
         write_overlay(target.tree / OVERLAY, clip.frames, result.labels, clip.timestamps_s)
     except Exception as error:

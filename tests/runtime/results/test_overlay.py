@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,5 +79,10 @@ def test_full_disk_under_the_overlay_is_an_error_that_leaves_all_else(
     assert json.loads((tmp_path / "walk" / "run.json").read_text())["status"] == "writing"
 
 
-def test_long_pauses_are_told() -> None:
+def test_long_pauses_are_told(tmp_path: Path) -> None:
     assert overlay.long_pauses(np.array([0, 60, 121, 122, 500])) == 2
+    result = make_result()
+    clip = replace(result.clip, timestamps_s=np.arange(4) * DAY_S)
+    output.write(replace(result, clip=clip), tmp_path)
+    told = json.loads((tmp_path / "walk" / "run.json").read_text())["warnings"]
+    assert told[1:] == ["pauses of more than 60 s between frames are cut to that in the overlay (3)"]
