@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samotion import motion, pipeline
+from samotion import dino, motion
 from samotion.backends.engines import Engines
 from samotion.contract import NETS
 from samotion.manifest import read
@@ -87,16 +87,10 @@ def score_lines(full_engines: Engines, half_engines: Engines, full: Result, half
 
 def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Tracks) -> Array:
     """Scores (N,) of tracks by the motion net of one folder, depth and features from another."""
-    return motion.score(
-        motion_engines,
-        xy_px=found.xy,
-        hw=(frames.shape[1], frames.shape[2]),
-        visible=found.visible,
-        visibility=found.visibility,
-        confidence=found.confidence,
-        disparity=pipeline._disparity(engines, frames, found, lambda *_: None),
-        dino=pipeline._features(engines, frames, found, lambda *_: None),
-    )
+    hw = frames.shape[1], frames.shape[2]
+    disparity = motion.disparity_under(engines, frames, found)
+    features = dino.under_tracks(engines, frames, found)
+    return motion.score_tracks(motion_engines, hw, found, disparity, features)
 
 
 def _apart(before: Array, after: Array) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from samotion import depth, geometry, tracks
 from samotion.backends.engines import Engines
+from samotion.cues import track_flow
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings
 
@@ -117,7 +118,8 @@ def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
 def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
     hw = example.clip.frames.shape[1:3]
     queries = geometry.queries_to_grid(example.tyx, hw)
-    raw = tracks.track(engines, tracks.resize_for_tracking(example.clip.frames), queries)
+    track = tracks.track if engines.preset.cues is None else track_flow.track
+    raw = track(engines, tracks.resize_for_tracking(example.clip.frames), queries)
     visibility, confidence = tracks.visibility_of(raw.occlusion, raw.expected_dist)
     visible = visibility * confidence > 0.5
     true_xy = geometry.xy_to_grid(example.truth.xy, hw)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion.backends.engines import Engines
+from samotion.errors import EngineError
+from samotion.tracks.records import Tracks
 
 PATCH_PX = 14
 PX_PER_CALL = 150_000  # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
 
 
 def describe(engines: Engines, frames: Array) -> Array:
@@ -40,6 +44,26 @@ def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
         wanted, given = MAX_ASPECT * short_side_px, longest
     rows, columns = (-(-side * wanted // (given * PATCH_PX)) * PATCH_PX for side in hw)
     return rows, columns
+
+
+def under_tracks(engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None) -> Array:
+    """The feature (N,C) under each track's own query point, in frames (T,H,W,3) uint8.
+
+    Raises EngineError for features of another length than the motion net takes.
+    """
+    hw = frames.shape[1], frames.shape[2]
+    wanted = engines.preset.motion.dino_channels
+    features = np.zeros((len(tracks), wanted), np.float32)
+    query_frames = np.unique(tracks.query_frame)
+    for done, frame in enumerate(query_frames):
+        if progress:
+            progress(done, len(query_frames))
+        grid = describe(engines, frames[frame : frame + 1])[0]
+        if grid.shape[-1] != wanted:
+            raise EngineError(f"dino gives {grid.shape[-1]} channels, motion takes {wanted}; export both again")
+        mine = tracks.query_frame == frame
+        features[mine] = sample(grid, tracks.query_xy[mine], hw)
+    return features
 
 
 def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from samotion.checked_json import dims, read_table, short, short_line, table, text
+from samotion.checks.external_data import external_files
+from samotion.checks.json_tables import dims, read_table, short, short_line, table, text
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
-from samotion.external import external_files
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
 
 SCHEMA = 1

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from samotion import depth
 from samotion.backends.engines import Engines
-from samotion.depth import to_unit_range
+from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
+Progress = Callable[[int, int], None]
+
+DEPTH_FRAMES = 16  # frames whose disparity is held at once
 
 
 def score(
@@ -39,6 +44,33 @@ def score(
     )["score"]
 
 
+def score_tracks(engines: Engines, hw: tuple[int, int], tracks: Tracks, disparity: Array, features: Array) -> Array:
+    """`score` of tracks in frames of size `hw`, with the disparity (N,T) and the features (N,C) under them."""
+    return score(
+        engines,
+        xy_px=tracks.xy,
+        hw=hw,
+        visible=tracks.visible,
+        visibility=tracks.visibility,
+        confidence=tracks.confidence,
+        disparity=disparity,
+        dino=features,
+    )
+
+
+def disparity_under(engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None) -> Array:
+    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames at a time."""
+    hw = frames.shape[1], frames.shape[2]
+    parts = []
+    for start in range(0, len(frames), DEPTH_FRAMES):
+        if progress:
+            progress(start, len(frames))
+        part = slice(start, start + DEPTH_FRAMES)
+        maps = depth.estimate(engines, frames[part])
+        parts.append(gather_disparity(maps, tracks.xy[:, part], hw, engines.preset.motion.disparity))
+    return np.concatenate(parts, axis=1)
+
+
 def to_unit_xy(xy_px: Array, hw: tuple[int, int]) -> Array:
     """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to [-1,1]."""
     size = np.array([hw[1], hw[0]], np.float32)
@@ -62,7 +94,7 @@ def saturate(disparity: Array) -> Array:
     Writing the image cuts fractions off.
     """
     stored = np.floor(65535 * disparity)
-    return to_unit_range(np.minimum(stored, 255).astype(np.float32) / 255)
+    return depth.to_unit_range(np.minimum(stored, 255).astype(np.float32) / 255)
 
 
 def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:

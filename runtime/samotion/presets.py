@@ -101,23 +101,31 @@ class Sam2Net:
     config: str
     image_size_px: int = 1024
     max_conditioning_frames: int | None = None  # None: attend to all prompted frames, as the reference does
-    snaps: bool = False  # whether masks are drawn to the edges of the picture, see edges.py
 
 
 @dataclass(frozen=True)
 class Prompting:
     """How moving tracks become SAM 2 prompts (docs/method.md, stages 8 to 10)."""
 
-    style: str = "clicks"  # "clicks", or "clicks+mask": more clicks and a coarse mask drawn from the tracks
     every_frames: int = 16
     thresholds: tuple[float, ...] = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
     long_clip_thresholds: tuple[float, ...] = (0.99, 0.98, 0.97, 0.96, 0.95)
     min_moving_tracks: int = 10  # a threshold that leaves fewer is too high
     min_object_tracks: int = 6  # moving ones; fewer are no object, unless the clip has no more
-    grow_threshold: float = 1.0  # tracks above it may join an object that surer ones found; 1: none may
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
     fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
-    reach_frames: int | None = None  # how far from its prompts an object is tracked; None: through the clip
+
+
+@dataclass(frozen=True)
+class Cues:
+    """The second method, of samotion/cues: motion cues, grouping and drawn mask prompts.
+
+    Tracks with scores above `grow_threshold` may join an object that surer ones found. An object is followed no
+    farther than `reach_frames` from its prompts.
+    """
+
+    grow_threshold: float
+    reach_frames: int
 
 
 @dataclass(frozen=True)
@@ -136,7 +144,7 @@ class Preset:
     max_frames: int = 300
     long_side_px: int = 1000
     query_step_frames: int = 10
-    track_flow: bool = False  # True: tracks are fused with optical flow, see track_flow.py
+    cues: Cues | None = None  # None: the published method
 
 
 def _hub(repo: str, file: str, licence: str, sha256: str, revision: str, size_bytes: int | None = None) -> Weights:
@@ -253,6 +261,7 @@ SAM2_SIZES: dict[str, Sam2Net] = {
     net.config: net for net in (SAM21_TINY, SAM21_SMALL, SAM21_BASE_PLUS, SAM21_LARGE, SAM20_LARGE)
 }
 
+NANO_CUES = Cues(grow_threshold=0.3, reach_frames=1)
 NANO = Preset(
     "nano",
     "Apache-2.0",
@@ -282,21 +291,18 @@ NANO = Preset(
         maps=True,
         disparity="plain",
     ),
-    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=448, max_conditioning_frames=2, snaps=True),
+    Sam2Net(_bundled("sam2.safetensors"), "nano", image_size_px=448, max_conditioning_frames=2),
     Prompting(
-        style="clicks+mask",
         every_frames=1,
         thresholds=(0.8,),
         long_clip_thresholds=(0.8,),
         min_moving_tracks=6,
         min_object_tracks=2,
-        grow_threshold=0.3,
         min_confidence=0.5,
         fallback_tracks=0,
-        reach_frames=1,
     ),
     max_tracks=1728,  # 1536, and 192 for the second look
-    track_flow=True,
+    cues=NANO_CUES,
 )
 FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)
 BALANCED = replace(FAST, name="balanced", sam2=SAM21_BASE_PLUS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from samotion.arguments import instance_of, whole_number
+from samotion.checks.arguments import instance_of, whole_number
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset

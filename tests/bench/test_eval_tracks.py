@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.fakes import FakeEngines
 from samotion import pipeline, tracks
 from samotion.clips import video
-from samotion.presets import NANO
+from samotion.presets import FAST, NANO
 from samotion.settings import resolve
 from samotion_bench import synthetic
 from samotion_bench.scenes.data import open_library
@@ -78,7 +79,7 @@ def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):
     measured = []
     for example in made:
         current[:] = [example]
-        measured.append(synthetic.measure(None, example))
+        measured.append(synthetic.measure(FakeEngines(FAST), example))
     report = synthetic.summarise(measured)
     for figures in (*report["movers"].values(), report["objects"]):
         assert figures["J_mean"] == 1 and figures["F_mean"] == 1

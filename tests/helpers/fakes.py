@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from samotion.presets import NANO, Preset
@@ -14,3 +15,7 @@ class FakeEngines(dict[str, Callable[..., Any]]):
     def __init__(self, preset: Preset = NANO, **engines: Callable[..., Any]) -> None:
         super().__init__(engines)
         self.preset = preset
+
+    def entry(self, name: str) -> Any:
+        """What a manifest says of an engine: SAM 2's memory, as published."""
+        return SimpleNamespace(meta={"memory_frames": 7, "max_pointers": 16})

@@ -13,6 +13,7 @@ import pytest
 import samotion
 from samotion import pipeline
 from samotion.presets import NANO
+from samotion.stages import Stages
 from samotion.threads import one_thread_for_numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -53,13 +54,13 @@ def test_a_machine_without_threadpoolctl_runs_as_well(monkeypatch: pytest.Monkey
 
 def test_a_stage_starts_at_nothing_and_ends_once_with_all_of_it() -> None:
     said: list[tuple[str, int, int]] = []
-    timings: dict[str, float] = {}
-    with pipeline._stage("motion", timings, lambda *step: said.append(step)) as step:
+    stages = Stages(lambda *step: said.append(step))
+    with stages("motion") as step:
         for done, total in ((0, 2), (1, 2), (2, 2), (1, 3), (3, 3)):
             step(done, total)
     assert said == [("motion", 0, 1), *(("motion", *step) for step in ((0, 2), (1, 2), (1, 3), (3, 3)))]
-    assert timings.keys() == {"motion"}
-    with pipeline._stage("masks", timings, lambda *step: said.append(step)):
+    assert stages.timings.keys() == {"motion"}
+    with stages("masks"):
         pass
     assert said[-2:] == [("masks", 0, 1), ("masks", 1, 1)]
 

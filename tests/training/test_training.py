@@ -13,7 +13,7 @@ import samotion
 import torch
 from samotion.cues import movers, multicut
 from samotion.cues.motion_map import CHANNELS, MotionMaps
-from samotion.presets import NANO, VitNet
+from samotion.presets import NANO, NANO_CUES, VitNet
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
@@ -210,7 +210,9 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
     monkeypatch.setattr(movers, "choose", lambda sets, *_: sets)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
-        engines.preset = replace(NANO, prompting=replace(NANO.prompting, thresholds=(0.0,), grow_threshold=0.0))
+        engines.preset = replace(
+            NANO, prompting=replace(NANO.prompting, thresholds=(0.0,)), cues=replace(NANO_CUES, grow_threshold=0.0)
+        )
         example = make_prompts.prompts_of(engines, sample.frames, sample.labels, 48, 0)
     side = NANO.sam2.image_size_px // 4
     assert len(example.frame) and example.logits.shape == (len(example.frame), side, side)
@@ -234,11 +236,16 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder
     sample, rng = pool.load(paths[0]), np.random.default_rng(0)
     truth, here = _truth(sample)
     scores = np.full(len(here), 0.9)
-    style = replace(NANO.prompting, grow_threshold=0.0)  # all tracks are likely
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         maps = MotionMaps(engines, sample.frames, truth, scores)
         (shown, same), of_parts, of_largest, of_sets = fit_objects.shown_by(
-            truth, scores, maps, sample.labels, style, rng
+            truth,
+            scores,
+            maps,
+            sample.labels,
+            NANO.prompting,
+            0.0,
+            rng,  # all tracks are likely
         )
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)

@@ -17,7 +17,7 @@ from samotion import prompts
 from samotion.cues import movers, multicut, prompting
 from samotion.cues.densify import second_look
 from samotion.cues.motion_map import MotionMaps
-from samotion.presets import Prompting
+from samotion.presets import NANO_CUES, Prompting
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
@@ -40,7 +40,13 @@ RIDGE = 1e-3
 
 
 def shown_by(
-    tracks: Tracks, scores: Array, maps: MotionMaps, labels: Array, style: Prompting, rng: np.random.Generator
+    tracks: Tracks,
+    scores: Array,
+    maps: MotionMaps,
+    labels: Array,
+    style: Prompting,
+    grow_threshold: float,
+    rng: np.random.Generator,
 ) -> tuple[Shown, Shown, Shown, Shown]:
     """What pairs of likely tracks, and of their parts, show of being one object's; and sets, of what they are on.
 
@@ -49,7 +55,7 @@ def shown_by(
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), style)
-    likely = prompting.candidates(scores, moving, style)
+    likely = prompting.candidates(scores, moving, grow_threshold)
     own, pool = starts_on(tracks, labels), np.flatnonzero(likely)
     compared = tracks.take(pool), scores[pool], hw, multicut.spacings(tracks.visible, hw), maps
     of_tracks = _on_a_mover(*multicut.traits(*compared), own[pool])
@@ -123,7 +129,7 @@ def main() -> None:
                 engines, clip.frames, *scored(engines, clip.frames, max_tracks, seed), SECOND_TRACKS, seed
             )
             labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
-            clips.append(shown_by(*seen, labels, engines.preset.prompting, rng))
+            clips.append(shown_by(*seen, labels, engines.preset.prompting, NANO_CUES.grow_threshold, rng))
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
     for (name, root), parts in zip(FITTED.items(), zip(*clips)):
         weights, bias = fit(list(parts), root)

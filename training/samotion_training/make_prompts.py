@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from samotion import pipeline, sam2
+from samotion import sam2
 from samotion.backends.engines import Engines
 from samotion.cues.densify import second_look
-from samotion.settings import Settings, resolve
+from samotion.cues.prompting import prompt_objects
+from samotion.presets import NANO_CUES
+from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
 
@@ -53,9 +55,10 @@ def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, 
     """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels` (T,H,W)."""
     hw = frames.shape[1], frames.shape[2]
     tracks, scores, maps = second_look(engines, frames, *scored(engines, frames, max_tracks, seed), SECOND_TRACKS, seed)
-    numbers = replace(resolve(Settings(), engines.preset), prompt_every=EVERY)
+    prompting = replace(engines.preset.prompting, every_frames=EVERY)
+    cues = engines.preset.cues or NANO_CUES
     images = sam2.Features(engines, frames)
-    objects = pipeline.prompt_objects(engines, images, tracks, scores, maps, numbers)
+    objects = prompt_objects(tracks, scores, maps, images, prompting, cues.grow_threshold, Settings.max_objects)
     own = starts_on(tracks, labels)
     rows = []
     for one in objects:

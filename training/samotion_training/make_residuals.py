@@ -73,17 +73,8 @@ def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> 
 def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple[Tracks, Array]:
     """Tracks of frames (T,H,W,3) and their scores (N,) as samotion-run makes them before the motion map."""
     found, disparity, features = through_nets(engines, frames, max_tracks, seed)
-    scores = motion.score(
-        engines,
-        xy_px=found.xy,
-        hw=(frames.shape[1], frames.shape[2]),
-        visible=found.visible,
-        visibility=found.visibility,
-        confidence=found.confidence,
-        disparity=disparity,
-        dino=features,
-    )
-    return found, scores
+    hw = frames.shape[1], frames.shape[2]
+    return found, motion.score_tracks(engines, hw, found, disparity, features)
 
 
 def load(path: Path) -> Example:

@@ -49,18 +49,15 @@ def through_nets(
     engines: Engines, frames: Array, max_tracks: int, seed: int, step: int = 10
 ) -> tuple[Tracks, Array, Array]:
     """Tracks of frames (T, H, W, 3), the disparity under them (N, T) and their features (N, C)."""
-    from samotion import depth, dino, geometry, motion, tracks
+    from samotion import dino, motion
+    from samotion.cues import track_flow
+    from samotion.tracks import sample_and_track
 
-    hw = frames.shape[1], frames.shape[2]
-    queries = tracks.sample_queries(len(frames), hw, step, max_tracks, seed)
-    raw = tracks.track(engines, tracks.resize_for_tracking(frames), geometry.queries_to_grid(queries, hw))
-    found = tracks.filter_tracks(raw, queries, hw)
-    disparity = motion.gather_disparity(depth.estimate(engines, frames), found.xy, hw, "plain")
-    features = np.zeros((len(found), engines.preset.motion.dino_channels), np.float32)
-    for t in np.unique(found.query_frame):
-        mine = found.query_frame == t
-        features[mine] = dino.sample(dino.describe(engines, frames[[t]])[0], found.query_xy[mine], hw)
-    return found, disparity, features
+    found = sample_and_track(
+        engines, frames, step_frames=step, max_tracks=max_tracks, seed=seed, track=track_flow.track
+    )
+    disparity = motion.disparity_under(engines, frames, found)
+    return found, disparity, dino.under_tracks(engines, frames, found)
 
 
 def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSet:

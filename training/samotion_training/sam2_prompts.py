@@ -11,7 +11,8 @@ from samotion.cues import appearance as looks
 from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
 from samotion.cues.edge_features import HUE, LONG_SIDE
 from samotion.cues.outlines import LOOK_LOGITS
-from samotion.prompts import NEGATIVE_CLICKS, spread
+from samotion.cues.prompting import NEGATIVE_CLICKS
+from samotion.prompts import spread
 
 Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1

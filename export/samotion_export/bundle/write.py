@@ -18,10 +18,10 @@ import onnx
 from safetensors.numpy import save_file
 from samotion import manifest
 from samotion.backends.engines import open_engines
+from samotion.checks.external_data import external_files
 from samotion.commands.exits import run_command
 from samotion.contract import NETS, SIGNATURES
 from samotion.errors import ParityError
-from samotion.external import external_files
 from samotion.manifest import BUNDLED, Entry, Manifest, sha256_of
 from samotion.presets import NANO
 

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from samotion import manifest as manifests
-from samotion.arguments import path_of, whole_number
 from samotion.backends.folder import engine_folder
+from samotion.checks.arguments import path_of, whole_number
 from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
 from samotion.errors import DeviceError, EngineError, UsageError
 from samotion.presets import Preset

@@ -16,7 +16,8 @@ from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps, weigh
-from samotion.tracks.tracking import Seen, Tracks, filter_tracks, join, resize_for_tracking, track
+from samotion.cues.track_flow import FlowCache, track
+from samotion.tracks import Tracks, filter_tracks, join, resize_for_tracking
 
 Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
@@ -39,11 +40,11 @@ def second_look(
     most: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    seen: Array | Seen | None = None,
+    cache: Array | FlowCache | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
     """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
 
-    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `seen` is what following those was given,
+    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `cache` is what following those was given,
     None: made here. Tracks that are added come last. `progress` counts the frames whose maps are looked at.
     """
     hw = frames.shape[1], frames.shape[2]
@@ -53,7 +54,7 @@ def second_look(
     tell = progress or (lambda done, total: None)
     queries = where_few_are(maps, tracks, hw, most, seed, lambda done: tell(done, whole))
     if len(queries):
-        small = resize_for_tracking(frames) if seen is None else seen
+        small = resize_for_tracking(frames) if cache is None else cache
         raw = track(engines, small, geometry.queries_to_grid(queries, hw))
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
         tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))

@@ -29,12 +29,13 @@ def prompt_objects(
     maps: MotionMaps | None,
     images: Features,
     prompting: Prompting,
+    grow_threshold: float,
     max_objects: int,
     progress: Progress | None = None,
 ) -> list[ObjectPrompt]:
     """What moves by the tracks' motion scores (N,), as objects with their prompts, largest first."""
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
-    likely = candidates(scores, moving, prompting)
+    likely = candidates(scores, moving, grow_threshold)
     objects = multicut.find(tracks, scores, moving, likely, images.hw, maps, prompting, max_objects)
     unsure = likely.copy()
     for found in objects:
@@ -47,9 +48,9 @@ def prompt_objects(
     return [found for found in done if found.clicks]
 
 
-def candidates(scores: Array, moving: Array, prompting: Prompting) -> Array:
+def candidates(scores: Array, moving: Array, grow_threshold: float) -> Array:
     """Which tracks (N,) bool may belong to an object that a moving one has found: the moving ones, and likely ones."""
-    likely = scores > prompting.grow_threshold
+    likely = scores > grow_threshold
     likely[moving] = True
     return likely
 

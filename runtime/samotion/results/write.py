@@ -36,7 +36,7 @@ from samotion.results.record import (
 )
 
 if TYPE_CHECKING:
-    from samotion.pipeline import Result
+    from samotion.results.result import Result
 
 Array = np.ndarray[Any, Any]
 

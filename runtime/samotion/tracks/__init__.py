@@ -3,16 +3,17 @@
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries
 from samotion.tracks.records import RawTracks, Tracks, filter_tracks, join, visibility_of
-from samotion.tracks.tracking import Seen, track
+from samotion.tracks.tracking import FrameCache, sample_and_track, track
 
 __all__ = [
+    "FrameCache",
     "OnlineTracker",
     "RawTracks",
-    "Seen",
     "Tracks",
     "filter_tracks",
     "join",
     "resize_for_tracking",
+    "sample_and_track",
     "sample_queries",
     "start",
     "step",

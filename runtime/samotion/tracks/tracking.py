@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ import numpy as np
 from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.contract import SIGNATURES
-from samotion.cues.track_flow import flows_of, steady
 from samotion.errors import EngineError, UsageError
 from samotion.presets import REFINE_PX
 from samotion.tracks.live import OnlineTracker, start, step
@@ -21,9 +19,9 @@ from samotion.tracks.records import RawTracks, Tracks, filter_tracks, join, visi
 from samotion.tracks.windows import beyond, chunks, handover, home, shared, travellers, visits, windows
 
 __all__ = [
+    "FrameCache",
     "OnlineTracker",
     "RawTracks",
-    "Seen",
     "Tracks",
     "filter_tracks",
     "join",
@@ -47,24 +45,19 @@ LARGE_WINDOW_FRAMES = 128  # with the features of frames of 512 px, 15.7 MB a fr
 
 
 @dataclass
-class Seen:
-    """What calls of `track` on the same `frames` (T,256,256,3) uint8 share: features of one window, optical flow."""
+class FrameCache:
+    """Features of `frames` (T,256,256,3) uint8 that calls of `track` share; kept for clips of one window."""
 
     frames: Array
     grids: dict[str, Array] = field(default_factory=dict)
 
-    @cached_property
-    def flows(self) -> Array:
-        return flows_of(self.frames)
-
 
 def track(
     engines: Engines,
-    frames: Array | Seen,
+    frames: Array | FrameCache,
     queries: Array,
     *,
     large: Array | None = None,
-    flow: bool | None = None,
     progress: Progress | None = None,
     point_frames: int = POINT_FRAMES,
     window_frames: int | None = None,
@@ -72,17 +65,16 @@ def track(
 ) -> RawTracks:
     """Follow `queries` (N,3) t, y, x px of 256 through `frames` (T,256,256,3) uint8.
 
-    Who will ask for more tracks of the same frames gives them as one `Seen`, which keeps what is computed of them once.
+    Who will ask for more tracks of the same frames gives them as one `FrameCache`, which keeps their features.
     `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`: tracks are refined on them once more,
-    and the answer is the mean of both rounds, as published. `flow` (None: the preset's `track_flow`) has the tracks
-    fused with optical flow at the end; without it the answer is the net's.
+    and the answer is the mean of both rounds, as published.
     At most `point_frames` points x frames are refined at once. Clips longer than `window_frames` (None: 320, or 128
     with `large`) are tracked in windows that share `overlap_frames`; memory depends on these three numbers, not on the
-    clip, but for the answer itself and, with `flow`, 0.5 MB a frame. Raises UsageError for arrays of another shape or
-    queries outside the clip, EngineError for engines that do not refine on large frames.
+    clip, but for the answer itself. Raises UsageError for arrays of another shape or queries outside the clip,
+    EngineError for engines that do not refine on large frames.
     """
-    seen = frames if isinstance(frames, Seen) else Seen(frames)
-    frames, queries = _checked(seen.frames, queries)
+    cache = frames if isinstance(frames, FrameCache) else FrameCache(frames)
+    frames, queries = _checked(cache.frames, queries)
     if large is not None:
         _check_large(engines, large, len(frames))
     if window_frames is None:
@@ -99,7 +91,7 @@ def track(
     for (index, source), (before, _) in zip(order, [(-1, None), *order]):
         part, rows = parts[index], travellers(where, index, source)
         if index != before:
-            kept = seen.grids if len(parts) == 1 else {}
+            kept = cache.grids if len(parts) == 1 else {}
             if not kept:
                 kept |= _features(engines, "tracks_features", frames[part], FEATURE_FRAMES)
             grids = dict(kept)
@@ -116,15 +108,31 @@ def track(
             done += some.stop - some.start
             if progress:
                 progress(done, total)
-    with_flow = engines.preset.track_flow if flow is None else flow
-    return _with_flow(raw, seen.flows, queries) if with_flow else raw
+    return raw
 
 
-def _with_flow(raw: RawTracks, flows: Array, queries: Array) -> RawTracks:
-    """`raw` with its places made steady; the logits are the tracker's."""
-    visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
-    frame = np.rint(queries[:, 0]).astype(np.int64)
-    return raw._replace(tracks=steady(raw.tracks, visibility * confidence, frame, queries[:, :0:-1], flows))
+def sample_and_track(
+    engines: Engines,
+    frames: Array,
+    *,
+    step_frames: int,
+    max_tracks: int,
+    seed: int,
+    refine_px: int = geometry.TRACKER_PX,
+    small: Array | FrameCache | None = None,
+    track: Callable[..., RawTracks] = track,
+    progress: Progress | None = None,
+) -> Tracks:
+    """Draw at most `max_tracks` queries on every `step_frames`-th of `frames` (T,H,W,3) uint8 and follow them.
+
+    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256 refines on larger ones.
+    """
+    hw = frames.shape[1], frames.shape[2]
+    queries = sample_queries(len(frames), hw, step_frames, max_tracks, seed)
+    large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
+    small = resize_for_tracking(frames) if small is None else small
+    raw = track(engines, small, geometry.queries_to_grid(queries, hw), large=large, progress=progress)
+    return filter_tracks(raw, queries, hw)
 
 
 def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dict[str, Array]:

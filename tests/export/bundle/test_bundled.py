@@ -9,8 +9,8 @@ import pytest
 import samotion_export
 from helpers.paths import ROOT
 from samotion import manifest
+from samotion.checks.external_data import external_files
 from samotion.contract import NETS, SIGNATURES
-from samotion.external import external_files
 from samotion.presets import NANO
 from samotion_export.bundle import write
 from samotion_export.graph import run_module

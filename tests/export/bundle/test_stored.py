@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
-from samotion.external import external_files
+from samotion.checks.external_data import external_files
 from samotion_export.bundle import share
 from samotion_export.bundle.stored import Stored, find
 

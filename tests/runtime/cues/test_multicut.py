@@ -13,7 +13,7 @@ from samotion.tracks.tracking import Tracks
 
 HW = (120, 160)
 FRAMES = 20
-PROMPTING = Prompting(style="clicks+mask")
+PROMPTING = Prompting()
 TIME = np.arange(FRAMES, dtype=np.float32)[:, None]
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from helpers.fakes import FakeEngines
 from samotion.cues import track_flow
+from samotion.tracks import RawTracks
 
 Array = np.ndarray[Any, Any]
 SIZE, FRAMES, POINTS = 128, 12, 60
@@ -86,3 +88,20 @@ def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: Array) -> 
     assert track_flow.steady(one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.flows_of(frames[:1])) is one
     none = np.ones((0, FRAMES, 2), np.float32)
     assert len(track_flow.steady(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
+
+
+def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
+    frames: Array, truth: Array, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
+    raw = RawTracks(noisy(truth, query), np.full(truth.shape[:2], -4.0), np.full(truth.shape[:2], -4.0))
+    monkeypatch.setattr(track_flow.tracking, "track", lambda engines, cache, queries: raw)
+    cache = track_flow.FlowCache(frames)
+    yx = truth[np.arange(POINTS), query, ::-1]
+    queries = np.column_stack([query, yx]).astype(np.float32)
+    engines: Any = FakeEngines()
+    fused = track_flow.track(engines, cache, queries)
+    assert np.abs(fused.tracks - truth).mean() < 0.5 * np.abs(raw.tracks - truth).mean()
+    assert fused.occlusion is raw.occlusion
+    monkeypatch.setattr(track_flow, "flows_of", None)
+    np.testing.assert_array_equal(track_flow.track(engines, cache, queries).tracks, fused.tracks)

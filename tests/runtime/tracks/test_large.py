@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-import samotion
 import torch
 from helpers import graphs, tiny_tracks
 from helpers.fakes import FakeEngines
-from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.presets import NANO
@@ -90,10 +88,10 @@ def test_the_answer_is_the_published_mean_of_two_rounds(
 ) -> None:
     engines, net = pair
     expected = published(net, clip, queries)
-    got = tracks.track(engines, clip[0], queries, large=clip[1], point_frames=point_frames, flow=False)
+    got = tracks.track(engines, clip[0], queries, large=clip[1], point_frames=point_frames)
     for one, other, allowed in zip(got, expected, (TRACK_PX, LOGIT, LOGIT)):
         np.testing.assert_allclose(one, other, rtol=0, atol=allowed)
-    without = tracks.track(engines, clip[0], queries, flow=False)
+    without = tracks.track(engines, clip[0], queries)
     assert np.abs(without.tracks - got.tracks).max() > 10 * TRACK_PX
 
 
@@ -106,7 +104,7 @@ def test_without_large_frames_nothing_changes(pair: Pair, clip: tuple[Array, Arr
     tyx = torch.from_numpy(queries)
     one, other = (module(torch.from_numpy(clip[0]), tyx)[-1] for module in (net, plain))
     assert all(torch.equal(a, b) for a, b in zip(one, other))
-    got = tracks.track(engines, clip[0], queries, flow=False)
+    got = tracks.track(engines, clip[0], queries)
     np.testing.assert_allclose(got.tracks, other.tracks, rtol=0, atol=TRACK_PX)
 
 
@@ -114,11 +112,11 @@ def test_windows_take_their_part_of_the_large_frames(pair: Pair, clip: tuple[Arr
     engines, _ = pair
     still = [np.repeat(each[:1], 5, 0) for each in clip]
     queries[:, 0] = 0
-    whole = tracks.track(engines, still[0], queries, large=still[1], flow=False)
-    parts = tracks.track(engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3, flow=False)
+    whole = tracks.track(engines, still[0], queries, large=still[1])
+    parts = tracks.track(engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3)
     assert np.isfinite(parts.tracks).all() and parts.tracks.shape == whole.tracks.shape
     same = slice(0, 4)
-    alone = tracks.track(engines, still[0][same], queries, large=still[1][same], flow=False)
+    alone = tracks.track(engines, still[0][same], queries, large=still[1][same])
     np.testing.assert_allclose(parts.tracks[:, same], alone.tracks, rtol=0, atol=TRACK_PX)
 
 
@@ -159,8 +157,7 @@ def test_a_run_brings_the_frames_it_was_asked_for(
         seen.append(None if large is None else large.shape)
         return track(*args, large=large, **options)
 
-    monkeypatch.setattr(samotion.tracks, "track", spy)
     numbers = resolve(Settings(max_tracks=4, refine_px=asked), engines.preset)
     clip = frames(2, 60, 90)
-    pipeline._track(engines, clip, tracks.Seen(tracks.resize_for_tracking(clip)), numbers, lambda *_: None)
+    tracks.sample_and_track(engines, clip, step_frames=10, max_tracks=4, seed=0, refine_px=numbers.refine_px, track=spy)
     assert seen == [shape]

@@ -55,18 +55,17 @@ def test_a_window_as_long_as_the_clip_changes_nothing(engines: Engines, clip: An
     np.testing.assert_array_equal(whole.tracks, window.tracks)
 
 
-def test_more_tracks_of_the_same_frames_cost_no_features_and_no_flow(
+def test_more_tracks_of_the_same_frames_cost_no_features(
     engines: Engines, clip: Any, queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = tracks.track(engines, clip, queries, flow=True)
-    seen = tracks.Seen(clip)
-    tracks.track(engines, seen, queries[:4], flow=True)
-    windowed = tracks.track(engines, seen, queries, flow=True, window_frames=4, overlap_frames=2)
-    expected = tracks.track(engines, clip, queries, flow=True, window_frames=4, overlap_frames=2)
+    whole = tracks.track(engines, clip, queries)
+    cache = tracks.FrameCache(clip)
+    tracks.track(engines, cache, queries[:4])
+    windowed = tracks.track(engines, cache, queries, window_frames=4, overlap_frames=2)
+    expected = tracks.track(engines, clip, queries, window_frames=4, overlap_frames=2)
     np.testing.assert_array_equal(windowed.tracks, expected.tracks)
     monkeypatch.setattr(tracks, "_features", None)
-    monkeypatch.setattr(tracks, "flows_of", None)
-    again = tracks.track(engines, seen, queries, flow=True)
+    again = tracks.track(engines, cache, queries)
     np.testing.assert_allclose(again.tracks, whole.tracks, atol=CHUNK_TOLERANCE_PX)
 
 

@@ -10,8 +10,8 @@ import onnx
 import pytest
 from helpers import wire
 from onnx import AttributeProto, GraphProto, ModelProto, SparseTensorProto, TensorProto
+from samotion.checks.external_data import external_files
 from samotion.errors import EngineError
-from samotion.external import external_files
 
 PAIR = wire.pair(b"location", b"x")
 
@@ -69,8 +69,8 @@ def test_tensors_are_found_wherever_they_are(tmp_path: Path, place: str) -> None
 
 
 def test_every_message_that_can_hold_a_tensor_is_known() -> None:
-    """The table in samotion.external against ONNX's own description."""
-    from samotion.external import MESSAGES
+    """The table in samotion.checks.external_data against ONNX's own description."""
+    from samotion.checks.external_data import MESSAGES
 
     messages = {
         "model": "ModelProto",

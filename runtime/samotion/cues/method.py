@@ -1,0 +1,75 @@
+"""nano's method, stage by stage: the published one with cues that a small net lacks.
+
+Tracks are fused with optical flow and drawn again where few are; a motion map joins the scores; objects come from a
+multicut and are prompted on every frame with drawn masks; masks end at the picture's edges. See docs/method.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from samotion import dino, motion, sam2
+from samotion.backends.engines import Engines
+from samotion.cues import guided_filter, labels, track_flow
+from samotion.cues.densify import kept_for_it, second_look
+from samotion.cues.prompting import prompt_objects
+from samotion.errors import EngineError
+from samotion.results.result import Found
+from samotion.settings import Numbers
+from samotion.stages import Stages
+from samotion.tracks import resize_for_tracking, sample_and_track
+
+Array = np.ndarray[Any, Any]
+
+
+def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stages) -> Found:
+    """What moves in `frames` (T,H,W,3) uint8, and its masks. Raises EngineError for engines of another method."""
+    cues = engines.preset.cues
+    if cues is None:
+        raise EngineError(f"preset {engines.preset.name!r} has no cues; run it by the published method")
+    hw = frames.shape[1], frames.shape[2]
+    reserved = kept_for_it(numbers.max_tracks)
+    with stages("tracks") as step:
+        cache = track_flow.FlowCache(resize_for_tracking(frames))
+        tracks = sample_and_track(
+            engines,
+            frames,
+            step_frames=numbers.step,
+            max_tracks=numbers.max_tracks - reserved,
+            seed=numbers.seed,
+            refine_px=numbers.refine_px,
+            small=cache,
+            track=track_flow.track,
+            progress=step,
+        )
+    with stages("depth") as step:
+        disparity = motion.disparity_under(engines, frames, tracks, step)
+    with stages("dino") as step:
+        features = dino.under_tracks(engines, frames, tracks, step)
+    with stages("motion") as step:
+        scores = motion.score_tracks(engines, hw, tracks, disparity, features)
+        tracks, scores, maps = second_look(engines, frames, tracks, scores, reserved, numbers.seed, step, cache)
+        del cache  # its features of all frames are done with
+    images = sam2.Features(engines, frames)
+    with stages("prompts") as step:
+        prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
+        objects = prompt_objects(
+            tracks, scores, maps, images, prompting, cues.grow_threshold, numbers.max_objects, step
+        )
+    with stages("masks") as step:
+        followed = sam2.propagate(
+            engines,
+            frames,
+            [click for one in objects for click in one.clicks],
+            features=images,
+            progress=step,
+            reach_frames=cues.reach_frames,
+            refine=guided_filter.snap,
+        )
+        merged = labels.merge(followed)
+        label_map = labels.to_labels(merged, (len(frames), *hw))
+    by_id = {one.object_id: one for one in objects}
+    return Found(tracks, scores, [by_id[object_id] for object_id in merged], label_map)
