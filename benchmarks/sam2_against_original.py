@@ -1,9 +1,11 @@
-"""SAM 2 video: our time beside the sam2 package's own predictor, on the same random weights, clip and prompts.
+"""SAM 2 video: our time beside the sam2 package's own predictor, on the same random weights, clip
+and prompts.
 
 python benchmarks/sam2_against_original.py --config sam2.1_hiera_t --objects 1 3 6 --frames 16
 
-One line per number of objects: seconds of both and their ratio, on the wall and of processor time; then the fit
-E + M*n of each. Prompts: two frames per object. Nothing is compared here; tests/test_sam2.py does that.
+One line per number of objects: seconds of both and their ratio, on the wall and of processor time;
+then the fit E + M*n of each. Prompts: two frames per object. Nothing is compared here;
+tests/test_sam2.py does that.
 """
 
 from __future__ import annotations
@@ -51,10 +53,14 @@ def main() -> None:
             print(f"{name}: E {fixed:.1f} s + M {per_object:.1f} s per object, processor time")
 
 
-def measure(engines: Any, predictor: Any, frames: np.ndarray, centres: np.ndarray, count: int) -> tuple[float, float]:
+def measure(
+    engines: Any, predictor: Any, frames: np.ndarray, centres: np.ndarray, count: int
+) -> tuple[float, float]:
     """Processor seconds of the original and of ours for `count` objects."""
     prompted = (0, len(frames) // 2)
-    clicks = [Click(i, f, centres[i % 3, f][None], np.array([1])) for f in prompted for i in range(count)]
+    clicks = [
+        Click(i, f, centres[i % 3, f][None], np.array([1])) for f in prompted for i in range(count)
+    ]
     with pytest.MonkeyPatch.context() as patch:
         wall, original = timed(lambda: reference.follow(predictor, frames, clicks, patch))
     our_wall, ours = timed(lambda: propagate(engines, frames, clicks))

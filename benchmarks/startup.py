@@ -1,4 +1,5 @@
-"""How long a command takes to say its first word, and to do nothing: wall and CPU time of fresh processes.
+"""How long a command takes to say its first word, and to do nothing: wall and CPU time of fresh
+processes.
 
 python benchmarks/startup.py                         # --help and --version of the five commands
 python benchmarks/startup.py --engine-dir engines demo/demo.mp4     # and the first line of a run
@@ -62,13 +63,25 @@ def table(runs: int, engine_dir: Path | None, clip: Path | None) -> None:
     if engine_dir and clip:
         program = shutil.which("samotion-run", path=str(folder)) or "samotion-run"
         with tempfile.TemporaryDirectory() as out:
-            options = ["--engine-dir", str(engine_dir), "--max-tracks", "64", "--max-frames", "4", "-o", out]
+            options = [
+                "--engine-dir",
+                str(engine_dir),
+                "--max-tracks",
+                "64",
+                "--max-frames",
+                "4",
+                "-o",
+                out,
+            ]
             taken = median([program, *options, "--overwrite", str(clip)], min(runs, 3))
         _row("samotion-run, a clip", taken, nothing)
 
 
 def _row(name: str, taken: Taken, nothing: Taken) -> None:
-    print(f"| {name} | {taken.first_line_s:.3f} | {taken.cpu_s:.3f} | {taken.cpu_s / nothing.cpu_s:.1f} |")
+    print(
+        f"| {name} | {taken.first_line_s:.3f} | {taken.cpu_s:.3f} |"
+        f" {taken.cpu_s / nothing.cpu_s:.1f} |"
+    )
 
 
 def main() -> None:

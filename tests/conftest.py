@@ -1,4 +1,6 @@
-"""Fixtures for all tests: one seed, the parity data where it is at hand, and a folder of exported random nets."""
+"""Fixtures for all tests: one seed, the parity data where it is at hand, and a folder of
+exported random nets.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def parity_folder() -> Path:
 
 @pytest.fixture(scope="session")
 def engine_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All engines of the nano preset with random weights, exported once and not compared. Read only."""
+    """All engines of the nano preset with random weights, exported once and not compared. Read
+    only.
+    """
     from helpers import official
     from samotion.contract import NETS
     from samotion.presets import NANO
@@ -74,7 +78,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --light, leave out files that import PyTorch, ONNX or the exporter, themselves or by a helper."""
+    """With --light, leave out files that import PyTorch, ONNX or the exporter, themselves or by
+    a helper.
+    """
     if not config.getoption("--light") or collection_path.suffix != ".py":
         return None
     return True if _is_heavy(collection_path) else None
@@ -89,5 +95,11 @@ def _is_heavy(path: Path) -> bool:
     text = path.read_text()
     helpers = re.findall(r"from helpers\.(\w+) import", text)
     helpers += re.findall(r"from helpers import ([\w, ]+)", text)
-    files = [ROOT / "tests/helpers" / f"{name.strip()}.py" for some in helpers for name in some.split(",")]
-    return bool(HEAVY_IMPORT.search(text)) or any(_is_heavy(file) for file in files if file.exists())
+    files = [
+        ROOT / "tests/helpers" / f"{name.strip()}.py"
+        for some in helpers
+        for name in some.split(",")
+    ]
+    return bool(HEAVY_IMPORT.search(text)) or any(
+        _is_heavy(file) for file in files if file.exists()
+    )

@@ -42,7 +42,9 @@ def parameters(program: str) -> dict[str, Any]:
 
 def own(program: str) -> list[Any]:
     """The parameters that are not the same for all."""
-    return [p for name, p in parameters(program).items() if name not in (*SHARED, *COMPLETION, "help")]
+    return [
+        p for name, p in parameters(program).items() if name not in (*SHARED, *COMPLETION, "help")
+    ]
 
 
 def row(parameter: Any) -> str:
@@ -52,7 +54,9 @@ def row(parameter: Any) -> str:
         written = f"{parameter.metavar}..."
     elif parameter.metavar:
         written += f" {parameter.metavar}"
-    left_out = parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+    left_out = (
+        parameter.show_default if isinstance(parameter.show_default, str) else parameter.default
+    )
     if isinstance(left_out, bool) and parameter.secondary_opts:
         left_out = f"`{(parameter.opts if left_out else parameter.secondary_opts)[0]}`"
     elif isinstance(left_out, bool) or left_out is None or parameter.required:
@@ -93,7 +97,9 @@ def test_options_are_of_one_style(program: str) -> None:
     assert set(COMPLETION) <= parameters(program).keys()
     for parameter in own(program):
         what = f"{program} {parameter.name}"
-        assert re.fullmatch(r"(\S+: )?[A-Z\-a-z].*\.", parameter.help), f"{what}: help is a sentence"
+        assert re.fullmatch(r"(\S+: )?[A-Z\-a-z].*\.", parameter.help), (
+            f"{what}: help is a sentence"
+        )
         assert parameter.metavar or isinstance(parameter.default, bool | None), f"{what}: a metavar"
         for other in PROGRAMS:
             twin = parameters(other).get(parameter.name)
@@ -103,25 +109,41 @@ def test_options_are_of_one_style(program: str) -> None:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_help_is_plain_and_of_one_width(program: str) -> None:
-    text = CliRunner().invoke(app(program), ["--help"], env={"COLUMNS": "200"}, prog_name=program).stdout
+    text = (
+        CliRunner()
+        .invoke(app(program), ["--help"], env={"COLUMNS": "200"}, prog_name=program)
+        .stdout
+    )
     assert text.isascii() and text.startswith(f"Usage: {program} [OPTIONS]")
     assert max(map(len, text.splitlines())) <= options.WIDTH
     for parameter in own(program):
-        assert (parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar) in text
+        assert (
+            parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar
+        ) in text
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_wrong_option_is_one_line_and_the_version_another(program: str) -> None:
     wrong = CliRunner().invoke(app(program), ["--frobnicate"], prog_name=program)
     assert (wrong.exit_code, wrong.stdout, wrong.stderr.count("\n")) == (2, "", 1)
-    assert wrong.stderr.startswith("error: ") and wrong.stderr.endswith(f"; see: {program} --help\n")
+    assert wrong.stderr.startswith("error: ") and wrong.stderr.endswith(
+        f"; see: {program} --help\n"
+    )
     version = CliRunner().invoke(app(program), ["--version"])
-    assert (version.exit_code, version.stdout) == (0, f"samotion {importlib.import_module('samotion').__version__}\n")
+    assert (version.exit_code, version.stdout) == (
+        0,
+        f"samotion {importlib.import_module('samotion').__version__}\n",
+    )
 
 
 def test_the_shell_completes_options_and_choices() -> None:
-    code = "import sys; sys.argv[0] = 'samotion-run'\nfrom samotion.commands.run import main\nmain()"
-    for typed, offered in (("samotion-run --dev", "--device"), ("samotion-run --device c", "cpu\ncuda")):
+    code = (
+        "import sys; sys.argv[0] = 'samotion-run'\nfrom samotion.commands.run import main\nmain()"
+    )
+    for typed, offered in (
+        ("samotion-run --dev", "--device"),
+        ("samotion-run --device c", "cpu\ncuda"),
+    ):
         done = subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,

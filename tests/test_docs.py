@@ -1,4 +1,6 @@
-"""The pages are held to the programs: links lead somewhere, commands parse, what is named exists."""
+"""The pages are held to the programs: links lead somewhere, commands parse, what is named
+exists.
+"""
 
 from __future__ import annotations
 
@@ -110,11 +112,15 @@ def _command(program: str) -> Any:
 
 
 def _lines(page: Path) -> Iterator[str]:
-    """Every command line of a page: of its code blocks, and between backticks where it has arguments."""
+    """Every command line of a page: of its code blocks, and between backticks where it has
+    arguments.
+    """
     text = page.read_text()
     for block in FENCE.findall(text):
         yield from block.replace("\\\n", " ").splitlines()
-    yield from (name for name in NAMED.findall(FENCE.sub("", text)) if " " in name and "…" not in name)
+    yield from (
+        name for name in NAMED.findall(FENCE.sub("", text)) if " " in name and "…" not in name
+    )
 
 
 def _commands() -> list[tuple[str, str]]:
@@ -207,8 +213,13 @@ def test_sections_of_the_method_that_code_cites_exist():
     method = (ROOT / "docs" / "method.md").read_text()
     titles = set(re.findall(r"^#{2,3} (?:Stage )?([\d.]+\d|\d)", method, re.M))
     cited = set()
-    for path in (*(p for s in SOURCES for p in (ROOT / s).rglob("*.py")), *(ROOT / "tests").rglob("*.py")):
-        for found in re.findall(r"docs/method\.md, ((?:stage|section)s? [\d., and to]*\d)", path.read_text()):
+    for path in (
+        *(p for s in SOURCES for p in (ROOT / s).rglob("*.py")),
+        *(ROOT / "tests").rglob("*.py"),
+    ):
+        for found in re.findall(
+            r"docs/method\.md, ((?:stage|section)s? [\d., and to]*\d)", path.read_text()
+        ):
             cited |= set(re.findall(r"\d+(?:\.\d+)?", found))
     assert cited
     assert cited <= titles
@@ -240,7 +251,9 @@ def _said(message: str) -> bool:
 def _symptoms() -> list[str]:
     titles = re.findall(r"^### (.+)$", (ROOT / "docs" / "troubleshooting.md").read_text(), re.M)
     own = [message for title in titles for message in NAMED.findall(title)]
-    return [message for message in own if message not in ("command not found: samotion-run", "Killed")]
+    return [
+        message for message in own if message not in ("command not found: samotion-run", "Killed")
+    ]
 
 
 @pytest.mark.parametrize("message", _symptoms())

@@ -37,7 +37,9 @@ def test_links_to_the_weights_are_no_part_of_wheel_and_sdist() -> None:
 
 
 def test_every_source_root_is_found_in_an_editable_install() -> None:
-    assert {str(Path(package).parent) for package in WHEEL["packages"]} < set(HATCH["build"]["dev-mode-dirs"])
+    assert {str(Path(package).parent) for package in WHEEL["packages"]} < set(
+        HATCH["build"]["dev-mode-dirs"]
+    )
 
 
 def test_pictures_and_links_of_the_page_are_addresses() -> None:

@@ -1,4 +1,6 @@
-"""What stands around the code: workflow, hooks, templates, citation and changelog fit the project."""
+"""What stands around the code: workflow, hooks, templates, citation and changelog fit the
+project.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ def test_the_matrix_begins_at_the_lowest_python():
 
 def test_make_targets_of_the_workflow_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
-    used = {name for step in _steps() for name in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.M)}
+    used = {
+        name
+        for step in _steps()
+        for name in re.findall(r"^make ([\w-]+)", step.get("run", ""), re.M)
+    }
     assert {"check"} <= used <= targets
 
 

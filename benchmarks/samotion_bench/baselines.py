@@ -1,4 +1,5 @@
-"""PyTorch beside the engines: the same graphs on the same inputs, called as samotion calls them or as the reference.
+"""PyTorch beside the engines: the same graphs on the same inputs, called as samotion calls them or
+as the reference.
 
 Needs the `export` extra; torch is imported when a baseline is asked for.
 """
@@ -50,7 +51,8 @@ class TorchEngines:
 
         def call(**inputs: Array) -> Arrays:
             tensors = [
-                torch.from_numpy(np.array(inputs[t.name], t.dtype, order="C")).to(self.device) for t in signature.inputs
+                torch.from_numpy(np.array(inputs[t.name], t.dtype, order="C")).to(self.device)
+                for t in signature.inputs
             ]
             with torch.inference_mode():
                 outputs = module(*tensors)
@@ -64,7 +66,8 @@ class TorchEngines:
 
 
 def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
-    """The nets of the engines' preset in PyTorch: bundled weights where they are at hand, random ones otherwise.
+    """The nets of the engines' preset in PyTorch: bundled weights where they are at hand, random
+    ones otherwise.
 
     `threads` on the CPU, as the engines have (None: as PyTorch likes).
     """
@@ -72,7 +75,9 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
         import torch
         from samotion_export.checkpoints import weights
     except ImportError as error:
-        raise UsageError(f"--baseline needs PyTorch ({error}); pip install 'samotion[export]'") from error
+        raise UsageError(
+            f"--baseline needs PyTorch ({error}); pip install 'samotion[export]'"
+        ) from error
     if threads:
         torch.set_num_threads(threads)
     device = "cuda" if engines.device != "cpu" and torch.cuda.is_available() else "cpu"
@@ -94,7 +99,9 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
 
 
 def count_gflop(torch_engines: TorchEngines, notes: Mapping[str, Note]) -> dict[str, float]:
-    """GFLOP of each engine's recorded call, 2 per multiply-add, products and convolutions as PyTorch counts them."""
+    """GFLOP of each engine's recorded call, 2 per multiply-add, products and convolutions as
+    PyTorch counts them.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     found = {}
@@ -111,7 +118,9 @@ def reference_points(hw: tuple[int, int], frame_count: int, step: int) -> int:
     return math.ceil(hw[0] / spacing) * math.ceil(hw[1] / spacing) * math.ceil(frame_count / step)
 
 
-def reference_calls(hw: tuple[int, int], frame_count: int, step: int, objects: int) -> dict[str, int]:
+def reference_calls(
+    hw: tuple[int, int], frame_count: int, step: int, objects: int
+) -> dict[str, int]:
     """How often the reference calls each net: features per 128 points, image encodings per object.
 
     For objects that are clicked on the first frame and followed forward, one at a time.
@@ -133,14 +142,18 @@ def reference_calls(hw: tuple[int, int], frame_count: int, step: int, objects: i
 
 
 def reference_inputs(notes: Mapping[str, Note]) -> dict[str, Arrays]:
-    """Recorded inputs cut to the reference's calls: one frame or one object at a time, 128 points through the clip."""
+    """Recorded inputs cut to the reference's calls: one frame or one object at a time, 128
+    points through the clip.
+    """
     found = {}
     for name, note in notes.items():
         one = {"tracks_features": {"T": 1}, "motion": {}}.get(name, {"B": 1})
         if name in ("tracks_query", "tracks_refine"):
             one = {"N": REFERENCE_CHUNK}
         found[name] = {
-            tensor.name: note.inputs[tensor.name][tuple(slice(one.get(str(dim))) for dim in tensor.dims)]
+            tensor.name: note.inputs[tensor.name][
+                tuple(slice(one.get(str(dim))) for dim in tensor.dims)
+            ]
             for tensor in SIGNATURES[name].inputs
         }
     return found

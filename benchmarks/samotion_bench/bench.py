@@ -32,7 +32,8 @@ from samotion_bench.workload import Workload, prepared
 SCHEMA = 1
 
 
-# The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the reference does.
+# The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
+# reference does.
 BASELINES = ("torch", "torch-compile", "reference-schedule")
 
 
@@ -48,47 +49,71 @@ def command(
     engine_dir: EngineDir = None,
     device: Device = "auto",
     frames: Annotated[int, typer.Option(metavar="NUMBER", min=4, help="Frames of the clip.")] = 16,
-    size: Annotated[str, typer.Option(metavar="WIDTHxHEIGHT", callback=_checked_size, help="Of the clip.")] = "854x480",
+    size: Annotated[
+        str, typer.Option(metavar="WIDTHxHEIGHT", callback=_checked_size, help="Of the clip.")
+    ] = "854x480",
     objects: Annotated[
         int, typer.Option(metavar="NUMBER", min=1, help="Objects of the longest propagation curve.")
     ] = 4,
     max_tracks: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's")
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's"
+        ),
     ] = None,
-    runs: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="Runs per engine, if the time allows.")] = 100,
+    runs: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="Runs per engine, if the time allows.")
+    ] = 100,
     time_limit: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="For all measurements together, about.")
     ] = 140,
     baseline: Annotated[
-        list[str] | None, options.choice(BASELINES, help="Measure beside; repeatable.", show_default=False)
+        list[str] | None,
+        options.choice(BASELINES, help="Measure beside; repeatable.", show_default=False),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(metavar="NUMBER", min=1, help="CPU threads per engine.", show_default="all cores")
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=1, help="CPU threads per engine.", show_default="all cores"
+        ),
     ] = None,
     seed: Seed = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")
+    ] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", metavar="FILE", help="Write a page with plots here.")
     ] = None,
     compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(metavar="BEFORE AFTER", help="Compare two reports; measure nothing.")
+        tuple[Path, Path] | None,
+        typer.Option(metavar="BEFORE AFTER", help="Compare two reports; measure nothing."),
     ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Version = False,
 ) -> None:
-    """Time every engine and stage, the whole pipeline, and its cost against frames, tracks and objects."""
+    """Time every engine and stage, the whole pipeline, and its cost against frames, tracks and
+    objects.
+    """
 
     def work() -> None:
         if compare is not None:
             before, after = (comparing.read_report(path) for path in compare)
-            comparing.print_changes(comparing.compare(before, after), comparing.caveats(before, after), Console())
+            comparing.print_changes(
+                comparing.compare(before, after), comparing.caveats(before, after), Console()
+            )
             return
         say = options.teller(quiet)
-        say(f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about {time_limit:.0f} s")
+        say(
+            f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about"
+            f" {time_limit:.0f} s"
+        )
         plan = Plan(runs, objects, time_limit, frozenset(baseline or ()), threads)
         settings = Settings(seed=seed, max_tracks=max_tracks, max_frames=frames)
-        with open_engines(engine_dir, device, threads) as engines, prepared(frames, parse_size(size), settings) as load:
+        with (
+            open_engines(engine_dir, device, threads) as engines,
+            prepared(frames, parse_size(size), settings) as load,
+        ):
             if verbose:
                 details.tell(details.of_engines(engines))
             report = describe(engines, load, threads)
@@ -104,7 +129,9 @@ def parse_size(text: str) -> tuple[int, int]:
     """Height and width of WIDTHxHEIGHT."""
     found = re.fullmatch(r"(\d+)x(\d+)", text)
     if not found or min(map(int, found.groups())) < 32:
-        raise UsageError(f"size is {text!r}; expected WIDTHxHEIGHT of at least 32x32, such as 854x480")
+        raise UsageError(
+            f"size is {text!r}; expected WIDTHxHEIGHT of at least 32x32, such as 854x480"
+        )
     return int(found[2]), int(found[1])
 
 

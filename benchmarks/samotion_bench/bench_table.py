@@ -11,7 +11,8 @@ from rich.table import Table
 from samotion_bench.svg import number
 
 PIPE_WIDTH = 130  # characters of a table that goes into a file
-# What an engine's times from host to host are compared with: CUDA events without the copies, and PyTorch.
+# What an engine's times from host to host are compared with: CUDA events without the copies, and
+# PyTorch.
 BESIDE = {"device": "GPU alone ms", "torch": "PyTorch ms", "compiled": "compiled ms"}
 
 
@@ -33,11 +34,14 @@ def headline(report: Mapping[str, Any]) -> list[str]:
     height, width = whole["size_hw"]
     gpu = "".join(f", {g['name']}" for g in machine["gpus"])
     lines = [
-        f"preset {report['preset']} on {report['device']}: {machine['cpu']}, {machine['cores']} cores{gpu}",
-        f"{whole['frames']} frames of {width}x{height}, {whole['tracks']} tracks, {whole['objects']} objects found:"
+        f"preset {report['preset']} on {report['device']}: {machine['cpu']}, {machine['cores']}"
+        f" cores{gpu}",
+        f"{whole['frames']} frames of {width}x{height}, {whole['tracks']} tracks,"
+        f" {whole['objects']} objects found:"
         f" {whole['wall']['median_ms'] / 1000:.2f} s, {whole['frames_per_s']:.2f} frames/s",
         f"stages add up to {100 * whole['stage_sum_share']:.1f} % of that; the first run took"
-        f" {whole['wall']['first_ms'] / 1000:.2f} s; host memory at its peak {memory['host_peak_mib']:.0f} MiB",
+        f" {whole['wall']['first_ms'] / 1000:.2f} s; host memory at its peak"
+        f" {memory['host_peak_mib']:.0f} MiB",
     ]
     if whole["first_mask_ms"] is not None:
         lines.append(
@@ -45,16 +49,23 @@ def headline(report: Mapping[str, Any]) -> list[str]:
             f" then {whole['steady_mask_ms_per_frame']:.1f} ms per frame"
         )
     if max(machine["load_before"][:1]) > machine["cores"] / 2:
-        lines.append(f"the machine was busy (load {machine['load_before'][0]}): do not trust these figures")
+        lines.append(
+            f"the machine was busy (load {machine['load_before'][0]}): do not trust these figures"
+        )
     return lines
 
 
 def curve_lines(report: Mapping[str, Any]) -> list[str]:
     """The slopes, and which curves the time was too short for."""
     curves, left_out = report["curves"], report.get("left_out")
-    missing = [f"no time was left for cost against {', '.join(left_out)}: raise --time-limit"] if left_out else []
+    missing = (
+        [f"no time was left for cost against {', '.join(left_out)}: raise --time-limit"]
+        if left_out
+        else []
+    )
     return missing + [
-        f"{c['what']}: {number(c['slope_ms'])} ms per {c['unit'].removesuffix('s')} + {number(c['intercept_ms'])} ms"
+        f"{c['what']}: {number(c['slope_ms'])} ms per {c['unit'].removesuffix('s')} +"
+        f" {number(c['intercept_ms'])} ms"
         for c in curves.values()
         if c["slope_ms"] is not None
     ]
@@ -65,14 +76,18 @@ def baseline_lines(found: Mapping[str, Any]) -> list[str]:
     lines = []
     if torch := found.get("torch"):
         lines.append(
-            f"PyTorch (eager, {found['torch_device']}), same schedule, interleaved: {torch['median_ms'] / 1000:.2f} s,"
+            f"PyTorch (eager, {found['torch_device']}), same schedule, interleaved:"
+            f" {torch['median_ms'] / 1000:.2f} s,"
             f" {torch['ratio']:.2f}x the time of the engines"
         )
     if schedule := found.get("reference_schedule"):
         lines.append(
-            f"the reference's schedule in PyTorch, tracks and propagation: {schedule['reference_ms'] / 1000:.1f} s for"
-            f" {schedule['points']} points and {schedule['objects']} objects (calls x time of one call);"
-            f" samotion's with {schedule['tracks']} tracks, run in PyTorch: {schedule['samotion_ms'] / 1000:.1f} s,"
+            f"the reference's schedule in PyTorch, tracks and propagation:"
+            f" {schedule['reference_ms'] / 1000:.1f} s for"
+            f" {schedule['points']} points and {schedule['objects']} objects (calls x time of"
+            f" one call);"
+            f" samotion's with {schedule['tracks']} tracks, run in PyTorch:"
+            f" {schedule['samotion_ms'] / 1000:.1f} s,"
             f" {schedule['ratio']:.1f}x less"
         )
     return lines
@@ -102,7 +117,11 @@ def _engines(report: Mapping[str, Any]) -> Table:
     with_flops = any(found["gflop"] is not None for found in engines.values())
     table = Table(title="engines, host to host (copies in and out included, nothing built)")
     columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per second"]
-    beside = {kind: title for kind, title in BESIDE.items() if any(kind in found for found in engines.values())}
+    beside = {
+        kind: title
+        for kind, title in BESIDE.items()
+        if any(kind in found for found in engines.values())
+    }
     columns += ["GFLOP/s", "of peak"] * with_flops
     for title in beside.values():
         columns += [title, "ratio"]
@@ -110,13 +129,22 @@ def _engines(report: Mapping[str, Any]) -> Table:
         table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
     for name, found in engines.items():
         noise = "-" if found["noise"] is None else f"{100 * found['noise']:.0f} %"
-        row = [name, str(found["runs"]), *(f"{found[k]:.2f}" for k in ("median_ms", "p90_ms", "p99_ms")), noise]
+        row = [
+            name,
+            str(found["runs"]),
+            *(f"{found[k]:.2f}" for k in ("median_ms", "p90_ms", "p99_ms")),
+            noise,
+        ]
         row += [f"{number(found['items_per_s'])} {found['unit']}"]
         if with_flops:
             gflops = found["gflops"]
             row += ["-" if gflops is None else f"{gflops:.1f}", share_of_peak(report, name)]
         for kind in beside:
             other = found.get(kind)
-            row += ["-", "-"] if other is None else [f"{other['median_ms']:.2f}", f"{other['ratio']:.2f}"]
+            row += (
+                ["-", "-"]
+                if other is None
+                else [f"{other['median_ms']:.2f}", f"{other['ratio']:.2f}"]
+            )
         table.add_row(*row)
     return table

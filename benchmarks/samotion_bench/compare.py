@@ -1,4 +1,6 @@
-"""Two benchmark reports side by side, with a verdict only where the difference is beyond the noise of both."""
+"""Two benchmark reports side by side, with a verdict only where the difference is beyond the
+noise of both.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ SAME_CONDITIONS = ("preset", "device", "clip", "settings")
 
 @dataclass(frozen=True)
 class Change:
-    """One figure in both reports. `ratio` = before / after, above 1 is faster; `bound` = the ratio noise can make."""
+    """One figure in both reports. `ratio` = before / after, above 1 is faster; `bound` = the
+    ratio noise can make.
+    """
 
     name: str
     before_ms: float
@@ -45,9 +49,14 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read {str(path)!r}: {error}; expected a file of samotion-bench --json") from error
+        raise InputError(
+            f"cannot read {str(path)!r}: {error}; expected a file of samotion-bench --json"
+        ) from error
     if not isinstance(report, dict) or report.get("kind") != KIND:
-        raise InputError(f"{str(path)!r} is not a report of samotion-bench; make one with samotion-bench --json FILE")
+        raise InputError(
+            f"{str(path)!r} is not a report of samotion-bench; make one with samotion-bench"
+            f" --json FILE"
+        )
     return report
 
 
@@ -68,7 +77,11 @@ def figures(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def caveats(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """Why the two may not be comparable."""
-    found = [f"{key} differs: {before[key]} and {after[key]}" for key in SAME_CONDITIONS if before[key] != after[key]]
+    found = [
+        f"{key} differs: {before[key]} and {after[key]}"
+        for key in SAME_CONDITIONS
+        if before[key] != after[key]
+    ]
     for key in ("cpu", "cores"):
         if (old := before["machine"][key]) != (new := after["machine"][key]):
             found.append(f"{key} differs: {old} and {new}")

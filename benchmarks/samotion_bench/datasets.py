@@ -1,4 +1,6 @@
-"""Ground truth on disk: DAVIS, FBMS-59 and SegTrackV2 folders become sequences; mask folders become label maps."""
+"""Ground truth on disk: DAVIS, FBMS-59 and SegTrackV2 folders become sequences; mask folders
+become label maps.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from samotion_bench.labels import VOID, read_labels, stack_labels
 
 Array = np.ndarray[Any, Any]
 
-ANNOTATION_FOLDERS = ("Annotations_unsupervised/480p", "Annotations/480p", "Annotations", "GroundTruth", "480p")
+ANNOTATION_FOLDERS = (
+    "Annotations_unsupervised/480p",
+    "Annotations/480p",
+    "Annotations",
+    "GroundTruth",
+    "480p",
+)
 IMAGE_FOLDERS = ("JPEGImages/480p", "JPEGImages", "480p")
 MASK_SUFFIXES = (".png", ".ppm", ".pgm", ".bmp")
 ASPECT_SLACK_PX = 1.0  # what rounding a scaled side may change
@@ -25,7 +33,9 @@ ASPECT_SLACK_PX = 1.0  # what rounding a scaled side may change
 
 @dataclass(frozen=True)
 class Annotation:
-    """One annotated frame: its number in the clip, from 0, and its files: one label map, or one mask per object."""
+    """One annotated frame: its number in the clip, from 0, and its files: one label map, or one
+    mask per object.
+    """
 
     frame: int
     files: tuple[Path, ...]
@@ -33,7 +43,8 @@ class Annotation:
 
 @dataclass(frozen=True)
 class Clip:
-    """One sequence. `frames` are the names of all its frames without suffix, `images` their files where known.
+    """One sequence. `frames` are the names of all its frames without suffix, `images` their files
+    where known.
 
     `coloured`: drawn as FBMS-59 is, in colours or greys on black or on white, without void.
     """
@@ -47,37 +58,50 @@ class Clip:
 
 @dataclass(frozen=True)
 class Truth:
-    """Annotated frames of a clip: `labels` (T,H,W) uint8 with 0 = static and void, `void` (T,H,W) bool."""
+    """Annotated frames of a clip: `labels` (T,H,W) uint8 with 0 = static and void, `void`
+    (T,H,W) bool.
+    """
 
     labels: Array
     void: Array
 
     @property
     def objects(self) -> list[int]:
-        """The labels up to the largest of the first annotated frame, as DAVIS 2017 unsupervised counts objects."""
+        """The labels up to the largest of the first annotated frame, as DAVIS 2017 unsupervised
+        counts objects.
+        """
         return list(range(1, int(self.labels[0].max(initial=0)) + 1))
 
     @property
     def as_movers(self) -> Truth:
-        """All that moves as one label, as DAVIS 2016 is scored: any annotated value counts, void too."""
+        """All that moves as one label, as DAVIS 2016 is scored: any annotated value counts, void
+        too.
+        """
         moving = ((self.labels > 0) | self.void).astype(np.uint8)
         return Truth(moving, np.zeros_like(self.void))
 
 
-def find_clips(annotations: Path, images: Path | None, names: list[str] | None = None) -> list[Clip]:
-    """The sequences under a folder of annotations, all of them or those named, each read by its own layout.
+def find_clips(
+    annotations: Path, images: Path | None, names: list[str] | None = None
+) -> list[Clip]:
+    """The sequences under a folder of annotations, all of them or those named, each read by its own
+    layout.
 
-    DAVIS: SEQ/00000.png. SegTrackV2: the same, or SEQ/OBJECT/*.png, one folder of masks per object. FBMS-59:
-    SEQ/*.jpg with SEQ/GroundTruth/*, a few frames annotated. The root of a data set does for its inner folder.
-    Raises InputError for folders and sequences that are not there.
+    DAVIS: SEQ/00000.png. SegTrackV2: the same, or SEQ/OBJECT/*.png, one folder of masks per object.
+    FBMS-59: SEQ/*.jpg with SEQ/GroundTruth/*, a few frames annotated. The root of a data set does
+    for its inner folder. Raises InputError for folders and sequences that are not there.
     """
     root = _descend(annotations, ANNOTATION_FOLDERS)
     image_root = None if images is None else _descend(images, IMAGE_FOLDERS)
     found = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith("."))
     if missing := sorted(set(names or []) - set(found)):
-        raise InputError(f"no annotations of {', '.join(missing)} in {str(root)!r}; it holds {_few(found)}")
+        raise InputError(
+            f"no annotations of {', '.join(missing)} in {str(root)!r}; it holds {_few(found)}"
+        )
     if not (wanted := names or found):
-        raise InputError(f"no sequences in {str(root)!r}; expected one folder of masks per sequence")
+        raise InputError(
+            f"no sequences in {str(root)!r}; expected one folder of masks per sequence"
+        )
     return [_find_clip(root / name, image_root) for name in wanted]
 
 
@@ -93,10 +117,14 @@ def read_names(path: Path) -> list[str]:
 
 
 def read_truth(clip: Clip) -> Truth:
-    """The label maps of a clip's annotated frames. 255 is void, unless 0 and 255 are all there is, or with colours."""
+    """The label maps of a clip's annotated frames. 255 is void, unless 0 and 255 are all there
+    is, or with colours.
+    """
     files = [a.files for a in clip.annotations]
     if all(len(group) == 1 for group in files):
-        labels = stack_labels([read_labels(group[0]) for group in files], files[0][0].parent, clip.coloured)
+        labels = stack_labels(
+            [read_labels(group[0]) for group in files], files[0][0].parent, clip.coloured
+        )
     else:
         labels = np.stack([_join_objects(group) for group in files])
     void = labels == VOID
@@ -105,20 +133,26 @@ def read_truth(clip: Clip) -> Truth:
 
 
 def read_found(clip: Clip, results: Path, hw: tuple[int, int]) -> Array:
-    """The masks of a clip's annotated frames as label maps (T,H,W) uint8, at the size of the ground truth.
+    """The masks of a clip's annotated frames as label maps (T,H,W) uint8, at the size of the ground
+    truth.
 
-    Looks for `results/SEQ/*.png` and `results/SEQ/masks/*.png`, named as the clip's frames are or by frame number.
-    Masks of another size are scaled (nearest) where the aspect ratio agrees. Raises InputError for missing masks.
+    Looks for `results/SEQ/*.png` and `results/SEQ/masks/*.png`, named as the clip's frames are or
+    by frame number. Masks of another size are scaled (nearest) where the aspect ratio agrees.
+    Raises InputError for missing masks.
     """
-    folder = next((p for p in (results / clip.name / "masks", results / clip.name) if p.is_dir()), None)
+    folder = next(
+        (p for p in (results / clip.name / "masks", results / clip.name) if p.is_dir()), None
+    )
     if folder is None:
         raise InputError(
-            f"no masks of {clip.name} in {str(results)!r}; expected {str(results / clip.name / '00000.png')!r}"
+            f"no masks of {clip.name} in {str(results)!r}; expected"
+            f" {str(results / clip.name / '00000.png')!r}"
         )
     files = [folder / f"{name}.png" for name in _mask_names(clip, folder)]
     if absent := [file.name for file in files if not file.is_file()]:
         raise InputError(
-            f"{str(folder)!r} lacks the masks of {len(absent)} of {len(files)} annotated frames ({_few(absent)});"
+            f"{str(folder)!r} lacks the masks of {len(absent)} of {len(files)} annotated frames"
+            f" ({_few(absent)});"
             " segment every frame: samotion-run --max-frames takes the clip's length"
         )
     labels = stack_labels([read_labels(file) for file in files], folder)
@@ -130,18 +164,29 @@ def _find_clip(folder: Path, image_root: Path | None) -> Clip:
         return _find_fbms(folder)
     groups = [sorted_files(folder, MASK_SUFFIXES)]
     if not groups[0]:  # SegTrackV2 with several objects
-        groups = [files for p in sorted(folder.iterdir(), key=natural_key) if (files := sorted_files(p, MASK_SUFFIXES))]
+        groups = [
+            files
+            for p in sorted(folder.iterdir(), key=natural_key)
+            if (files := sorted_files(p, MASK_SUFFIXES))
+        ]
     if not groups:
         raise InputError(f"no masks in {str(folder)!r}; expected 00000.png and so on")
     if any([f.stem for f in g] != [f.stem for f in groups[0]] for g in groups):
-        raise InputError(f"the objects of {str(folder)!r} have masks of different frames; expected the same names")
+        raise InputError(
+            f"the objects of {str(folder)!r} have masks of different frames; expected the same"
+            f" names"
+        )
     names = [f.stem for f in groups[0]]
     images = () if image_root is None else sorted_files(image_root / folder.name, IMAGE_SUFFIXES)
     if image_root is not None and not images:
-        raise InputError(f"no frames in {str(image_root / folder.name)!r}; expected 00000.jpg and so on")
+        raise InputError(
+            f"no frames in {str(image_root / folder.name)!r}; expected 00000.jpg and so on"
+        )
     frames = [f.stem for f in images] or names
     if unknown := set(names) - set(frames):
-        raise InputError(f"{str(folder)!r} annotates frames without an image: {_few(sorted(unknown))}")
+        raise InputError(
+            f"{str(folder)!r} annotates frames without an image: {_few(sorted(unknown))}"
+        )
     return Clip(
         folder.name,
         tuple(frames),
@@ -151,32 +196,50 @@ def _find_clip(folder: Path, image_root: Path | None) -> Clip:
 
 
 def _find_fbms(folder: Path) -> Clip:
-    """FBMS-59: frames and a GroundTruth folder beside them; names end in the frame's number, and perhaps _gt."""
+    """FBMS-59: frames and a GroundTruth folder beside them; names end in the frame's number, and
+    perhaps _gt.
+    """
     images = sorted_files(folder, IMAGE_SUFFIXES)
-    truths = [f for f in sorted_files(folder / "GroundTruth", MASK_SUFFIXES) if "PROB" not in f.name]
+    truths = [
+        f for f in sorted_files(folder / "GroundTruth", MASK_SUFFIXES) if "PROB" not in f.name
+    ]
     if not images or not truths:
-        raise InputError(f"{str(folder)!r} holds {len(images)} frames and {len(truths)} annotations; expected both")
+        raise InputError(
+            f"{str(folder)!r} holds {len(images)} frames and {len(truths)} annotations;"
+            f" expected both"
+        )
     position = {_last_number(f.stem): i for i, f in enumerate(images)}
     if unknown := [f.name for f in truths if _last_number(f.stem) not in position]:
         raise InputError(f"{str(folder)!r} annotates frames without an image: {_few(unknown)}")
     annotations = (Annotation(position[_last_number(f.stem)], (f,)) for f in truths)
-    return Clip(folder.name, tuple(f.stem for f in images), images, tuple(annotations), coloured=True)
+    return Clip(
+        folder.name, tuple(f.stem for f in images), images, tuple(annotations), coloured=True
+    )
 
 
 def sorted_files(folder: Path, suffixes: Iterable[str]) -> tuple[Path, ...]:
-    """Files with one of the suffixes in natural order (2.png before 10.png); none where there is no folder."""
+    """Files with one of the suffixes in natural order (2.png before 10.png); none where there is
+    no folder.
+    """
     if not folder.is_dir():
         return ()
-    files = (p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    files = (
+        p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith(".")
+    )
     return tuple(sorted(files, key=natural_key))
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", path.name.casefold())]
+    return [
+        (int(part), "") if part.isdigit() else (-1, part)
+        for part in re.split(r"(\d+)", path.name.casefold())
+    ]
 
 
 def _mask_names(clip: Clip, folder: Path) -> list[str]:
-    """How the masks of the annotated frames are called: as the frames, or by number where frame 0 says so."""
+    """How the masks of the annotated frames are called: as the frames, or by number where frame
+    0 says so.
+    """
     numbered = (folder / "00000.png").is_file() and "00000" not in clip.frames
     return [f"{a.frame:05d}" if numbered else clip.frames[a.frame] for a in clip.annotations]
 
@@ -186,7 +249,10 @@ def _join_objects(files: tuple[Path, ...]) -> Array:
     labels = np.zeros(masks[0].shape, np.uint8)
     for label, mask in enumerate(masks, start=1):
         if mask.shape != labels.shape:
-            raise InputError(f"{str(files[label - 1])!r} has another size than {str(files[0])!r}; expected one size")
+            raise InputError(
+                f"{str(files[label - 1])!r} has another size than {str(files[0])!r}; expected"
+                f" one size"
+            )
         labels[mask] = label
     return labels
 
@@ -198,7 +264,12 @@ def _scaled(labels: Array, hw: tuple[int, int], folder: Path) -> Array:
             f"masks in {str(folder)!r} are {width}x{height}, the ground truth is {hw[1]}x{hw[0]};"
             " expected the same aspect ratio"
         )
-    return np.stack([cv2.resize(frame, (hw[1], hw[0]), interpolation=cv2.INTER_NEAREST_EXACT) for frame in labels])
+    return np.stack(
+        [
+            cv2.resize(frame, (hw[1], hw[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+            for frame in labels
+        ]
+    )
 
 
 def _descend(root: Path, folders: tuple[str, ...]) -> Path:
@@ -213,4 +284,6 @@ def _last_number(stem: str) -> int:
 
 
 def _few(names: list[str], shown: int = 4) -> str:
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    return ", ".join(names[:shown]) + (
+        f" and {len(names) - shown} more" if len(names) > shown else ""
+    )

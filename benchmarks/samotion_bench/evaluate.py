@@ -47,13 +47,17 @@ class Scored:
 
 
 def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored:
-    """Measure the masks of one clip below `results`. Raises InputError where no frame is left to count."""
+    """Measure the masks of one clip below `results`. Raises InputError where no frame is left to
+    count.
+    """
     truth = read_truth(clip)
     labels = truth.objects  # before frames are left out: the first one says which objects there are
     last = len(clip.frames) - 1
     keep = [i for i, a in enumerate(clip.annotations) if all_frames or a.frame not in (0, last)]
     if not keep:
-        raise InputError(f"{clip.name}: no frame counts without the first and the last; use --all-frames")
+        raise InputError(
+            f"{clip.name}: no frame counts without the first and the last; use --all-frames"
+        )
     chosen = replace(clip, annotations=tuple(clip.annotations[i] for i in keep))
     truth = Truth(truth.labels[keep], truth.void[keep])
     found = read_found(chosen, results, truth.labels.shape[1:])
@@ -66,17 +70,26 @@ def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored
 
 
 def evaluate(
-    clips: Sequence[Clip], results: Path, task: str, all_frames: bool, worst: tuple[Path, int] | None = None
+    clips: Sequence[Clip],
+    results: Path,
+    task: str,
+    all_frames: bool,
+    worst: tuple[Path, int] | None = None,
 ) -> dict[str, list[ObjectScores]]:
     """Measure all clips, one at a time; draw the `worst` (folder, count) of them."""
     scored = {clip.name: score_clip(clip, results, task, all_frames).objects for clip in clips}
     if not any(scored.values()):
         raise InputError(
-            "no sequence shows an object in its first annotated frame; there is nothing to measure in task fine,"
+            "no sequence shows an object in its first annotated frame; there is nothing to"
+            " measure in task fine,"
             " try --task mos"
         )
     if worst:
-        means = {name: float(np.mean([o.j for o in objects])) for name, objects in scored.items() if objects}
+        means = {
+            name: float(np.mean([o.j for o in objects]))
+            for name, objects in scored.items()
+            if objects
+        }
         by_name = {clip.name: clip for clip in clips}
         for rank, name in enumerate(worst_clips(means, worst[1]), start=1):
             again = score_clip(by_name[name], results, task, all_frames)
@@ -87,20 +100,33 @@ def evaluate(
 
 def command(
     annotations: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Ground truth: one folder of label maps per sequence.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Ground truth: one folder of label maps per sequence."),
     ] = None,
     results: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Masks, SEQUENCE/00000.png; with --engine-dir where they are written.",
+        ),
     ] = None,
-    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Frames, one folder per sequence.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Frames, one folder per sequence.")
+    ] = None,
     engine_dir: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Run the pipeline with these engines first.", show_default=DEFAULT),
+        typer.Option(
+            metavar="FOLDER",
+            help="Run the pipeline with these engines first.",
+            show_default=DEFAULT,
+        ),
     ] = None,
-    task: Annotated[str, options.choice(TASKS, help="All moving objects as one, or every object by itself.")] = "mos",
+    task: Annotated[
+        str, options.choice(TASKS, help="All moving objects as one, or every object by itself.")
+    ] = "mos",
     sequences: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The sequences to use, one a line.", show_default="all")
+        Path | None,
+        typer.Option(metavar="FILE", help="The sequences to use, one a line.", show_default="all"),
     ] = None,
     all_frames: Annotated[
         bool,
@@ -109,19 +135,31 @@ def command(
             help="Count the first and last frame of a sequence or not.",
         ),
     ] = True,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")
+    ] = None,
     csv_file: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Write a table as the DAVIS tool does.")
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write a table as the DAVIS tool does."),
     ] = None,
     worst: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Put pictures of the worst sequences here.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Put pictures of the worst sequences here."),
     ] = None,
-    worst_count: Annotated[int, typer.Option(metavar="NUMBER", min=1, help="How many of them.")] = 5,
+    worst_count: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, help="How many of them.")
+    ] = 5,
     synthetic: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Render so many held-out clips and measure every stage on them."),
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="Render so many held-out clips and measure every stage on them.",
+        ),
     ] = None,
-    synthetic_frames: Annotated[int, typer.Option(metavar="NUMBER", min=2, help="Frames of each.")] = 24,
+    synthetic_frames: Annotated[
+        int, typer.Option(metavar="NUMBER", min=2, help="Frames of each.")
+    ] = 24,
     synthetic_photos: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Held-out photos/ and instances/ to paint them with."),
@@ -132,17 +170,28 @@ def command(
     verbose: Verbose = False,
     version: Version = False,
 ) -> None:
-    """Measure J and F (DAVIS) of masks against ground truth in DAVIS, FBMS-59 or SegTrackV2 folders."""
+    """Measure J and F (DAVIS) of masks against ground truth in DAVIS, FBMS-59 or SegTrackV2
+    folders.
+    """
 
     def work() -> None:
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
             measure_synthetic(
-                engine_dir, device, synthetic, synthetic_frames, synthetic_photos, seed, json_file, console
+                engine_dir,
+                device,
+                synthetic,
+                synthetic_frames,
+                synthetic_photos,
+                seed,
+                json_file,
+                console,
             )
             return
         if annotations is None:
-            raise UsageError("no ground truth; expected --annotations FOLDER, or --synthetic NUMBER")
+            raise UsageError(
+                "no ground truth; expected --annotations FOLDER, or --synthetic NUMBER"
+            )
         names = read_names(sequences) if sequences else None
         clips = find_clips(annotations, images, names)
         masks = results or DEFAULT_RESULTS
@@ -154,7 +203,11 @@ def command(
                 if verbose:
                     details.tell(details.of_engines(engines))
                 segment_all(clips, engines, masks, Settings(seed=seed), console)
-                about |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
+                about |= {
+                    "preset": engines.preset.name,
+                    "seed": seed,
+                    "engines": engine_hashes(engines),
+                }
         scored = evaluate(clips, masks, task, all_frames, (worst, worst_count) if worst else None)
         coloured = [clip.name for clip in clips if clip.coloured]
         report = reports.summarise(scored, task, all_frames, coloured, **about)
@@ -166,7 +219,9 @@ def command(
 
 
 def must_run(results: Path | None, images: Path | None, engine_dir: Path | None) -> bool:
-    """Whether masks are to be made first. Raises UsageError where there are none and nothing to make them from."""
+    """Whether masks are to be made first. Raises UsageError where there are none and nothing to
+    make them from.
+    """
     if results is None and engine_dir is None and images is None:
         raise UsageError("no masks; expected --results DIR, or --images DIR to make them")
     return results is None or engine_dir is not None
@@ -185,7 +240,12 @@ def measure_synthetic(
     """samotion-eval --synthetic."""
     with open_engines(engine_dir, device) as engines:
         found = synthetic_set.run(
-            engines, count, frames, photos, seed, lambda line: console.print(line, highlight=False, markup=False)
+            engines,
+            count,
+            frames,
+            photos,
+            seed,
+            lambda line: console.print(line, highlight=False, markup=False),
         )
         found |= {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
     synthetic_set.print_table(found, Console())

@@ -1,11 +1,13 @@
-"""What only a GPU can show, in one command: half-precision TensorRT engines against their graphs, masks, and times.
+"""What only a GPU can show, in one command: half-precision TensorRT engines against their graphs,
+masks, and times.
 
     make gpu-check
 
-For each preset: export half-precision graphs (published weights are not downloaded: random ones of their shapes
-serve), build TensorRT engines, run each on the inputs that a clip brings and compare with its graph on the CPU, compare
-the demo clip's masks (nano, also through onnxruntime on CUDA where that works), and run samotion-bench beside PyTorch,
-eager and compiled. Writes benchmarks/results/gpu-PRESET.md and gpu-PRESET-bench.json.
+For each preset: export half-precision graphs (published weights are not downloaded: random ones of
+their shapes serve), build TensorRT engines, run each on the inputs that a clip brings and compare
+with its graph on the CPU, compare the demo clip's masks (nano, also through onnxruntime on CUDA
+where that works), and run samotion-bench beside PyTorch, eager and compiled. Writes
+benchmarks/results/gpu-PRESET.md and gpu-PRESET-bench.json.
 """
 
 from __future__ import annotations
@@ -37,12 +39,14 @@ from samotion_bench.workload import prepared, rehearse, run_whole
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
-MOST_RELATIVE = 0.05  # of an output's range, between an engine and its graph: both round, in different order
+# of an output's range, between an engine and its graph: both round, in different order
+MOST_RELATIVE = 0.05
 CLIP_HW = (480, 854)
 OBJECTS = 3
 
 Report = Mapping[str, Any]  # of samotion-bench
-Difference = tuple[str, str, float, float]  # of one output from the CPU's: name, shapes, part of the range, plainly
+# of one output from the CPU's: name, shapes, part of the range, plainly
+Difference = tuple[str, str, float, float]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -50,7 +54,9 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def check(
     preset: Annotated[list[str] | None, typer.Option(help="Presets to check; repeatable.")] = None,
-    work: Annotated[Path, typer.Option(help="Where engines and random weights go.")] = Path("engines-gpu"),
+    work: Annotated[Path, typer.Option(help="Where engines and random weights go.")] = Path(
+        "engines-gpu"
+    ),
     frames: Annotated[int, typer.Option(min=4, help="Frames of the timed clip.")] = 24,
 ) -> None:
     """Build, compare and time half-precision TensorRT engines on this machine's GPU."""
@@ -63,23 +69,60 @@ def check(
 
 
 def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
-    """All checks of one preset. Returns the page it wrote; raises ParityError, after writing, where one failed."""
-    weights = [] if preset.name == "nano" else list(random_weights(preset, folder.with_name(f"{preset.name}-weights")))
-    _run("samotion_export.cli", "all", "--preset", preset.name, "--precision", "fp16", "--target", "tensorrt",
-         "--out", str(folder), "--offline", *weights)  # fmt: skip
+    """All checks of one preset. Returns the page it wrote; raises ParityError, after writing,
+    where one failed.
+    """
+    weights = (
+        []
+        if preset.name == "nano"
+        else list(random_weights(preset, folder.with_name(f"{preset.name}-weights")))
+    )
+    _run(
+        "samotion_export.cli",
+        "all",
+        "--preset",
+        preset.name,
+        "--precision",
+        "fp16",
+        "--target",
+        "tensorrt",
+        "--out",
+        str(folder),
+        "--offline",
+        *weights,
+    )
     engine_rows = compare_engines(folder, frames)
     mask_rows = compare_masks(folder) if preset.name == "nano" else []
     RESULTS.mkdir(parents=True, exist_ok=True)
     page = RESULTS / f"gpu-{preset.name}.md"
     page.write_text(to_page(preset.name, frames, engine_rows, mask_rows, None))
     times = RESULTS / f"gpu-{preset.name}-bench.json"
-    _run("samotion_bench.bench", "--engine-dir", str(folder), "--device", "tensorrt", "--frames", str(frames),
-         "--time-limit", "400", "--baseline", "torch", "--baseline", "torch-compile", "--json", str(times))  # fmt: skip
-    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text())))
+    _run(
+        "samotion_bench.bench",
+        "--engine-dir",
+        str(folder),
+        "--device",
+        "tensorrt",
+        "--frames",
+        str(frames),
+        "--time-limit",
+        "400",
+        "--baseline",
+        "torch",
+        "--baseline",
+        "torch-compile",
+        "--json",
+        str(times),
+    )
+    page.write_text(
+        to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text()))
+    )
     failed = [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
     failed += [row[0] for row in mask_rows if not row[1] >= LEAST_IOU]
     if failed:
-        raise ParityError(f"{preset.name}: {', '.join(failed)} differ too much from the CPU; see {page}")
+        raise ParityError(
+            f"{preset.name}: {', '.join(failed)} differ too much from the CPU; see {page}"
+        )
     return page
 
 
@@ -99,7 +142,9 @@ def random_weights(preset: Preset, folder: Path) -> Iterator[str]:
 
 
 def compare_engines(folder: Path, frames: int) -> list[Difference]:
-    """Per output: the shapes it was made from, and its largest difference from the CPU, by range and plainly."""
+    """Per output: the shapes it was made from, and its largest difference from the CPU, by range
+    and plainly.
+    """
     settings = Settings(max_frames=frames)
     with open_engines(folder, "tensorrt") as engines, prepared(frames, CLIP_HW, settings) as load:
         recorder = Recorder(engines)
@@ -107,7 +152,11 @@ def compare_engines(folder: Path, frames: int) -> list[Difference]:
         rehearse(recorder.as_engines, load, OBJECTS)
         notes = recorder.in_order()
         with open_graphs(folder) as graphs:
-            return [row for name, note in notes.items() for row in _differences(name, note, engines, graphs)]
+            return [
+                row
+                for name, note in notes.items()
+                for row in _differences(name, note, engines, graphs)
+            ]
 
 
 def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> Iterator[Difference]:
@@ -115,7 +164,11 @@ def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> It
     shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
     for output in SIGNATURES[name].output_names:
         error = float(np.abs(got[output].astype(np.float64) - wanted[output]).max(initial=0))
-        span = np.ptp(wanted[output]) if np.size(wanted[output]) > 1 else np.abs(wanted[output]).max(initial=0)
+        span = (
+            np.ptp(wanted[output])
+            if np.size(wanted[output]) > 1
+            else np.abs(wanted[output]).max(initial=0)
+        )
         yield f"{name}.{output}", shapes, error / max(float(span), 1e-6), error
 
 
@@ -147,16 +200,28 @@ def compare_masks(folder: Path) -> list[tuple[str, float]]:
 
 
 def to_page(
-    preset: str, frames: int, engines: list[Difference], masks: list[tuple[str, float]], bench: Report | None
+    preset: str,
+    frames: int,
+    engines: list[Difference],
+    masks: list[tuple[str, float]],
+    bench: Report | None,
 ) -> str:
-    """The figures and what they were measured on; without times where samotion-bench has not run."""
+    """The figures and what they were measured on; without times where samotion-bench has not
+    run.
+    """
     lines = [f"# TensorRT, half precision: preset {preset}", "", "`make gpu-check`", ""]
     machine = bench["machine"] if bench else describe_machine("tensorrt")
     lines += [*(f"- {key}: {value}" for key, value in machine.items()), ""]
     lines += [f"Clip {CLIP_HW[1]}x{CLIP_HW[0]}, {frames} frames.", ""]
     lines += time_lines(bench) if bench else ["samotion-bench did not finish.", ""]
-    lines += ["| output | largest inputs | difference from CPU / range | difference |", "|---|---|---|---|"]
-    lines += [f"| {name} | {shapes} | {relative:.2e} | {error:.2e} |" for name, shapes, relative, error in engines]
+    lines += [
+        "| output | largest inputs | difference from CPU / range | difference |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {shapes} | {relative:.2e} | {error:.2e} |"
+        for name, shapes, relative, error in engines
+    ]
     if masks:
         lines += ["", "| masks of the demo clip | IoU with the CPU's |", "|---|---|"]
         lines += [f"| {name} | {score:.4f} |" for name, score in masks]
@@ -167,13 +232,22 @@ def time_lines(bench: Report) -> list[str]:
     """The clip's total, and every engine beside PyTorch; ms per call, host to host unless said."""
     whole, beside = bench["end_to_end"], bench.get("baselines", {}).get("torch")
     lines = [f"- objects: {whole['objects']}, tracks: {whole['tracks']}"]
-    lines += [f"- the clip, file to masks: {_three(whole['wall'])} ms ({whole['frames_per_s']:.1f} frames/s)"]
+    lines += [
+        f"- the clip, file to masks: {_three(whole['wall'])} ms ({whole['frames_per_s']:.1f}"
+        f" frames/s)"
+    ]
     if beside:
-        lines += [f"- the same in PyTorch, eager: {_three(beside)} ms ({beside['ratio']:.2f} times as long)"]
+        lines += [
+            f"- the same in PyTorch, eager: {_three(beside)} ms ({beside['ratio']:.2f} times as"
+            f" long)"
+        ]
     lines += ["", "| engine | calls | median / p90 / p99 | GPU alone | PyTorch eager | compiled |"]
     lines += ["|---|---|---|---|---|---|"]
     for name, found in bench["engine_times"].items():
-        others = (_three(found[kind]) if kind in found else "-" for kind in ("device", "torch", "compiled"))
+        others = (
+            _three(found[kind]) if kind in found else "-"
+            for kind in ("device", "torch", "compiled")
+        )
         lines.append(f"| {name} | {found['runs']} | {_three(found)} | {' | '.join(others)} |")
     return [*lines, ""]
 
@@ -184,9 +258,13 @@ def _three(found: Report) -> str:
 
 def _run(module: str, *arguments: str) -> None:
     """A command of ours in a process of its own, so that memory is free for the next one."""
-    answer = subprocess.run([sys.executable, "-c", f"from {module} import main; main()", *arguments], check=False)
+    answer = subprocess.run(
+        [sys.executable, "-c", f"from {module} import main; main()", *arguments], check=False
+    )
     if answer.returncode:
-        raise SamotionError(f"{module.rpartition('.')[2]} {' '.join(arguments)} ended with code {answer.returncode}")
+        raise SamotionError(
+            f"{module.rpartition('.')[2]} {' '.join(arguments)} ended with code {answer.returncode}"
+        )
 
 
 if __name__ == "__main__":

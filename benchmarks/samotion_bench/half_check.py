@@ -1,8 +1,10 @@
-"""What half precision costs: the demo clip through float32 and half-precision graphs of nano, rounded as a GPU rounds.
+"""What half precision costs: the demo clip through float32 and half-precision graphs of nano,
+rounded as a GPU rounds.
 
     python -m samotion_bench.half_check
 
-Writes benchmarks/results/half-nano.md. Takes minutes: graphs that keep all their rounding run unfused on a CPU.
+Writes benchmarks/results/half-nano.md. Takes minutes: graphs that keep all their rounding run
+unfused on a CPU.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         folders = {precision: Path(folder) / precision for precision in ("fp32", "fp16")}
         for precision, out in folders.items():
-            export(Request(NETS, "nano", out, precision=precision, verify=precision == "fp16"), Report())
+            export(
+                Request(NETS, "nano", out, precision=precision, verify=precision == "fp16"),
+                Report(),
+            )
         full, half = (Engines(out, "cpu", StrictEngine) for out in folders.values())
         whole, halved = segment_clip(CLIP, full), segment_clip(CLIP, half)
         found = [*clip_lines(whole, halved), *score_lines(full, half, whole, halved)]
@@ -49,7 +54,14 @@ def main() -> None:
     page = RESULTS / "half-nano.md"
     page.write_text(
         "\n".join(
-            ["# Half precision against float32: nano", "", "`python -m samotion_bench.half_check`", "", *lines, ""]
+            [
+                "# Half precision against float32: nano",
+                "",
+                "`python -m samotion_bench.half_check`",
+                "",
+                *lines,
+                "",
+            ]
         )
     )
     print(page)
@@ -58,19 +70,26 @@ def main() -> None:
 def clip_lines(full: Result, half: Result) -> list[str]:
     """Masks, tracks and scores of the demo clip."""
     a, b = full.labels > 0, half.labels > 0
-    lines = [f"Demo clip, moving pixels: IoU {iou(a, b):.4f}, worst frame {min(map(iou, a, b)):.4f}."]
+    lines = [
+        f"Demo clip, moving pixels: IoU {iou(a, b):.4f}, worst frame {min(map(iou, a, b)):.4f}."
+    ]
     for found in full.objects:
-        lines.append(f"Object {found.id}: IoU {iou(full.labels == found.id, half.labels == found.id):.4f}.")
+        lines.append(
+            f"Object {found.id}: IoU {iou(full.labels == found.id, half.labels == found.id):.4f}."
+        )
     if len(full.tracks) != len(half.tracks):
         return [*lines, f"{len(full.tracks)} and {len(half.tracks)} tracks were kept."]
     px: np.ndarray[Any, Any] = np.linalg.norm(full.tracks.xy - half.tracks.xy, axis=-1)
     return [
         *lines,
-        f"Tracks: median {np.median(px):.4f} px of the clip, {(px < FAR_PX).mean():.2%} within {FAR_PX} px.",
+        f"Tracks: median {np.median(px):.4f} px of the clip, {(px < FAR_PX).mean():.2%} within"
+        f" {FAR_PX} px.",
     ]
 
 
-def score_lines(full_engines: Engines, half_engines: Engines, full: Result, half: Result) -> list[str]:
+def score_lines(
+    full_engines: Engines, half_engines: Engines, full: Result, half: Result
+) -> list[str]:
     """Motion scores: the net alone on the same inputs, and what the nets before it add to that."""
     if len(full.tracks) != len(half.tracks):
         return []
@@ -78,8 +97,12 @@ def score_lines(full_engines: Engines, half_engines: Engines, full: Result, half
     before = judge(full_engines, full_engines, frames, found)
     parts = {
         "the motion net alone, same inputs": judge(half_engines, full_engines, frames, found),
-        "with depth and features in half precision, same tracks": judge(half_engines, half_engines, frames, found),
-        "with tracks in half precision, all else the same": judge(full_engines, full_engines, frames, half.tracks),
+        "with depth and features in half precision, same tracks": judge(
+            half_engines, half_engines, frames, found
+        ),
+        "with tracks in half precision, all else the same": judge(
+            full_engines, full_engines, frames, half.tracks
+        ),
         "with all of them in half precision": half.scores,
     }
     return [f"Scores, {what}: {_apart(before, scores)}." for what, scores in parts.items()]
@@ -96,7 +119,10 @@ def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Track
 def _apart(before: Array, after: Array) -> str:
     apart = np.abs(before - after)
     most = np.percentile(apart, 99)
-    return f"median {np.median(apart):.4f}, 99 % within {most:.4f}, largest {apart.max():.4f} of {len(apart)} tracks"
+    return (
+        f"median {np.median(apart):.4f}, 99 % within {most:.4f}, largest"
+        f" {apart.max():.4f} of {len(apart)} tracks"
+    )
 
 
 def graph_lines(full: Path, half: Path) -> list[str]:
@@ -110,11 +136,21 @@ def graph_lines(full: Path, half: Path) -> list[str]:
             total = [t + s for t, s in zip(total, sizes)]
             output, measure = worst(entry.parity)
             figures = entry.parity[output]
-            said = f"{output}: {measure} {figures[measure]:.2g} (limit {figures[f'{measure}_limit']:.2g})"
+            said = (
+                f"{output}: {measure} {figures[measure]:.2g} (limit"
+                f" {figures[f'{measure}_limit']:.2g})"
+            )
         else:
             said = "stays float32"
-        lines.append(f"| {before.engines[name].file[:-5]} | {sizes[0] / 1e6:.2f} | {sizes[1] / 1e6:.2f} | {said} |")
-    return [*lines, "", f"All but {', '.join(KEPT_NETS)}: {total[1] / total[0]:.3f} of float32's size."]
+        lines.append(
+            f"| {before.engines[name].file[:-5]} | {sizes[0] / 1e6:.2f} | {sizes[1] / 1e6:.2f}"
+            f" | {said} |"
+        )
+    return [
+        *lines,
+        "",
+        f"All but {', '.join(KEPT_NETS)}: {total[1] / total[0]:.3f} of float32's size.",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
-"""What half precision costs graphs of the published nets' shapes, with random weights, rounded as a GPU rounds.
+"""What half precision costs graphs of the published nets' shapes, with random weights, rounded as a
+GPU rounds.
 
     python -m samotion_bench.half_shapes --preset fast
 
-Writes benchmarks/results/half-PRESET.md. Random nets are harsher than trained ones where they choose: their heat maps
-and masks are flat, so that rounding alone may move a maximum. It takes ten minutes of one core.
+Writes benchmarks/results/half-PRESET.md. Random nets are harsher than trained ones where they
+choose: their heat maps and masks are flat, so that rounding alone may move a maximum. It takes ten
+minutes of one core.
 """
 
 from __future__ import annotations
@@ -26,8 +28,10 @@ from samotion_export.parity.verify import Parity
 from samotion_bench.gpu_check import RESULTS
 
 NOTE = (
-    "Random weights show what rounding does at these sizes, every tensor being rounded. Trained weights have\n"
-    "wider ranges and sharper choices: what masks lose is measured on nano (half-nano.md), and on any weights by\n"
+    "Random weights show what rounding does at these sizes, every tensor being rounded. Trained"
+    " weights have\n"
+    "wider ranges and sharper choices: what masks lose is measured on nano (half-nano.md), and"
+    " on any weights by\n"
     "`samotion-export all --precision fp16 --verify-clip CLIP`."
 )
 
@@ -46,7 +50,12 @@ class Row(NamedTuple):
 def check(preset: Annotated[str, typer.Option(help="Whose nets' shapes.")] = "fast") -> None:
     """Measure every half-precision graph of a preset's shapes against PyTorch in float32."""
     nets = PRESETS[preset]
-    rows = [row for net in NETS if net not in half.KEPT_NETS for row in measure_net(net, getattr(nets, net))]
+    rows = [
+        row
+        for net in NETS
+        if net not in half.KEPT_NETS
+        for row in measure_net(net, getattr(nets, net))
+    ]
     RESULTS.mkdir(parents=True, exist_ok=True)
     page = RESULTS / f"half-{preset}.md"
     page.write_text(to_page(preset, rows))
@@ -73,13 +82,20 @@ def measure_graph(graph: Graph) -> Row:
         export_onnx(graph, path)
         before = path.stat().st_size
         half.convert(path, graph.name)
-        return Row(graph.name, (before / 1e6, path.stat().st_size / 1e6), half_parity.measure(graph, path, answers))
+        return Row(
+            graph.name,
+            (before / 1e6, path.stat().st_size / 1e6),
+            half_parity.measure(graph, path, answers),
+        )
 
 
 def to_page(preset: str, rows: list[Row]) -> str:
     lines = [f"# Half precision against float32: shapes of {preset}, random weights", ""]
     lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", "", NOTE, ""]
-    lines += ["| graph | MB float32 | MB half | output | measure | is | limit |", "|---|---|---|---|---|---|---|"]
+    lines += [
+        "| graph | MB float32 | MB half | output | measure | is | limit |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for row in rows:
         for output, figures in row.parity.items():
             for key in (key for key in figures if key.endswith("_limit")):
@@ -89,7 +105,14 @@ def to_page(preset: str, rows: list[Row]) -> str:
                 lines.append(f"| {row.name} | {sizes} | {output} | {measure} | {found} |")
     full, halved = (sum(row.mb[i] for row in rows) for i in range(2))
     kept = ", ".join(half.KEPT_NETS)
-    return "\n".join([*lines, "", f"All but {kept}, which stays float32: {halved / full:.3f} of float32's size.", ""])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"All but {kept}, which stays float32: {halved / full:.3f} of float32's size.",
+            "",
+        ]
+    )
 
 
 if __name__ == "__main__":

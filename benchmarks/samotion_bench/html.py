@@ -39,7 +39,9 @@ details { margin: 12px 0 }
 
 def to_html(report: Mapping[str, Any]) -> str:
     """The whole page."""
-    body = "".join((_head(report), _stages(report), _engines(report), _curves(report), _conditions(report)))
+    body = "".join(
+        (_head(report), _stages(report), _engines(report), _curves(report), _conditions(report))
+    )
     title = f"samotion-bench: {escape(report['preset'])} on {escape(report['device'])}"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -59,8 +61,12 @@ def _head(report: Mapping[str, Any]) -> str:
         cards.append((f"{torch['ratio']:.2f}x", "PyTorch's time over ours, same schedule"))
     if schedule := baselines.get("reference_schedule"):
         cards.append((f"{schedule['ratio']:.1f}x", "what the schedule alone is worth"))
-    boxes = "".join(f'<div class="card"><b>{escape(big)}</b>{escape(small)}</div>' for big, small in cards)
-    lines = "".join(f"<p>{escape(line)}</p>" for line in (*headline(report), *baseline_lines(baselines)))
+    boxes = "".join(
+        f'<div class="card"><b>{escape(big)}</b>{escape(small)}</div>' for big, small in cards
+    )
+    lines = "".join(
+        f"<p>{escape(line)}</p>" for line in (*headline(report), *baseline_lines(baselines))
+    )
     when = f'<p class="soft">{escape(report["created"])} · <code>{escape(report["command"])}</code></p>'
     return f"<h1>samotion-bench</h1>{when}<div class=cards>{boxes}</div>{lines}"
 
@@ -78,9 +84,26 @@ def _stages(report: Mapping[str, Any]) -> str:
 
 def _engines(report: Mapping[str, Any]) -> str:
     engines = report["engine_times"]
-    samples = {name: [ms for block in found["blocks_ms"] for ms in block] for name, found in engines.items()}
-    marks = {name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")] for name, found in engines.items()}
-    columns = ["engine", "sizes", "runs", "median ms", "p90", "p99", "first", "noise", "per second", "MB in / out"]
+    samples = {
+        name: [ms for block in found["blocks_ms"] for ms in block]
+        for name, found in engines.items()
+    }
+    marks = {
+        name: [found[k] for k in ("median_ms", "p90_ms", "p99_ms")]
+        for name, found in engines.items()
+    }
+    columns = [
+        "engine",
+        "sizes",
+        "runs",
+        "median ms",
+        "p90",
+        "p99",
+        "first",
+        "noise",
+        "per second",
+        "MB in / out",
+    ]
     table = _table(columns, [_engine_row(name, found) for name, found in engines.items()])
     return (
         "<h2>Engines</h2><p class=soft>Host to host: copies in and out are in the times, building is not. Dots are"
@@ -113,12 +136,26 @@ def _beside(report: Mapping[str, Any]) -> str:
         others = [found.get(kind) for kind in kinds]
         row = [name, number(found["median_ms"])]
         row += [f"{number(o['median_ms'])} ({o['ratio']:.2f}x)" if o else "-" for o in others]
-        row += ["-", "-"] if found["gflop"] is None else [f"{found['gflops']:.1f}", share_of_peak(report, name)]
+        row += (
+            ["-", "-"]
+            if found["gflop"] is None
+            else [f"{found['gflops']:.1f}", share_of_peak(report, name)]
+        )
         rows.append(row)
     peaks = {"float32": machine["peak_gflops"], "half-precision": machine.get("peak_half_gflops")}
     said = "; ".join(f"{kind} {gflops:.0f} GFLOP/s" for kind, gflops in peaks.items() if gflops)
-    note = f"<p class=soft>The peak is a matrix product on the same device: {said}.</p>" if said else ""
-    columns = ["engine", "median ms", *(f"{BESIDE[kind]} (ratio)" for kind in kinds), "GFLOP/s", "of peak"]
+    note = (
+        f"<p class=soft>The peak is a matrix product on the same device: {said}.</p>"
+        if said
+        else ""
+    )
+    columns = [
+        "engine",
+        "median ms",
+        *(f"{BESIDE[kind]} (ratio)" for kind in kinds),
+        "GFLOP/s",
+        "of peak",
+    ]
     return f"<h2>Beside other ways to run the same nets</h2>{_table(columns, rows)}{note}"
 
 
@@ -128,9 +165,15 @@ def _curves(report: Mapping[str, Any]) -> str:
         line = ""
         if found["slope_ms"] is not None:
             unit = found["unit"].removesuffix("s")
-            line = f": {number(found['slope_ms'])} ms per {unit} + {number(found['intercept_ms'])} ms"
-        picture = svg.curve(found["x"], found["median_ms"], found["slope_ms"], found["intercept_ms"], found["unit"])
-        figures.append(f"<figure>{picture}<figcaption>{escape(found['what'] + line)}</figcaption></figure>")
+            line = (
+                f": {number(found['slope_ms'])} ms per {unit} + {number(found['intercept_ms'])} ms"
+            )
+        picture = svg.curve(
+            found["x"], found["median_ms"], found["slope_ms"], found["intercept_ms"], found["unit"]
+        )
+        figures.append(
+            f"<figure>{picture}<figcaption>{escape(found['what'] + line)}</figcaption></figure>"
+        )
     missing = ""
     if report.get("left_out"):
         missing = f"<p class=soft>No time was left for {', '.join(report['left_out'])}: raise --time-limit.</p>"
@@ -144,11 +187,14 @@ def _conditions(report: Mapping[str, Any]) -> str:
             name,
             found["precision"],
             found["sha256"][:16],
-            ", ".join(f"{out} {figures['max_abs']:.1g}" for out, figures in found["parity"].items()) or "-",
+            ", ".join(f"{out} {figures['max_abs']:.1g}" for out, figures in found["parity"].items())
+            or "-",
         ]
         for name, found in engines.items()
     ]
-    table = _table(["engine", "precision", "sha256", "largest difference from PyTorch at export"], rows)
+    table = _table(
+        ["engine", "precision", "sha256", "largest difference from PyTorch at export"], rows
+    )
     facts = json.dumps({"machine": machine, "settings": report["settings"]}, indent=1)
     more = f"<details><summary>Machine and settings</summary><pre>{escape(facts)}</pre></details>"
     return f"<h2>Conditions</h2>{table}{more}"
@@ -156,5 +202,7 @@ def _conditions(report: Mapping[str, Any]) -> str:
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{escape(c)}</th>" for c in columns)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
     return f'<div class="wide"><table><tr>{head}</tr>{body}</table></div>'

@@ -1,4 +1,6 @@
-"""Label maps from files, exactly as stored: the index of a palette PNG is the label, whatever its colour."""
+"""Label maps from files, exactly as stored: the index of a palette PNG is the label, whatever
+its colour.
+"""
 
 from __future__ import annotations
 
@@ -25,15 +27,17 @@ _COLOUR_CHUNKS = (b"PLTE", b"tRNS", b"bKGD", b"sBIT", b"hIST")
 def read_labels(path: Path) -> Array:
     """The label map (H,W) of an image file; int32.
 
-    Palette PNGs of any depth give their indices, grey images their values, colour images whose channels are equal
-    that channel; in other colour images the ground is 0 and every colour its own number above 255. The ground is
-    black where anything is black, else what is nearly white, as FBMS-59 is drawn.
-    Raises InputError for a file that is no image.
+    Palette PNGs of any depth give their indices, grey images their values, colour images whose
+    channels are equal that channel; in other colour images the ground is 0 and every colour its own
+    number above 255. The ground is black where anything is black, else what is nearly white, as
+    FBMS-59 is drawn. Raises InputError for a file that is no image.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise InputError(f"cannot read {str(path)!r}: {error.strerror}; expected an indexed PNG") from error
+        raise InputError(
+            f"cannot read {str(path)!r}: {error.strerror}; expected an indexed PNG"
+        ) from error
     scale = 1
     if data.startswith(_SIGNATURE):
         data, scale = _palette_as_grey(data, path)
@@ -48,13 +52,17 @@ def read_labels(path: Path) -> Array:
 
 
 def stack_labels(maps: Sequence[Array], path: Path, coloured: bool = False) -> Array:
-    """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one object, label 1.
+    """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one
+    object, label 1.
 
-    Where one frame shows colours, or with `coloured`, greys are colours as well, and labels count the colours in the
-    order of their first frames.
+    Where one frame shows colours, or with `coloured`, greys are colours as well, and labels count
+    the colours in the order of their first frames.
     """
     if shapes := {m.shape for m in maps} - {maps[0].shape}:
-        raise InputError(f"{str(path)!r} holds masks of {_size(maps[0].shape)} and {_size(shapes.pop())}; expected one")
+        raise InputError(
+            f"{str(path)!r} holds masks of {_size(maps[0].shape)} and {_size(shapes.pop())};"
+            f" expected one"
+        )
     values = np.unique(np.concatenate([np.unique(m) for m in maps]))
     if coloured or values.max() > VOID:
         return _count_colours([_grey_as_colour(m) for m in maps], path)
@@ -71,10 +79,14 @@ def _grey_as_colour(labels: Array) -> Array:
 
 
 def _count_colours(maps: Sequence[Array], path: Path) -> Array:
-    """Maps (H,W) of colours as labels (T,H,W) uint8, numbered as they appear. Raises InputError above 254 of them."""
+    """Maps (H,W) of colours as labels (T,H,W) uint8, numbered as they appear. Raises InputError
+    above 254 of them.
+    """
     colours = list(dict.fromkeys(int(value) for m in maps for value in np.unique(m) if value))
     if len(colours) >= VOID:
-        raise InputError(f"{str(path)!r} shows {len(colours)} colours; expected a label map of fewer than {VOID}")
+        raise InputError(
+            f"{str(path)!r} shows {len(colours)} colours; expected a label map of fewer than {VOID}"
+        )
     stacked = np.zeros((len(maps), *maps[0].shape), np.uint8)
     for label, colour in enumerate(colours, start=1):
         for t, m in enumerate(maps):
@@ -101,7 +113,9 @@ def _palette_as_grey(data: bytes, path: Path) -> tuple[bytes, int]:
         return data, scale
     header[9] = _GREY
     kept = [(kind, body) for kind, body in chunks[1:] if kind not in _COLOUR_CHUNKS]
-    return _SIGNATURE + b"".join(_chunk(kind, body) for kind, body in [(b"IHDR", bytes(header)), *kept]), scale
+    return _SIGNATURE + b"".join(
+        _chunk(kind, body) for kind, body in [(b"IHDR", bytes(header)), *kept]
+    ), scale
 
 
 def _chunks(data: bytes, path: Path) -> list[tuple[bytes, bytes]]:

@@ -1,7 +1,9 @@
-"""The published stages between the nets, word for word and slowly: what samotion's own code is compared with.
+"""The published stages between the nets, word for word and slowly: what samotion's own code is
+compared with.
 
-From motion scores to labels, one track, frame and pixel at a time, as docs/method.md has it. Nothing here is shared
-with `samotion.prompts` and `samotion.masks`. Objects and masks are plain lists in order of discovery.
+From motion scores to labels, one track, frame and pixel at a time, as docs/method.md has it.
+Nothing here is shared with `samotion.prompts` and `samotion.masks`. Objects and masks are plain
+lists in order of discovery.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ LONG_THRESHOLDS = (0.99, 0.98, 0.97, 0.96, 0.95)
 
 @dataclass
 class Found:
-    """An object: the frame it was found on, its tracks, and the points of every call of SAM 2 by frame."""
+    """An object: the frame it was found on, its tracks, and the points of every call of SAM 2 by
+    frame.
+    """
 
     frame: int
     tracks: list[int]
@@ -59,7 +63,9 @@ def moving_tracks(scores: Sequence[float], frames: int) -> list[int]:
 
 
 def key_frame(counts: list[int]) -> int:
-    """The middle one in time of the fifth of the frames with most points; the fullest where it has none."""
+    """The middle one in time of the fifth of the frames with most points; the fullest where it
+    has none.
+    """
     k = int(0.2 * len(counts))
     ascending = sorted(range(len(counts)), key=lambda frame: counts[frame])
     most = sorted(ascending[len(counts) - k :]) if k else list(range(len(counts)))
@@ -131,7 +137,9 @@ def prompt(found: Found, tracked: Tracked, answer: Answer) -> None:
 
 
 def are_one(a: Array, b: Array) -> bool:
-    """Masks (T,H,W) bool of one object: in 30 % of the frames nearly equal, or one nearly covered."""
+    """Masks (T,H,W) bool of one object: in 30 % of the frames nearly equal, or one nearly
+    covered.
+    """
     alike = 0
     for first, second in zip(a, b):
         both, either = int((first & second).sum()), int((first | second).sum())
@@ -142,7 +150,9 @@ def are_one(a: Array, b: Array) -> bool:
 
 
 def label(found: list[Array], shape: tuple[int, ...]) -> Array:
-    """Join masks (T,H,W) bool and number them: groups first, then singles; the lower number wins."""
+    """Join masks (T,H,W) bool and number them: groups first, then singles; the lower number
+    wins.
+    """
     groups: list[list[int]] = []
     for first in range(len(found)):
         for second in range(first + 1, len(found)):

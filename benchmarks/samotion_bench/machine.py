@@ -1,4 +1,6 @@
-"""What a figure was measured on: processor, GPU, clocks, driver, versions, load and peak of matrix products."""
+"""What a figure was measured on: processor, GPU, clocks, driver, versions, load and peak of
+matrix products.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,15 @@ import numpy as np
 from samotion.results.write import versions
 
 PACKAGES = ("torch", "onnx", "tensorrt", "sam2")
-GPU_FACTS = ("name", "driver_version", "memory.total", "clocks.sm", "clocks.max.sm", "temperature.gpu", "power.limit")
+GPU_FACTS = (
+    "name",
+    "driver_version",
+    "memory.total",
+    "clocks.sm",
+    "clocks.max.sm",
+    "temperature.gpu",
+    "power.limit",
+)
 PEAK_SIDE = {"cpu": 1536, "cuda": 8192}
 PEAK_RUNS = 5
 
@@ -31,7 +41,9 @@ def describe_machine(device: str) -> dict[str, Any]:
     """Everything that a sceptic would ask for."""
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "system": platform.platform(),
@@ -50,18 +62,28 @@ def gpus() -> list[dict[str, str]]:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return [dict(zip(GPU_FACTS, line.split(", "))) for line in answer.stdout.splitlines() if line.strip()]
+    return [
+        dict(zip(GPU_FACTS, line.split(", ")))
+        for line in answer.stdout.splitlines()
+        if line.strip()
+    ]
 
 
 def device_memory_mib() -> float | None:
     """Device memory this process holds; None without a GPU."""
-    command = ["nvidia-smi", "--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"]
+    command = [
+        "nvidia-smi",
+        "--query-compute-apps=pid,used_memory",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     rows = [line.split(", ") for line in answer.stdout.splitlines() if ", " in line]
-    return sum((float(used) for pid, used in rows if pid == str(os.getpid()) and used.isdigit()), 0.0)
+    return sum(
+        (float(used) for pid, used in rows if pid == str(os.getpid()) and used.isdigit()), 0.0
+    )
 
 
 def host_memory_mib() -> tuple[float, float]:
@@ -76,7 +98,8 @@ def host_memory_mib() -> tuple[float, float]:
 
 
 def peak_gflops(device: str, half: bool = False) -> float | None:
-    """GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in place.
+    """GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in
+    place.
 
     In float32 or half precision; None where onnxruntime does not reach the device.
     """
@@ -93,7 +116,10 @@ def peak_gflops(device: str, half: bool = False) -> float | None:
     side = PEAK_SIDE[kind]
     binding = session.io_binding()
     binding.bind_ortvalue_input(
-        "x", onnxruntime.OrtValue.ortvalue_from_numpy(np.ones((side, side), "float16" if half else "float32"), kind, 0)
+        "x",
+        onnxruntime.OrtValue.ortvalue_from_numpy(
+            np.ones((side, side), "float16" if half else "float32"), kind, 0
+        ),
     )
     binding.bind_output("y", kind)
     best = float("inf")

@@ -21,7 +21,9 @@ PANEL_WIDTH_PX = 320
 
 
 def contact_sheet(frames: Array, overlay: Array, panels: int = PANELS) -> Array:
-    """(h,w,3) uint8: `panels` evenly spaced frames of two clips (T,H,W,3) of equal length, one row each."""
+    """(h,w,3) uint8: `panels` evenly spaced frames of two clips (T,H,W,3) of equal length, one
+    row each.
+    """
     chosen = np.linspace(0, len(frames) - 1, panels + 2).round().astype(int)[1:-1]
     rows = [np.concatenate([_panel(clip[t]) for t in chosen], axis=1) for clip in (frames, overlay)]
     return np.concatenate(rows)
@@ -30,7 +32,9 @@ def contact_sheet(frames: Array, overlay: Array, panels: int = PANELS) -> Array:
 def _panel(frame: Array) -> Array:
     height, width = frame.shape[:2]
     panel: Array = cv2.resize(
-        frame, (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)), interpolation=cv2.INTER_AREA
+        frame,
+        (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)),
+        interpolation=cv2.INTER_AREA,
     )
     return panel
 

@@ -1,11 +1,12 @@
-"""How often samotion's stages between the nets, from motion scores to labels, agree with the published method.
+"""How often samotion's stages between the nets, from motion scores to labels, agree with the
+published method.
 
-`python -m samotion_bench.published [CASES.npz] [--scenes 200]` compares them with labels that the original program
-wrote for the same tracks and the same stand-in for SAM 2, where a file of such cases is given, and with a literal
-reading of the method on random scenes.
+`python -m samotion_bench.published [CASES.npz] [--scenes 200]` compares them with labels that the
+original program wrote for the same tracks and the same stand-in for SAM 2, where a file of such
+cases is given, and with a literal reading of the method on random scenes.
 
-CASES.npz holds `count`, and for each case k: `k_parts` (T,H,W), `k_xy` (N,T,2), `k_visible` (packed bits of (N,T)),
-`k_confidence` (N,T) and `k_labels` (T,H,W), the original's. All of its tracks move.
+CASES.npz holds `count`, and for each case k: `k_parts` (T,H,W), `k_xy` (N,T,2), `k_visible` (packed
+bits of (N,T)), `k_confidence` (N,T) and `k_labels` (T,H,W), the original's. All of its tracks move.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ Array = np.ndarray[Any, Any]
 def find(scene: Scene) -> list[prompts.ObjectPrompt]:
     """samotion's objects and prompts."""
     queries = np.zeros(len(scene.xy), int), scene.xy[:, 0]
-    tracks = Tracks(scene.xy, scene.visible, scene.visible.astype(np.float32), scene.confidence, *queries)
+    tracks = Tracks(
+        scene.xy, scene.visible, scene.visible.astype(np.float32), scene.confidence, *queries
+    )
 
     def segment(click: Click) -> Array:
         return stand_in.answer(scene.parts[click.frame], click.points_xy)
 
-    return prompts.published(tracks, scene.scores, segment, scene.parts.shape[1:], REFERENCE.prompting)
+    return prompts.published(
+        tracks, scene.scores, segment, scene.parts.shape[1:], REFERENCE.prompting
+    )
 
 
 def calls(found: prompts.ObjectPrompt) -> dict[int, list[Array]]:
@@ -68,7 +73,9 @@ def find_literally(scene: Scene) -> list[literal.Found]:
 
 def label_literally(scene: Scene, objects: list[literal.Found]) -> Array:
     """The labels (T,H,W) of the literal reading."""
-    return literal.label([stand_in.follow(scene.parts, one.calls) for one in objects], scene.parts.shape)
+    return literal.label(
+        [stand_in.follow(scene.parts, one.calls) for one in objects], scene.parts.shape
+    )
 
 
 def same_areas(a: Array, b: Array) -> bool:
@@ -84,7 +91,11 @@ def read_cases(path: Path) -> Iterator[Scene]:
         for k in range(int(data["count"])):
             xy = data[f"{k}_xy"]
             shape = xy.shape[:2]
-            visible = np.unpackbits(data[f"{k}_visible"], count=shape[0] * shape[1]).astype(bool).reshape(shape)
+            visible = (
+                np.unpackbits(data[f"{k}_visible"], count=shape[0] * shape[1])
+                .astype(bool)
+                .reshape(shape)
+            )
             confidence = data[f"{k}_confidence"].astype(np.float32)
             scores = np.ones(shape[0], np.float32)
             yield Scene(data[f"{k}_parts"], xy, visible, confidence, scores, data[f"{k}_labels"])
@@ -93,7 +104,9 @@ def read_cases(path: Path) -> Iterator[Scene]:
 def count_cases(path: Path) -> tuple[int, int]:
     """In how many cases the labels are the original's, and of how many."""
     agree = [
-        same_areas(label(scene, find(scene)), scene.labels) for scene in read_cases(path) if scene.labels is not None
+        same_areas(label(scene, find(scene)), scene.labels)
+        for scene in read_cases(path)
+        if scene.labels is not None
     ]
     return sum(agree), len(agree)
 
@@ -101,19 +114,28 @@ def count_cases(path: Path) -> tuple[int, int]:
 def count_scenes(count: int) -> int:
     """In how many random scenes labels, numbers included, are those of the literal reading."""
     scenes = map(stand_in.random_scene, range(count))
-    return sum(np.array_equal(label(s, find(s)), label_literally(s, find_literally(s))) for s in scenes)
+    return sum(
+        np.array_equal(label(s, find(s)), label_literally(s, find_literally(s))) for s in scenes
+    )
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("cases", nargs="?", type=Path, help="cases with the original's labels, as above")
-    parser.add_argument("--scenes", type=int, default=200, help="random scenes to compare with the literal reading")
+    parser.add_argument(
+        "cases", nargs="?", type=Path, help="cases with the original's labels, as above"
+    )
+    parser.add_argument(
+        "--scenes", type=int, default=200, help="random scenes to compare with the literal reading"
+    )
     asked = parser.parse_args()
     if asked.cases:
         agree, count = count_cases(asked.cases)
         print(f"{agree} of {count} cases have the original's labels")
-    print(f"{count_scenes(asked.scenes)} of {asked.scenes} random scenes have the labels of the literal reading")
+    print(
+        f"{count_scenes(asked.scenes)} of {asked.scenes} random scenes have the labels of the"
+        f" literal reading"
+    )
 
 
 if __name__ == "__main__":

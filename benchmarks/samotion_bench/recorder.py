@@ -63,7 +63,11 @@ class Recorder:
 
     def in_order(self) -> dict[str, Note]:
         """The notes of engines that were called, in the contract's order."""
-        return {name: self.notes[name] for name in SIGNATURES if name in self.notes and self.notes[name].calls}
+        return {
+            name: self.notes[name]
+            for name in SIGNATURES
+            if name in self.notes and self.notes[name].calls
+        }
 
 
 def sizes(name: str, inputs: Mapping[str, Array]) -> dict[str, int]:
@@ -77,10 +81,14 @@ def sizes(name: str, inputs: Mapping[str, Array]) -> dict[str, int]:
 
 
 def items(name: str, inputs: Mapping[str, Array]) -> tuple[str, int]:
-    """What an engine works off and how many in one call: frames, tracks, track-frames or objects."""
+    """What an engine works off and how many in one call: frames, tracks, track-frames or
+    objects.
+    """
     found = sizes(name, inputs)
     if name == "tracks_refine":
         return "track-frames", found["N"] * found["T"]
     units = {"sam2_prompt": "objects", "sam2_memory": "objects", "sam2_track": "objects"}
     letter = next(d for d in SIGNATURES[name].outputs[0].dims if d in ("T", "N", "B"))
-    return units.get(name, {"T": "frames", "N": "tracks", "B": "frames"}[str(letter)]), found[str(letter)]
+    return units.get(name, {"T": "frames", "N": "tracks", "B": "frames"}[str(letter)]), found[
+        str(letter)
+    ]

@@ -59,7 +59,9 @@ def measures(scores: ObjectScores) -> dict[str, float]:
 
 def average(figures: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
     """The six figures of several objects; None where there is none."""
-    return {name: float(np.mean([f[name] for f in figures])) if figures else None for name in MEASURES}
+    return {
+        name: float(np.mean([f[name] for f in figures])) if figures else None for name in MEASURES
+    }
 
 
 def protocol(task: str, all_frames: bool, coloured: bool = False) -> str:
@@ -101,7 +103,9 @@ def summarise(
 
 
 def to_csv(report: Mapping[str, Any]) -> str:
-    """One row per object and a last one over all; the first three columns are those of the official tool."""
+    """One row per object and a last one over all; the first three columns are those of the
+    official tool.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["Sequence", *CSV_COLUMNS])
@@ -119,7 +123,9 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
     table = Table(title=f"samotion-eval, task {report['task']}: {report['protocol']}")
     table.add_column("sequence", overflow="fold")
     for column in ("objects", *CSV_COLUMNS):
-        table.add_column(column.replace("-Mean", "").replace("-", " "), justify="right", no_wrap=True)
+        table.add_column(
+            column.replace("-Mean", "").replace("-", " "), justify="right", no_wrap=True
+        )
     for name, sequence in report["sequences"].items():
         table.add_row(name, str(len(sequence["objects"])), *_row(sequence, ".3f"))
     table.add_section()
@@ -128,11 +134,17 @@ def print_table(report: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     for known in report["published"]:
         f_mean = "" if known["f_mean"] is None else f", F {known['f_mean']:.3f}"
-        console.print(f"published: {known['method']} on {known['data']}: J {known['j_mean']:.3f}{f_mean}", style="dim")
+        console.print(
+            f"published: {known['method']} on {known['data']}: J {known['j_mean']:.3f}{f_mean}",
+            style="dim",
+        )
 
 
 def _row(figures: Mapping[str, Any], style: str) -> list[str]:
     both = None if figures["J_mean"] is None else (figures["J_mean"] + figures["F_mean"]) / 2
     values = {**figures, "J&F_mean": both}
-    found = [values["_".join((column.split("-")[0], column.split("-")[1].lower()))] for column in CSV_COLUMNS]
+    found = [
+        values["_".join((column.split("-")[0], column.split("-")[1].lower()))]
+        for column in CSV_COLUMNS
+    ]
     return ["-" if value is None else format(value, style) for value in found]

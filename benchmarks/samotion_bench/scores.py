@@ -1,8 +1,9 @@
 """J and F as DAVIS defines them, over frames and over objects.
 
-Definitions: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation" (CVPR
-2016), with the choices of the davis2017-evaluation program: contours one pixel wide and shifted up and to the left,
-matched within ceil(0.008 * diagonal) pixels, and 1 wherever there is nothing to find and nothing was found.
+Definitions: Perazzi et al., "A Benchmark Dataset and Evaluation Methodology for Video Object
+Segmentation" (CVPR 2016), with the choices of the davis2017-evaluation program: contours one pixel
+wide and shifted up and to the left, matched within ceil(0.008 * diagonal) pixels, and 1 wherever
+there is nothing to find and nothing was found.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ RECALL_AT = 0.5
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of one measure over the frames of one object: mean, share of frames above 0.5, first quarter minus last."""
+    """Of one measure over the frames of one object: mean, share of frames above 0.5, first
+    quarter minus last.
+    """
 
     mean: float
     recall: float
@@ -36,7 +39,9 @@ class Statistics:
 
 @dataclass(frozen=True)
 class ObjectScores:
-    """One object's measures per frame (T,) float64; `label` is its value in the ground truth, 1 for all movers."""
+    """One object's measures per frame (T,) float64; `label` is its value in the ground truth, 1
+    for all movers.
+    """
 
     label: int
     j: Array
@@ -51,13 +56,17 @@ def region_similarity(truth: Array, found: Array, void: Array | None = None) -> 
 
 
 def contour_accuracy(truth: Array, found: Array, void: Array | None = None) -> float:
-    """F: the harmonic mean of contour precision and recall of two masks (H,W) bool outside `void`."""
+    """F: the harmonic mean of contour precision and recall of two masks (H,W) bool outside
+    `void`.
+    """
     return match_contours(Contour.of(truth, void), Contour.of(found, void))
 
 
 @dataclass(frozen=True)
 class Contour:
-    """A mask's boundary (H,W) bool, the same grown by the matching distance, and its length in px."""
+    """A mask's boundary (H,W) bool, the same grown by the matching distance, and its length in
+    px.
+    """
 
     line: Array
     band: Array
@@ -72,7 +81,9 @@ class Contour:
 
 
 def match_contours(truth: Contour, found: Contour) -> float:
-    """F of two contours. Without a contour its own side counts as fully matched, the other side as not at all."""
+    """F of two contours. Without a contour its own side counts as fully matched, the other side
+    as not at all.
+    """
     if not truth.length and not found.length:
         return 1.0
     if not truth.length or not found.length:
@@ -83,7 +94,9 @@ def match_contours(truth: Contour, found: Contour) -> float:
 
 
 def boundary(mask: Array) -> Array:
-    """Pixels of (H,W) bool that differ from their right, lower or lower right neighbour inside the image."""
+    """Pixels of (H,W) bool that differ from their right, lower or lower right neighbour inside
+    the image.
+    """
     line = np.zeros_like(mask)
     line[:, :-1] |= mask[:, :-1] ^ mask[:, 1:]
     line[:-1] |= mask[:-1] ^ mask[1:]
@@ -98,10 +111,14 @@ def disk(radius: int) -> Array:
 
 
 def statistics(values: Array) -> Statistics:
-    """Mean, recall and decay of one measure per frame (T,), T > 0. The quarters share their border frames."""
+    """Mean, recall and decay of one measure per frame (T,), T > 0. The quarters share their
+    border frames.
+    """
     edges = np.round(np.linspace(1, len(values), 5) + 1e-10).astype(int) - 1
     first, last = values[edges[0] : edges[1] + 1], values[edges[3] : edges[4] + 1]
-    return Statistics(float(values.mean()), float((values > RECALL_AT).mean()), float(first.mean() - last.mean()))
+    return Statistics(
+        float(values.mean()), float((values > RECALL_AT).mean()), float(first.mean() - last.mean())
+    )
 
 
 def score_movers(truth: Array, found: Array, void: Array) -> list[ObjectScores]:
@@ -111,14 +128,21 @@ def score_movers(truth: Array, found: Array, void: Array) -> list[ObjectScores]:
     return [ObjectScores(1, j, np.array([contour_accuracy(*pair) for pair in pairs]))]
 
 
-def score_objects(truth: Array, found: Array, void: Array, labels: Sequence[int]) -> list[ObjectScores]:
-    """Every object of `truth` (T,H,W) against the proposal of `found` (T,H,W) that suits it, over the whole clip.
+def score_objects(
+    truth: Array, found: Array, void: Array, labels: Sequence[int]
+) -> list[ObjectScores]:
+    """Every object of `truth` (T,H,W) against the proposal of `found` (T,H,W) that suits it, over
+    the whole clip.
 
-    The pairing maximises the sum of mean J + mean F; objects without a proposal meet empty masks, proposals without
-    an object cost nothing. `labels`: the objects' values in the ground truth. Raises InputError above 20 proposals.
+    The pairing maximises the sum of mean J + mean F; objects without a proposal meet empty masks,
+    proposals without an object cost nothing. `labels`: the objects' values in the ground truth.
+    Raises InputError above 20 proposals.
     """
     if (proposals := int(found.max(initial=0))) > MAX_PROPOSALS:
-        raise InputError(f"a label of {proposals} is in the masks; DAVIS allows at most {MAX_PROPOSALS} proposals")
+        raise InputError(
+            f"a label of {proposals} is in the masks; DAVIS allows at most {MAX_PROPOSALS}"
+            f" proposals"
+        )
     if not labels:
         return []
     candidates = range(1, max(proposals, len(labels)) + 1)

@@ -16,17 +16,28 @@ from samotion_bench.baselines import TorchEngines
 from samotion_bench.machine import device_memory_mib, host_memory_mib
 from samotion_bench.recorder import Note, Recorder, items, sizes
 from samotion_bench.timing import Call, Samples, describe, fit_line, measure, timed
-from samotion_bench.workload import Run, Workload, follow, propagate, rehearse, run_frames, run_whole, spread
+from samotion_bench.workload import (
+    Run,
+    Workload,
+    follow,
+    propagate,
+    rehearse,
+    run_frames,
+    run_whole,
+    spread,
+)
 
 MAX_RUNS = 10  # of the whole pipeline
-SHARES = {"whole": 0.4, "engines": 0.4, "device": 0.2}  # of the time left when each begins; the curves get the rest
+# of the time left when each begins; the curves get the rest
+SHARES = {"whole": 0.4, "engines": 0.4, "device": 0.2}
 CURVE_REPEATS = 3
 CURVES = ("frames", "tracks", "objects", "megapixels")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure: runs per engine, objects of the longest curve, seconds for all of it, and baselines.
+    """What to measure: runs per engine, objects of the longest curve, seconds for all of it, and
+    baselines.
 
     `baselines`: any of "torch", "torch-compile" and "reference-schedule".
     """
@@ -52,14 +63,18 @@ class Clock:
         return self.left * SHARES[phase]
 
 
-def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+def run_session(
+    engines: Engines, load: Workload, plan: Plan, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Measure everything in `plan`; the parts of the report that are figures."""
     clock = Clock(plan.time_limit_s)
     opened = _open_each(engines)
     say(f"{len(opened)} engines opened; first run")
     recorder = Recorder(engines)
     first = run_whole(recorder.as_engines, load)
-    in_run = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
+    in_run = {
+        name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()
+    }
     rehearse(recorder.as_engines, load, plan.objects)
     notes = recorder.in_order()
     torch = baselines.open_torch(engines, plan.threads) if plan.baselines else None
@@ -74,13 +89,17 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
     report: dict[str, Any] = {
         "end_to_end": _describe_whole(whole, first, load),
         "engine_times": {
-            name: _describe_engine(name, engines, note, samples, opened[name], gflop.get(name), in_run.get(name))
+            name: _describe_engine(
+                name, engines, note, samples, opened[name], gflop.get(name), in_run.get(name)
+            )
             for name, note in notes.items()
         },
         "memory": _describe_memory(),
     }
     if torch:
-        report["baselines"] = _describe_baselines(torch, torch_runs, whole, load, plan, samples, notes)
+        report["baselines"] = _describe_baselines(
+            torch, torch_runs, whole, load, plan, samples, notes
+        )
     say("curves")
     report["curves"] = _curves(engines, load, plan, clock)
     report["left_out"] = [name for name in CURVES if name not in report["curves"]]
@@ -88,7 +107,9 @@ def run_session(engines: Engines, load: Workload, plan: Plan, say: Callable[[str
 
 
 def _open_each(engines: Engines) -> dict[str, dict[str, float]]:
-    """Open every engine of the folder: ms and the host memory that it takes. Nothing is built here."""
+    """Open every engine of the folder: ms and the host memory that it takes. Nothing is built
+    here.
+    """
     found = {}
     for name in engines.manifest.engines:
         before = host_memory_mib()[0]
@@ -125,7 +146,9 @@ def _torch_calls(
     """The same calls in PyTorch, compiled ones where it can compile them."""
     if torch is None:
         return {}
-    calls: dict[str, Call] = {f"{name} torch": partial(torch[name], **note.inputs) for name, note in notes.items()}
+    calls: dict[str, Call] = {
+        f"{name} torch": partial(torch[name], **note.inputs) for name, note in notes.items()
+    }
     if "torch-compile" in plan.baselines:
         compiled = replace(torch, compiled=True)
         for name, note in notes.items():
@@ -134,12 +157,15 @@ def _torch_calls(
             try:
                 call()
                 calls[f"{name} compiled"] = call
-            except Exception as error:  # of any kind: a missing compiler, an operator it does not know
+            # of any kind: a missing compiler, an operator it does not know
+            except Exception as error:
                 say(f"PyTorch cannot compile {name}: {str(error).splitlines()[0][:200]}")
     return calls
 
 
-def _device_times(engines: Engines, notes: Mapping[str, Note], runs: int, budget_s: float) -> dict[str, Samples]:
+def _device_times(
+    engines: Engines, notes: Mapping[str, Note], runs: int, budget_s: float
+) -> dict[str, Samples]:
     """Runs between CUDA events, data in place, of the engines that can tell."""
     calls: dict[str, Call] = {}
     for name, note in notes.items():
@@ -151,7 +177,8 @@ def _device_times(engines: Engines, notes: Mapping[str, Note], runs: int, budget
 def _describe_whole(runs: list[Run], first: Run, load: Workload) -> dict[str, Any]:
     wall = Samples(first.wall_ms, tuple((r.wall_ms,) for r in runs))
     stages = {
-        stage: describe(Samples(first.stages[stage], tuple((r.stages[stage],) for r in runs))) for stage in first.stages
+        stage: describe(Samples(first.stages[stage], tuple((r.stages[stage],) for r in runs)))
+        for stage in first.stages
     }
     masks = [r for r in runs if r.first_mask_ms is not None and r.steady_frame_ms is not None]
     return {
@@ -162,7 +189,9 @@ def _describe_whole(runs: list[Run], first: Run, load: Workload) -> dict[str, An
         "wall": describe(wall),
         "frames_per_s": 1000 * len(load.frames) / wall.median,
         "first_mask_ms": float(np.median([r.first_mask_ms for r in masks])) if masks else None,
-        "steady_mask_ms_per_frame": float(np.median([r.steady_frame_ms for r in masks])) if masks else None,
+        "steady_mask_ms_per_frame": float(np.median([r.steady_frame_ms for r in masks]))
+        if masks
+        else None,
         "stages": stages,
         "stage_sum_share": sum(s["median_ms"] for s in stages.values()) / wall.median,
     }
@@ -225,11 +254,14 @@ def _describe_baselines(
     return found
 
 
-def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: Mapping[str, Note]) -> dict[str, Any]:
+def reference_schedule(
+    torch: TorchEngines, load: Workload, plan: Plan, notes: Mapping[str, Note]
+) -> dict[str, Any]:
     """The reference's schedule in PyTorch: its number of calls times the time of one, both stated.
 
-    Running all of it would take minutes to hours; every kind of call is run and timed, none is guessed. samotion's
-    schedule is run whole, with as many objects clicked on the first frame; the search for prompts is in neither.
+    Running all of it would take minutes to hours; every kind of call is run and timed, none is
+    guessed. samotion's schedule is run whole, with as many objects clicked on the first frame; the
+    search for prompts is in neither.
     """
     frames, step = len(load.frames), load.settings.step or torch.preset.query_step_frames
     inputs = baselines.reference_inputs(notes)
@@ -246,7 +278,9 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
     follow(recorder.as_engines, load, tracks)()
     propagate(recorder.as_engines, load.frames, plan.objects)()
     wall = (time.perf_counter() - start) * 1000
-    mine = {name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()}
+    mine = {
+        name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()
+    }
     compared = [name for name in mine if name in shares]
     theirs_ms = sum(shares[name]["total_ms"] for name in compared)
     ours_ms = sum(mine[name]["total_ms"] for name in compared)
@@ -265,7 +299,9 @@ def reference_schedule(torch: TorchEngines, load: Workload, plan: Plan, notes: M
 
 
 def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[str, Any]:
-    """Cost against frames, tracks, objects and size, each with its line; those that the time is left for."""
+    """Cost against frames, tracks, objects and size, each with its line; those that the time is
+    left for.
+    """
     frames, settings = load.frames, load.settings
     short = frames[: max(4, len(frames) // 2)]
     lengths = spread(len(frames), least=4)
@@ -276,7 +312,10 @@ def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[
         "frames": {n: _job(run_frames, engines, frames[:n], settings) for n in lengths},
         "tracks": {n: follow(engines, load, n) for n in counts},
         "objects": {n: propagate(engines, short, n) for n in objects},
-        "megapixels": {_megapixels(f): _job(run_frames, engines, np.ascontiguousarray(f), settings) for f in smaller},
+        "megapixels": {
+            _megapixels(f): _job(run_frames, engines, np.ascontiguousarray(f), settings)
+            for f in smaller
+        },
     }
     what = {
         "frames": "the whole pipeline, frames in memory",
@@ -300,8 +339,12 @@ def _megapixels(frames: Any) -> float:
     return float(frames.shape[1] * frames.shape[2] / 1e6)
 
 
-def _curve(what: str, unit: str, points: Mapping[float, Call], budget_s: float) -> dict[str, Any] | None:
-    """Time every point once to warm up, then up to three times in turn, as far as the budget goes; None if not far."""
+def _curve(
+    what: str, unit: str, points: Mapping[float, Call], budget_s: float
+) -> dict[str, Any] | None:
+    """Time every point once to warm up, then up to three times in turn, as far as the budget
+    goes; None if not far.
+    """
     end = time.monotonic() + budget_s
     found: dict[float, list[float]] = {}
     for x, call in list(points.items()) * (1 + CURVE_REPEATS):

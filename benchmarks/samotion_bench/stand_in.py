@@ -1,9 +1,11 @@
-"""A stand-in for SAM 2 that answers from known parts, and random scenes to try prompts and labels on.
+"""A stand-in for SAM 2 that answers from known parts, and random scenes to try prompts and labels
+on.
 
-A scene's `parts` (T,H,W) are what the stand-in knows: 0 is ground. A click is answered with the part under it within 40
-px (ground within 9 px), several with all of theirs, and a second call on a frame with what the first one had as well.
-Frames without a prompt show the parts of which the nearest prompted frame before covers more than 40 %; before the
-first prompt it is the nearest after.
+A scene's `parts` (T,H,W) are what the stand-in knows: 0 is ground. A click is answered with the
+part under it within 40 px (ground within 9 px), several with all of theirs, and a second call on a
+frame with what the first one had as well. Frames without a prompt show the parts of which the
+nearest prompted frame before covers more than 40 %; before the first prompt it is the nearest
+after.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def answer(parts: Array, points: Any) -> Array:
 def follow(parts: Array, calls: Mapping[int, Sequence[Any]]) -> Array:
     """The mask (T,H,W) bool of an object, from the points (P,2) px of every call by frame."""
     prompted = {
-        frame: np.any([answer(parts[frame], points) for points in some], axis=0) for frame, some in calls.items()
+        frame: np.any([answer(parts[frame], points) for points in some], axis=0)
+        for frame, some in calls.items()
     }
     out = np.zeros(parts.shape, bool)
     for frame in range(len(parts)):
@@ -72,7 +75,8 @@ def _covered(parts: Array, mask: Array) -> list[int]:
 
 
 def random_scene(seed: int, hw: tuple[int, int] = (120, 160)) -> Scene:
-    """Rectangles that go straight over each other, tracks on and beside them, some unsure, some out of the picture.
+    """Rectangles that go straight over each other, tracks on and beside them, some unsure, some out
+    of the picture.
 
     In some scenes so few tracks surely move that the three best are taken.
     """
@@ -86,13 +90,17 @@ def random_scene(seed: int, hw: tuple[int, int] = (120, 160)) -> Scene:
     xy = centres[owner] + offset[:, None] + rng.normal(0, 0.3, (len(owner), frames, 2))
     visible = rng.random((len(owner), frames)) < rng.uniform(0.5, 1)
     confidence = rng.uniform(rng.uniform(0.7, 0.95), 1, (len(owner), frames))
-    scores = rng.uniform(0, 1, len(owner)) ** rng.choice([0.02, 0.2]) * rng.choice([1, 1, 1, 1, 0.7])
+    scores = rng.uniform(0, 1, len(owner)) ** rng.choice([0.02, 0.2]) * rng.choice(
+        [1, 1, 1, 1, 0.7]
+    )
     parts = _draw(centres, half, hw, rng)
     return Scene(parts, xy.astype(np.float32), visible, confidence.astype(np.float32), scores)
 
 
 def _draw(centres: Array, half: Array, hw: tuple[int, int], rng: np.random.Generator) -> Array:
-    """Parts (T,H,W): rectangles at centres (K,T,2) of half sides (K,2), some of one number, later ones in front."""
+    """Parts (T,H,W): rectangles at centres (K,T,2) of half sides (K,2), some of one number,
+    later ones in front.
+    """
     rows, columns = np.indices(hw)
     names = rng.integers(1, len(centres) + 1, len(centres))
     parts = np.zeros((centres.shape[1], *hw), np.uint8)

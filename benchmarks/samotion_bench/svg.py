@@ -6,7 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5", "#9c6b4e")
+COLOURS = (
+    "#4269d0",
+    "#efb118",
+    "#ff725c",
+    "#6cc5b0",
+    "#3ca951",
+    "#ff8ab7",
+    "#a463f2",
+    "#97bbf5",
+    "#9c6b4e",
+)
 WIDTH = 1000
 LABEL_PX = 150
 MAX_DOTS = 120  # per strip: more would only thicken the page
@@ -21,7 +31,10 @@ def stacked_bar(parts: Mapping[str, float], unit: str = "ms") -> str:
         label = f"{name}: {number(value)} {unit}, {100 * value / total:.1f} %"
         bars.append(_rect(x, 0, width, 44, colour, label))
         if width > 60:
-            bars.append(f'<text x="{x + width / 2:.1f}" y="27" text-anchor="middle" class="on">{escape(name)}</text>')
+            bars.append(
+                f'<text x="{x + width / 2:.1f}" y="27" text-anchor="middle"'
+                f' class="on">{escape(name)}</text>'
+            )
         column, row = index % 3, index // 3
         place = f'transform="translate({column * WIDTH / 3:.1f},{66 + 20 * row})"'
         text = f'<text x="18" y="11">{escape(label)}</text>'
@@ -31,23 +44,32 @@ def stacked_bar(parts: Mapping[str, float], unit: str = "ms") -> str:
 
 
 def strips(samples: Mapping[str, Sequence[float]], marks: Mapping[str, Sequence[float]]) -> str:
-    """A row of dots per name on one logarithmic axis in ms, with a tick at each of its `marks` (median, p90, p99)."""
+    """A row of dots per name on one logarithmic axis in ms, with a tick at each of its `marks`
+    (median, p90, p99).
+    """
     values = [v for row in samples.values() for v in row if v > 0]
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)) + 1e-9)
     high = max(high, low + 1)
 
     def x(value: float) -> float:
-        return LABEL_PX + (math.log10(max(value, 10**low)) - low) / (high - low) * (WIDTH - LABEL_PX - 40)
+        return LABEL_PX + (math.log10(max(value, 10**low)) - low) / (high - low) * (
+            WIDTH - LABEL_PX - 40
+        )
 
     rows = []
     bottom = 24 * len(samples) + 6
     for decade in range(low, high + 1):
         at = x(10.0**decade)
         rows.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="0" y2="{bottom}" class="grid"/>')
-        rows.append(f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{number(10.0**decade)} ms</text>')
+        rows.append(
+            f'<text x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{number(10.0**decade)}'
+            f" ms</text>"
+        )
     for index, (name, row) in enumerate(samples.items()):
         y, colour = 24 * index + 14, COLOURS[index % len(COLOURS)]
-        rows.append(f'<text x="{LABEL_PX - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>')
+        rows.append(
+            f'<text x="{LABEL_PX - 10}" y="{y + 4}" text-anchor="end">{escape(name)}</text>'
+        )
         shown = row[:: max(1, math.ceil(len(row) / MAX_DOTS))]
         dots = "".join(f'<circle cx="{x(v):.1f}" cy="{y}" r="3.5"/>' for v in shown)
         rows.append(f'<g fill="{colour}" fill-opacity="0.35">{dots}</g>')
@@ -58,7 +80,13 @@ def strips(samples: Mapping[str, Sequence[float]], marks: Mapping[str, Sequence[
     return _svg(bottom + 24, "".join(rows))
 
 
-def curve(xs: Sequence[float], ys: Sequence[float], slope: float | None, intercept: float | None, unit: str) -> str:
+def curve(
+    xs: Sequence[float],
+    ys: Sequence[float],
+    slope: float | None,
+    intercept: float | None,
+    unit: str,
+) -> str:
     """Measured points and their line, from zero."""
     width, height, left, base = 400, 230, 62, 190
     top_x, top_y = max(xs) * 1.08, max(*ys, intercept or 0) * 1.12
@@ -69,20 +97,36 @@ def curve(xs: Sequence[float], ys: Sequence[float], slope: float | None, interce
     parts = []
     for step in _ticks(top_y):
         y = place(0, step)[1]
-        parts.append(f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>')
-        parts.append(f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(step)}</text>')
+        parts.append(
+            f'<line x1="{left}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" class="grid"/>'
+        )
+        parts.append(
+            f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{number(step)}</text>'
+        )
     for step in _ticks(top_x):
         x = place(step, 0)[0]
-        parts.append(f'<text x="{x:.1f}" y="{base + 18}" text-anchor="middle">{number(step)}</text>')
+        parts.append(
+            f'<text x="{x:.1f}" y="{base + 18}" text-anchor="middle">{number(step)}</text>'
+        )
     if slope is not None and intercept is not None:
         start = 0.0 if intercept >= 0 else -intercept / slope
-        (x1, y1), (x2, y2) = place(start, intercept + slope * start), place(top_x, intercept + slope * top_x)
-        parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{max(y2, 4):.1f}" class="fit"/>')
+        (x1, y1), (x2, y2) = (
+            place(start, intercept + slope * start),
+            place(top_x, intercept + slope * top_x),
+        )
+        parts.append(
+            f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{max(y2, 4):.1f}" class="fit"/>'
+        )
     for x, y in zip(xs, ys):
         cx, cy = place(x, y)
         title = f"<title>{number(x)} {escape(unit)}: {number(y)} ms</title>"
-        parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4.5" fill="{COLOURS[0]}">{title}</circle>')
-    parts.append(f'<text x="{(left + width) / 2}" y="{height - 4}" text-anchor="middle">{escape(unit)}</text>')
+        parts.append(
+            f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4.5" fill="{COLOURS[0]}">{title}</circle>'
+        )
+    parts.append(
+        f'<text x="{(left + width) / 2}" y="{height - 4}"'
+        f' text-anchor="middle">{escape(unit)}</text>'
+    )
     parts.append('<text x="4" y="10">ms</text>')
     return _svg(height, "".join(parts), width)
 

@@ -29,7 +29,8 @@ PROTOCOL = "DAVIS measures against rendered masks, all frames, no void"
 FIRST_SEED = 10_000_000  # far beyond any that training uses
 SHORT_SIDE_PX = 256
 POINTS = 256
-MIN_MOVER_SHARE = 0.002  # of all pixels of a clip: less than 11 x 11 px of 256 x 256 is no mover to miss
+# of all pixels of a clip: less than 11 x 11 px of 256 x 256 is no mover to miss
+MIN_MOVER_SHARE = 0.002
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ class Example:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on one clip. `scores` (N,) and `moving` (N,) of its tracks are pooled for one AUC."""
+    """What was measured on one clip. `scores` (N,) and `moving` (N,) of its tracks are pooled
+    for one AUC.
+    """
 
     seed: int
     kind: str
@@ -74,7 +77,9 @@ class Measured:
     alarm: bool
 
 
-def examples(count: int, frames: int, library: Library, short_side_px: int = SHORT_SIDE_PX) -> Iterator[Example]:
+def examples(
+    count: int, frames: int, library: Library, short_side_px: int = SHORT_SIDE_PX
+) -> Iterator[Example]:
     """`count` clips, the kinds in turn. Seeds whose movers hardly show are passed over."""
     seed = FIRST_SEED
     for index in range(count):
@@ -85,9 +90,13 @@ def examples(count: int, frames: int, library: Library, short_side_px: int = SHO
         seed += 1
 
 
-def _example(seed: int, kind: Kind, frames: int, library: Library, short_side_px: int) -> Example | None:
+def _example(
+    seed: int, kind: Kind, frames: int, library: Library, short_side_px: int
+) -> Example | None:
     settings = SceneSettings(
-        frames=frames, no_mover_share=float(not kind.movers), still_camera_share=float(kind.still_camera)
+        frames=frames,
+        no_mover_share=float(not kind.movers),
+        still_camera_share=float(kind.still_camera),
     )
     scene = build_scene(seed, library, settings)
     clip = render(scene, shown_hw(scene, short_side_px))
@@ -100,7 +109,9 @@ def _example(seed: int, kind: Kind, frames: int, library: Library, short_side_px
 def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
     """Run the pipeline on one clip and compare every stage with its truth."""
     clip = example.clip
-    result = segment_clip(clip.frames, engines, Settings(seed=seed, max_frames=max(2, len(clip.frames))))
+    result = segment_clip(
+        clip.frames, engines, Settings(seed=seed, max_frames=max(2, len(clip.frames)))
+    )
     true_labels = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
     void = np.zeros(true_labels.shape, bool)
     movers, objects = None, []
@@ -111,7 +122,14 @@ def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
     figures = _measure_tracks(engines, example) | {"depth_error": _depth_error(engines, clip)}
     moving = starts_on(result.tracks, clip.masks)
     return Measured(
-        example.seed, example.kind.name, figures, movers, objects, result.scores, moving, bool(result.labels.any())
+        example.seed,
+        example.kind.name,
+        figures,
+        movers,
+        objects,
+        result.scores,
+        moving,
+        bool(result.labels.any()),
     )
 
 
@@ -123,12 +141,20 @@ def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
     visibility, confidence = tracks.visibility_of(raw.occlusion, raw.expected_dist)
     visible = visibility * confidence > 0.5
     true_xy = geometry.xy_to_grid(example.truth.xy, hw)
-    return asdict(track_scores(raw.tracks, visible, true_xy, example.truth.visible, example.tyx[:, 0].astype(int)))
+    return asdict(
+        track_scores(
+            raw.tracks, visible, true_xy, example.truth.visible, example.tyx[:, 0].astype(int)
+        )
+    )
 
 
 def _depth_error(engines: Engines, clip: Clip) -> float:
-    """Mean absolute difference of disparity, both spread over [0,1] in each frame as the motion net sees it."""
-    return float(np.abs(depth.estimate(engines, clip.frames) - depth.to_unit_range(clip.disparity)).mean())
+    """Mean absolute difference of disparity, both spread over [0,1] in each frame as the motion
+    net sees it.
+    """
+    return float(
+        np.abs(depth.estimate(engines, clip.frames) - depth.to_unit_range(clip.disparity)).mean()
+    )
 
 
 def summarise(measured: Sequence[Measured]) -> dict[str, Any]:
@@ -144,23 +170,41 @@ def summarise(measured: Sequence[Measured]) -> dict[str, Any]:
         },
         "objects": average([figures for m in moved for figures in m.objects])
         | {"n": sum(len(m.objects) for m in moved)},
-        **{name: float(np.mean([m.figures[name] for m in measured])) for name in measured[0].figures},
+        **{
+            name: float(np.mean([m.figures[name] for m in measured]))
+            for name in measured[0].figures
+        },
         "motion_auc": area_under_curve(
-            np.concatenate([m.scores for m in measured]), np.concatenate([m.moving for m in measured])
+            np.concatenate([m.scores for m in measured]),
+            np.concatenate([m.moving for m in measured]),
         ),
         "false_alarms": float(np.mean([m.alarm for m in still])) if still else None,
         "missed_clips": float(np.mean([not m.alarm for m in moved])) if moved else None,
         "per_clip": [
-            {"seed": m.seed, "kind": m.kind, **m.figures, "movers": m.movers, "objects": m.objects, "any_mask": m.alarm}
+            {
+                "seed": m.seed,
+                "kind": m.kind,
+                **m.figures,
+                "movers": m.movers,
+                "objects": m.objects,
+                "any_mask": m.alarm,
+            }
             for m in measured
         ],
     }
 
 
 def run(
-    engines: Engines, count: int, frames: int, photos: Path | None, seed: int, report: Callable[[str], None]
+    engines: Engines,
+    count: int,
+    frames: int,
+    photos: Path | None,
+    seed: int,
+    report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Render, run and measure `count` clips: procedural textures, or photographs held out from training."""
+    """Render, run and measure `count` clips: procedural textures, or photographs held out from
+    training.
+    """
     library = open_library(photos, held_out=True)
     measured = []
     for number, example in enumerate(examples(count, frames, library), start=1):
@@ -168,10 +212,16 @@ def run(
         measured.append(found)
         j = "no movers, " + ("a mask" if found.alarm else "no mask")
         if found.movers:
-            j = f"J {found.movers['J_mean']:.2f}, objects " + " ".join(f"{o['J_mean']:.2f}" for o in found.objects)
+            j = f"J {found.movers['J_mean']:.2f}, objects " + " ".join(
+                f"{o['J_mean']:.2f}" for o in found.objects
+            )
         report(f"[{number}/{count}] seed {example.seed}, {found.kind}: {j}")
     return {
-        "synthetic": {"frames": frames, "first_seed": FIRST_SEED, "photos": str(photos) if photos else None},
+        "synthetic": {
+            "frames": frames,
+            "first_seed": FIRST_SEED,
+            "photos": str(photos) if photos else None,
+        },
         **summarise(measured),
     }
 
@@ -180,7 +230,9 @@ def print_table(report: dict[str, Any], console: Console) -> None:
     """The figures of `summarise`."""
     table = Table(title=f"samotion-eval on {report['clips']} held-out rendered clips: {PROTOCOL}")
     for column in ("figure", *MEASURES):
-        table.add_column(column.replace("_", " "), justify="left" if column == "figure" else "right")
+        table.add_column(
+            column.replace("_", " "), justify="left" if column == "figure" else "right"
+        )
     for name, figures in (*report["movers"].items(), ("per object", report["objects"])):
         table.add_row(name, *("-" if figures[m] is None else f"{figures[m]:.3f}" for m in MEASURES))
     console.print(table)

@@ -1,4 +1,6 @@
-"""Times of calls: warmed up, interleaved, in blocks spread over the session so that its drift shows as noise."""
+"""Times of calls: warmed up, interleaved, in blocks spread over the session so that its drift
+shows as noise.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ MIN_ROUNDS_FOR_NOISE = 3
 
 @dataclass(frozen=True)
 class Samples:
-    """Times of one call in ms. `first_ms`: the first call ever; blocks: the measured ones, one per round."""
+    """Times of one call in ms. `first_ms`: the first call ever; blocks: the measured ones, one
+    per round.
+    """
 
     first_ms: float
     blocks: tuple[tuple[float, ...], ...]
@@ -34,7 +38,9 @@ class Samples:
 
 
 def noise(blocks: Sequence[Sequence[float]]) -> float | None:
-    """The relative spread (one standard deviation) between the medians of blocks; None for fewer than 3."""
+    """The relative spread (one standard deviation) between the medians of blocks; None for fewer
+    than 3.
+    """
     if len(blocks) < MIN_ROUNDS_FOR_NOISE:
         return None
     return float(np.std(np.log([np.median(block) for block in blocks]), ddof=1))
@@ -63,19 +69,29 @@ def timed(call: Call) -> float:
 
 
 def measure(
-    calls: Mapping[str, Call], runs: int, budget_s: float, rounds: int = ROUNDS, timed: Callable[[Call], float] = timed
+    calls: Mapping[str, Call],
+    runs: int,
+    budget_s: float,
+    rounds: int = ROUNDS,
+    timed: Callable[[Call], float] = timed,
 ) -> dict[str, Samples]:
     """Time every call up to `runs` times in about `budget_s`, all of them in turn in each round.
 
-    Two calls warm each up, one where the time is short already; the last tells how many runs fit. Cheap calls get all
-    their runs, expensive ones share what is left, and get one at least. `timed` gives the ms of one call.
+    Two calls warm each up, one where the time is short already; the last tells how many runs fit.
+    Cheap calls get all their runs, expensive ones share what is left, and get one at least. `timed`
+    gives the ms of one call.
     """
     first = {name: timed(call) for name, call in calls.items()}
     budget_ms = max(0.0, budget_s * 1000 - sum(first.values()))
-    cost_ms = {name: timed(call) if budget_ms > sum(first.values()) else first[name] for name, call in calls.items()}
+    cost_ms = {
+        name: timed(call) if budget_ms > sum(first.values()) else first[name]
+        for name, call in calls.items()
+    }
     budget_ms = max(0.0, budget_ms - sum(cost_ms.values()))
     share = _fair_share([cost * runs for cost in cost_ms.values()], budget_ms)
-    wanted = {name: max(1, int(min(runs, share / max(cost, 1e-6)))) for name, cost in cost_ms.items()}
+    wanted = {
+        name: max(1, int(min(runs, share / max(cost, 1e-6)))) for name, cost in cost_ms.items()
+    }
     blocks: dict[str, list[tuple[float, ...]]] = {name: [] for name in calls}
     for done in range(rounds):
         for name, call in calls.items():
@@ -91,7 +107,9 @@ def _of_round(total: int, index: int, rounds: int) -> int:
 
 
 def _fair_share(demands: Sequence[float], budget: float) -> float:
-    """The largest share that all can have without the sum of min(demand, share) exceeding `budget`."""
+    """The largest share that all can have without the sum of min(demand, share) exceeding
+    `budget`.
+    """
     left = budget
     for count, demand in zip(range(len(demands), 0, -1), sorted(demands)):
         if demand * count > left:

@@ -1,7 +1,8 @@
 """How good tracks and scores are: TAP-Vid's three measures, and the area under the ROC curve.
 
-Definitions: Doersch et al., "TAP-Vid: A Benchmark for Tracking Any Point in a Video" (NeurIPS 2022): px of 256 x 256,
-thresholds of 1, 2, 4, 8 and 16 px, query frames left out ("strided": points are followed both ways in time).
+Definitions: Doersch et al., "TAP-Vid: A Benchmark for Tracking Any Point in a Video" (NeurIPS
+2022): px of 256 x 256, thresholds of 1, 2, 4, 8 and 16 px, query frames left out ("strided": points
+are followed both ways in time).
 """
 
 from __future__ import annotations
@@ -19,15 +20,21 @@ THRESHOLDS_PX = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class TrackScores:
-    """All in [0,1]: average Jaccard, share of visible points within a threshold, share of right occlusion flags."""
+    """All in [0,1]: average Jaccard, share of visible points within a threshold, share of right
+    occlusion flags.
+    """
 
     average_jaccard: float
     delta_avg: float
     occlusion_accuracy: float
 
 
-def track_scores(xy: Array, visible: Array, true_xy: Array, true_visible: Array, query_frame: Array) -> TrackScores:
-    """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth; query_frame (N,) int."""
+def track_scores(
+    xy: Array, visible: Array, true_xy: Array, true_visible: Array, query_frame: Array
+) -> TrackScores:
+    """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth; query_frame
+    (N,) int.
+    """
     counts = np.arange(visible.shape[1]) != query_frame[:, None]
     distance = np.linalg.norm(xy - true_xy, axis=-1)
     shown = true_visible & counts
@@ -47,7 +54,9 @@ def _share(part: Any, whole: Any) -> float:
 
 
 def area_under_curve(scores: Array, positive: Array) -> float | None:
-    """The chance that a positive (N,) bool scores above a negative, ties half; None without both kinds."""
+    """The chance that a positive (N,) bool scores above a negative, ties half; None without both
+    kinds.
+    """
     positives, negatives = np.count_nonzero(positive), np.count_nonzero(~positive)
     if not positives or not negatives:
         return None
@@ -61,5 +70,7 @@ def starts_on(tracks: Tracks, masks: Array) -> Array:
     """What masks (T, H, W), or labels, say at each track's query (N,)."""
     height, width = masks.shape[1:]
     x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
-    found: Array = masks[tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)]
+    found: Array = masks[
+        tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)
+    ]
     return found

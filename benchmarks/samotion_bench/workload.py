@@ -1,4 +1,6 @@
-"""What is benchmarked: a rendered clip as a file, and fixed loads for stages whose work the clip would decide."""
+"""What is benchmarked: a rendered clip as a file, and fixed loads for stages whose work the clip
+would decide.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ FPS = 24.0
 
 @dataclass(frozen=True)
 class Workload:
-    """A clip in memory (T,H,W,3) and as a file, the settings of its runs, and a folder that results may go to."""
+    """A clip in memory (T,H,W,3) and as a file, the settings of its runs, and a folder that
+    results may go to.
+    """
 
     frames: Array
     path: Path
@@ -52,7 +56,9 @@ def prepared(frame_count: int, hw: tuple[int, int], settings: Settings) -> Itera
     frames = render(scene, hw).frames
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mp4"
-        overlay.write_overlay(path, frames, np.zeros(frames.shape[:3], np.uint8), np.arange(frame_count) / FPS)
+        overlay.write_overlay(
+            path, frames, np.zeros(frames.shape[:3], np.uint8), np.arange(frame_count) / FPS
+        )
         yield Workload(frames, path, settings, Path(folder) / "out")
 
 
@@ -108,10 +114,17 @@ def follow(engines: Engines, load: Workload, count: int) -> Callable[[], Any]:
 
 
 def propagate(engines: Engines, frames: Array, objects: int) -> Callable[[], Any]:
-    """A call that follows `objects` clicked objects through the clip; what the clicks hit does not change the cost."""
+    """A call that follows `objects` clicked objects through the clip; what the clicks hit does
+    not change the cost.
+    """
     height, width = frames.shape[1:3]
     clicks = [
-        sam2.Click(k + 1, 0, np.array([[(k + 0.5) * width / objects, height / 2]], np.float32), np.ones(1, np.int32))
+        sam2.Click(
+            k + 1,
+            0,
+            np.array([[(k + 0.5) * width / objects, height / 2]], np.float32),
+            np.ones(1, np.int32),
+        )
         for k in range(objects)
     ]
     return lambda: sam2.propagate(engines, frames, clicks)
@@ -128,13 +141,17 @@ def judge(engines: Engines, frame_count: int, track_count: int) -> Callable[[], 
         "visibility": np.ones(shape, np.float32),
         "confidence": np.ones(shape, np.float32),
         "disparity": rng.random(shape).astype(np.float32),
-        "dino": rng.standard_normal((track_count, engines.preset.motion.dino_channels)).astype(np.float32),
+        "dino": rng.standard_normal((track_count, engines.preset.motion.dino_channels)).astype(
+            np.float32
+        ),
     }
     return lambda: motion.score(engines, **inputs)  # type: ignore[arg-type]
 
 
 def rehearse(engines: Engines, load: Workload, objects: int) -> None:
-    """Call every engine at the sizes of a run, whatever the clip shows: `max_tracks` tracks and `objects` objects."""
+    """Call every engine at the sizes of a run, whatever the clip shows: `max_tracks` tracks and
+    `objects` objects.
+    """
     count = load.settings.max_tracks or engines.preset.max_tracks
     dino.describe(engines, load.frames[:1])
     judge(engines, len(load.frames), count)()

@@ -1,4 +1,6 @@
-"""Pictures of the sequences that came out worst: what was there in green, what was found in red, both in yellow."""
+"""Pictures of the sequences that came out worst: what was there in green, what was found in red,
+both in yellow.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ TINT = 0.5
 
 
 def draw_worst(clip: Clip, truth: Truth, found: Array, j: Array, path: Path) -> None:
-    """A strip of three frames of one clip: its lowest, middle and highest `j` (T,), each written below its panel."""
+    """A strip of three frames of one clip: its lowest, middle and highest `j` (T,), each written
+    below its panel.
+    """
     order = np.argsort(j, kind="stable")
     chosen = [int(order[0]), int(order[len(order) // 2]), int(order[-1])]
     panels = [_panel(clip, t, truth.labels[t], found[t], float(j[t])) for t in chosen]
@@ -40,11 +44,23 @@ def _panel(clip: Clip, index: int, truth: Array, found: Array, j: float) -> Arra
     frame = clip.annotations[index].frame
     image = cv2.imread(str(clip.images[frame]), cv2.IMREAD_COLOR) if clip.images else None
     height, width = truth.shape
-    image = np.full((height, width, 3), 90, np.uint8) if image is None else cv2.resize(image, (width, height))
+    image = (
+        np.full((height, width, 3), 90, np.uint8)
+        if image is None
+        else cv2.resize(image, (width, height))
+    )
     there, here = truth > 0, found > 0
-    for mask, colour in ((there & ~here, TRUTH_BGR), (here & ~there, FOUND_BGR), (there & here, BOTH_BGR)):
+    for mask, colour in (
+        (there & ~here, TRUTH_BGR),
+        (here & ~there, FOUND_BGR),
+        (there & here, BOTH_BGR),
+    ):
         image[mask] = ((1 - TINT) * image[mask] + TINT * np.array(colour)).astype(np.uint8)
-    panel = cv2.resize(image, (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)), interpolation=cv2.INTER_AREA)
+    panel = cv2.resize(
+        image,
+        (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)),
+        interpolation=cv2.INTER_AREA,
+    )
     bar = np.zeros((BAR_PX, PANEL_WIDTH_PX, 3), np.uint8)
     text = f"{clip.name} frame {clip.frames[frame]}  J {j:.2f}"
     cv2.putText(bar, text, (8, 19), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)

@@ -1,4 +1,6 @@
-"""One net's weights become graphs and engines, compared with their source, in a staging folder first."""
+"""One net's weights become graphs and engines, compared with their source, in a staging folder
+first.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +26,12 @@ from samotion_export.trt import build as trt_build
 STAGING = ".samotion-export-"
 
 
-def build_net(source: Source, request: Request, report: Report) -> tuple[dict[str, Entry], list[Path]]:
-    """Export and compare all graphs of one net in a staging folder, then move them into place together."""
+def build_net(
+    source: Source, request: Request, report: Report
+) -> tuple[dict[str, Entry], list[Path]]:
+    """Export and compare all graphs of one net in a staging folder, then move them into place
+    together.
+    """
     report.detail(f"{source.net}: weights {str(source.path)!r} (sha256 {source.weights_sha256})")
     with report.working(f"{source.net}: loading weights"):
         module = weights.build_module(source.net, source.config)
@@ -52,7 +58,9 @@ def build_engines(
     """Build what TensorRT engines of one net are not current, and move them into place together."""
     preset = request.chosen()
     names = request.engines_of(net)
-    todo = [name for name in names if not trt_build.is_current(held.engines[name], name, preset, device)]
+    todo = [
+        name for name in names if not trt_build.is_current(held.engines[name], name, preset, device)
+    ]
     report.passed(None, len(names) - len(todo))
     staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
     try:
@@ -60,7 +68,9 @@ def build_engines(
         entries = {}
         for name in todo:
             graph = request.out / f"{name}.onnx"
-            entries[name] = trt_build.build(name, held.engines[name], graph, preset, device, folders, report)
+            entries[name] = trt_build.build(
+                name, held.engines[name], graph, preset, device, folders, report
+            )
         for entry in entries.values():
             os.replace(staging / entry.file, request.out / entry.file)
     finally:
@@ -68,7 +78,9 @@ def build_engines(
     return entries, [request.out / entry.file for entry in entries.values()]
 
 
-def _export_graph(graph: Graph, staging: Path, source: Source, request: Request, report: Report) -> Entry:
+def _export_graph(
+    graph: Graph, staging: Path, source: Source, request: Request, report: Report
+) -> Entry:
     start = time.perf_counter()
     path = staging / f"{graph.name}.onnx"
     with report.working(f"{graph.name}: exporting"):
@@ -88,7 +100,16 @@ def _export_graph(graph: Graph, staging: Path, source: Source, request: Request,
     report.made(_line(graph, path.stat().st_size, time.perf_counter() - start, parity))
     weights_sha256 = source.weights_sha256
     return Entry(
-        path.name, sha256, sha256, weights_sha256, precision, inputs, outputs, parity, source.key, dict(graph.meta)
+        path.name,
+        sha256,
+        sha256,
+        weights_sha256,
+        precision,
+        inputs,
+        outputs,
+        parity,
+        source.key,
+        dict(graph.meta),
     )
 
 
@@ -99,7 +120,13 @@ def _line(graph: Graph, size: int, seconds: float, parity: verify.Parity) -> str
     if any("tolerance" not in figures for figures in parity.values()):
         name, measure = half_parity.worst(parity)
         limit = parity[name][f"{measure}_limit"]
-        return text + f", differs in {name} by {parity[name][measure]:.1g} {measure} (limit {limit:.1g})"
+        return (
+            text
+            + f", differs in {name} by {parity[name][measure]:.1g} {measure} (limit {limit:.1g})"
+        )
     kind = "relative" if graph.relative else "max_abs"
     name = max(parity, key=lambda output: parity[output][kind] / parity[output]["tolerance"])
-    return text + f", differs by {parity[name][kind]:.1g} in {name} (tolerance {parity[name]['tolerance']:.1g})"
+    return (
+        text + f", differs by {parity[name][kind]:.1g} in {name} (tolerance"
+        f" {parity[name]['tolerance']:.1g})"
+    )

@@ -47,29 +47,47 @@ def parse_checkpoints(pairs: list[str] | None) -> dict[str, Path]:
 
 def export(
     nets: Annotated[
-        list[str] | None, typer.Argument(metavar="|".join(("all", *NETS)), help="What to export.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="|".join(("all", *NETS)), help="What to export.", show_default=False
+        ),
     ] = None,
     preset: Annotated[str, options.choice(tuple(PRESETS), help="Which five nets.")] = "nano",
     sam2: Annotated[
         str | None,
-        options.choice(tuple(SAM2_SIZES), help="Another SAM 2 than the preset's.", show_default="the preset's"),
+        options.choice(
+            tuple(SAM2_SIZES), help="Another SAM 2 than the preset's.", show_default="the preset's"
+        ),
     ] = None,
     refine_px: Annotated[
-        int | None, options.choice(REFINE_PX, help="Frames for finer tracks.", show_default="the preset's")
+        int | None,
+        options.choice(REFINE_PX, help="Frames for finer tracks.", show_default="the preset's"),
     ] = None,
     checkpoint: Annotated[
         list[str] | None,
-        typer.Option(metavar="NET=FILE", help="Use this official file for a net; repeatable.", show_default=False),
+        typer.Option(
+            metavar="NET=FILE",
+            help="Use this official file for a net; repeatable.",
+            show_default=False,
+        ),
     ] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the engines go.")] = Path("engines"),
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the engines go.")
+    ] = Path("engines"),
     precision: Annotated[str, options.choice(PRECISIONS, help="Numbers in the graphs.")] = "fp32",
     target: Annotated[str, options.choice(TARGETS, help="Kind of engine; auto is onnx.")] = "auto",
     verify: Annotated[bool, typer.Option(help="Compare every graph with PyTorch.")] = True,
     verify_clip: Annotated[
         Path | None,
-        typer.Option(metavar="CLIP", exists=True, help="With fp16: compare this clip's masks with float32's, too."),
+        typer.Option(
+            metavar="CLIP",
+            exists=True,
+            help="With fp16: compare this clip's masks with float32's, too.",
+        ),
     ] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Never download; use what the cache holds.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never download; use what the cache holds.")
+    ] = False,
     accept_hash: Annotated[
         bool, typer.Option("--accept-hash", help="Take a published file even if its hash differs.")
     ] = False,
@@ -83,7 +101,8 @@ def export(
 ) -> None:
     """Turn weights into engines for samotion-run, and compare each graph with its PyTorch source.
 
-    Prints the files it wrote. Skips what is already built from the same weights, preset and options.
+    Prints the files it wrote. Skips what is already built from the same weights, preset and
+    options.
     """
 
     def work() -> None:
@@ -93,10 +112,15 @@ def export(
         if not chosen:
             raise UsageError(f"name what to export: all, or any of {', '.join(NETS)}")
         if unused := [net for net in files if net not in chosen]:
-            raise UsageError(f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported")
+            raise UsageError(
+                f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported"
+            )
         report = Report(1 if verbose else -1 if quiet else 0)
         _require_packages(chosen)
-        report.note(f"samotion {__version__}: exporting {', '.join(chosen)} of preset {preset} to {str(out)!r}")
+        report.note(
+            f"samotion {__version__}: exporting {', '.join(chosen)} of preset {preset} to"
+            f" {str(out)!r}"
+        )
         from samotion_export.export import export
         from samotion_export.request import Request  # torch and onnx take seconds: not for --help
 
@@ -127,11 +151,16 @@ def next_command(out: Path) -> str:
     """What to type after an export: what is missing in the folder, or a run with it."""
     held = manifest.read(out)
     preset = held.get_preset()
-    if missing := [net for net in NETS if not set(engines_of(net, getattr(preset, net))) <= held.engines.keys()]:
+    if missing := [
+        net for net in NETS if not set(engines_of(net, getattr(preset, net))) <= held.engines.keys()
+    ]:
         return held.command(" ".join(missing), out)
     folder = shlex.quote(str(out))
     if preset.tracks.causal:
-        return f"python -c 'import samotion; help(samotion.tracks.start)'  # for live sources, with {folder}"
+        return (
+            f"python -c 'import samotion; help(samotion.tracks.start)'  # for live"
+            f" sources, with {folder}"
+        )
     return f"samotion-run --engine-dir {folder} clip.mp4"
 
 
@@ -143,7 +172,9 @@ def _require_packages(nets: tuple[str, ...]) -> None:
         lacking.append("sam2")
         lines.append(SAM2_INSTALL)
     if lacking:
-        raise DeviceError(f"exporting needs {', '.join(lacking)}; install with: {' && '.join(lines)}")
+        raise DeviceError(
+            f"exporting needs {', '.join(lacking)}; install with: {' && '.join(lines)}"
+        )
 
 
 def _list() -> None:

@@ -29,7 +29,9 @@ class Depth(nn.Module):
 
 
 class DptHead(nn.Module):
-    """Four feature maps [B,C,GH,GW], shallow first, brought to four scales and fused from the deepest up."""
+    """Four feature maps [B,C,GH,GW], shallow first, brought to four scales and fused from the
+    deepest up.
+    """
 
     def __init__(self, width: int, features: int, out_channels: tuple[int, int, int, int]) -> None:
         super().__init__()
@@ -46,7 +48,10 @@ class DptHead(nn.Module):
         self.scratch = Scratch(features, out_channels)
 
     def forward(self, features: list[Tensor], frame_hw: Size) -> Tensor:
-        levels = [resize(project(x)) for x, project, resize in zip(features, self.projects, self.resize_layers)]
+        levels = [
+            resize(project(x))
+            for x, project, resize in zip(features, self.projects, self.resize_layers)
+        ]
         return self.scratch(levels, frame_hw)
 
 
@@ -75,7 +80,9 @@ class Scratch(nn.Module):
 
 
 class Fusion(nn.Module):
-    """x + RCU1(skip), RCU2, resize to `size`, 1x1 conv. The deepest level has no skip and leaves its RCU1 unused."""
+    """x + RCU1(skip), RCU2, resize to `size`, 1x1 conv. The deepest level has no skip and leaves
+    its RCU1 unused.
+    """
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""From weights to an engine folder: export, compare, and only then put in place, one net at a time."""
+"""From weights to an engine folder: export, compare, and only then put in place, one net at a
+time.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def export(request: Request, report: Report) -> list[Path]:
             current = not request.force and _is_current(request, held, source)
             if not current:
                 entries, paths = build_net(source, request, report)
-                held = replace(held, tools=tools(), engines=_in_order({**held.engines, **entries}), masks={})
+                held = replace(
+                    held, tools=tools(), engines=_in_order({**held.engines, **entries}), masks={}
+                )
                 manifest.write(request.out, held)
                 written += paths
             elif device:
@@ -55,7 +59,9 @@ def export(request: Request, report: Report) -> list[Path]:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {title(held)}")
         if (clip := half_clip.clip_for(request)) and half_clip.is_wanted(clip, request, held):
-            held = half_clip.with_masks(clip, request, held, report, lambda plain: export(plain, Report(-1)))
+            held = half_clip.with_masks(
+                clip, request, held, report, lambda plain: export(plain, Report(-1))
+            )
             written.append(request.out / manifest.MANIFEST)
             half_clip.judge(held.masks)
         elif written:
@@ -107,7 +113,8 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
     held = {contract.SIGNATURES[name].net for name in old.engines}
     if left := [net for net in contract.NETS if net in held - shared and net not in request.nets]:
         raise UsageError(
-            f"{str(request.out)!r} holds {title(old)}, whose {', '.join(left)} differ from those of {title(new)};"
+            f"{str(request.out)!r} holds {title(old)}, whose {', '.join(left)} differ from"
+            f" those of {title(new)};"
             " export all, or choose another --out"
         )
     kept = {n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared}
@@ -125,15 +132,21 @@ def _in_order(engines: Mapping[str, Entry]) -> dict[str, Entry]:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Hold the out folder (made where needed) against other exports, and clear what a killed one left there."""
+    """Hold the out folder (made where needed) against other exports, and clear what a killed one
+    left there.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = filelock.FileLock(out / ".samotion-export.lock")
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
-        raise OutputError(f"another samotion-export is writing to {str(out)!r}; wait for it to end") from error
+        raise OutputError(
+            f"another samotion-export is writing to {str(out)!r}; wait for it to end"
+        ) from error
     except (PermissionError, FileExistsError, NotADirectoryError) as error:
-        raise OutputError(f"cannot write to {str(out)!r}: {error.strerror}; choose another --out") from error
+        raise OutputError(
+            f"cannot write to {str(out)!r}: {error.strerror}; choose another --out"
+        ) from error
     try:
         for stale in out.glob(f"{STAGING}*"):
             shutil.rmtree(stale, ignore_errors=True)

@@ -1,4 +1,6 @@
-"""A graph to export: a module, its name in the contract, and real-looking inputs to trace and compare it on."""
+"""A graph to export: a module, its name in the contract, and real-looking inputs to trace and
+compare it on.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,11 @@ Array = np.ndarray[Any, Any]
 class Graph:
     """One engine to be.
 
-    `module` takes and gives tensors in the contract's order. `examples` are at least two sets of inputs that differ
-    in every dynamic size: the first is traced, all are compared. `tolerance` maps each output to the largest
-    absolute difference from PyTorch that float32 may show, or `relative` to the output's own range.
-    `functions` stand for nodes outside ONNX's own set that the trace leaves behind; they are written in its place.
+    `module` takes and gives tensors in the contract's order. `examples` are at least two sets of
+    inputs that differ in every dynamic size: the first is traced, all are compared. `tolerance`
+    maps each output to the largest absolute difference from PyTorch that float32 may show, or
+    `relative` to the output's own range. `functions` stand for nodes outside ONNX's own set that
+    the trace leaves behind; they are written in its place.
     """
 
     name: str
@@ -43,23 +46,35 @@ MAX_ONNX_BYTES = 2**31 - 1  # protobuf's limit for one file
 
 
 def export_onnx(graph: Graph, path: Path, shapes: Shapes | None = None) -> None:
-    """Trace `graph` at opset 17 into `path`, with the contract's names and dimensions on every input and output.
+    """Trace `graph` at opset 17 into `path`, with the contract's names and dimensions on every
+    input and output.
 
-    `shapes`: what `shapes_of` answers, where it is known already. Raises EngineError for a graph over 2 GB.
+    `shapes`: what `shapes_of` answers, where it is known already. Raises EngineError for a graph
+    over 2 GB.
     """
-    size = sum(t.nbytes for t in {t.data_ptr(): t for t in graph.module.state_dict().values()}.values())
+    size = sum(
+        t.nbytes for t in {t.data_ptr(): t for t in graph.module.state_dict().values()}.values()
+    )
     if size > MAX_ONNX_BYTES:
-        raise EngineError(f"{graph.name}: its weights take {size / 1e9:.2f} GB, but an ONNX file holds 2.14 GB at most")
+        raise EngineError(
+            f"{graph.name}: its weights take {size / 1e9:.2f} GB, but an ONNX file holds 2.14"
+            f" GB at most"
+        )
     _trace(graph, path)
     model = onnx.load(str(path))
     if graph.functions:
         model.functions.extend(graph.functions)
         model = onnx.inliner.inline_local_functions(model)
-        for opset in [o for o in model.opset_import if o.domain in {f.domain for f in graph.functions}]:
+        for opset in [
+            o for o in model.opset_import if o.domain in {f.domain for f in graph.functions}
+        ]:
             model.opset_import.remove(opset)
-    if (opsets := [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]) != [OPSET]:
+    if (opsets := [o.version for o in model.opset_import if o.domain in ("", "ai.onnx")]) != [
+        OPSET
+    ]:
         raise EngineError(
-            f"{graph.name}: the exporter wrote opset {opsets}, expected {OPSET}; install the tested torch"
+            f"{graph.name}: the exporter wrote opset {opsets}, expected {OPSET}; install the"
+            f" tested torch"
         )
     _name_dims(model, shapes or shapes_of(graph))
     onnx.save(model, str(path))
@@ -85,7 +100,8 @@ def _trace(graph: Graph, path: Path) -> None:
 
 
 def shapes_of(graph: Graph, outputs: Mapping[str, Array] | None = None) -> Shapes:
-    """The contract's dims of every input and output with the preset's letters replaced by their sizes.
+    """The contract's dims of every input and output with the preset's letters replaced by their
+    sizes.
 
     `outputs`: what PyTorch answers on the first example, where it is known already.
     """
@@ -111,7 +127,9 @@ def _dims(tensor: Tensor, shape: tuple[int, ...]) -> list[int | str]:
 
 
 def _name_dims(model: onnx.ModelProto, shapes: Shapes) -> None:
-    """The exporter invents names and sizes for output dimensions; write the contract's over them."""
+    """The exporter invents names and sizes for output dimensions; write the contract's over
+    them.
+    """
     for values, dims in zip((model.graph.input, model.graph.output), shapes):
         for value in values:
             shape = value.type.tensor_type.shape

@@ -1,17 +1,23 @@
-"""Half precision, written into the graph: weights and products in float16, float32 where float16 breaks.
+"""Half precision, written into the graph: weights and products in float16, float32 where float16
+breaks.
 
-The graph alone decides every type (TensorRT 10 and 11 build it strongly typed). Node by node, in order:
-- products (convolutions and matrix products) take and give float16. Those with an operand of at most `TINY` columns
-  or rows stay float32: they carry coordinates, frequencies or scores, and cost nothing;
-- norms compute in float32, and what follows them may be float16: their answers are of the order of 1;
-- tables that are looked up by an index are kept as float16: embeddings, and the tracker's 4 MB of zeros and ones;
-- sums, powers, roots, exponentials, sines and samplings at coordinates stay float32, and so does softmax: summed in
-  float16 over tens of thousands of keys it overflows;
-- what no input's value decides (position encodings, made from shapes and constants) is computed in float32;
-- everything else follows its inputs: float16 if all of them are, else float32. So coordinates, which arrive as float32
-  and are only added to, stay so.
-Inputs and outputs keep the contract's types. The motion net is not converted at all: rounding its weights alone costs
-2e-2 in logits, and it is 1 % of the time.
+The graph alone decides every type (TensorRT 10 and 11 build it strongly typed). Node by node, in
+order:
+- products (convolutions and matrix products) take and give float16. Those with an operand of at
+  most `TINY` columns or rows stay float32: they carry coordinates, frequencies or scores, and cost
+  nothing;
+- norms compute in float32, and what follows them may be float16: their answers are of the order of
+  1;
+- tables that are looked up by an index are kept as float16: embeddings, and the tracker's 4 MB of
+  zeros and ones;
+- sums, powers, roots, exponentials, sines and samplings at coordinates stay float32, and so does
+  softmax: summed in float16 over tens of thousands of keys it overflows;
+- what no input's value decides (position encodings, made from shapes and constants) is computed in
+  float32;
+- everything else follows its inputs: float16 if all of them are, else float32. So coordinates,
+  which arrive as float32 and are only added to, stay so. Inputs and outputs keep the contract's
+  types. The motion net is not converted at all: rounding its weights alone costs 2e-2 in logits,
+  and it is 1 % of the time.
 """
 
 from __future__ import annotations
@@ -37,17 +43,24 @@ WIDE = frozenset(
         *("ReduceMean", "ReduceSum", "ReduceL2", "ReduceProd", "CumSum"),
     }
 )
-UNTYPED = frozenset({"Shape", "Size", "Cast"})  # take any type and give one that does not depend on it
+# take any type and give one that does not depend on it
+UNTYPED = frozenset({"Shape", "Size", "Cast"})
 DATA_INPUTS = {"Resize": (0,)}  # its scales are float32 whatever the data's type
-# Products that stay float32 by name, by engine. Hiera's first convolution: what is added to float32 stays float32, so
-# its residual stream does, in which single channels reach hundreds.
+# Products that stay float32 by name, by engine. Hiera's first convolution: what is added to float32
+# stays float32, so its residual stream does, in which single channels reach hundreds.
 FLOAT_NODES: dict[str, str] = {"sam2_image": r"/trunk/patch_embed/"}
 
 
 def to_half(model: onnx.ModelProto, engine: str) -> onnx.ModelProto:
-    """A copy of a float32 graph in half precision. Raises ValueError for a graph that holds others (Loop, If)."""
-    if any(a.type == onnx.AttributeProto.GRAPH for node in model.graph.node for a in node.attribute):
-        raise ValueError(f"{engine}: a graph with loops or branches cannot be converted to half precision")
+    """A copy of a float32 graph in half precision. Raises ValueError for a graph that holds
+    others (Loop, If).
+    """
+    if any(
+        a.type == onnx.AttributeProto.GRAPH for node in model.graph.node for a in node.attribute
+    ):
+        raise ValueError(
+            f"{engine}: a graph with loops or branches cannot be converted to half precision"
+        )
     result = _Conversion(model, re.compile(FLOAT_NODES.get(engine, "(?!)"))).run()
     onnx.checker.check_model(result, full_check=True)
     return result
@@ -81,19 +94,29 @@ class _Conversion:
 
     def run(self) -> onnx.ModelProto:
         graph = self.model.graph
-        nodes, others = list(graph.node), [t for t in graph.initializer if t.name not in self.arrays]
+        nodes, others = (
+            list(graph.node),
+            [t for t in graph.initializer if t.name not in self.arrays],
+        )
         for node in nodes:
             if not (node.op_type in ("Constant", "Identity") and node.output[0] in self.arrays):
                 self._convert(node)
         self._restore_outputs(graph)
-        for field, values in ((graph.node, self.nodes), (graph.initializer, [*others, *self.weights])):
+        for field, values in (
+            (graph.node, self.nodes),
+            (graph.initializer, [*others, *self.weights]),
+        ):
             del field[:]
             field.extend(values)
         del graph.value_info[:]
         return self.model
 
     def _convert(self, node: NodeProto) -> None:
-        data = [i for i in DATA_INPUTS.get(node.op_type, range(len(node.input))) if node.input[i] in self.floats]
+        data = [
+            i
+            for i in DATA_INPUTS.get(node.op_type, range(len(node.input)))
+            if node.input[i] in self.floats
+        ]
         kind = self._kind(node, [node.input[i] for i in data])
         for i, name in enumerate(node.input):
             if name in self.floats and not (node.op_type in UNTYPED and name in self.half):
@@ -107,16 +130,26 @@ class _Conversion:
     def _kind(self, node: NodeProto, names: list[str]) -> int:
         """The type in which a node computes."""
         varying = [name for name in names if name not in self.constant]
-        if node.op_type == "Gather" and node.input[0] in self.arrays and self.arrays[node.input[0]].ndim > 1:
+        if (
+            node.op_type == "Gather"
+            and node.input[0] in self.arrays
+            and self.arrays[node.input[0]].ndim > 1
+        ):
             return HALF
-        if not varying or node.op_type in WIDE | NORMS | UNTYPED or self.float_nodes.search(node.name):
+        if (
+            not varying
+            or node.op_type in WIDE | NORMS | UNTYPED
+            or self.float_nodes.search(node.name)
+        ):
             return FLOAT
         if node.op_type in PRODUCTS:
             return FLOAT if any(self._is_tiny(node, name) for name in names[:2]) else HALF
         return HALF if (self.half | self.normed).issuperset(varying) else FLOAT
 
     def _is_tiny(self, node: NodeProto, name: str) -> bool:
-        """Is this operand a constant with hardly any rows or columns (for a convolution: output channels)?"""
+        """Is this operand a constant with hardly any rows or columns (for a convolution: output
+        channels)?
+        """
         if name not in self.arrays:
             return False
         shape = self.arrays[name].shape
@@ -124,7 +157,9 @@ class _Conversion:
         return len(shape) > 1 and min(sides) <= TINY
 
     def _as(self, name: str, kind: int) -> str:
-        """The name of a float tensor in the wanted type; a Cast or a converted constant is added where needed."""
+        """The name of a float tensor in the wanted type; a Cast or a converted constant is added
+        where needed.
+        """
         if name in self.arrays:
             return self._constant(self.origins[name], kind)
         if (name in self.half) == (kind == HALF):
@@ -137,12 +172,16 @@ class _Conversion:
         if (name, kind) not in self.made:
             array = self.arrays[name]
             renamed = _renamed(name, kind) if kind == HALF else name
-            self.weights.append(numpy_helper.from_array(_rounded(array) if kind == HALF else array, renamed))
+            self.weights.append(
+                numpy_helper.from_array(_rounded(array) if kind == HALF else array, renamed)
+            )
             self.made[name, kind] = renamed
         return self.made[name, kind]
 
     def _cast(self, source: str, target: str, kind: int) -> str:
-        self.nodes.append(onnx.helper.make_node("Cast", [source], [target], name=f"{target}/Cast", to=kind))
+        self.nodes.append(
+            onnx.helper.make_node("Cast", [source], [target], name=f"{target}/Cast", to=kind)
+        )
         return target
 
     def _restore_outputs(self, graph: onnx.GraphProto) -> None:
@@ -178,9 +217,11 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
 
 
 def _constants(graph: onnx.GraphProto) -> tuple[dict[str, Array], dict[str, str]]:
-    """Float32 constants by name: initialisers, Constant nodes, and Identity nodes that only rename one.
+    """Float32 constants by name: initialisers, Constant nodes, and Identity nodes that only rename
+    one.
 
-    Also the name that each had first: weights that are used again (four refinements, say) are kept once.
+    Also the name that each had first: weights that are used again (four refinements, say) are kept
+    once.
     """
     arrays = {t.name: numpy_helper.to_array(t) for t in graph.initializer if t.data_type == FLOAT}
     origins = {name: name for name in arrays}

@@ -73,7 +73,9 @@ class Report:
 
     @contextmanager
     def working(self, text: str) -> Iterator[None]:
-        """On a terminal: what is being done, below it how far the whole export is. Nothing elsewhere."""
+        """On a terminal: what is being done, below it how far the whole export is. Nothing
+        elsewhere.
+        """
         if not self.animated:
             yield
             return
@@ -90,7 +92,13 @@ class Report:
     def bar(self, text: str) -> Iterator[tuple[Progress, TaskID]]:
         """A byte counter on a terminal, silent elsewhere."""
         from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+        from rich.progress import (
+            BarColumn,
+            DownloadColumn,
+            Progress,
+            TextColumn,
+            TransferSpeedColumn,
+        )
         from samotion.commands.bars import BAR_COLUMNS, Time
 
         columns = (
@@ -101,5 +109,7 @@ class Report:
             Time(),
         )
         console = Console(file=sys.stderr)
-        with Progress(*columns, console=console, disable=not self.animated, transient=True) as progress:
+        with Progress(
+            *columns, console=console, disable=not self.animated, transient=True
+        ) as progress:
             yield progress, progress.add_task(text, total=None)

@@ -40,12 +40,16 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
     if net in request.checkpoints:
         path = request.checkpoints[net]
         if not path.is_file():
-            raise EngineError(f"checkpoint {str(path)!r} does not exist; --checkpoint takes {net}=FILE")
+            raise EngineError(
+                f"checkpoint {str(path)!r} does not exist; --checkpoint takes {net}=FILE"
+            )
         weights_sha256 = sha256_of(path)
         published = config.weights.sha256
         if published not in (None, weights_sha256):
             _refuse_twin(net, config, path, weights_sha256)
-            report.detail(f"{net}: {path.name} is not the published {config.weights.file} (another sha256)")
+            report.detail(
+                f"{net}: {path.name} is not the published {config.weights.file} (another sha256)"
+            )
     else:
         path, weights_sha256 = download.fetch(
             net,
@@ -59,25 +63,42 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
 
 
 def _refuse_twin(net: str, config: Any, path: Path, sha256: str) -> None:
-    """The causal tracker's tensors have the names and shapes of the other's; in its place they give wrong tracks."""
+    """The causal tracker's tensors have the names and shapes of the other's; in its place they
+    give wrong tracks.
+    """
     for preset in PRESETS.values():
         other = getattr(preset, net)
         if net == "tracks" and other.weights.sha256 == sha256:
             raise EngineError(
-                f"{str(path)!r} is {other.weights.file}, the tracker of preset {preset.name!r}; expected"
+                f"{str(path)!r} is {other.weights.file}, the tracker of preset {preset.name!r};"
+                f" expected"
                 f" {config.weights.file}: leave --checkpoint out, or use --preset {preset.name}"
             )
 
 
 def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
     numbers = {k: v for k, v in asdict(config).items() if k != "weights"}
-    versions = {tool: version for tool, version in tools().items() if tool in ("samotion", "torch", "onnx", "sam2")}
-    facts = [net, weights_sha256, type(config).__name__, numbers, precision, versions, code_hash(net, precision)]
+    versions = {
+        tool: version
+        for tool, version in tools().items()
+        if tool in ("samotion", "torch", "onnx", "sam2")
+    }
+    facts = [
+        net,
+        weights_sha256,
+        type(config).__name__,
+        numbers,
+        precision,
+        versions,
+        code_hash(net, precision),
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def code_hash(net: str, precision: str) -> str:
-    """Hash of the source that makes a net's graphs: its module, what that imports here, the tracer, the contract."""
+    """Hash of the source that makes a net's graphs: its module, what that imports here, the
+    tracer, the contract.
+    """
     names, todo = set[str](), {net, "graph", *(["half_precision"] if precision == "fp16" else [])}
     while todo:
         name = todo.pop()
@@ -88,13 +109,17 @@ def code_hash(net: str, precision: str) -> str:
 
 
 def _source_file(name: str) -> Path:
-    """The file of a module of this package, `graph` or `tracks.layers`; a package's is its `__init__.py`."""
+    """The file of a module of this package, `graph` or `tracks.layers`; a package's is its
+    `__init__.py`.
+    """
     path = Path(__file__).parent.joinpath(*name.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
 
 
 def _local_imports(path: Path) -> set[str]:
-    """Modules of this package that a file imports, wherever in it, and the packages that hold them."""
+    """Modules of this package that a file imports, wherever in it, and the packages that hold
+    them.
+    """
     found = set[str]()
     for node in ast.walk(ast.parse(path.read_bytes())):
         if not isinstance(node, ast.ImportFrom) or node.module is None:

@@ -1,7 +1,9 @@
-"""The DINOv2 vision transformer that serves both depth and dino, under the official checkpoints' parameter names.
+"""The DINOv2 vision transformer that serves both depth and dino, under the official checkpoints'
+parameter names.
 
-Images come as uint8 RGB [B,H,W,3] and are normalised here. Sizes may change from call to call, in the exported graph
-too: shapes are read from the tensors, never from Python numbers that tracing would freeze.
+Images come as uint8 RGB [B,H,W,3] and are normalised here. Sizes may change from call to call, in
+the exported graph too: shapes are read from the tensors, never from Python numbers that tracing
+would freeze.
 """
 
 from __future__ import annotations
@@ -18,22 +20,28 @@ HEAD_WIDTH = 64
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CUBIC_A = -0.75  # the cubic kernel's parameter in PyTorch's bicubic resize
-SCALE_OFFSET = 0.1  # upstream adds it to the grid against rounding; the trained weights expect its shift
+# upstream adds it to the grid against rounding; the trained weights expect its shift
+SCALE_OFFSET = 0.1
 
-Size = tuple[int, int]  # rows and columns; while tracing they are scalar tensors, whatever their type says
+# rows and columns; while tracing they are scalar tensors, whatever their type says
+Size = tuple[int, int]
 
 
 class Vit(nn.Module):
-    """DINOv2 without registers: heads of 64, exact GELU, LayerNorm eps 1e-6, patches of 14 px at `stride_px`.
+    """DINOv2 without registers: heads of 64, exact GELU, LayerNorm eps 1e-6, patches of 14 px at
+    `stride_px`.
 
     The exported graph attends with `heads_at_once` (None: all), which bounds its memory.
     """
 
-    def __init__(self, net: VitNet, stride_px: int = PATCH_PX, heads_at_once: int | None = None) -> None:
+    def __init__(
+        self, net: VitNet, stride_px: int = PATCH_PX, heads_at_once: int | None = None
+    ) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.zeros(1, 1, net.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + net.pos_grid**2, net.width))
-        self.mask_token = nn.Parameter(torch.zeros(1, net.width))  # never used, but part of every checkpoint
+        # never used, but part of every checkpoint
+        self.mask_token = nn.Parameter(torch.zeros(1, net.width))
         self.patch_embed = PatchEmbed(net.width, stride_px)
         self.blocks = nn.ModuleList(Block(net.width, heads_at_once) for _ in range(net.depth))
         self.norm = nn.LayerNorm(net.width, eps=1e-6)
@@ -50,9 +58,11 @@ class Vit(nn.Module):
         return torch.cat([first, tokens], 1), grid_hw
 
     def last_keys(self, frames: Tensor) -> Tensor:
-        """Keys of the last block's attention [B,GH,GW,C], channel = d * heads + head, the class token dropped.
+        """Keys of the last block's attention [B,GH,GW,C], channel = d * heads + head, the class
+        token dropped.
 
-        Nothing after those keys is computed. The channel order is had by ordering the weight's rows.
+        Nothing after those keys is computed. The channel order is had by ordering the weight's
+        rows.
         """
         x, (rows, columns) = self.tokens(frames)
         for block in list(self.blocks)[:-1]:
@@ -63,7 +73,9 @@ class Vit(nn.Module):
         return keys.reshape(keys.shape[0], rows, columns, keys.shape[2])
 
     def taps(self, frames: Tensor, indices: tuple[int, ...]) -> tuple[list[Tensor], Size]:
-        """Features [B,C,GH,GW] after each block of `indices`, final norm applied, and the patch grid."""
+        """Features [B,C,GH,GW] after each block of `indices`, final norm applied, and the patch
+        grid.
+        """
         x, (rows, columns) = self.tokens(frames)
         found = []
         for index, block in enumerate(self.blocks):
@@ -128,25 +140,34 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, HEAD_WIDTH).permute(2, 0, 3, 1, 4).unbind(0)
+        q, k, v = (
+            self.qkv(x)
+            .reshape(batch, length, 3, self.heads, HEAD_WIDTH)
+            .permute(2, 0, 3, 1, 4)
+            .unbind(0)
+        )
         return self.proj(
-            attend(q * HEAD_WIDTH**-0.5, k, v, self.heads_at_once).transpose(1, 2).reshape(batch, length, width)
+            attend(q * HEAD_WIDTH**-0.5, k, v, self.heads_at_once)
+            .transpose(1, 2)
+            .reshape(batch, length, width)
         )
 
     def key_rows(self) -> tuple[Tensor, Tensor]:
         """The rows of weight and bias that make the keys, in the order d * heads + head."""
         width = self.qkv.in_features
         weight, bias = self.qkv.weight[width : 2 * width], self.qkv.bias[width : 2 * width]
-        by_head = weight.reshape(self.heads, HEAD_WIDTH, width).transpose(0, 1).reshape(width, width)
+        by_head = (
+            weight.reshape(self.heads, HEAD_WIDTH, width).transpose(0, 1).reshape(width, width)
+        )
         return by_head, bias.reshape(self.heads, HEAD_WIDTH).transpose(0, 1).reshape(width)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, heads_at_once: int) -> Tensor:
     """softmax(q k^T) v over [B,heads,L,64], the scale already in q.
 
-    Exported as the MatMul-Softmax-MatMul that TensorRT fuses (PyTorch's own symbol puts half the scale on k), for
-    some heads after the others: onnxruntime writes the scores out, and those of 8487 tokens in 12 heads, twice, are
-    7 GB. PyTorch takes its fused kernel, which never does.
+    Exported as the MatMul-Softmax-MatMul that TensorRT fuses (PyTorch's own symbol puts half the
+    scale on k), for some heads after the others: onnxruntime writes the scores out, and those of
+    8487 tokens in 12 heads, twice, are 7 GB. PyTorch takes its fused kernel, which never does.
     """
     if not torch.onnx.is_in_onnx_export():
         return F.scaled_dot_product_attention(q, k, v, scale=1.0)
@@ -165,10 +186,13 @@ def normalise(frames: Tensor) -> Tensor:
 def resize_positions(positions: Tensor, side: int, grid_hw: Size) -> Tensor:
     """Position embeddings [side*side,C] resized bicubically to [GH*GW,C].
 
-    Two products with sparse matrices give what `F.interpolate(scale_factor=((GH+0.1)/side, (GW+0.1)/side))` gives,
-    which does not export. Upstream leaves a grid of exactly side x side alone.
+    Two products with sparse matrices give what `F.interpolate(scale_factor=((GH+0.1)/side,
+    (GW+0.1)/side))` gives, which does not export. Upstream leaves a grid of exactly side x side
+    alone.
     """
-    rows, columns = (torch.as_tensor(n, device=positions.device).to(positions.dtype) for n in grid_hw)
+    rows, columns = (
+        torch.as_tensor(n, device=positions.device).to(positions.dtype) for n in grid_hw
+    )
     untouched = ((rows == side) & (columns == side)).to(positions.dtype)
     offset = SCALE_OFFSET * (1 - untouched)
     down = cubic_matrix(grid_hw[0], side, (rows + offset) / side, positions)
@@ -179,7 +203,9 @@ def resize_positions(positions: Tensor, side: int, grid_hw: Size) -> Tensor:
 
 
 def cubic_matrix(size: int, side: int, scale: Tensor, like: Tensor) -> Tensor:
-    """[size,side] weights of a bicubic resize from `side` samples by `scale`: 4 taps a row, borders repeated."""
+    """[size,side] weights of a bicubic resize from `side` samples by `scale`: 4 taps a row,
+    borders repeated.
+    """
     places = (torch.arange(size, device=like.device).to(like.dtype) + 0.5) / scale - 0.5
     base = torch.floor(places)
     cells = torch.arange(side, device=like.device).to(like.dtype)

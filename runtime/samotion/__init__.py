@@ -49,7 +49,9 @@ _OWNERS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: NumPy, OpenCV and PyAV take longer than `--help` may."""
+    """Import a public name when it is first asked for: NumPy, OpenCV and PyAV take longer than
+    `--help` may.
+    """
     if name in _HOMES:
         return import_module(_HOMES[name])
     if name in _OWNERS:

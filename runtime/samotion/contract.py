@@ -1,11 +1,12 @@
 """The contract between export and runtime: engine names, their inputs and outputs.
 
-The only place these names are written. Dimensions are integers, or letters: T frames, N points or tracks,
-B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames and P prompt points or object
-pointers vary from call to call (`DYNAMIC`); all other letters are fixed by the preset.
+The only place these names are written. Dimensions are integers, or letters: T frames, N points or
+tracks, B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames and P
+prompt points or object pointers vary from call to call (`DYNAMIC`); all other letters are fixed by
+the preset.
 
-Every output is finite, and the backends refuse NaN and infinity in any of them: what is not there has a number too
-(-1024 is the mask logit of an object that left, 0 the disparity of the farthest).
+Every output is finite, and the backends refuse NaN and infinity in any of them: what is not there
+has a number too (-1024 is the mask logit of an object that left, 0 the disparity of the farthest).
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ class Tensor:
 class Signature:
     """What an engine takes and gives, in order, and the net it belongs to.
 
-    `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine. `rows`: the letter
-    whose rows do not influence each other, so that a long call may be cut along it. `per_frame`: every frame of a clip
-    goes through it, in the same shapes after the first few, so that it is worth recording.
+    `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine.
+    `rows`: the letter whose rows do not influence each other, so that a long call may be cut along
+    it. `per_frame`: every frame of a clip goes through it, in the same shapes after the first few,
+    so that it is worth recording.
     """
 
     net: str
@@ -68,19 +70,24 @@ def _per_frame(name: str, dtype: str = "float32") -> Tensor:
 
 
 # tracks: x, y; px of 256. The other two are logits.
-_TRACKS = (Tensor("tracks", "float32", ("N", "T", 2)), _per_frame("occlusion"), _per_frame("expected_dist"))
+_TRACKS = (
+    Tensor("tracks", "float32", ("N", "T", 2)),
+    _per_frame("occlusion"),
+    _per_frame("expected_dist"),
+)
 
 
 def _of_one_frame(tensor: Tensor) -> Tensor:
     return Tensor(tensor.name, tensor.dtype, tuple(1 if d == "T" else d for d in tensor.dims))
 
 
-# What a causal tracker keeps of earlier frames: of every mixer block in every refinement (R), D wide, four rows.
+# What a causal tracker keeps of earlier frames: of every mixer block in every refinement (R), D
+# wide, four rows.
 _PAST = ("R", "N", 4, "D")
 
 
-# SAM 2. S: side of the image in px, M = S/4, G = S/16, L = G*G tokens. Features are those of one frame: objects share
-# them. Masks are logits, positive inside.
+# SAM 2. S: side of the image in px, M = S/4, G = S/16, L = G*G tokens. Features are those of one
+# frame: objects share them. Masks are logits, positive inside.
 _LEVELS = (
     Tensor("level0", "float32", (1, "C0", "M", "M")),
     Tensor("level1", "float32", (1, "C1", "M/2", "M/2")),
@@ -88,8 +95,14 @@ _LEVELS = (
 )
 _QUERY = Tensor("query", "float32", (1, "L", "C"))  # the frame's tokens, ready to attend to memory
 _MASKS = Tensor("masks", "float32", ("B", "M", "M"))
-_OBJECT_SCORE = Tensor("object_score", "float32", ("B",))  # logit: whether the object is in the frame
-_DECODED = (_MASKS, Tensor("iou", "float32", ("B",)), Tensor("pointer", "float32", ("B", "C")), _OBJECT_SCORE)
+# logit: whether the object is in the frame
+_OBJECT_SCORE = Tensor("object_score", "float32", ("B",))
+_DECODED = (
+    _MASKS,
+    Tensor("iou", "float32", ("B",)),
+    Tensor("pointer", "float32", ("B", "C")),
+    _OBJECT_SCORE,
+)
 _MEMORY = Tensor("memory", "float32", ("B", "L", "D"))
 
 
@@ -101,8 +114,12 @@ SIGNATURES: dict[str, Signature] = {
     "tracks_features": Signature(
         "tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES), rows="T"
     ),
-    "tracks_query": Signature("tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES), rows="N"),
-    "tracks_refine": Signature("tracks", (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES), _TRACKS, rows="N"),
+    "tracks_query": Signature(
+        "tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES), rows="N"
+    ),
+    "tracks_refine": Signature(
+        "tracks", (_LOWRES, _HIRES, _QUERY_LOWRES, _QUERY_HIRES, _QUERIES), _TRACKS, rows="N"
+    ),
     "tracks_features_large": Signature(
         "tracks",
         (Tensor("frames", "uint8", ("T", "S", "S", 3)),),
@@ -135,7 +152,8 @@ SIGNATURES: dict[str, Signature] = {
             *(_QUERY_LOWRES, _QUERY_HIRES),
             Tensor("past", "float32", _PAST),  # zeros for tracks that begin
         ),
-        (*(_of_one_frame(t) for t in _TRACKS), Tensor("present", "float32", _PAST)),  # present: the next frame's past
+        # present: the next frame's past
+        (*(_of_one_frame(t) for t in _TRACKS), Tensor("present", "float32", _PAST)),
         "causal",
         rows="N",
     ),
@@ -182,7 +200,8 @@ SIGNATURES: dict[str, Signature] = {
         (
             *_LEVELS,
             Tensor("points", "float32", ("B", "P", 2)),  # x, y; px of S
-            Tensor("labels", "int64", ("B", "P")),  # 1 inside, 0 outside, 2 and 3 corners of a box, -1 padding
+            # 1 inside, 0 outside, 2 and 3 corners of a box, -1 padding
+            Tensor("labels", "int64", ("B", "P")),
             Tensor("mask_prompt", "float32", ("B", "M", "M")),
             Tensor("has_mask", "uint8", ("B",)),  # 0: no mask prompt for this object
         ),
@@ -196,7 +215,8 @@ SIGNATURES: dict[str, Signature] = {
             *_LEVELS,
             _QUERY,
             Tensor("bank", "float32", ("B", "K", "L", "D")),
-            Tensor("slot", "int64", ("B", "K")),  # frames back minus 1, or the last one for prompted frames
+            # frames back minus 1, or the last one for prompted frames
+            Tensor("slot", "int64", ("B", "K")),
             Tensor("pointers", "float32", ("B", "P", "C")),
             Tensor("age", "float32", ("B", "P")),  # frames back / the most possible
         ),
@@ -215,5 +235,6 @@ def engines_of(net: str, numbers: object = None) -> tuple[str, ...]:
     return tuple(
         name
         for name, signature in SIGNATURES.items()
-        if signature.net == net and (signature.only_if is None or getattr(numbers, signature.only_if, False))
+        if signature.net == net
+        and (signature.only_if is None or getattr(numbers, signature.only_if, False))
     )

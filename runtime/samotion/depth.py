@@ -10,7 +10,8 @@ import numpy as np
 from samotion.backends.engines import Engines
 
 PATCH_PX = 14
-PX_PER_CALL = 500_000  # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
+# the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
+PX_PER_CALL = 500_000
 MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
 FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
 MAX_ASPECT = 8  # memory does not grow with the shape of a long strip
@@ -18,10 +19,11 @@ Array = np.ndarray[Any, Any]
 
 
 def estimate(engines: Engines, frames: Array) -> Array:
-    """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each frame spans [0,1].
+    """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each
+    frame spans [0,1].
 
-    Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame of constant
-    disparity gives zeros.
+    Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame
+    of constant disparity gives zeros.
     """
     height, width = frames.shape[1:3]
     rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
@@ -35,10 +37,11 @@ def estimate(engines: Engines, frames: Array) -> Array:
 
 
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
-    """The size the net sees: the side that needs the smaller change becomes `side_px`, both multiples of 14.
+    """The size the net sees: the side that needs the smaller change becomes `side_px`, both
+    multiples of 14.
 
-    That is the short side of all frames larger than `side_px` (docs/method.md, section 4.2). Of a long strip
-    the longer side is held to `MAX_ASPECT` times `side_px`.
+    That is the short side of all frames larger than `side_px` (docs/method.md, section 4.2). Of a
+    long strip the longer side is held to `MAX_ASPECT` times `side_px`.
     """
     scale = min((side_px / side for side in hw), key=lambda scale: abs(1 - scale))
     scale = min(scale, MAX_ASPECT * side_px / max(hw))

@@ -13,7 +13,8 @@ from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
 
 PATCH_PX = 14
-PX_PER_CALL = 150_000  # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
+# 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
+PX_PER_CALL = 150_000
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -22,7 +23,8 @@ Progress = Callable[[int, int], None]
 def describe(engines: Engines, frames: Array) -> Array:
     """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3).
 
-    Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area where it shrinks.
+    Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area
+    where it shrinks.
     """
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
     kind = cv2.INTER_AREA if rows < frames.shape[1] else cv2.INTER_LINEAR
@@ -46,7 +48,9 @@ def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
     return rows, columns
 
 
-def under_tracks(engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None) -> Array:
+def under_tracks(
+    engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None
+) -> Array:
     """The feature (N,C) under each track's own query point, in frames (T,H,W,3) uint8.
 
     Raises EngineError for features of another length than the motion net takes.
@@ -60,7 +64,9 @@ def under_tracks(engines: Engines, frames: Array, tracks: Tracks, progress: Prog
             progress(done, len(query_frames))
         grid = describe(engines, frames[frame : frame + 1])[0]
         if grid.shape[-1] != wanted:
-            raise EngineError(f"dino gives {grid.shape[-1]} channels, motion takes {wanted}; export both again")
+            raise EngineError(
+                f"dino gives {grid.shape[-1]} channels, motion takes {wanted}; export both again"
+            )
         mine = tracks.query_frame == frame
         features[mine] = sample(grid, tracks.query_xy[mine], hw)
     return features

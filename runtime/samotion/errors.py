@@ -8,7 +8,9 @@ _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
 
 
 class SamotionError(Exception):
-    """Root of all errors samotion raises on purpose; the message is one line: got, expected, what to do."""
+    """Root of all errors samotion raises on purpose; the message is one line: got, expected,
+    what to do.
+    """
 
     exit_code = 1
 

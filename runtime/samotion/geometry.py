@@ -1,4 +1,6 @@
-"""Coordinates: px of the source frame (x right, y down, 0 = centre of the first pixel) and px of the tracker's 256."""
+"""Coordinates: px of the source frame (x right, y down, 0 = centre of the first pixel) and px of
+the tracker's 256.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ TRACKER_PX = 256
 
 
 def xy_to_grid(xy: Array, hw: tuple[int, int]) -> Array:
-    """Points (...,2) px of a frame of size `hw` -> px of 256; the outermost pixel centres map to 0 and 255."""
+    """Points (...,2) px of a frame of size `hw` -> px of 256; the outermost pixel centres map to
+    0 and 255.
+    """
     return np.asarray(xy, np.float32) * (TRACKER_PX - 1) / _extent(hw)
 
 

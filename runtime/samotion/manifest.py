@@ -1,4 +1,6 @@
-"""engines/manifest.json: what lies in an engine folder, from what it was built, and how to trust it."""
+"""engines/manifest.json: what lies in an engine folder, from what it was built, and how to trust
+it.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".samotion-", ".tmp"
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine file. `shapes` maps every input and output to its dims, `parity` every output to its error."""
+    """One engine file. `shapes` maps every input and output to its dims, `parity` every output
+    to its error.
+    """
 
     file: str
     sha256: str
@@ -39,17 +43,23 @@ class Entry:
     outputs: Mapping[str, list[int | str]]
     parity: Mapping[str, Mapping[str, float]]
     source: str  # hash of all that decided this file; export rebuilds when it changes
-    meta: Mapping[str, Any] = field(default_factory=dict)  # numbers the runtime needs that no shape shows
+    # numbers the runtime needs that no shape shows
+    meta: Mapping[str, Any] = field(default_factory=dict)
     gpu: str | None = None
     tensorrt: str | None = None
-    data: Mapping[str, str] = field(default_factory=dict)  # sha256 of each file that the graph keeps its weights in
+    # sha256 of each file that the graph keeps its weights in
+    data: Mapping[str, str] = field(default_factory=dict)
 
 
 def meta_number(meta: Mapping[str, Any], name: str) -> int:
-    """A whole number of an entry's `meta`, 1 or more. Raises EngineError where it is something else."""
+    """A whole number of an entry's `meta`, 1 or more. Raises EngineError where it is something
+    else.
+    """
     value = meta.get(name)
     if type(value) is not int or not 1 <= value <= MOST_NUMBER:
-        raise EngineError(f"the manifest says {name} {short(value)}; expected a whole number; export again")
+        raise EngineError(
+            f"the manifest says {name} {short(value)}; expected a whole number; export again"
+        )
     return value
 
 
@@ -65,7 +75,8 @@ class Manifest:
     engines: Mapping[str, Entry]
     sam2: str | None = None
     schema: int = SCHEMA
-    masks: Mapping[str, Any] = field(default_factory=dict)  # what half precision costs a clip's masks; half_clip.py
+    # what half precision costs a clip's masks; half_clip.py
+    masks: Mapping[str, Any] = field(default_factory=dict)
     refine_px: int | None = None
 
     def get_preset(self) -> Preset:
@@ -73,28 +84,40 @@ class Manifest:
         return choose_preset(self.preset, self.sam2, self.refine_px)
 
     def command(self, nets: str, folder: str | os.PathLike[str], target: str | None = None) -> str:
-        """The command that exports `nets` anew into `folder`, as it was, or for another `target`."""
+        """The command that exports `nets` anew into `folder`, as it was, or for another
+        `target`.
+        """
         size = f" --sam2 {self.sam2}" if self.sam2 else ""
         size += f" --refine-px {self.refine_px}" if self.refine_px else ""
-        half = " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
+        half = (
+            " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
+        )
         if target is None and any(e.tensorrt for e in self.engines.values()):
             target = "tensorrt"
         kind = f" --target {target}" if target else ""
-        return f"samotion-export {nets} --preset {self.preset}{size}{half}{kind} --out {str(folder)!r}"
+        return (
+            f"samotion-export {nets} --preset {self.preset}{size}{half}{kind} --out {str(folder)!r}"
+        )
 
 
 def choose_preset(name: str, sam2: str | None = None, refine_px: int | None = None) -> Preset:
-    """A preset by name, with another SAM 2 (a key of SAM2_SIZES) or another `refine_px` where one is asked for."""
+    """A preset by name, with another SAM 2 (a key of SAM2_SIZES) or another `refine_px` where
+    one is asked for.
+    """
     if name not in PRESETS:
         raise EngineError(f"preset {name!r} is unknown; this samotion knows {', '.join(PRESETS)}")
     preset = PRESETS[name]
     if sam2 is not None:
         if sam2 not in SAM2_SIZES:
-            raise EngineError(f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}")
+            raise EngineError(
+                f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}"
+            )
         preset = replace(preset, sam2=SAM2_SIZES[sam2])
     if refine_px is not None:
         if refine_px not in REFINE_PX:
-            raise EngineError(f"refine_px is {refine_px}; this samotion knows {', '.join(map(str, REFINE_PX))}")
+            raise EngineError(
+                f"refine_px is {refine_px}; this samotion knows {', '.join(map(str, REFINE_PX))}"
+            )
         preset = replace(preset, tracks=replace(preset.tracks, refine_px=refine_px))
     return preset
 
@@ -108,15 +131,21 @@ def sha256_of(path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write beside `path` and rename, so that a reader sees the old file or the new one, never half."""
+    """Write beside `path` and rename, so that a reader sees the old file or the new one, never
+    half.
+    """
     with replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends, and goes when the block fails."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX)
+    """A new file beside `path` that takes its place when the block ends, and goes when the block
+    fails.
+    """
+    handle, name = tempfile.mkstemp(
+        dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX
+    )
     try:
         os.close(handle)
         yield Path(name)
@@ -128,8 +157,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file's name is one that `replacing` gives: a killed run leaves such files behind."""
-    return re.fullmatch(f"{re.escape(TEMPORARY_PREFIX)}[a-z0-9_]{{8}}{re.escape(TEMPORARY_SUFFIX)}", name) is not None
+    """Whether a file's name is one that `replacing` gives: a killed run leaves such files
+    behind.
+    """
+    return (
+        re.fullmatch(
+            f"{re.escape(TEMPORARY_PREFIX)}[a-z0-9_]{{8}}{re.escape(TEMPORARY_SUFFIX)}", name
+        )
+        is not None
+    )
 
 
 def write(folder: Path, manifest: Manifest) -> None:
@@ -137,7 +173,9 @@ def write(folder: Path, manifest: Manifest) -> None:
 
 
 def read(folder: str | os.PathLike[str]) -> Manifest:
-    """Read and check a folder's manifest. Raises EngineError naming the folder and the command that makes one."""
+    """Read and check a folder's manifest. Raises EngineError naming the folder and the command
+    that makes one.
+    """
     path = Path(folder) / MANIFEST
     advice = f"make one with: samotion-export all --preset nano --out {str(folder)!r}"
     if not os.path.isdir(folder):  # False for names that no file can have
@@ -148,7 +186,9 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         data = read_table(path)
         if type(data["schema"]) is not int or data["schema"] != SCHEMA:
             came = short(data["schema"])
-            raise EngineError(f"{path}: schema {came}, expected {SCHEMA}; export again with this samotion")
+            raise EngineError(
+                f"{path}: schema {came}, expected {SCHEMA}; export again with this samotion"
+            )
         manifest = _manifest(data)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
@@ -162,7 +202,9 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
 
 
 def _manifest(data: dict[str, Any]) -> Manifest:
-    """The manifest of parsed JSON. Raises KeyError, ValueError or TypeError for what is missing or of a wrong kind."""
+    """The manifest of parsed JSON. Raises KeyError, ValueError or TypeError for what is missing
+    or of a wrong kind.
+    """
     refine_px, sam2 = data.get("refine_px"), data.get("sam2")
     if refine_px is not None and type(refine_px) is not int:
         raise ValueError(f"refine_px is {short(refine_px)}, expected a whole number")
@@ -197,16 +239,20 @@ def _entry(name: str, data: Any) -> Entry:
 
 
 def checked_file(folder: str | os.PathLike[str], name: str, manifest: Manifest) -> Path:
-    """The path of an engine's file, once it and all files that it points to are known to be those of its export.
+    """The path of an engine's file, once it and all files that it points to are known to be those
+    of its export.
 
-    Raises EngineError for one that lies outside `folder`, is missing, is not in the manifest, or hashes otherwise.
+    Raises EngineError for one that lies outside `folder`, is missing, is not in the manifest, or
+    hashes otherwise.
     """
     entry = manifest.engines[name]
     try:
         path = _file_inside(folder, entry.file, entry.sha256)
         for data in () if entry.tensorrt else sorted(external_files(path)):
             if data not in entry.data:
-                raise EngineError(f"{entry.file} points to {data!r}, which the manifest does not list")
+                raise EngineError(
+                    f"{entry.file} points to {data!r}, which the manifest does not list"
+                )
             _file_inside(folder, data, entry.data[data])
     except EngineError as error:
         raise EngineError(f"engine {name!r}: {error}; {_advice(folder, name, manifest)}") from error
@@ -229,8 +275,11 @@ def _file_inside(folder: str | os.PathLike[str], file: str, sha256: str) -> Path
         if not path.is_file():
             raise EngineError(f"{file} is missing from {str(folder)!r}")
         got = sha256_of(path)
-    except (OSError, RuntimeError, ValueError) as error:  # links in a circle, a byte that no path has
+    # links in a circle, a byte that no path has
+    except (OSError, RuntimeError, ValueError) as error:
         raise EngineError(f"the manifest's path {file!r} leads nowhere that can be read") from error
     if got != sha256:
-        raise EngineError(f"{file} was changed since its export (sha256 {got[:12]}, expected {sha256[:12]})")
+        raise EngineError(
+            f"{file} was changed since its export (sha256 {got[:12]}, expected {sha256[:12]})"
+        )
     return path

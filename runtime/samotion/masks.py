@@ -1,4 +1,6 @@
-"""Masks of objects become one label map, as the published method does it; docs/method.md, stage 12."""
+"""Masks of objects become one label map, as the published method does it; docs/method.md, stage
+12.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ SAME_FRAMES = 0.3  # of all frames
 
 
 def agreement(a: Array, b: Array) -> float:
-    """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 % of the other."""
+    """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 %
+    of the other.
+    """
     both, area_a, area_b = _areas(a & b), _areas(a), _areas(b)
     union = area_a + area_b - both
     smaller = np.minimum(area_a, area_b)
@@ -39,7 +43,8 @@ def same_pairs(masks: Mapping[int, Array]) -> list[tuple[int, int]]:
 
 
 def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Objects that become one: a first object, those paired with it, and those paired with these as second.
+    """Objects that become one: a first object, those paired with it, and those paired with these as
+    second.
 
     There is no full closure: 1-3 and 2-3 make the one group 1, 3, for in 2-3 object 2 comes first.
     """
@@ -56,7 +61,8 @@ def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
 
 def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
-    """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects drop out.
+    """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects
+    drop out.
 
     Joined objects come first and then single ones, each in order of discovery.
     """
@@ -64,7 +70,9 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     taken = set(itertools.chain(*joined))
     joined += [[single] for single in masks if single not in taken]
     return {
-        group[0]: union([masks[one] for one in group]) for group in joined if any(masks[one].any() for one in group)
+        group[0]: union([masks[one] for one in group])
+        for group in joined
+        if any(masks[one].any() for one in group)
     }
 
 

@@ -30,7 +30,8 @@ def score(
 ) -> Array:
     """Scores (N,) float32 in [0,1], all tracks at once.
 
-    xy_px (N,T,2) px of a frame of size `hw`; visible bool, visibility, confidence, disparity (N,T); dino (N,C).
+    xy_px (N,T,2) px of a frame of size `hw`; visible bool, visibility, confidence, disparity (N,T);
+    dino (N,C).
     """
     if len(xy_px) == 0:
         return np.zeros(0, np.float32)
@@ -44,8 +45,12 @@ def score(
     )["score"]
 
 
-def score_tracks(engines: Engines, hw: tuple[int, int], tracks: Tracks, disparity: Array, features: Array) -> Array:
-    """`score` of tracks in frames of size `hw`, with the disparity (N,T) and the features (N,C) under them."""
+def score_tracks(
+    engines: Engines, hw: tuple[int, int], tracks: Tracks, disparity: Array, features: Array
+) -> Array:
+    """`score` of tracks in frames of size `hw`, with the disparity (N,T) and the features (N,C)
+    under them.
+    """
     return score(
         engines,
         xy_px=tracks.xy,
@@ -58,8 +63,12 @@ def score_tracks(engines: Engines, hw: tuple[int, int], tracks: Tracks, disparit
     )
 
 
-def disparity_under(engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None) -> Array:
-    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames at a time."""
+def disparity_under(
+    engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None
+) -> Array:
+    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames
+    at a time.
+    """
     hw = frames.shape[1], frames.shape[2]
     parts = []
     for start in range(0, len(frames), DEPTH_FRAMES):
@@ -67,29 +76,38 @@ def disparity_under(engines: Engines, frames: Array, tracks: Tracks, progress: P
             progress(start, len(frames))
         part = slice(start, start + DEPTH_FRAMES)
         maps = depth.estimate(engines, frames[part])
-        parts.append(gather_disparity(maps, tracks.xy[:, part], hw, engines.preset.motion.disparity))
+        parts.append(
+            gather_disparity(maps, tracks.xy[:, part], hw, engines.preset.motion.disparity)
+        )
     return np.concatenate(parts, axis=1)
 
 
 def to_unit_xy(xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to [-1,1]."""
+    """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to
+    [-1,1].
+    """
     size = np.array([hw[1], hw[0]], np.float32)
     unit: Array = np.clip(2 * xy_px.astype(np.float32) / size - 1, -1, 1)
     return unit
 
 
 def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
-    """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px of `hw`.
+    """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px
+    of `hw`.
 
-    `mode` is the preset's `motion.disparity`: "reference" repeats both quirks that the published weights were
-    trained with, "plain" looks where the points are.
+    `mode` is the preset's `motion.disparity`: "reference" repeats both quirks that the published
+    weights were trained with, "plain" looks where the points are.
     """
-    find, prepare = {"reference": (lookup_misplaced, saturate), "plain": (lookup, lambda maps: maps)}[mode]
+    find, prepare = {
+        "reference": (lookup_misplaced, saturate),
+        "plain": (lookup, lambda maps: maps),
+    }[mode]
     return find(prepare(disparity), xy_px, hw)
 
 
 def saturate(disparity: Array) -> Array:
-    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest 0.4 %.
+    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest
+    0.4 %.
 
     Writing the image cuts fractions off.
     """
@@ -98,7 +116,9 @@ def saturate(disparity: Array) -> Array:
 
 
 def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Quirk B: [-1,1] positions taken for [0,1], truncated, and the flat index clamped instead of each axis."""
+    """Quirk B: [-1,1] positions taken for [0,1], truncated, and the flat index clamped instead
+    of each axis.
+    """
     frames, height, width = disparity.shape
     p = to_unit_xy(xy_px, hw)
     flat = (p[..., 1] * height).astype(np.int64) * width + (p[..., 0] * width).astype(np.int64)
@@ -108,7 +128,9 @@ def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Arr
 
 
 def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Bilinear lookup, whole px being pixel centres, borders repeated; maps may differ from `hw` in size."""
+    """Bilinear lookup, whole px being pixel centres, borders repeated; maps may differ from `hw`
+    in size.
+    """
     frames, height, width = disparity.shape
     x = _places(xy_px[..., 0], hw[1], width)
     y = _places(xy_px[..., 1], hw[0], height)

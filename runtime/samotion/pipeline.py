@@ -30,10 +30,12 @@ def segment_clip(
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Find and segment everything that moves in a clip: a video file, a folder of frames, or frames (T,H,W,3) uint8.
+    """Find and segment everything that moves in a clip: a video file, a folder of frames, or frames
+    (T,H,W,3) uint8.
 
-    `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all when it ends.
-    Raises InputError for a clip that cannot be read and EngineError for engines that are missing or fail.
+    `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all
+    when it ends. Raises InputError for a clip that cannot be read and EngineError for engines that
+    are missing or fail.
     """
     numbers = resolve(Settings() if settings is None else settings, engines.preset)
     stages = Stages(progress or silent)
@@ -61,7 +63,9 @@ def segment_clip(
 
 
 def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stages) -> Found:
-    """The published method, stage by stage: what moves in `frames` (T,H,W,3) uint8, and its masks."""
+    """The published method, stage by stage: what moves in `frames` (T,H,W,3) uint8, and its
+    masks.
+    """
     hw = frames.shape[1], frames.shape[2]
     with stages("tracks") as step:
         tracks = sample_and_track(
@@ -83,7 +87,9 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
     with stages("prompts") as step:
         segment = partial(sam2.segment, engines, images)
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
-        objects = prompts.published(tracks, scores, segment, hw, prompting, numbers.max_objects, step)
+        objects = prompts.published(
+            tracks, scores, segment, hw, prompting, numbers.max_objects, step
+        )
     with stages("masks") as step:
         clicks = [click for one in objects for click in one.clicks]
         followed = sam2.propagate(engines, frames, clicks, features=images, progress=step)
@@ -93,7 +99,11 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
     return Found(tracks, scores, [by_id[object_id] for object_id in merged], labels)
 
 
-def _read(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: Step) -> video.Clip:
+def _read(
+    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: Step
+) -> video.Clip:
     if isinstance(clip, video.Clip):
         return clip
-    return video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=step)
+    return video.read_clip(
+        clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=step
+    )

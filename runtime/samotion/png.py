@@ -1,4 +1,6 @@
-"""Indexed PNG files, written by hand: OpenCV cannot write palettes, and Pillow would be 20 MB for this page."""
+"""Indexed PNG files, written by hand: OpenCV cannot write palettes, and Pillow would be 20 MB
+for this page.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +24,15 @@ def _voc_colour(label: int) -> tuple[int, int, int]:
     return rgb[0], rgb[1], rgb[2]
 
 
-DAVIS_PALETTE: Array = np.array([_voc_colour(i) if i < _HUES else (i, i, i) for i in range(256)], np.uint8)
+DAVIS_PALETTE: Array = np.array(
+    [_voc_colour(i) if i < _HUES else (i, i, i) for i in range(256)], np.uint8
+)
 
 
 def encode_indexed(labels: Array, palette: Array = DAVIS_PALETTE) -> bytes:
-    """A PNG of labels (H,W) uint8 with a palette (256,3) uint8 (ISO/IEC 15948: colour type 3, 8 bits, no filter)."""
+    """A PNG of labels (H,W) uint8 with a palette (256,3) uint8 (ISO/IEC 15948: colour type 3, 8
+    bits, no filter).
+    """
     height, width = labels.shape
     header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
     rows = np.zeros((height, width + 1), np.uint8)  # each row starts with its filter: 0, none

@@ -1,4 +1,6 @@
-"""Presets: numbers and file names. Every preset goes through the same builders, graphs and runtime."""
+"""Presets: numbers and file names. Every preset goes through the same builders, graphs and
+runtime.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class Weights:
-    """Where a net's checkpoint comes from. All that is not bundled has a `sha256`, and on the hub a revision."""
+    """Where a net's checkpoint comes from. All that is not bundled has a `sha256`, and on the
+    hub a revision.
+    """
 
     file: str
     licence: str
@@ -24,7 +28,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class VitNet:
-    """A DINOv2 vision transformer: heads are 64 wide, patches 14 px, positions trained on a 37 x 37 grid."""
+    """A DINOv2 vision transformer: heads are 64 wide, patches 14 px, positions trained on a 37 x
+    37 grid.
+    """
 
     width: int
     depth: int
@@ -36,10 +42,11 @@ REFINE_PX = (256, 512)  # what BootsTAPIR's refinement was trained for
 
 @dataclass(frozen=True)
 class TracksNet:
-    """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres the fourth.
+    """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres
+    the fourth.
 
-    `causal`: trained to see no later frames, so that it can follow a live source. `refine_px`: size of the frames on
-    which tracks are refined a second time; 256: not at all.
+    `causal`: trained to see no later frames, so that it can follow a live source. `refine_px`: size
+    of the frames on which tracks are refined a second time; 256: not at all.
     """
 
     weights: Weights
@@ -72,7 +79,9 @@ class DepthNet:
 
 @dataclass(frozen=True)
 class DinoNet:
-    """Last-block keys of a DINOv2 ViT. `short_side_px` None: the frame's own size, rounded up to multiples of 14."""
+    """Last-block keys of a DINOv2 ViT. `short_side_px` None: the frame's own size, rounded up to
+    multiples of 14.
+    """
 
     weights: Weights
     vit: VitNet
@@ -82,7 +91,9 @@ class DinoNet:
 
 @dataclass(frozen=True)
 class MotionNet:
-    """The motion transformer. `disparity` names how depth reaches it: the reference's two quirks, or plainly."""
+    """The motion transformer. `disparity` names how depth reaches it: the reference's two
+    quirks, or plainly.
+    """
 
     weights: Weights
     dino_channels: int = 768
@@ -90,17 +101,21 @@ class MotionNet:
         float, ...
     ] = ()  # of the fits that take the camera's motion from the tracks' steps; see camera.py
     maps: bool = False  # whether a net sees motion cell by cell as well, see motion_map.py
-    disparity: str = "reference"  # "reference": saturated and gathered as published; "plain": as one would expect
+    # "reference": saturated and gathered as published; "plain": as one would expect
+    disparity: str = "reference"
 
 
 @dataclass(frozen=True)
 class Sam2Net:
-    """SAM 2. `config` names a configuration of the sam2 package, or `nano` for our own small one."""
+    """SAM 2. `config` names a configuration of the sam2 package, or `nano` for our own small
+    one.
+    """
 
     weights: Weights
     config: str
     image_size_px: int = 1024
-    max_conditioning_frames: int | None = None  # None: attend to all prompted frames, as the reference does
+    # None: attend to all prompted frames, as the reference does
+    max_conditioning_frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,15 +128,16 @@ class Prompting:
     min_moving_tracks: int = 10  # a threshold that leaves fewer is too high
     min_object_tracks: int = 6  # moving ones; fewer are no object, unless the clip has no more
     min_confidence: float = 0.9  # of the tracker, for a point to count as seen
-    fallback_tracks: int = 3  # best tracks taken when no threshold leaves enough; 0: then nothing moves
+    # best tracks taken when no threshold leaves enough; 0: then nothing moves
+    fallback_tracks: int = 3
 
 
 @dataclass(frozen=True)
 class Cues:
     """The second method, of samotion/cues: motion cues, grouping and drawn mask prompts.
 
-    Tracks with scores above `grow_threshold` may join an object that surer ones found. An object is followed no
-    farther than `reach_frames` from its prompts.
+    Tracks with scores above `grow_threshold` may join an object that surer ones found. An object is
+    followed no farther than `reach_frames` from its prompts.
     """
 
     grow_threshold: float
@@ -147,8 +163,12 @@ class Preset:
     cues: Cues | None = None  # None: the published method
 
 
-def _hub(repo: str, file: str, licence: str, sha256: str, revision: str, size_bytes: int | None = None) -> Weights:
-    return Weights(file, licence, repo, revision, None, sha256, size_bytes, non_commercial="NC" in licence)
+def _hub(
+    repo: str, file: str, licence: str, sha256: str, revision: str, size_bytes: int | None = None
+) -> Weights:
+    return Weights(
+        file, licence, repo, revision, None, sha256, size_bytes, non_commercial="NC" in licence
+    )
 
 
 def _bundled(file: str) -> Weights:
@@ -222,10 +242,14 @@ MOSEG = MotionNet(
 )
 
 
-def _sam2(size: str, sha256: str, revision: str, version: str = "2.1", size_bytes: int | None = None) -> Sam2Net:
+def _sam2(
+    size: str, sha256: str, revision: str, version: str = "2.1", size_bytes: int | None = None
+) -> Sam2Net:
     prefix = "sam2.1" if version == "2.1" else "sam2"
     repo = f"facebook/{prefix}-hiera-{size.replace('_', '-')}"
-    config = f"{prefix}_hiera_{ {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}[size] }"
+    config = (
+        f"{prefix}_hiera_{ {'tiny': 't', 'small': 's', 'base_plus': 'b+', 'large': 'l'}[size] }"
+    )
     file = f"{prefix}_hiera_{size}.pt"
     return Sam2Net(_hub(repo, file, "Apache-2.0", sha256, revision, size_bytes), config)
 
@@ -304,10 +328,16 @@ NANO = Preset(
     max_tracks=1728,  # 1536, and 192 for the second look
     cues=NANO_CUES,
 )
-FAST = Preset("fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY)
+FAST = Preset(
+    "fast", "Apache-2.0 and moseg's", BOOTSTAPIR, DEPTH_SMALL, DINO_BASE, MOSEG, SAM21_TINY
+)
 BALANCED = replace(FAST, name="balanced", sam2=SAM21_BASE_PLUS)
 REFERENCE = replace(
-    FAST, name="reference", licence="includes CC-BY-NC-4.0 (depth)", depth=DEPTH_LARGE, sam2=SAM20_LARGE
+    FAST,
+    name="reference",
+    licence="includes CC-BY-NC-4.0 (depth)",
+    depth=DEPTH_LARGE,
+    sam2=SAM20_LARGE,
 )
 LIVE = replace(FAST, name="live", tracks=CAUSAL_BOOTSTAPIR)
 PRESETS: dict[str, Preset] = {p.name: p for p in (NANO, FAST, BALANCED, REFERENCE, LIVE)}

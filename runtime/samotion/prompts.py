@@ -1,4 +1,6 @@
-"""From motion scores to SAM 2 prompts, in the two stages of the published method; docs/method.md, stages 8 to 10."""
+"""From motion scores to SAM 2 prompts, in the two stages of the published method;
+docs/method.md, stages 8 to 10.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ WELL_COVERED = 0.7
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """One object to segment: the frame it was found on, the tracks (M,) that are its own, its prompts.
+    """One object to segment: the frame it was found on, the tracks (M,) that are its own, its
+    prompts.
 
-    Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's mask as a prompt.
+    Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's
+    mask as a prompt.
     """
 
     object_id: int
@@ -47,9 +51,11 @@ def published(
     max_objects: int = MAX_OBJECTS,
     progress: Progress | None = None,
 ) -> list[ObjectPrompt]:
-    """The objects that move by their tracks' scores (N,), in order of discovery, with their prompts.
+    """The objects that move by their tracks' scores (N,), in order of discovery, with their
+    prompts.
 
-    `segment` answers a click with a mask (H,W) bool of the frames' size `hw`. Raises UsageError for other masks.
+    `segment` answers a click with a mask (H,W) bool of the frames' size `hw`. Raises UsageError for
+    other masks.
     """
 
     def checked(click: Click) -> Array:
@@ -69,8 +75,12 @@ def published(
 
 
 def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:
-    """Indices (M,) of moving tracks: the first threshold that leaves enough of the scores (N,), else the few best."""
-    thresholds = prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
+    """Indices (M,) of moving tracks: the first threshold that leaves enough of the scores (N,),
+    else the few best.
+    """
+    thresholds = (
+        prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
+    )
     for threshold in thresholds:
         moving = np.flatnonzero(scores > threshold)
         if len(moving) >= prompting.min_moving_tracks:
@@ -84,7 +94,12 @@ def surely_visible(tracks: Tracks, min_confidence: float) -> Tracks:
 
 
 def group(
-    tracks: Tracks, moving: Array, segment: Segment, hw: tuple[int, int], prompting: Prompting, max_objects: int
+    tracks: Tracks,
+    moving: Array,
+    segment: Segment,
+    hw: tuple[int, int],
+    prompting: Prompting,
+    max_objects: int,
 ) -> list[ObjectPrompt]:
     """Stage 1: split the moving tracks (M,) into objects, one click and one mask a round.
 
@@ -114,8 +129,11 @@ def round_count(frame_count: int) -> int:
     return min(max(math.ceil(frame_count / 16), 5), 10)
 
 
-def _under_one_click(tracks: Tracks, frame: int, here: Array, segment: Segment) -> tuple[Array, Array]:
-    """Click the densest of the tracks `here` (P,) on a frame: those in the grown mask, and those in the mask itself.
+def _under_one_click(
+    tracks: Tracks, frame: int, here: Array, segment: Segment
+) -> tuple[Array, Array]:
+    """Click the densest of the tracks `here` (P,) on a frame: those in the grown mask, and those in
+    the mask itself.
 
     A click that catches none gives up its own track: tried again it would catch none again.
     """
@@ -127,7 +145,8 @@ def _under_one_click(tracks: Tracks, frame: int, here: Array, segment: Segment) 
 
 
 def busiest_frame(visible: Array) -> int:
-    """Of the 20 % of frames with most visible points (N,T) the middle one in time; at least one must be visible.
+    """Of the 20 % of frames with most visible points (N,T) the middle one in time; at least one
+    must be visible.
 
     Among equals later frames come first. Where the middle one shows nothing it is the fullest.
     """
@@ -138,7 +157,9 @@ def busiest_frame(visible: Array) -> int:
     return int(middle if counts[middle] else counts.argmax())
 
 
-def prompt(found: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Prompting) -> ObjectPrompt:
+def prompt(
+    found: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Prompting
+) -> ObjectPrompt:
     """Stage 2: prompts for one object on the frames that `seen_on` gives."""
     clicks: list[Click] = []
     for frame, here in seen_on(found, tracks, prompting).items():
@@ -147,7 +168,9 @@ def prompt(found: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Pro
 
 
 def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting) -> dict[int, Array]:
-    """An object's tracks on its own frame and on every `every_frames`-th, where some are surely visible."""
+    """An object's tracks on its own frame and on every `every_frames`-th, where some are surely
+    visible.
+    """
     sure = surely_visible(tracks, prompting.min_confidence)
     frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], prompting.every_frames)})
     shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
@@ -155,7 +178,9 @@ def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting) -> dict[i
 
 
 def clicks_on(object_id: int, frame: int, xy: Array, segment: Segment) -> list[Click]:
-    """One click on an object's points xy (P,2), and three more that correct it where it covers too few of them."""
+    """One click on an object's points xy (P,2), and three more that correct it where it covers
+    too few of them.
+    """
     one = _click(object_id, frame, xy[[densest(xy)]])
     if inside(segment(one), xy).mean() >= WELL_COVERED:
         return [one]
@@ -175,7 +200,8 @@ def densest(points: Array) -> int:
 def spread(points: Array) -> Array:
     """Indices (3,) into points (P,2): the one nearest the centroid and the two farthest from it.
 
-    Of two points one comes twice. A lone point comes twice as well, (2,): SAM 2 answers two points with one mask.
+    Of two points one comes twice. A lone point comes twice as well, (2,): SAM 2 answers two points
+    with one mask.
     """
     exact = points.astype(np.float64)
     order = np.argsort(np.linalg.norm(exact - exact.mean(axis=0), axis=1), kind="stable")
@@ -183,7 +209,9 @@ def spread(points: Array) -> Array:
 
 
 def inside(mask: Array, points: Array) -> Array:
-    """Which points (P,2), x and y px, lie in mask (H,W); points outside the picture lie on its border."""
+    """Which points (P,2), x and y px, lie in mask (H,W); points outside the picture lie on its
+    border.
+    """
     height, width = mask.shape
     x, y = np.trunc(points).astype(int).T
     found: Array = mask[y.clip(0, height - 1), x.clip(0, width - 1)]

@@ -17,10 +17,10 @@ NEEDED = ("max_objects", "seed")  # no preset has a number for these
 class Settings:
     """Settings of one run.
 
-    `step` frames lie between query frames; at most `max_frames` frames (every k-th) and `max_tracks` tracks are
-    used; frames are scaled down to `long_side_px`; `prompt_every` frames an object is prompted again. `seed` fixes
-    every random choice. Tracks are refined on frames of `refine_px` (512, where the engines are exported for it; 256:
-    no larger than they are found on).
+    `step` frames lie between query frames; at most `max_frames` frames (every k-th) and
+    `max_tracks` tracks are used; frames are scaled down to `long_side_px`; `prompt_every` frames an
+    object is prompted again. `seed` fixes every random choice. Tracks are refined on frames of
+    `refine_px` (512, where the engines are exported for it; 256: no larger than they are found on).
     """
 
     step: int | None = None
@@ -35,9 +35,17 @@ class Settings:
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            if value is not None or setting.name in NEEDED:  # NumPy's numbers become Python's, which JSON can write
+            # NumPy's numbers become Python's, which JSON can write
+            if value is not None or setting.name in NEEDED:
                 object.__setattr__(self, setting.name, whole_number(value, setting.name))
-        for name in ("step", "max_frames", "max_tracks", "max_objects", "long_side_px", "prompt_every"):
+        for name in (
+            "step",
+            "max_frames",
+            "max_tracks",
+            "max_objects",
+            "long_side_px",
+            "prompt_every",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
@@ -46,14 +54,18 @@ class Settings:
         if self.max_objects > MAX_LABELS:
             raise UsageError(f"max_objects is {self.max_objects}; expected at most {MAX_LABELS}")
         if self.refine_px not in (None, *REFINE_PX):
-            raise UsageError(f"refine_px is {self.refine_px}; expected one of {', '.join(map(str, REFINE_PX))}")
+            raise UsageError(
+                f"refine_px is {self.refine_px}; expected one of {', '.join(map(str, REFINE_PX))}"
+            )
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; expected 0 or more")
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers of a run once settings and preset have met; same names and units as in `Settings`."""
+    """The numbers of a run once settings and preset have met; same names and units as in
+    `Settings`.
+    """
 
     step: int
     max_frames: int
@@ -66,12 +78,16 @@ class Numbers:
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
-    """Fill what the user left open with the preset's numbers. Raises UsageError for a `refine_px` it lacks."""
+    """Fill what the user left open with the preset's numbers. Raises UsageError for a
+    `refine_px` it lacks.
+    """
     instance_of(settings, Settings, "settings", "samotion.Settings(...)")
     if settings.refine_px not in (None, TRACKER_PX, preset.tracks.refine_px):
         raise UsageError(
-            f"refine_px is {settings.refine_px}, but these engines refine tracks at {preset.tracks.refine_px} px;"
-            f" export with: samotion-export tracks --preset {preset.name} --refine-px {settings.refine_px}"
+            f"refine_px is {settings.refine_px}, but these engines refine tracks at"
+            f" {preset.tracks.refine_px} px;"
+            f" export with: samotion-export tracks --preset {preset.name} --refine-px"
+            f" {settings.refine_px}"
         )
 
     def choose(value: int | None, default: int) -> int:

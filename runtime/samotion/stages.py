@@ -25,7 +25,8 @@ class Stages:
     def __call__(self, name: str) -> Iterator[Step]:
         """Time one stage and report its progress.
 
-        The first report is 0 of 1 or more, the last is all of it, and no other is: that tells the end of a stage.
+        The first report is 0 of 1 or more, the last is all of it, and no other is: that tells the
+        end of a stage.
         """
         start = time.perf_counter()
         whole = 1

@@ -1,4 +1,6 @@
-"""NumPy's threads while clips run: one, for as long as any thread of the process runs one, and then as before."""
+"""NumPy's threads while clips run: one, for as long as any thread of the process runs one, and
+then as before.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The benchmark's arithmetic, its report and its verdicts, with made-up times: nothing is measured here."""
+"""The benchmark's arithmetic, its report and its verdicts, with made-up times: nothing is
+measured here.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ LETTERS = {"T": 4, "N": 3, "B": 2, "H": 28, "W": 28, "GH": 3, "GW": 3, "K": 2, "
 
 def arrays(tensors):
     return {
-        t.name: np.zeros([d if isinstance(d, int) else LETTERS.get(d, 6) for d in t.dims], t.dtype) for t in tensors
+        t.name: np.zeros([d if isinstance(d, int) else LETTERS.get(d, 6) for d in t.dims], t.dtype)
+        for t in tensors
     }
 
 
@@ -56,7 +59,9 @@ class Clock:
 
 def test_cheap_calls_get_all_runs_and_expensive_ones_share_the_rest(monkeypatch):
     clock = Clock(monkeypatch)
-    found = timing.measure({"cheap": clock.call(1.0), "dear": clock.call(100.0)}, runs=50, budget_s=2.252)
+    found = timing.measure(
+        {"cheap": clock.call(1.0), "dear": clock.call(100.0)}, runs=50, budget_s=2.252
+    )
     assert len(found["cheap"].values) == 50
     assert len(found["dear"].values) == 20  # 2252 ms less 2 + 200 to warm up, less 50 cheap runs
     assert clock.now <= 2.252 + 1e-9
@@ -106,7 +111,12 @@ def test_every_engine_has_a_unit(name):
     unit, count = items(name, inputs)
     found = sizes(name, inputs)
     assert unit in ("frames", "tracks", "track-frames", "objects")
-    assert count in (found.get("T"), found.get("N"), found.get("B"), found.get("N", 0) * found.get("T", 0))
+    assert count in (
+        found.get("T"),
+        found.get("N"),
+        found.get("B"),
+        found.get("N", 0) * found.get("T", 0),
+    )
 
 
 def test_the_reference_tracks_114400_points():
@@ -120,10 +130,15 @@ def test_the_reference_tracks_114400_points():
 
 def test_reference_inputs_are_one_object_one_frame_or_128_points():
     notes = {name: Note(1, 1.0, arrays(SIGNATURES[name].inputs)) for name in SIGNATURES}
-    notes["tracks_refine"].inputs = {k: np.repeat(v, 100, 0) for k, v in notes["tracks_refine"].inputs.items()}
+    notes["tracks_refine"].inputs = {
+        k: np.repeat(v, 100, 0) for k, v in notes["tracks_refine"].inputs.items()
+    }
     cut = baselines.reference_inputs(notes)
     assert cut["tracks_features"]["frames"].shape[0] == 1 and cut["depth"]["frames"].shape[0] == 1
-    assert cut["tracks_refine"]["queries"].shape[0] == 128 and cut["tracks_refine"]["lowres"].shape[0] == 400
+    assert (
+        cut["tracks_refine"]["queries"].shape[0] == 128
+        and cut["tracks_refine"]["lowres"].shape[0] == 400
+    )
     assert all(a.shape[0] == 1 for a in cut["sam2_track"].values())
     assert cut["motion"]["xy"].shape == notes["motion"].inputs["xy"].shape
 
@@ -167,11 +182,15 @@ def run(monkeypatch, tmp_path):
     monkeypatch.setattr(session, "follow", lambda engines, load, count: lambda: None)
     monkeypatch.setattr(session, "propagate", lambda engines, frames, objects: lambda: None)
     monkeypatch.setattr(machine, "peak_gflops", lambda device: 100.0)
-    load = Workload(np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out")
+    load = Workload(
+        np.zeros((8, 32, 48, 3), np.uint8), tmp_path / "clip.mp4", Settings(), tmp_path / "out"
+    )
 
     def made(time_limit_s=1.0, engines=None):
         plan, engines = Plan(20, 2, time_limit_s), engines or Fakes()
-        return bench.describe(engines, load, None) | run_session(engines, load, plan, lambda line: None)
+        return bench.describe(engines, load, None) | run_session(
+            engines, load, plan, lambda line: None
+        )
 
     return made
 
@@ -183,7 +202,9 @@ def report(run):
 
 def test_without_time_everything_runs_once_and_curves_are_left_out(run):
     report = run(time_limit_s=0.0)
-    assert report["end_to_end"]["wall"]["runs"] == 1 and report["end_to_end"]["wall"]["noise"] is None
+    assert (
+        report["end_to_end"]["wall"]["runs"] == 1 and report["end_to_end"]["wall"]["noise"] is None
+    )
     assert {found["runs"] for found in report["engine_times"].values()} == {1}
     assert report["curves"] == {} and "<svg" in to_html(report)
     assert report["left_out"] == ["frames", "tracks", "objects", "megapixels"]
@@ -194,11 +215,15 @@ def test_without_time_everything_runs_once_and_curves_are_left_out(run):
 def test_report_holds_conditions_and_figures(report):
     assert set(report["engine_times"]) == set(SIGNATURES) == set(report["engines"])
     whole = report["end_to_end"]
-    assert whole["stage_sum_share"] == pytest.approx(0.99) and whole["frames_per_s"] == pytest.approx(8)
+    assert whole["stage_sum_share"] == pytest.approx(0.99) and whole[
+        "frames_per_s"
+    ] == pytest.approx(8)
     assert whole["first_mask_ms"] == 700 and whole["steady_mask_ms_per_frame"] == 10
     assert report["engine_times"]["depth"]["in_first_run"]["calls"] == 1
     assert report["engine_times"]["motion"]["in_first_run"] is None
-    assert report["engine_times"]["depth"]["transfers_mb"]["to_engine"] == pytest.approx(2 * 28 * 28 * 3 / 1e6)
+    assert report["engine_times"]["depth"]["transfers_mb"]["to_engine"] == pytest.approx(
+        2 * 28 * 28 * 3 / 1e6
+    )
     assert set(report["curves"]) == {"frames", "tracks", "objects", "megapixels"}
     assert report["machine"]["versions"]["numpy"] == np.__version__
     json.dumps(report)
@@ -278,7 +303,11 @@ def test_the_page_stands_alone(report):
     links = Links()
     links.feed(page)
     assert not links.fetched and not links.open
-    assert "http" not in page.replace("http-equiv", "") and "url(" not in page and "@import" not in page
+    assert (
+        "http" not in page.replace("http-equiv", "")
+        and "url(" not in page
+        and "@import" not in page
+    )
     assert page.count("<svg") == 6 and "nan" not in page.lower().replace("nano", "")
 
 
@@ -296,8 +325,12 @@ def test_verdicts_need_more_than_noise(report):
     faster = {c.verdict for c in compare.compare(calm, with_times(report, 0.5, 0.01))}
     slower = {c.verdict for c in compare.compare(calm, with_times(report, 2.0, 0.01))}
     assert faster == {"2.00x faster"} and slower == {"2.00x slower"}
-    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, 0.4))} == {"no difference beyond noise"}
-    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, None))} == {"too few runs to tell"}
+    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, 0.4))} == {
+        "no difference beyond noise"
+    }
+    assert {c.verdict for c in compare.compare(calm, with_times(report, 0.5, None))} == {
+        "too few runs to tell"
+    }
 
 
 def test_bound_is_two_deviations_of_the_ratio():
@@ -318,12 +351,16 @@ def test_other_conditions_are_named(report):
 def test_compare_from_the_command(report, tmp_path):
     for name, factor in (("a", 1.0), ("b", 2.0)):
         (tmp_path / f"{name}.json").write_text(json.dumps(with_times(report, factor, 0.01)))
-    result = CliRunner().invoke(bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")])
+    result = CliRunner().invoke(
+        bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "b.json")]
+    )
     assert result.exit_code == 0 and "slower" in result.stdout
     (tmp_path / "c.json").write_text("{}")
     with pytest.raises(InputError, match="not a report"):
         compare.read_report(tmp_path / "c.json")
-    result = CliRunner().invoke(bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "c.json")])
+    result = CliRunner().invoke(
+        bench.app, ["--compare", str(tmp_path / "a.json"), str(tmp_path / "c.json")]
+    )
     assert result.exit_code == 3
 
 
@@ -348,8 +385,12 @@ def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
 
 
 def test_the_product_in_half_precision():
-    (node,) = (graph := onnx.load_from_string(machine.MATMUL.replace(machine.FLOAT, machine.HALF)).graph).node
-    assert {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)} == {onnx.TensorProto.FLOAT16}
+    (node,) = (
+        graph := onnx.load_from_string(machine.MATMUL.replace(machine.FLOAT, machine.HALF)).graph
+    ).node
+    assert {v.type.tensor_type.elem_type for v in (*graph.input, *graph.output)} == {
+        onnx.TensorProto.FLOAT16
+    }
     assert node.op_type == "MatMul"
 
 

@@ -44,16 +44,30 @@ def square(x, label=1):
 
 @pytest.fixture
 def data(tmp_path):
-    """Two sequences: `walk` found exactly but for its first frame, `pair` with two objects and one found."""
+    """Two sequences: `walk` found exactly but for its first frame, `pair` with two objects and
+    one found.
+    """
     write_masks(tmp_path / "truth/walk", [square(i) for i in range(FRAMES)])
-    write_masks(tmp_path / "found/walk", [square(30), *(square(i, label=2) for i in range(1, FRAMES))])
-    write_masks(tmp_path / "truth/pair", [np.maximum(square(2), square(22, 2)) for _ in range(FRAMES)])
+    write_masks(
+        tmp_path / "found/walk", [square(30), *(square(i, label=2) for i in range(1, FRAMES))]
+    )
+    write_masks(
+        tmp_path / "truth/pair", [np.maximum(square(2), square(22, 2)) for _ in range(FRAMES)]
+    )
     write_masks(tmp_path / "found/pair", [square(22, 1) for _ in range(FRAMES)])
     return tmp_path
 
 
 def report(data, *arguments):
-    result = run("--annotations", data / "truth", "--results", data / "found", "--json", data / "r.json", *arguments)
+    result = run(
+        "--annotations",
+        data / "truth",
+        "--results",
+        data / "found",
+        "--json",
+        data / "r.json",
+        *arguments,
+    )
     assert result.exit_code == 0, result.output
     return json.loads((data / "r.json").read_text())
 
@@ -61,10 +75,13 @@ def report(data, *arguments):
 def test_movers_are_measured_on_all_frames(data):
     found = report(data, "--task", "mos")
     assert found["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
-    assert found["sequences"]["walk"]["J_decay"] == pytest.approx(-0.5)  # quarters: frames 0, 1 and 4, 5
+    # quarters: frames 0, 1 and 4, 5
+    assert found["sequences"]["walk"]["J_decay"] == pytest.approx(-0.5)
     assert found["sequences"]["pair"]["J_mean"] == pytest.approx(0.5)
     assert found["overall"]["J_mean"] == pytest.approx((5 / 6 + 0.5) / 2)
-    assert all(set(MEASURES) <= set(part) for part in (found["overall"], *found["sequences"].values()))
+    assert all(
+        set(MEASURES) <= set(part) for part in (found["overall"], *found["sequences"].values())
+    )
     assert [p["j_mean"] for p in found["published"] if p["method"] == "SAMotion"] == [0.89]
 
 
@@ -73,7 +90,9 @@ def test_objects_are_measured_on_all_frames(data):
     assert found["sequences"]["walk"]["J_mean"] == pytest.approx(5 / 6)
     assert found["sequences"]["walk"]["frames"] == FRAMES
     assert [found["sequences"]["pair"]["objects"][k]["J_mean"] for k in "12"] == [0, 1]
-    assert found["overall"]["J_mean"] == pytest.approx((5 / 6 + 0 + 1) / 3), "the mean is over objects"
+    assert found["overall"]["J_mean"] == pytest.approx((5 / 6 + 0 + 1) / 3), (
+        "the mean is over objects"
+    )
     assert report(data, "--task", "fine", "--inner-frames")["sequences"]["walk"]["J_mean"] == 1
     assert report(data, "--task", "mos", "--inner-frames")["sequences"]["walk"]["J_mean"] == 1
 
@@ -81,8 +100,12 @@ def test_objects_are_measured_on_all_frames(data):
 def test_the_protocol_stands_beside_every_score(data):
     found = report(data, "--task", "fine")
     name = "DAVIS 2017 unsupervised, void left out, all annotated frames"
-    assert {part["protocol"] for part in (found, found["overall"], *found["sequences"].values())} == {name}
-    shown = run("--annotations", data / "truth", "--results", data / "found", "--inner-frames").stdout
+    assert {
+        part["protocol"] for part in (found, found["overall"], *found["sequences"].values())
+    } == {name}
+    shown = run(
+        "--annotations", data / "truth", "--results", data / "found", "--inner-frames"
+    ).stdout
     assert "void counts as moving, without first and last frame" in " ".join(shown.split())
 
 
@@ -99,7 +122,11 @@ def test_tables_and_lists(data):
     report(data, "--task", "fine", "--sequences", data / "list.txt", "--csv", data / "r.csv")
     rows = list(csv.DictReader((data / "r.csv").read_text().splitlines()))
     assert [row["Sequence"] for row in rows] == ["pair_1", "pair_2", "Global"]
-    assert float(rows[-1]["J-Mean"]) == 0.5 and list(rows[0])[:3] == ["Sequence", "J-Mean", "F-Mean"]
+    assert float(rows[-1]["J-Mean"]) == 0.5 and list(rows[0])[:3] == [
+        "Sequence",
+        "J-Mean",
+        "F-Mean",
+    ]
     result = run("--annotations", data / "truth", "--results", data / "found")
     assert "walk" in result.stdout and "0.833" in result.stdout and "0.890" in result.stdout
 
@@ -132,12 +159,16 @@ def test_mistakes_get_one_line_and_their_code(data, monkeypatch, arguments, code
 
 def test_too_few_frames_say_so(tmp_path):
     write_masks(tmp_path / "truth/a", [square(1), square(2)])
-    result = run("--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--inner-frames")
+    result = run(
+        "--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--inner-frames"
+    )
     assert result.exit_code == 3 and "--all-frames" in result.stderr
 
 
 def engines(sha="a" * 64):
-    return SimpleNamespace(preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha)}))
+    return SimpleNamespace(
+        preset=NANO, manifest=SimpleNamespace(engines={"depth": SimpleNamespace(sha256=sha)})
+    )
 
 
 def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
@@ -172,4 +203,10 @@ def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
 
 def test_a_clip_without_frames_cannot_be_run(data):
     with pytest.raises(InputError, match="--images"):
-        runs.segment_all(find_clips(data / "truth", None), engines(), data / "made", Settings(), Console(quiet=True))
+        runs.segment_all(
+            find_clips(data / "truth", None),
+            engines(),
+            data / "made",
+            Settings(),
+            Console(quiet=True),
+        )

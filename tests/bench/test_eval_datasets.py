@@ -37,7 +37,9 @@ def test_indices_come_back_whatever_the_palette(tmp_path, mode, bits):
 
 def test_filtered_rows_and_our_own_files_come_back(tmp_path):
     expected = labels(5, most=200)
-    header_grey = cv2.imencode(".png", expected, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH])[1].tobytes()
+    header_grey = cv2.imencode(
+        ".png", expected, [cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_PAETH]
+    )[1].tobytes()
     (tmp_path / "grey.png").write_bytes(header_grey)
     (tmp_path / "own.png").write_bytes(encode_indexed(expected))
     np.testing.assert_array_equal(read_labels(tmp_path / "grey.png"), expected)
@@ -113,7 +115,9 @@ def test_results_by_frame_name_or_number(tmp_path, inner):
     np.testing.assert_array_equal(read_found(clip, tmp_path / "named", HW), found)
     np.testing.assert_array_equal(read_found(clip, tmp_path / "numbered", HW), found)
     (tmp_path / "named" / inner / "00003.png").unlink()
-    with pytest.raises(InputError, match=r"lacks the masks of 1 of 4 annotated frames \(00003.png\)"):
+    with pytest.raises(
+        InputError, match=r"lacks the masks of 1 of 4 annotated frames \(00003.png\)"
+    ):
         read_found(clip, tmp_path / "named", HW)
     with pytest.raises(InputError, match="no masks of bear"):
         read_found(clip, tmp_path / "elsewhere", HW)
@@ -123,9 +127,15 @@ def test_masks_of_another_size_are_scaled_where_the_shape_agrees(tmp_path):
     davis(tmp_path / "data", frames=2)
     (clip,) = find_clips(tmp_path / "data", None)
     for i in range(2):
-        write_png(tmp_path / "double/bear" / f"{i:05d}.png", np.kron(labels(i), np.ones((2, 2), np.uint8)))
-        write_png(tmp_path / "tall/bear" / f"{i:05d}.png", np.kron(labels(i), np.ones((2, 1), np.uint8)))
-    np.testing.assert_array_equal(read_found(clip, tmp_path / "double", HW), read_truth(clip).labels)
+        write_png(
+            tmp_path / "double/bear" / f"{i:05d}.png", np.kron(labels(i), np.ones((2, 2), np.uint8))
+        )
+        write_png(
+            tmp_path / "tall/bear" / f"{i:05d}.png", np.kron(labels(i), np.ones((2, 1), np.uint8))
+        )
+    np.testing.assert_array_equal(
+        read_found(clip, tmp_path / "double", HW), read_truth(clip).labels
+    )
     with pytest.raises(InputError, match="27x36, the ground truth is 27x18"):
         read_found(clip, tmp_path / "tall", HW)
 
@@ -135,7 +145,9 @@ def test_fbms_annotates_a_few_frames_in_colours_or_greys(tmp_path):
         folder = tmp_path / name / "GroundTruth"
         folder.mkdir(parents=True)
         for number in range(1, 13):
-            cv2.imwrite(str(tmp_path / name / f"{name}_{number:04d}.jpg"), np.zeros((*HW, 3), np.uint8))
+            cv2.imwrite(
+                str(tmp_path / name / f"{name}_{number:04d}.jpg"), np.zeros((*HW, 3), np.uint8)
+            )
         for number in (1, 10):
             image = np.full((*HW, 3), 255, np.uint8) if suffix == ".ppm" else np.zeros(HW, np.uint8)
             image[:5] = (255, 0, 0) if suffix == ".ppm" else 120
@@ -153,11 +165,17 @@ def test_fbms_annotates_a_few_frames_in_colours_or_greys(tmp_path):
 
 def test_segtrack_holds_a_folder_per_object(tmp_path):
     for i in range(3):
-        write_png(tmp_path / "JPEGImages/bmx" / f"bmx_{i + 5:05d}.png", np.zeros((*HW, 3), np.uint8), "RGB")
+        write_png(
+            tmp_path / "JPEGImages/bmx" / f"bmx_{i + 5:05d}.png",
+            np.zeros((*HW, 3), np.uint8),
+            "RGB",
+        )
         for label in (1, 2):
             mask = np.zeros((*HW, 3), np.uint8)
             mask[:, 9 * (label - 1) : 9 * label] = 255
-            write_png(tmp_path / "GroundTruth/bmx" / str(label) / f"bmx_{i + 5:05d}.png", mask, "RGB")
+            write_png(
+                tmp_path / "GroundTruth/bmx" / str(label) / f"bmx_{i + 5:05d}.png", mask, "RGB"
+            )
     (clip,) = find_clips(tmp_path, tmp_path)
     truth = read_truth(clip)
     assert truth.labels.shape == (3, *HW)
@@ -168,7 +186,9 @@ def test_segtrack_holds_a_folder_per_object(tmp_path):
 
 
 def colour_masks(ground, last):
-    """Two objects in colours, one of them pure blue and one grey, on a ground; `last` is the last frame."""
+    """Two objects in colours, one of them pure blue and one grey, on a ground; `last` is the
+    last frame.
+    """
     frames = [np.full((*HW, 3), ground, np.uint8) for _ in range(3)]
     for t, frame in enumerate(frames):
         frame[4:8, t : t + 6] = (128, 0, 0)  # blue comes first
@@ -186,7 +206,11 @@ def test_colours_on_black_or_on_white_are_the_same_masks(tmp_path, ground, last)
         blue, grey = (frame == (128, 0, 0)).all(axis=2), (frame == 128).all(axis=2)
         assert len(np.unique(got[t][blue])) == len(np.unique(got[t][grey])) or t in (1, 3)
         np.testing.assert_array_equal(got[t] > 0, blue | grey)
-    assert got.max() == 2 and got[0, 5, 2] == got[2, 5, 4] and got[0, 12, 14] == got[1, 12, 14] == got[2, 12, 14]
+    assert (
+        got.max() == 2
+        and got[0, 5, 2] == got[2, 5, 4]
+        and got[0, 12, 14] == got[1, 12, 14] == got[2, 12, 14]
+    )
 
 
 def test_objects_are_those_of_the_first_annotated_frame(tmp_path):

@@ -1,4 +1,6 @@
-"""J and F beside the DAVIS program's own code, where a package that carries it is installed (vos-benchmark 0.1.0)."""
+"""J and F beside the DAVIS program's own code, where a package that carries it is installed
+(vos-benchmark 0.1.0).
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,14 @@ HW = (60, 200)  # matching distance 2 px
 
 def masks(rng):
     """Empty, full, one pixel, corners, borders, blobs, thin lines and noise, each (60,200) bool."""
-    found = {name: np.zeros(HW, bool) for name in ("empty", "pixel", "corner", "border", "line", "square")}
+    found = {
+        name: np.zeros(HW, bool)
+        for name in ("empty", "pixel", "corner", "border", "line", "square")
+    }
     found["pixel"][30, 70] = found["corner"][0, 0] = found["corner"][-1, -1] = True
-    found["border"][:, -5:] = found["border"][-2:] = found["line"][10, 20:180] = found["square"][20:40, 90:130] = True
+    found["border"][:, -5:] = found["border"][-2:] = found["line"][10, 20:180] = found["square"][
+        20:40, 90:130
+    ] = True
     found["full"], found["hole"] = ~found["empty"], ~found["square"]
     found["noise"] = rng.random(HW) < 0.1
     for k in range(8):
@@ -37,17 +44,25 @@ def test_all_pairs_of_masks(official, rng):
         judge = official()
         judge.objects_in_gt.add(1)
         judge.feed_frame(found[here].astype(np.uint8), found[there].astype(np.uint8))
-        assert region_similarity(found[there], found[here]) == pytest.approx(judge.object_iou[1][0], abs=SAME)
-        assert contour_accuracy(found[there], found[here]) == pytest.approx(judge.boundary_f[1][0], abs=SAME)
+        assert region_similarity(found[there], found[here]) == pytest.approx(
+            judge.object_iou[1][0], abs=SAME
+        )
+        assert contour_accuracy(found[there], found[here]) == pytest.approx(
+            judge.boundary_f[1][0], abs=SAME
+        )
 
 
 @pytest.mark.parametrize("proposals", [0, 1, 2, 3, 5])
 def test_several_objects(official, rng, proposals):
-    """Three objects; the proposals bear the labels that suit them best, so that both programs pair them alike."""
+    """Three objects; the proposals bear the labels that suit them best, so that both programs
+    pair them alike.
+    """
     names = ["blob0", "square", "border"]
     truth, found = np.zeros((2, 4, *HW), np.uint8)
     for t, label in itertools.product(range(4), range(5)):
-        there = np.roll(masks(rng)[names[label]] if label < 3 else rng.random(HW) < 0.005, t, axis=1)
+        there = np.roll(
+            masks(rng)[names[label]] if label < 3 else rng.random(HW) < 0.005, t, axis=1
+        )
         if label < 3:
             truth[t][there] = label + 1
         if label < proposals:

@@ -1,4 +1,6 @@
-"""J, F and their statistics against an obvious implementation pixel by pixel, and against values found by hand."""
+"""J, F and their statistics against an obvious implementation pixel by pixel, and against values
+found by hand.
+"""
 
 from __future__ import annotations
 
@@ -84,10 +86,18 @@ def test_measures_equal_the_obvious_ones(hw, with_void):
     void = np.zeros(hw, bool)
     if with_void:
         void[5:15, : hw[1] // 2] = True
-    pairs = list(itertools.product(masks, masks)) if hw[1] < 50 else list(zip(masks, masks[3:] + masks[:3]))
+    pairs = (
+        list(itertools.product(masks, masks))
+        if hw[1] < 50
+        else list(zip(masks, masks[3:] + masks[:3]))
+    )
     for truth, found in pairs:
-        assert region_similarity(truth, found, void) == pytest.approx(obvious_j(truth, found, void), abs=SAME)
-        assert contour_accuracy(truth, found, void) == pytest.approx(obvious_f(truth, found, void), abs=SAME)
+        assert region_similarity(truth, found, void) == pytest.approx(
+            obvious_j(truth, found, void), abs=SAME
+        )
+        assert contour_accuracy(truth, found, void) == pytest.approx(
+            obvious_f(truth, found, void), abs=SAME
+        )
 
 
 def test_values_found_by_hand():
@@ -155,7 +165,10 @@ def obvious_objects(truth, found, void, labels):
     j, f = (
         np.array(
             [
-                [[measure(t == label, p == k, v) for t, p, v in zip(truth, found, void)] for k in range(1, count + 1)]
+                [
+                    [measure(t == label, p == k, v) for t, p, v in zip(truth, found, void)]
+                    for k in range(1, count + 1)
+                ]
                 for label in labels
             ]
         )
@@ -163,7 +176,9 @@ def obvious_objects(truth, found, void, labels):
     )
     total = (j.mean(2) + f.mean(2)) / 2
     rows = np.arange(len(labels))
-    best = max(itertools.permutations(range(count), len(labels)), key=lambda c: total[rows, list(c)].sum())
+    best = max(
+        itertools.permutations(range(count), len(labels)), key=lambda c: total[rows, list(c)].sum()
+    )
     return j[rows, list(best)], f[rows, list(best)]
 
 
@@ -210,7 +225,9 @@ def test_more_than_20_proposals_are_refused():
 
 
 def test_two_sequences_of_several_objects_score_as_the_rules_say(tmp_path):
-    """Files in, figures out: objects of the first frame, void left out, all frames, best pairing, mean over objects."""
+    """Files in, figures out: objects of the first frame, void left out, all frames, best
+    pairing, mean over objects.
+    """
     rng = np.random.default_rng(8)
     wanted = []
     for name, objects, proposals in (("a", 3, 4), ("b", 2, 1)):
@@ -222,12 +239,20 @@ def test_two_sequences_of_several_objects_score_as_the_rules_say(tmp_path):
         for kind, maps in (("truth", np.where(void, 255, truth)), ("found", found)):
             (tmp_path / kind / name).mkdir(parents=True)
             for t, labels in enumerate(maps):
-                (tmp_path / kind / name / f"{t:05d}.png").write_bytes(encode_indexed(labels.astype(np.uint8)))
+                (tmp_path / kind / name / f"{t:05d}.png").write_bytes(
+                    encode_indexed(labels.astype(np.uint8))
+                )
         wanted.append(obvious_objects(truth, found, void, list(range(1, objects + 1))))
-    scored = evaluate(find_clips(tmp_path / "truth", None), tmp_path / "found", "fine", all_frames=True)
+    scored = evaluate(
+        find_clips(tmp_path / "truth", None), tmp_path / "found", "fine", all_frames=True
+    )
     for (j, f), ours in zip(wanted, scored.values()):
         np.testing.assert_allclose([s.j for s in ours], j, atol=SAME)
         np.testing.assert_allclose([s.f for s in ours], f, atol=SAME)
     overall = summarise(scored, "fine", True)["overall"]
-    assert overall["J_mean"] == pytest.approx(np.mean(np.concatenate([j for j, _ in wanted]).mean(axis=1)))
-    assert overall["F_recall"] == pytest.approx(np.mean((np.concatenate([f for _, f in wanted]) > 0.5).mean(axis=1)))
+    assert overall["J_mean"] == pytest.approx(
+        np.mean(np.concatenate([j for j, _ in wanted]).mean(axis=1))
+    )
+    assert overall["F_recall"] == pytest.approx(
+        np.mean((np.concatenate([f for _, f in wanted]) > 0.5).mean(axis=1))
+    )

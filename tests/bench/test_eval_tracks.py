@@ -1,4 +1,6 @@
-"""TAP-Vid's measures by hand, the area under the curve by its definition, and the held-out set end to end."""
+"""TAP-Vid's measures by hand, the area under the curve by its definition, and the held-out set
+end to end.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ from samotion_bench.track_metrics import area_under_curve, track_scores
 
 
 def test_tracks_by_hand():
-    """One track, four frames, its query in the first: 0.5 px off, 5 px off, and hidden but said to be seen."""
+    """One track, four frames, its query in the first: 0.5 px off, 5 px off, and hidden but said
+    to be seen.
+    """
     truth = np.zeros((1, 4, 2))
     found = np.array([[[0, 0], [0.5, 0], [3, 4], [0, 0]]], float)
     true_visible = np.array([[True, True, True, False]])
@@ -59,7 +63,10 @@ def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):
         labels = np.where(clip.masks, np.searchsorted([0, *ids], clip.labels), 0).astype(np.uint8)
         query = current[0].tyx
         found = tracks.Tracks(
-            current[0].truth.xy, *[current[0].truth.visible] * 3, query[:, 0].astype(int), query[:, :0:-1]
+            current[0].truth.xy,
+            *[current[0].truth.visible] * 3,
+            query[:, 0].astype(int),
+            query[:, :0:-1],
         )
         source = video.read_clip(frames, max_frames=settings.max_frames, long_side_px=None)
         scores = current[0].truth.moving.astype(np.float32)
@@ -68,7 +75,9 @@ def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):
     def track(engines, frames, queries):
         truth, hw = current[0].truth, current[0].clip.frames.shape[1:3]
         logits = np.where(truth.visible, -9.0, 9.0)
-        return tracks.RawTracks(synthetic.geometry.xy_to_grid(truth.xy, hw), logits, np.full(logits.shape, -9.0))
+        return tracks.RawTracks(
+            synthetic.geometry.xy_to_grid(truth.xy, hw), logits, np.full(logits.shape, -9.0)
+        )
 
     def estimate(engines, frames):
         return synthetic.depth.to_unit_range(current[0].clip.disparity)

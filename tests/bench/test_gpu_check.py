@@ -20,13 +20,18 @@ def test_engines_are_compared_with_their_graphs(
 ) -> None:
     fake_tensorrt.install(monkeypatch, "10.13.0")
     tensorrt_folder(tmp_path, "10.13.0")
-    with samotion.open_engines(tmp_path, "tensorrt") as engines, gpu_check.open_graphs(tmp_path) as graphs:
+    with (
+        samotion.open_engines(tmp_path, "tensorrt") as engines,
+        gpu_check.open_graphs(tmp_path) as graphs,
+    ):
         recorder = Recorder(engines)
         recorder["depth"](frames=rng.integers(0, 256, (1, 8, 8, 3), np.uint8))
         note = recorder.in_order()["depth"]
         (row,) = gpu_check._differences("depth", note, engines, graphs)
         assert row == ("depth.disparity", "[1, 8, 8, 3]", 0.0, 0.0)
-        wrong = {"depth": lambda frames: {"disparity": graphs["depth"](frames=frames)["disparity"] * 1.1}}
+        wrong = {
+            "depth": lambda frames: {"disparity": graphs["depth"](frames=frames)["disparity"] * 1.1}
+        }
         (row,) = gpu_check._differences("depth", note, wrong, graphs)  # type: ignore[arg-type]
         assert row[2] > gpu_check.MOST_RELATIVE
 
@@ -39,7 +44,9 @@ def test_a_single_value_is_measured_by_itself() -> None:
     near = {name: array + np.float32(0.002) for name, array in there.items()}
     both = ({"sam2_prompt": lambda answer=answer, **_: answer} for answer in (near, there))
     rows = list(gpu_check._differences("sam2_prompt", note, *both))  # type: ignore[arg-type]
-    assert len(rows) == len(names) and all(row[2] == pytest.approx(0.0005, rel=1e-3) for row in rows)
+    assert len(rows) == len(names) and all(
+        row[2] == pytest.approx(0.0005, rel=1e-3) for row in rows
+    )
 
 
 def test_iou() -> None:
@@ -50,8 +57,12 @@ def test_iou() -> None:
 
 def test_page_tells_machine_and_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {"gpus": ["Fake GPU"]})
-    page = gpu_check.to_page("nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)], None)
-    assert "- gpus: ['Fake GPU']" in page and "| depth.disparity | [1] | 1.00e-03 | 2.00e-03 |" in page
+    page = gpu_check.to_page(
+        "nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)], None
+    )
+    assert (
+        "- gpus: ['Fake GPU']" in page and "| depth.disparity | [1] | 1.00e-03 | 2.00e-03 |" in page
+    )
     assert "| TensorRT | 0.9950 |" in page and "did not finish" in page
 
 
@@ -63,10 +74,14 @@ def test_page_tells_times() -> None:
     page = gpu_check.to_page("nano", 24, [], [], {**bench, "engine_times": {"depth": engine}})
     assert "- gpus: ['Some GPU']" in page and "1.00 / 2.00 / 3.00 ms (25.0 frames/s)" in page
     assert "eager: 1.00 / 2.00 / 3.00 ms (4.00 times as long)" in page
-    assert "| depth | 100 | 1.00 / 2.00 / 3.00 | 0.50 / 2.00 / 3.00 | 7.00 / 2.00 / 3.00 | - |" in page
+    assert (
+        "| depth | 100 | 1.00 / 2.00 / 3.00 | 0.50 / 2.00 / 3.00 | 7.00 / 2.00 / 3.00 | - |" in page
+    )
 
 
-@pytest.mark.parametrize(("error", "score", "fails"), [(1e-3, 0.99, False), (0.2, 0.99, True), (1e-3, 0.5, True)])
+@pytest.mark.parametrize(
+    ("error", "score", "fails"), [(1e-3, 0.99, False), (0.2, 0.99, True), (1e-3, 0.5, True)]
+)
 def test_what_differs_too_much_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: float, score: float, fails: bool
 ) -> None:
@@ -77,12 +92,16 @@ def test_what_differs_too_much_fails(
     def run(*words: str) -> None:
         commands.append(words)
         if "--json" in words:
-            Path(words[-1]).write_text(json.dumps({"machine": {}, "engine_times": {}, "end_to_end": whole}))
+            Path(words[-1]).write_text(
+                json.dumps({"machine": {}, "engine_times": {}, "end_to_end": whole})
+            )
 
     wall = {"median_ms": 1.0, "p90_ms": 2.0, "p99_ms": 3.0}
     whole = {"objects": 2, "tracks": 9, "frames_per_s": 25.0, "wall": wall}
     monkeypatch.setattr(gpu_check, "_run", run)
-    monkeypatch.setattr(gpu_check, "compare_engines", lambda folder, frames: [("depth.disparity", "", error, 0.0)])
+    monkeypatch.setattr(
+        gpu_check, "compare_engines", lambda folder, frames: [("depth.disparity", "", error, 0.0)]
+    )
     monkeypatch.setattr(gpu_check, "compare_masks", lambda folder: [("TensorRT", score)])
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {})
     preset = types.SimpleNamespace(name="nano")

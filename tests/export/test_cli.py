@@ -1,4 +1,6 @@
-"""samotion-export: what it builds, skips, rebuilds, refuses and leaves behind. Two small stand-ins play the nets."""
+"""samotion-export: what it builds, skips, rebuilds, refuses and leaves behind. Two small
+stand-ins play the nets.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,9 @@ def stand_in(name: str) -> types.SimpleNamespace:
 
     def graphs(net: object, module: torch.nn.Module) -> list[Graph]:
         rng = np.random.default_rng(0)
-        examples = tuple((rng.integers(0, 256, (*s, 3), np.uint8),) for s in ((1, 8, 12), (2, 10, 6)))
+        examples = tuple(
+            (rng.integers(0, 256, (*s, 3), np.uint8),) for s in ((1, 8, 12), (2, 10, 6))
+        )
         return [Graph(name, module, examples, {output: 1e-3})]
 
     return types.SimpleNamespace(build_module=lambda net: kind(), graphs=graphs)
@@ -76,14 +80,20 @@ def nets(monkeypatch: pytest.MonkeyPatch) -> dict[str, types.SimpleNamespace]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """The command in this process: exit code, lines of stdout, stderr less its first line and the advice at its end."""
+    """The command in this process: exit code, lines of stdout, stderr less its first line and
+    the advice at its end.
+    """
 
     def call(*arguments: object) -> tuple[int, list[str], str]:
         monkeypatch.setattr(sys, "argv", ["samotion-export", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         said = capsys.readouterr()
-        lines = [x for x in said.err.splitlines(keepends=True) if not x.startswith(("samotion 0.", "next: "))]
+        lines = [
+            x
+            for x in said.err.splitlines(keepends=True)
+            if not x.startswith(("samotion 0.", "next: "))
+        ]
         return int(ended.value.code or 0), said.out.splitlines(), "".join(lines)
 
     return call
@@ -93,7 +103,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 def files(tmp_path: Path, nets: object) -> dict[str, Path]:
     """A checkpoint for each stand-in."""
     state = {"scale": torch.tensor([0.2, 0.5, 0.3])}
-    return {name: official.write(tmp_path / f"{name} weights.pt", name, state) for name in ("depth", "dino")}
+    return {
+        name: official.write(tmp_path / f"{name} weights.pt", name, state)
+        for name in ("depth", "dino")
+    }
 
 
 def given(files: dict[str, Path], *names: str) -> list[str]:
@@ -125,7 +138,9 @@ def test_exports_compares_and_reports(tmp_path: Path, run: Run, files: dict[str,
     assert entry.parity["features"]["range"] > 1
 
 
-def test_exported_engine_answers_as_the_weights_say(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_exported_engine_answers_as_the_weights_say(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     run(*given(files, "depth"), "--out", tmp_path / "e")
     frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
     with samotion.open_engines(tmp_path / "e", "cpu") as engines:
@@ -133,7 +148,9 @@ def test_exported_engine_answers_as_the_weights_say(tmp_path: Path, run: Run, fi
     np.testing.assert_allclose(got, (frames * np.float32([0.2, 0.5, 0.3])).mean(-1), rtol=1e-5)
 
 
-def test_second_run_skips_and_force_does_not(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_second_run_skips_and_force_does_not(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     arguments = (*given(files, "depth", "dino"), "--out", tmp_path / "e")
     run(*arguments)
     code, written, said = run(*arguments)
@@ -142,7 +159,9 @@ def test_second_run_skips_and_force_does_not(tmp_path: Path, run: Run, files: di
     assert len(run(*arguments, "--force")[1]) == 3
 
 
-def test_a_changed_checkpoint_rebuilds_just_that(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_a_changed_checkpoint_rebuilds_just_that(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     out = tmp_path / "e"
     arguments = (*given(files, "depth", "dino"), "--out", out)
     run(*arguments)
@@ -175,9 +194,15 @@ def test_an_engine_that_was_not_compared_is_not_current_for_a_run_that_compares(
     assert run(*arguments, "--no-verify")[1] == []
 
 
-def test_changed_code_rebuilds_the_nets_that_use_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_changed_code_rebuilds_the_nets_that_use_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = tmp_path / "package"
-    shutil.copytree(Path(source.__file__).parent, package, ignore=shutil.ignore_patterns("weights", "__pycache__"))
+    shutil.copytree(
+        Path(source.__file__).parent,
+        package,
+        ignore=shutil.ignore_patterns("weights", "__pycache__"),
+    )
     monkeypatch.setattr(source, "__file__", str(package / "source.py"))
 
     def hashes(precision: str) -> dict[str, str]:
@@ -199,7 +224,9 @@ def test_changed_code_rebuilds_the_nets_that_use_it(tmp_path: Path, monkeypatch:
     assert changed_by("graph.py") == set(NETS)
 
 
-def test_switching_the_preset_keeps_what_both_share(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_switching_the_preset_keeps_what_both_share(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     out = tmp_path / "e"
     run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
     _, written, said = run(*given(files, "depth", "dino"), "--out", out, "--preset", "reference")
@@ -215,7 +242,9 @@ def test_tells_what_begins_how_far_it_is_and_what_to_type_next(
     outcome = CliRunner().invoke(cli.app, [*given(files, "depth", "dino"), "--out", str(out)])
     lines = outcome.stderr.splitlines()
     assert lines[0].endswith(f": exporting depth, dino of preset nano to {str(out)!r}")
-    assert re.search(r" \(1 of 2 graphs, about \d+ s left\)$", lines[1]) and lines[2].endswith(" (2 of 2 graphs)")
+    assert re.search(r" \(1 of 2 graphs, about \d+ s left\)$", lines[1]) and lines[2].endswith(
+        " (2 of 2 graphs)"
+    )
     assert lines[3] == f"next: samotion-export tracks motion sam2 --preset nano --out {str(out)!r}"
 
 
@@ -254,7 +283,9 @@ def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
 ) -> None:
     out = tmp_path / "e"
     run(*given(files, "depth"), "--out", out, "--preset", "fast")
-    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "fast", "--refine-px", "512")
+    code, written, said = run(
+        *given(files, "depth"), "--out", out, "--preset", "fast", "--refine-px", "512"
+    )
     assert (code, written) == (0, [])
     assert said == "depth: up to date\nmanifest.json: now preset 'fast' with refine_px 512\n"
     with samotion.open_engines(out, "cpu") as engines:
@@ -308,20 +339,30 @@ def test_a_graph_that_differs_is_refused_and_nothing_changes(
     assert run(*given(files, "depth"), "--out", out, "--force", "--no-verify")[0] == 0
 
 
-def test_weights_that_are_not_numbers_are_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_weights_that_are_not_numbers_are_refused(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     official.write(files["depth"], "depth", {"scale": torch.tensor([1.0, float("nan"), 1.0])})
     code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
     assert code == 6
     assert "not finite" in said
 
 
-def test_foreign_files_stay_and_leftovers_go(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_foreign_files_stay_and_leftovers_go(
+    tmp_path: Path, run: Run, files: dict[str, Path]
+) -> None:
     out = tmp_path / "e"
     (out / f"{build.STAGING}dead").mkdir(parents=True)
     for name in ("notes.txt", "depth.onnx.bak", "other.onnx"):
         (out / name).write_text("mine")
     assert run(*given(files, "depth"), "--out", out)[0] == 0
-    assert visible(out) == {"notes.txt", "depth.onnx.bak", "other.onnx", "depth.onnx", "manifest.json"}
+    assert visible(out) == {
+        "notes.txt",
+        "depth.onnx.bak",
+        "other.onnx",
+        "depth.onnx",
+        "manifest.json",
+    }
     assert (out / "other.onnx").read_text() == "mine"
 
 
@@ -372,8 +413,12 @@ def test_an_interrupted_export_leaves_nothing_half_written(
 
 
 def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(1)}, tmp_path / "sam_vit_h.pth")
-    code, _, said = run("dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", tmp_path / "e")
+    torch.save(
+        {"image_encoder.patch_embed.proj.weight": torch.zeros(1)}, tmp_path / "sam_vit_h.pth"
+    )
+    code, _, said = run(
+        "dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", tmp_path / "e"
+    )
     assert code == 4
     assert "this is SAM 1, expected" in said
     assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", tmp_path / "e")[0] == 4
@@ -388,7 +433,11 @@ def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, 
         (["all", "--sam2", "sam3"], 2, "'sam3' is not one of sam2.1_hiera_t"),
         (["depth", "--checkpoint", "depth"], 2, "'depth' is not NET=FILE"),
         (["depth", "--checkpoint", "colour=a.pt"], 2, "'colour=a.pt' is not NET=FILE"),
-        (["depth", "--checkpoint", "depth=a", "--checkpoint", "depth=b"], 2, "depth has two checkpoints"),
+        (
+            ["depth", "--checkpoint", "depth=a", "--checkpoint", "depth=b"],
+            2,
+            "depth has two checkpoints",
+        ),
         (["depth", "--checkpoint", "dino=a"], 2, "dino is not exported"),
         (["all", "--frobnicate"], 2, "--frobnicate"),
         (["all", "--target", "tensorrt"], 5, "TensorRT is not installed"),
@@ -402,7 +451,11 @@ def test_misuse(run: Run, arguments: list[str], code: int, said: str) -> None:
 
 
 def test_missing_packages_are_named(
-    tmp_path: Path, run: Run, files: dict[str, Path], nets: dict[str, object], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    run: Run,
+    files: dict[str, Path],
+    nets: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def absent(net: object) -> None:
         raise ModuleNotFoundError("No module named 'sam2'", name="sam2")
@@ -429,7 +482,9 @@ def test_all_stands_for_every_net_and_order_is_the_contracts() -> None:
     assert cli.parse_nets(["sam2", "tracks"]) == ("tracks", "sam2")
 
 
-def test_weights_over_the_limit_of_onnx_fail_clearly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_over_the_limit_of_onnx_fail_clearly(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from samotion_export import graph
 
     monkeypatch.setattr(graph, "MAX_ONNX_BYTES", 11)
@@ -451,14 +506,18 @@ def test_relative_tolerance_is_of_the_range(tmp_path: Path) -> None:
     off = [{"disparity": answer["disparity"] + 0.1} for answer in answers]
     assert verify.compare(tiny, tmp_path / "depth.onnx", off)["disparity"]["relative"] < 1e-3
     with pytest.raises(ParityError, match="of its range"):
-        verify.compare(tiny, tmp_path / "depth.onnx", [{"disparity": a["disparity"] * 1.01} for a in answers])
+        verify.compare(
+            tiny, tmp_path / "depth.onnx", [{"disparity": a["disparity"] * 1.01} for a in answers]
+        )
 
 
 def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
     with samotion.open_engines(engine_folder, "cpu", threads=1) as engines:
         assert engines.preset == NANO
         engines.open_all()
-        assert set(engines.manifest.engines) == {name for net in NETS for name in engines_of(net, getattr(NANO, net))}
+        assert set(engines.manifest.engines) == {
+            name for net in NETS for name in engines_of(net, getattr(NANO, net))
+        }
 
 
 def test_runtime_never_imports_the_exporters_packages() -> None:
@@ -466,7 +525,9 @@ def test_runtime_never_imports_the_exporters_packages() -> None:
         "import sys, samotion, samotion.commands.run\n"
         "print({m.split('.')[0] for m in sys.modules} & {'torch', 'onnx', 'sam2', 'safetensors', 'samotion_export'})"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert result.stdout == "set()\n"
 
 
@@ -481,13 +542,25 @@ def test_runtime_never_imports_the_exporters_packages() -> None:
     ],
 )
 def test_ruff_bans_torch_in_the_runtime(place: str, line: str, banned: bool) -> None:
-    command = [sys.executable, "-m", "ruff", "check", "--select", "TID251", "--stdin-filename", place, "-"]
+    command = [
+        sys.executable,
+        "-m",
+        "ruff",
+        "check",
+        "--select",
+        "TID251",
+        "--stdin-filename",
+        place,
+        "-",
+    ]
     result = subprocess.run(command, input=line + "\n", capture_output=True, text=True, cwd=ROOT)
     assert ("TID251" in result.stdout) == banned, result.stdout + result.stderr
     assert result.returncode == int(banned)
 
 
-def test_a_missing_sam2_is_told_before_any_work(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_sam2_is_told_before_any_work(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "sam2" else name)
     code, written, said = run("all", "--out", tmp_path / "e")
     assert (code, written) == (5, [])

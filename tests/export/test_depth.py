@@ -1,4 +1,6 @@
-"""The depth net: official names, parity with the original, and its export at sizes it was not traced at."""
+"""The depth net: official names, parity with the original, and its export at sizes it was not
+traced at.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +29,16 @@ def tiny() -> depth.Depth:
 def test_names_and_shapes_are_the_official_ones(parity_folder: Path) -> None:
     with torch.device("meta"):
         built = depth.build_module(DEPTH_SMALL).state_dict()
-    assert {name: tuple(value.shape) for name, value in built.items()} == parity.shapes(parity_folder, "depth")
+    assert {name: tuple(value.shape) for name, value in built.items()} == parity.shapes(
+        parity_folder, "depth"
+    )
 
 
 def test_large_has_335_million_parameters() -> None:
     with torch.device("meta"):
-        assert sum(p.numel() for p in depth.build_module(DEPTH_LARGE).parameters()) == pytest.approx(335e6, rel=2e-3)
+        assert sum(
+            p.numel() for p in depth.build_module(DEPTH_LARGE).parameters()
+        ) == pytest.approx(335e6, rel=2e-3)
 
 
 def test_graph_answers_as_pytorch_at_every_size(tiny: depth.Depth, tmp_path: Path) -> None:
@@ -48,7 +54,9 @@ def test_net_starts_with_its_last_relu_open_and_gradients_reach_all_it_uses() ->
     disparity.square().mean().backward()
     without = {name for name, p in net.named_parameters() if p.grad is None}
     unused = {
-        f"depth_head.scratch.refinenet4.resConfUnit1.conv{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")
+        f"depth_head.scratch.refinenet4.resConfUnit1.conv{i}.{kind}"
+        for i in (1, 2)
+        for kind in ("weight", "bias")
     }
     assert without == unused | {"pretrained.mask_token"}
 
@@ -56,6 +64,8 @@ def test_net_starts_with_its_last_relu_open_and_gradients_reach_all_it_uses() ->
 def test_parity_with_the_original_through_onnxruntime(parity_folder: Path, tmp_path: Path) -> None:
     clip = np.load(parity_folder / "clip.npz")["frames"]
     expected = np.load(parity_folder / "depth.npz")["disparity"]
-    with open_engines(parity.engines(parity_folder, tmp_path / "engines", "depth"), "cpu", threads=2) as engines:
+    with open_engines(
+        parity.engines(parity_folder, tmp_path / "engines", "depth"), "cpu", threads=2
+    ) as engines:
         got = engines["depth"](frames=clip[:2, :196, :252])["disparity"]
     assert np.abs(got - expected).max() < PARITY * np.ptp(expected)

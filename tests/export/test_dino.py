@@ -1,4 +1,6 @@
-"""The DINO net: official names, parity with the original, and its export at sizes it was not traced at."""
+"""The DINO net: official names, parity with the original, and its export at sizes it was not
+traced at.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ PARITY = 0.01  # the expected features are float16, which is 0.002 at their size
 def test_names_and_shapes_are_the_official_ones(parity_folder: Path) -> None:
     with torch.device("meta"):
         built = dino.build_module(DINO_BASE).state_dict()
-    assert {name: tuple(value.shape) for name, value in built.items()} == parity.shapes(parity_folder, "dino")
+    assert {name: tuple(value.shape) for name, value in built.items()} == parity.shapes(
+        parity_folder, "dino"
+    )
 
 
 def test_graph_answers_as_pytorch_at_every_size(tmp_path: Path) -> None:
@@ -36,13 +40,20 @@ def test_gradients_reach_what_the_keys_depend_on() -> None:
     net = dino.build_module(TINY)
     net(torch.from_numpy(frames(1, 28, 28))).square().mean().backward()
     reached = {name for name, p in net.named_parameters() if p.grad is not None}
-    assert {"pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc2.weight", "blocks.2.attn.qkv.weight"} <= reached
+    assert {
+        "pos_embed",
+        "patch_embed.proj.weight",
+        "blocks.0.mlp.fc2.weight",
+        "blocks.2.attn.qkv.weight",
+    } <= reached
     assert not any(name.startswith("blocks.2.mlp") for name in reached)
 
 
 def test_parity_with_the_original_through_onnxruntime(parity_folder: Path, tmp_path: Path) -> None:
     clip = np.load(parity_folder / "clip.npz")["frames"]
     expected = np.load(parity_folder / "dino.npz")["features"].astype(np.float32)
-    with open_engines(parity.engines(parity_folder, tmp_path / "engines", "dino"), "cpu", threads=2) as engines:
+    with open_engines(
+        parity.engines(parity_folder, tmp_path / "engines", "dino"), "cpu", threads=2
+    ) as engines:
         got = engines["dino"](frames=clip[:1, :140, :196])["features"][0]
     assert np.abs(got - expected).max() < PARITY

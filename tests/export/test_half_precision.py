@@ -1,4 +1,6 @@
-"""Half-precision graphs: which node computes in which type, what stays as it was, and how far answers move."""
+"""Half-precision graphs: which node computes in which type, what stays as it was, and how far
+answers move.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ def parse(text: str) -> onnx.ModelProto:
 def tensor_types(model: onnx.ModelProto) -> dict[str, int]:
     """Element type of every tensor."""
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
-    found = {v.name: v.type.tensor_type.elem_type for v in (*graph.input, *graph.output, *graph.value_info)}
+    found = {
+        v.name: v.type.tensor_type.elem_type
+        for v in (*graph.input, *graph.output, *graph.value_info)
+    }
     return found | {t.name: t.data_type for t in graph.initializer}
 
 
@@ -78,7 +83,11 @@ def test_products_are_half_and_sums_are_not() -> None:
     model = half.to_half(parse(ATTENTION), "test")
     assert computes_in(model, "MatMul") == {TensorProto.FLOAT16}
     assert computes_in(model, "Relu") == {TensorProto.FLOAT16}
-    assert computes_in(model, "Softmax") == computes_in(model, "LayerNormalization") == {TensorProto.FLOAT}
+    assert (
+        computes_in(model, "Softmax")
+        == computes_in(model, "LayerNormalization")
+        == {TensorProto.FLOAT}
+    )
 
 
 def test_inputs_and_outputs_stay_as_they_were(run: Run, rng: np.random.Generator) -> None:
@@ -94,7 +103,11 @@ def test_softmax_over_more_keys_than_half_can_sum(run: Run) -> None:
     """70,000 equal scores: their exponentials sum to more than 65,504."""
     text = """net (float[1, 8] x, float[8, 70000] keys) => (float[1, 70000] y)
     { s = MatMul(x, keys) y = Softmax(s) }"""
-    (y,) = run(half.to_half(parse(text), "test"), x=np.zeros((1, 8), np.float32), keys=np.ones((8, 70000), np.float32))
+    (y,) = run(
+        half.to_half(parse(text), "test"),
+        x=np.zeros((1, 8), np.float32),
+        keys=np.ones((8, 70000), np.float32),
+    )
     np.testing.assert_allclose(y, 1 / 70000, rtol=1e-3)
 
 
@@ -115,16 +128,16 @@ def test_weights_that_are_used_again_are_kept_once(run: Run, rng: np.random.Gene
 
 def test_coordinates_are_never_rounded(run: Run) -> None:
     """250.3 px is 250.25 in float16; a step that a product gives is added to it in float32."""
-    text = (
-        """net (float[8, 8] x, float[8, 8] px) => (float[8, 8] moved) { step = MatMul(x, x) moved = Add(px, step) }"""
-    )
+    text = """net (float[8, 8] x, float[8, 8] px) => (float[8, 8] moved) { step = MatMul(x, x) moved = Add(px, step) }"""
     px = np.full((8, 8), 250.3, np.float32)
     (moved,) = run(half.to_half(parse(text), "test"), x=np.zeros((8, 8), np.float32), px=px)
     np.testing.assert_array_equal(moved, px)
 
 
 def test_frequencies_of_coordinates_stay_float() -> None:
-    """A product with a constant of two rows is geometry, and position encodings depend on no input's value."""
+    """A product with a constant of two rows is geometry, and position encodings depend on no
+    input's value.
+    """
     text = """net (float[n, 2] xy, float[4, n] x) => (float[n, 4] waves, float[4, n] y)
     <float[2, 4] frequencies = {1, 2, 3, 4, 5, 6, 7, 8}, float[1, 4] row = {1, 2, 3, 4}>
     { angles = MatMul(xy, frequencies) waves = Sin(angles)
@@ -132,8 +145,13 @@ def test_frequencies_of_coordinates_stay_float() -> None:
       places = MatMul(side, row) turned = MatMul(x, places) up = Transpose(turned) y = MatMul(up, x) }"""
     model = parse(text.replace("8}, float[1, 4]", "8}, int64[1] axis = {1}, float[1, 4]"))
     converted = half.to_half(model, "test")
-    known, products = tensor_types(converted), [n for n in converted.graph.node if n.op_type == "MatMul"]
-    assert [known[n.input[0]] for n in products] == [TensorProto.FLOAT] * 2 + [TensorProto.FLOAT16] * 2
+    known, products = (
+        tensor_types(converted),
+        [n for n in converted.graph.node if n.op_type == "MatMul"],
+    )
+    assert [known[n.input[0]] for n in products] == [TensorProto.FLOAT] * 2 + [
+        TensorProto.FLOAT16
+    ] * 2
 
 
 def test_what_is_too_large_for_half_becomes_its_largest(run: Run) -> None:
@@ -173,20 +191,27 @@ def test_loops_are_refused() -> None:
 
 
 def converted(folder: Path) -> dict[str, tuple[Path, onnx.ModelProto]]:
-    """Every engine of a folder of float32 graphs that is converted, with its half-precision model."""
+    """Every engine of a folder of float32 graphs that is converted, with its half-precision
+    model.
+    """
     names = [name for net in NETS if net not in half.KEPT_NETS for name in engines_of(net)]
     paths = {name: folder / f"{name}.onnx" for name in names}
     return {name: (path, half.to_half(onnx.load(str(path)), name)) for name, path in paths.items()}
 
 
 def test_all_graphs_of_nano_convert(engine_folder: Path) -> None:
-    """Well-formed, float32 at their borders, hardly over half the size; attention sums and samplings in float32."""
+    """Well-formed, float32 at their borders, hardly over half the size; attention sums and
+    samplings in float32.
+    """
     before = after = 0
     for name, (path, model) in converted(engine_folder).items():
         onnx.checker.check_model(model, full_check=True)
         known, signature = tensor_types(model), SIGNATURES[name]
         for tensor in (*signature.inputs, *signature.outputs):
-            assert onnx.helper.tensor_dtype_to_np_dtype(known[tensor.name]) == tensor.dtype, (name, tensor.name)
+            assert onnx.helper.tensor_dtype_to_np_dtype(known[tensor.name]) == tensor.dtype, (
+                name,
+                tensor.name,
+            )
         titles = [node.name for node in model.graph.node]
         assert len(set(titles)) == len(titles), name
         for op in ("Softmax", "GridSample", "LayerNormalization", "InstanceNormalization", "Sin"):
@@ -197,7 +222,9 @@ def test_all_graphs_of_nano_convert(engine_folder: Path) -> None:
 
 
 class Scaled(torch.nn.Module):
-    """Stands in for the tracker's last graph: positions from a product, `off` px from the truth in half precision."""
+    """Stands in for the tracker's last graph: positions from a product, `off` px from the truth
+    in half precision.
+    """
 
     def __init__(self, width: int = 8) -> None:
         super().__init__()
@@ -227,7 +254,9 @@ def test_a_graph_beyond_its_limit_is_refused(tmp_path: Path, rng: np.random.Gene
         {"disparity": answer["disparity"] + np.linspace(0, 9, 8, dtype=np.float32)}
         for answer in export_half(graph, path)
     ]
-    with pytest.raises(ParityError, match=r"depth: output 'disparity' in half precision is 0\.\d+ off \(relative\)"):
+    with pytest.raises(
+        ParityError, match=r"depth: output 'disparity' in half precision is 0\.\d+ off \(relative\)"
+    ):
         half_parity.compare(graph, path, wrong)
 
 
@@ -243,16 +272,27 @@ def export_half(graph: Graph, path: Path) -> list[dict[str, np.ndarray]]:
     ("name", "change", "measure", "value"),
     [
         ("tracks", lambda x: x + np.float32([0.3, 0.4]), "median_px", 0.5),
-        ("tracks", lambda x: np.where(np.arange(10)[:, None, None] < 3, x + 1, x), "far_share", 0.3),
+        (
+            "tracks",
+            lambda x: np.where(np.arange(10)[:, None, None] < 3, x + 1, x),
+            "far_share",
+            0.3,
+        ),
         ("features", lambda x: -x, "cosine_loss", 2.0),
         ("pointer", lambda x: x * np.float32(1.1), "rms", 0.1),
     ],
 )
 def test_measures(
-    rng: np.random.Generator, name: str, change: Callable[[np.ndarray], np.ndarray], measure: str, value: float
+    rng: np.random.Generator,
+    name: str,
+    change: Callable[[np.ndarray], np.ndarray],
+    measure: str,
+    value: float,
 ) -> None:
     want = rng.normal(0, 10, (10, 4, 2)).astype(np.float32)
-    assert half_parity._measures(name, [(change(want), want)])[measure] == pytest.approx(value, rel=1e-3)
+    assert half_parity._measures(name, [(change(want), want)])[measure] == pytest.approx(
+        value, rel=1e-3
+    )
 
 
 def test_one_flipped_choice_is_no_failure(rng: np.random.Generator) -> None:
@@ -262,10 +302,13 @@ def test_one_flipped_choice_is_no_failure(rng: np.random.Generator) -> None:
     assert half_parity._measures("masks", [(got, want)])["rms"] == 0
 
 
-def test_precision_is_part_of_what_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_precision_is_part_of_what_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The manifest tells precision and figures; another precision rebuilds."""
     stand_in = types.SimpleNamespace(
-        build_module=lambda net: Scaled(), graphs=lambda net, module: [scaled_graph(np.random.default_rng(0))]
+        build_module=lambda net: Scaled(),
+        graphs=lambda net, module: [scaled_graph(np.random.default_rng(0))],
     )
     monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
     checkpoint = official.write(tmp_path / "depth.pt", "depth", Scaled().state_dict())
@@ -276,7 +319,10 @@ def test_precision_is_part_of_what_is_built(tmp_path: Path, monkeypatch: pytest.
     held = manifest.read(tmp_path / "e")
     assert held.engines["depth"].precision == "fp16"
     assert held.engines["depth"].parity["disparity"]["relative_limit"] == 0.01
-    assert held.command("depth", "e") == "samotion-export depth --preset nano --precision fp16 --out 'e'"
+    assert (
+        held.command("depth", "e")
+        == "samotion-export depth --preset nano --precision fp16 --out 'e'"
+    )
     assert export(halved, Report(-1)) == []
     assert export(request, Report(-1)) != []
 

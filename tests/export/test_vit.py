@@ -67,7 +67,12 @@ def test_last_keys_are_dimension_major_and_without_the_class_token(tiny: vit.Vit
 
 
 def test_last_keys_have_one_cell_per_stride(tiny: vit.Vit) -> None:
-    assert tiny.last_keys(torch.from_numpy(frames(1, 28, 56))).shape == (1, 1 + (28 - 14) // 7, 1 + (56 - 14) // 7, 128)
+    assert tiny.last_keys(torch.from_numpy(frames(1, 28, 56))).shape == (
+        1,
+        1 + (28 - 14) // 7,
+        1 + (56 - 14) // 7,
+        128,
+    )
 
 
 def test_nothing_after_the_last_keys_matters(tiny: vit.Vit) -> None:
@@ -83,4 +88,6 @@ def test_nothing_after_the_last_keys_matters(tiny: vit.Vit) -> None:
 def test_images_are_normalised_as_imagenet() -> None:
     image = np.array([[[[255, 0, 128]]]], np.uint8)
     expected = [(1 - 0.485) / 0.229, -0.456 / 0.224, (128 / 255 - 0.406) / 0.225]
-    assert vit.normalise(torch.from_numpy(image)).flatten().tolist() == pytest.approx(expected, abs=1e-5)
+    assert vit.normalise(torch.from_numpy(image)).flatten().tolist() == pytest.approx(
+        expected, abs=1e-5
+    )

@@ -93,14 +93,21 @@ def onnx_folder(folder: Path) -> Manifest:
     return held
 
 
-def tensorrt_folder(folder: Path, version: str, gpu: str = "Fake GPU", **changes: Mapping[str, str]) -> Manifest:
+def tensorrt_folder(
+    folder: Path, version: str, gpu: str = "Fake GPU", **changes: Mapping[str, str]
+) -> Manifest:
     """The same, built for the fake TensorRT."""
     held = onnx_folder(folder)
     entries = {}
     for name, entry in held.engines.items():
         data = fake_tensorrt.build(folder / entry.file, version, PROFILES[name])
         (folder / f"{name}.engine").write_bytes(data)
-        facts = {"file": f"{name}.engine", "sha256": hashlib.sha256(data).hexdigest(), "gpu": gpu, "tensorrt": version}
+        facts = {
+            "file": f"{name}.engine",
+            "sha256": hashlib.sha256(data).hexdigest(),
+            "gpu": gpu,
+            "tensorrt": version,
+        }
         entries[name] = replace(entry, **{**facts, **changes})
     held = replace(held, engines=entries)
     manifest.write(folder, held)

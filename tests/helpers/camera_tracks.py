@@ -13,7 +13,9 @@ STILL = np.arange(240) < 200
 
 
 def plane_scene(way: float = 1.0, turn: float = 0.05) -> np.ndarray:
-    """Tracks (240,T,2) of a slanted wall, of a thing before it and of a mover; the camera goes along and turns."""
+    """Tracks (240,T,2) of a slanted wall, of a thing before it and of a mover; the camera goes
+    along and turns.
+    """
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-6, 6, 240), rng.uniform(-4, 4, 240)
     points = np.stack([x, y, 10 + 0.3 * x], -1)

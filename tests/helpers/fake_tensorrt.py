@@ -1,13 +1,16 @@
-"""Stand-ins for `tensorrt` and cuda-python with the real ones' rules, computing through onnxruntime.
+"""Stand-ins for `tensorrt` and cuda-python with the real ones' rules, computing through
+onnxruntime.
 
 What the real ones punish, these refuse or get wrong:
 - engines load only in the version that built them; others deserialise to None;
-- a context needs a profile, then all input shapes inside that profile, then all addresses, before it runs;
-- addresses must be device memory, aligned, large enough and not freed: device memory is a range of its own;
-- work is queued: nothing is computed or copied before the stream is waited for, so memory that is changed or read too
-  early shows;
-- what is recorded needs an ordinary run with the same shapes before, allocates and waits for nothing, and breaks when
-  its context is touched afterwards;
+- a context needs a profile, then all input shapes inside that profile, then all addresses, before
+  it runs;
+- addresses must be device memory, aligned, large enough and not freed: device memory is a range of
+  its own;
+- work is queued: nothing is computed or copied before the stream is waited for, so memory that is
+  changed or read too early shows;
+- what is recorded needs an ordinary run with the same shapes before, allocates and waits for
+  nothing, and breaks when its context is touched afterwards;
 - TensorRT 8.6 knows no INT64: tensors that the graph declares so are INT32;
 - there, a second context with the same profile of an engine ends the process;
 - device memory can run out.
@@ -129,7 +132,9 @@ class Cudart(types.ModuleType):
         return self._answer()
 
     def cudaStreamSynchronize(self, stream: int) -> tuple[Any, ...]:
-        assert stream == 1 and self.gpu.recording is None, "a stream that is captured cannot be waited for"
+        assert stream == 1 and self.gpu.recording is None, (
+            "a stream that is captured cannot be waited for"
+        )
         while self.gpu.queue:
             self.gpu.queue.pop(0)()
         return self._answer()
@@ -160,7 +165,9 @@ class Cudart(types.ModuleType):
     def cudaMemGetInfo(self) -> tuple[Any, ...]:
         return self._answer(self.gpu.limit - self.gpu.used, self.gpu.limit)
 
-    def cudaMemcpyAsync(self, target: int, source: int, nbytes: int, kind: CopyKind, stream: int) -> tuple[Any, ...]:
+    def cudaMemcpyAsync(
+        self, target: int, source: int, nbytes: int, kind: CopyKind, stream: int
+    ) -> tuple[Any, ...]:
         def copy() -> None:
             if kind is CopyKind.cudaMemcpyHostToDevice:
                 self.gpu.view(target, nbytes)[:] = self.gpu.host(source, nbytes)
@@ -222,7 +229,9 @@ class Cudart(types.ModuleType):
 
     def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
         first, last = self.gpu.events[start], self.gpu.events[end]
-        assert first is not None and last is not None, "an event was asked before the stream reached it"
+        assert first is not None and last is not None, (
+            "an event was asked before the stream reached it"
+        )
         return self._answer(last - first)
 
     def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
@@ -230,7 +239,12 @@ class Cudart(types.ModuleType):
         return self._answer()
 
 
-_NAMES = {"tensor(float)": "FLOAT", "tensor(int64)": "INT64", "tensor(uint8)": "UINT8", "tensor(bool)": "BOOL"}
+_NAMES = {
+    "tensor(float)": "FLOAT",
+    "tensor(int64)": "INT64",
+    "tensor(uint8)": "UINT8",
+    "tensor(bool)": "BOOL",
+}
 _NUMPY = {"FLOAT": "float32", "INT64": "int64", "INT32": "int32", "UINT8": "uint8", "BOOL": "bool"}
 
 
@@ -242,10 +256,14 @@ class Engine:
         options.log_severity_level = 3
         options.intra_op_num_threads = 1
         self.trt = trt
-        self.session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+        self.session = onnxruntime.InferenceSession(
+            onnx, options, providers=["CPUExecutionProvider"]
+        )
         self.inputs = {i.name: i.type for i in self.session.get_inputs()}
         self.outputs = {o.name: o.type for o in self.session.get_outputs()}
-        self.profiles = [{k: [tuple(s) for s in v] for k, v in p.items()} for p in header["profiles"]]
+        self.profiles = [
+            {k: [tuple(s) for s in v] for k, v in p.items()} for p in header["profiles"]
+        ]
         self.num_io_tensors = len(self.inputs) + len(self.outputs)
         self.num_optimization_profiles = len(self.profiles)
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -301,13 +319,17 @@ class Context:
         return True
 
     def get_tensor_shape(self, name: str) -> Shape:
-        """Of an output: known once all inputs have shapes, as shape inference would tell; -1 before."""
+        """Of an output: known once all inputs have shapes, as shape inference would tell; -1
+        before.
+        """
         if name in self.shapes:
             return self.shapes[name]
         rank = len({o.name: o for o in self.engine.session.get_outputs()}[name].shape)
         if self.shapes.keys() != self.engine.inputs.keys():
             return (-1,) * rank
-        return self._run({k: np.zeros(s, self._numpy(k)) for k, s in self.shapes.items()})[name].shape
+        return self._run({k: np.zeros(s, self._numpy(k)) for k, s in self.shapes.items()})[
+            name
+        ].shape
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         if type(address) is not int or address % ALIGNMENT:
@@ -320,7 +342,11 @@ class Context:
     def execute_async_v3(self, stream: int) -> bool:
         assert stream == 1
         needed = {*self.engine.inputs, *self.engine.outputs}
-        if self.profile is None or self.shapes.keys() != self.engine.inputs.keys() or self.addresses.keys() != needed:
+        if (
+            self.profile is None
+            or self.shapes.keys() != self.engine.inputs.keys()
+            or self.addresses.keys() != needed
+        ):
             return False
         if self.gpu.recording is not None and not (self.warm and self.engine.trt.can_record):
             return False
@@ -330,8 +356,12 @@ class Context:
         self.warm = True
         return True
 
-    def _compute(self, shapes: dict[str, Shape], addresses: dict[str, int], recorded: int | None) -> None:
-        assert recorded in (None, self.touched), "a recording was launched after its context had changed"
+    def _compute(
+        self, shapes: dict[str, Shape], addresses: dict[str, int], recorded: int | None
+    ) -> None:
+        assert recorded in (None, self.touched), (
+            "a recording was launched after its context had changed"
+        )
         self.gpu.clock_ms += RUN_MS
         arrays = {}
         for name, shape in shapes.items():
@@ -342,9 +372,14 @@ class Context:
             self.gpu.view(addresses[name], array.nbytes)[:] = array.reshape(-1).view(np.uint8)
 
     def _run(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        wide = {k: a.astype(np.int64) if self.engine.inputs[k] == "tensor(int64)" else a for k, a in arrays.items()}
+        wide = {
+            k: a.astype(np.int64) if self.engine.inputs[k] == "tensor(int64)" else a
+            for k, a in arrays.items()
+        }
         outputs = self.engine.session.run(list(self.engine.outputs), wide)
-        return {k: np.ascontiguousarray(a, self._numpy(k)) for k, a in zip(self.engine.outputs, outputs)}
+        return {
+            k: np.ascontiguousarray(a, self._numpy(k)) for k, a in zip(self.engine.outputs, outputs)
+        }
 
     def _numpy(self, name: str) -> str:
         return _NUMPY[self.engine.get_tensor_dtype(name).name]
@@ -379,7 +414,9 @@ def build(onnx: Path, version: str, profiles: list[Profile]) -> bytes:
     return MAGIC + header + b"\n" + onnx.read_bytes()
 
 
-def install(monkeypatch: pytest.MonkeyPatch, version: str = "10.13.0", gpu: Gpu | None = None) -> Gpu:
+def install(
+    monkeypatch: pytest.MonkeyPatch, version: str = "10.13.0", gpu: Gpu | None = None
+) -> Gpu:
     """Let `import tensorrt` and cuda-python find these, the latter under its name of that time."""
     gpu = gpu or Gpu()
     is_8 = version.startswith("8.")

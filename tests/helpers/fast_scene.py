@@ -1,4 +1,6 @@
-"""A square that moves over a still ground, and engines of preset `fast` that answer for it with the truth."""
+"""A square that moves over a still ground, and engines of preset `fast` that answer for it with
+the truth.
+"""
 
 from __future__ import annotations
 
@@ -66,39 +68,56 @@ def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
     return {"query_lowres": empty, "query_hires": empty}
 
 
-def _refine(lowres: Array, hires: Array, query_lowres: Array, query_hires: Array, queries: Array) -> dict[str, Array]:
+def _refine(
+    lowres: Array, hires: Array, query_lowres: Array, query_hires: Array, queries: Array
+) -> dict[str, Array]:
     """What starts on the square goes with it."""
     t, y, x = queries.T
     x_px, y_px = x * (HW[1] - 1) / 255, y * (HW[0] - 1) / 255
     left = left_px(t)
     on_square = (x_px > left) & (x_px < left + SIDE) & (y_px > 32) & (y_px < 32 + SIDE)
     shift_px = np.where(on_square[:, None], SPEED_PX * (np.arange(FRAMES) - t[:, None]), 0)
-    xy = np.stack([x[:, None] + shift_px * 255 / (HW[1] - 1), y[:, None].repeat(FRAMES, 1)], axis=-1)
+    xy = np.stack(
+        [x[:, None] + shift_px * 255 / (HW[1] - 1), y[:, None].repeat(FRAMES, 1)], axis=-1
+    )
     sure = np.full(xy.shape[:2], -9, np.float32)
     return {"tracks": xy.astype(np.float32), "occlusion": sure, "expected_dist": sure}
 
 
 def _depth(frames: Array) -> dict[str, Array]:
-    return {"disparity": np.linspace(0, 1, frames[..., 0].size, dtype=np.float32).reshape(frames.shape[:3])}
+    return {
+        "disparity": np.linspace(0, 1, frames[..., 0].size, dtype=np.float32).reshape(
+            frames.shape[:3]
+        )
+    }
 
 
 def _dino(frames: Array) -> dict[str, Array]:
     rows, columns = (side // 7 - 1 for side in frames.shape[1:3])
-    return {"features": np.ones((len(frames), rows, columns, FAST.motion.dino_channels), np.float32)}
+    return {
+        "features": np.ones((len(frames), rows, columns, FAST.motion.dino_channels), np.float32)
+    }
 
 
 def _motion(
     xy: Array, visible: Array, visibility: Array, confidence: Array, disparity: Array, dino: Array
 ) -> dict[str, Array]:
     assert visible.all() and (np.abs(xy) <= 1).all() and dino.all()
-    assert disparity.min() >= 0 and disparity.max() <= 1 and (visibility > 0.9).all() and (confidence > 0.9).all()
+    assert (
+        disparity.min() >= 0
+        and disparity.max() <= 1
+        and (visibility > 0.9).all()
+        and (confidence > 0.9).all()
+    )
     moves = np.ptp(xy[..., 0], axis=1) > 0
     return {"score": np.where(moves, 0.99, 0.01).astype(np.float32)}
 
 
 def _image(frames: Array) -> dict[str, Array]:
     """The first level carries the logits of what is bright."""
-    small = np.stack([cv2.resize(frame, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA) for frame in frames])
+    small = np.stack(
+        [cv2.resize(frame, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA) for frame in frames]
+    )
     logits = (small[..., 0].astype(np.float32) - (GROUND + SQUARE) / 2) / 8
     count = len(frames)
     return {
@@ -127,6 +146,8 @@ def _memory(level2: Array, masks: Array, object_score: Array) -> dict[str, Array
     return {"memory": np.zeros((len(masks), TOKENS, 4), np.float32)}
 
 
-def _track(level0: Array, bank: Array, slot: Array, pointers: Array, **_: Array) -> dict[str, Array]:
+def _track(
+    level0: Array, bank: Array, slot: Array, pointers: Array, **_: Array
+) -> dict[str, Array]:
     assert bank.shape[:2] == slot.shape and len(pointers) == len(bank)
     return {**_decoded(level0, len(bank)), "memory": np.zeros((len(bank), TOKENS, 4), np.float32)}

@@ -26,7 +26,9 @@ def check(graph: Graph, folder: Path, inputs: Iterable[tuple[Any, ...]] = ()) ->
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     signature = SIGNATURES[graph.name]
     for arrays in (*graph.examples, *inputs):
-        got = dict(zip(signature.output_names, session.run(None, dict(zip(signature.input_names, arrays)))))
+        got = dict(
+            zip(signature.output_names, session.run(None, dict(zip(signature.input_names, arrays))))
+        )
         for name, expected in run_module(graph, arrays).items():
             allowed = graph.tolerance[name] * (np.ptp(expected) if graph.relative else 1)
             assert got[name].shape == expected.shape

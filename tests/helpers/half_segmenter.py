@@ -19,7 +19,17 @@ def half_segmenter(clip: str, engines: Engines, settings: Settings, progress: Pr
     labels = (read.frames.max(-1) > 128).astype(np.uint8)
     moving = bool(labels.any())
     points = np.zeros((1, len(labels)), np.float32)
-    tracks = Tracks(np.zeros((1, len(labels), 2)), points > 0, points, points, np.zeros(1, int), np.zeros((1, 2)))
+    tracks = Tracks(
+        np.zeros((1, len(labels), 2)),
+        points > 0,
+        points,
+        points,
+        np.zeros(1, int),
+        np.zeros((1, 2)),
+    )
     found = [ObjectResult(1, 0.75)] if moving else []
-    warnings = [*read.warnings, *([] if moving else ["nothing moves in this clip: all masks are empty"])]
+    warnings = [
+        *read.warnings,
+        *([] if moving else ["nothing moves in this clip: all masks are empty"]),
+    ]
     return Result(labels, found, tracks, np.array([0.5]), {"tracks": 1.0}, read, numbers, warnings)

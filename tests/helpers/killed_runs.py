@@ -1,10 +1,12 @@
-"""Write a result over and over, each time killed at the next of its file operations, then write it once more.
+"""Write a result over and over, each time killed at the next of its file operations, then write it
+once more.
 
 python -m helpers.killed_runs FOLDER LAYOUT SAVE EVERY [before]
 
-Every write runs in a child of its own, which sends itself SIGKILL when its n-th operation below FOLDER is about to
-happen (n = 0, EVERY, 2 * EVERY and so on). The last line is of a write that was let alone. Each line tells n, how the
-first write ended, how the second did, and what lies below FOLDER then.
+Every write runs in a child of its own, which sends itself SIGKILL when its n-th operation below
+FOLDER is about to happen (n = 0, EVERY, 2 * EVERY and so on). The last line is of a write that was
+let alone. Each line tells n, how the first write ended, how the second did, and what lies below
+FOLDER then.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from helpers.made_result import make_result
 CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "tempfile.mkstemp")
 
 
-def write(folder: Path, layout: str, save: tuple[str, ...], kill_at: int | None, overwrite: bool = False) -> int:
+def write(
+    folder: Path, layout: str, save: tuple[str, ...], kill_at: int | None, overwrite: bool = False
+) -> int:
     """Write in a child; its exit code, or minus the signal that ended it."""
     child = os.fork()
     if child:
@@ -52,7 +56,12 @@ def below(folder: Path) -> set[str]:
 
 
 def main() -> None:
-    folder, layout, save, every = Path(sys.argv[1]), sys.argv[2], tuple(sys.argv[3].split(",")), int(sys.argv[4])
+    folder, layout, save, every = (
+        Path(sys.argv[1]),
+        sys.argv[2],
+        tuple(sys.argv[3].split(",")),
+        int(sys.argv[4]),
+    )
     overwrite = sys.argv[5:] == ["before"]  # an earlier result, of all kinds, is there already
     cv2.setNumThreads(1)  # threads do not live on in a child
     kill_at, killed = 0, -1

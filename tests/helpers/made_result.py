@@ -1,4 +1,6 @@
-"""A result without any net: four frames, two objects, and what its folder holds once it is written."""
+"""A result without any net: four frames, two objects, and what its folder holds once it is
+written.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,12 @@ SIZE_HW, SOURCE_HW = (30, 41), (60, 82)  # an odd width, and a source twice as l
 NUMBERS, TIMES_S = (0, 3, 6, 9), (0.5, 0.62, 1.1, 1.18)
 
 
-def make_result(name: str = "walk", objects: int = 2, source_hw: tuple[int, int] = SOURCE_HW) -> Result:
-    """A clip of four frames: object 1 moves right, object 2 is there in the middle two frames only."""
+def make_result(
+    name: str = "walk", objects: int = 2, source_hw: tuple[int, int] = SOURCE_HW
+) -> Result:
+    """A clip of four frames: object 1 moves right, object 2 is there in the middle two frames
+    only.
+    """
     rng = np.random.default_rng(0)
     frames = np.repeat(rng.integers(60, 200, (1, *SIZE_HW, 1), np.uint8), 4, 0).repeat(3, -1)
     labels = np.zeros((4, *SIZE_HW), np.uint8)
@@ -46,7 +52,16 @@ def make_result(name: str = "walk", objects: int = 2, source_hw: tuple[int, int]
     )
     found = [ObjectResult(k + 1, 0.9 - k / 10) for k in range(objects)]
     scores = rng.random(5, np.float32)
-    return Result(labels, found, tracks, scores, {"tracks": 12.5}, clip, resolve(Settings(seed=7), NANO), ["a warning"])
+    return Result(
+        labels,
+        found,
+        tracks,
+        scores,
+        {"tracks": 12.5},
+        clip,
+        resolve(Settings(seed=7), NANO),
+        ["a warning"],
+    )
 
 
 def files_below(folder: Path) -> set[str]:

@@ -21,7 +21,9 @@ TICK = Fraction(1, 12_800)
 
 
 def quadrants(count: int = 6, hw: tuple[int, int] = (48, 64)) -> Array:
-    """Frames (T,H,W,3): red, green / blue, black quarters; every frame a little brighter in the black one."""
+    """Frames (T,H,W,3): red, green / blue, black quarters; every frame a little brighter in the
+    black one.
+    """
     frames = np.zeros((count, *hw, 3), np.uint8)
     h, w = hw[0] // 2, hw[1] // 2
     frames[:, :h, :w] = 250, 0, 0
@@ -51,7 +53,10 @@ def write_video(
             stream.codec_context.sample_aspect_ratio = pixel_ratio
         for index, rgb in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(rgb, "rgb24").reformat(format=pix_fmt)
-            frame.pts, frame.time_base = ticks[index] if ticks else index, stream.codec_context.time_base
+            frame.pts, frame.time_base = (
+                ticks[index] if ticks else index,
+                stream.codec_context.time_base,
+            )
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path
@@ -68,10 +73,14 @@ def write_audio(path: Path) -> Path:
 
 
 def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
-    """Write a rotation or mirror into the track header of an MP4 (ISO/IEC 14496-12, 8.3.2, version 0)."""
+    """Write a rotation or mirror into the track header of an MP4 (ISO/IEC 14496-12, 8.3.2,
+    version 0).
+    """
     data = bytearray(path.read_bytes())
     start = data.index(b"tkhd") + 44
-    data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    data[start : start + 36] = struct.pack(
+        ">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30
+    )
     path.write_bytes(data)
 
 
@@ -79,7 +88,9 @@ def write_images(folder: Path, frames: Array, names: Sequence[str] | None = None
     folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):
         path = folder / (names[index] if names else f"{index:05d}.png")
-        path.write_bytes(cv2.imencode(path.suffix, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes())
+        path.write_bytes(
+            cv2.imencode(path.suffix, cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))[1].tobytes()
+        )
     return folder
 
 
@@ -114,7 +125,9 @@ def write_engine(folder: Path, name: str, model: bytes) -> Entry:
 def zero_engines(folder: Path) -> Path:
     """A whole engine folder of the contract whose engines open, and answer zeros."""
     folder.mkdir()
-    entries = {n: write_engine(folder, n, zero_graph(s.inputs, s.outputs)) for n, s in SIGNATURES.items()}
+    entries = {
+        n: write_engine(folder, n, zero_graph(s.inputs, s.outputs)) for n, s in SIGNATURES.items()
+    }
     manifest.write(folder, Manifest("nano", {}, entries))
     return folder
 
@@ -145,7 +158,10 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
         "image": (files["image"], "cannot be read as video"),
         "one frame": (write_video(folder / "still.mp4", quadrants(1)), "needs at least 2 frames"),
         "no video": (write_audio(folder / "sound.mp4"), "no video stream; it holds audio"),
-        "tiny": (write_video(folder / "tiny.mkv", quadrants(2, (8, 8)), "ffv1", "bgr0"), "at least 16x16"),
+        "tiny": (
+            write_video(folder / "tiny.mkv", quadrants(2, (8, 8)), "ffv1", "bgr0"),
+            "at least 16x16",
+        ),
         "device": (Path("/dev/null"), "not a regular file"),
         "one image": (folder / "one", "needs at least 2 frames"),
         "no images": (folder / "no frames", "holds no frames"),

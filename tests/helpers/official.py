@@ -12,7 +12,9 @@ _WRAPPER = {"motion": "model_state_dict", "sam2": "model"}
 
 
 def random_state(name: str, net: Any, seed: int = 0) -> dict[str, torch.Tensor]:
-    """The state dict of a freshly initialised net, its constants nudged so that no parameter is idle."""
+    """The state dict of a freshly initialised net, its constants nudged so that no parameter is
+    idle.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         state = build_module(name, net).state_dict()
@@ -30,4 +32,6 @@ def write(path: Path, name: str, state: dict[str, torch.Tensor]) -> Path:
 
 def checkpoint(folder: Path, name: str, net: Any, seed: int = 0) -> Path:
     """A random checkpoint of `net` under its published file name."""
-    return write(folder / Path(net.weights.file).with_suffix(".pt").name, name, random_state(name, net, seed))
+    return write(
+        folder / Path(net.weights.file).with_suffix(".pt").name, name, random_state(name, net, seed)
+    )

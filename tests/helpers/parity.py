@@ -1,4 +1,6 @@
-"""Checkpoints of the parity data: every parameter drawn from its name and shape, in the published file formats."""
+"""Checkpoints of the parity data: every parameter drawn from its name and shape, in the
+published file formats.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,18 @@ import torch
 from helpers import official
 
 SALT = "open-"  # of the expected outputs
-_NAMES = {"depth": "depth_anything_v2_vits", "dino": "dinov2_vitb14", "motion": "moseg", "tracks": "bootstapir"}
+_NAMES = {
+    "depth": "depth_anything_v2_vits",
+    "dino": "dinov2_vitb14",
+    "motion": "moseg",
+    "tracks": "bootstapir",
+}
 
 
 def shapes(folder: Path, net: str) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the official checkpoint of `net`: one of depth (Small), dino, motion and tracks."""
+    """Names and shapes of the official checkpoint of `net`: one of depth (Small), dino, motion
+    and tracks.
+    """
     found = json.loads((folder / "shapes.json").read_text())[_NAMES[net]]
     return {name: tuple(shape) for name, shape in found.items()}
 

@@ -1,4 +1,6 @@
-"""The sam2 package's video predictor as the reference, and engines for the same module, for tests and measurements."""
+"""The sam2 package's video predictor as the reference, and engines for the same module, for
+tests and measurements.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 
 
 def lively_module(net: Sam2Net, seed: int = 0) -> Any:
-    """A random module whose masks are neither empty nor full, and whose objects sometimes leave the frame."""
+    """A random module whose masks are neither empty nor full, and whose objects sometimes leave
+    the frame.
+    """
     torch.manual_seed(seed)
     module: Any = build_module(net).eval()
     decoder = module.sam_mask_decoder
@@ -68,7 +72,9 @@ class FolderlessEngines:
             export_onnx(graph, path)
             entry = Entry(path.name, "", "", "", "fp32", {}, {}, {}, "", graph.meta)
             self._meta[graph.name] = graph.meta
-            self._engines[graph.name] = OrtEngine(graph.name, path, entry, "CPUExecutionProvider", threads)
+            self._engines[graph.name] = OrtEngine(
+                graph.name, path, entry, "CPUExecutionProvider", threads
+            )
 
     def __getitem__(self, name: str) -> OrtEngine:
         return self._engines[name]
@@ -95,11 +101,13 @@ def components_on_cpu(mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(np.stack(labels))[:, None], torch.from_numpy(np.stack(areas))[:, None]
 
 
-def reference_masks(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any) -> dict[int, Any]:
+def reference_masks(
+    predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any
+) -> dict[int, Any]:
     """Logits (T,H,W) per object, each in a state of its own.
 
-    In float32 the package fails on frames before an object's first prompt, so one state serves objects only where
-    they start together.
+    In float32 the package fails on frames before an object's first prompt, so one state serves
+    objects only where they start together.
     """
     found = {}
     for object_id in dict.fromkeys(click.object_id for click in clicks):
@@ -108,7 +116,9 @@ def reference_masks(predictor: Any, frames: np.ndarray, clicks: Sequence[Click],
     return found
 
 
-def follow(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any) -> dict[int, Any]:
+def follow(
+    predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypatch: Any
+) -> dict[int, Any]:
     """Logits (T,H,W) of objects that start together, forward and then backward."""
     import sam2.sam2_video_predictor as package
     import sam2.utils.misc as misc
@@ -121,7 +131,9 @@ def follow(predictor: Any, frames: np.ndarray, clicks: Sequence[Click], monkeypa
     monkeypatch.setattr(misc, "get_connected_components", components_on_cpu)
     state = predictor.init_state("")
     for click in clicks:
-        predictor.add_new_points_or_box(state, click.frame, click.object_id, click.points_xy, click.labels)
+        predictor.add_new_points_or_box(
+            state, click.frame, click.object_id, click.points_xy, click.labels
+        )
     found = {click.object_id: np.full(frames.shape[:3], np.nan, np.float32) for click in clicks}
     for reverse in (False, True):
         for frame, object_ids, masks in predictor.propagate_in_video(state, reverse=reverse):

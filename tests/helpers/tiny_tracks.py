@@ -40,7 +40,10 @@ def opened(net: TracksNet, folder: Path) -> Iterator[tuple[Engines, tapir.Tapir]
         checkpoint = official.checkpoint(folder, "tracks", net)
         module = weights.build_module("tracks", net)
         module.load_state_dict(torch.load(checkpoint, weights_only=True))
-        export(Request(("tracks",), "tiny", folder, checkpoints={"tracks": checkpoint}, verify=False), Report(-1))
+        export(
+            Request(("tracks",), "tiny", folder, checkpoints={"tracks": checkpoint}, verify=False),
+            Report(-1),
+        )
         assert isinstance(module, tapir.Tapir)
         with samotion.open_engines(folder, "cpu", threads=1) as engines:
             yield engines, module.eval()

@@ -1,4 +1,6 @@
-"""A scene of boxes traced ray by ray, and Movi-F's files of it: the truth that reprojected tracks are held against."""
+"""A scene of boxes traced ray by ray, and Movi-F's files of it: the truth that reprojected
+tracks are held against.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +31,17 @@ def only(sources: Any) -> recording.Recording:
 
 
 def turn(axis: Array, angle: float) -> tuple[Array, Array]:
-    """Quaternion w, x, y, z and matrix of a turn about an axis, the matrix by Rodrigues' formula."""
+    """Quaternion w, x, y, z and matrix of a turn about an axis, the matrix by Rodrigues'
+    formula.
+    """
     axis = axis / np.linalg.norm(axis)
     return np.r_[np.cos(angle / 2), np.sin(angle / 2) * axis], cv2.Rodrigues(axis * angle)[0]
 
 
 class Traced:
-    """A box that slides and tumbles before a wall, a still one, and a camera that travels and rolls."""
+    """A box that slides and tumbles before a wall, a still one, and a camera that travels and
+    rolls.
+    """
 
     def __init__(self) -> None:
         time = np.linspace(0, 1, FRAMES)
@@ -46,7 +52,10 @@ class Traced:
         still = [turn(np.array([0.0, 0.0, 1.0]), 0.5)] * FRAMES
         self.boxes = [tumbling, still]
         self.xyz = np.stack(
-            [np.stack([2.2 * time - 1.6, 0 * time, 0.4 * time], 1), np.tile([0.3, 1.8, -0.3], (FRAMES, 1))]
+            [
+                np.stack([2.2 * time - 1.6, 0 * time, 0.4 * time], 1),
+                np.tile([0.3, 1.8, -0.3], (FRAMES, 1)),
+            ]
         )
         grid = np.stack(np.meshgrid(np.arange(HW[1]), np.arange(HW[0])), -1).reshape(-1, 2)
         shots = [self.shoot(t, grid.astype(float)) for t in range(FRAMES)]
@@ -57,8 +66,11 @@ class Traced:
     def shoot(self, t: int, xy: Array) -> tuple[Array, Array, Array]:
         """Label, distance and colour along the rays through xy (N, 2) px of frame t."""
         raster = (xy + 0.5) / [HW[1], HW[0]]
-        # Kubric's own camera matrix, inverted: (x, y) in shares of the picture, f_y by the sensor's height.
-        matrix = np.array([[FOCAL / SENSOR, 0, -0.5], [0, -FOCAL / SENSOR * HW[1] / HW[0], -0.5], [0, 0, -1.0]])
+        # Kubric's own camera matrix, inverted: (x, y) in shares of the picture, f_y by the sensor's
+        # height.
+        matrix = np.array(
+            [[FOCAL / SENSOR, 0, -0.5], [0, -FOCAL / SENSOR * HW[1] / HW[0], -0.5], [0, 0, -1.0]]
+        )
         rays = np.c_[raster, np.ones(len(xy))] @ np.linalg.inv(matrix).T
         rays = rays / np.linalg.norm(rays, axis=1, keepdims=True) @ self.eye[t][1].T
         origin = self.eye_xyz[t]
@@ -76,11 +88,15 @@ class Traced:
         return label, far, (128 + 100 * np.sin(2.5 * place)).astype(np.uint8)
 
     def project(self, t: int, k: int, place: Array) -> tuple[Array, Array]:
-        """Where a place (N, 3) of instance k (0: the world) is seen in frame t, px, and how far away."""
+        """Where a place (N, 3) of instance k (0: the world) is seen in frame t, px, and how far
+        away.
+        """
         world = place @ self.boxes[k - 1][t][1].T + self.xyz[k - 1, t] if k else place
         seen = (world - self.eye_xyz[t]) @ self.eye[t][1]
         scale = FOCAL / SENSOR * HW[1] / -seen[:, 2]
-        px = np.stack([HW[1] / 2 + scale * seen[:, 0] - 0.5, HW[0] / 2 - scale * seen[:, 1] - 0.5], 1)
+        px = np.stack(
+            [HW[1] / 2 + scale * seen[:, 0] - 0.5, HW[0] / 2 - scale * seen[:, 1] - 0.5], 1
+        )
         return px, np.linalg.norm(seen, axis=1)
 
     def place(self, t: int, xy: Array, k: int) -> Array:
@@ -94,7 +110,10 @@ class Traced:
         x = (xy[:, 0] + 0.5 - HW[1] / 2) * SENSOR / FOCAL / HW[1]
         y = -(xy[:, 1] + 0.5 - HW[0] / 2) * SENSOR / FOCAL / HW[1]
         ray = np.stack([x, y, -np.ones(len(xy))], 1)
-        return self.eye_xyz[t] + far[:, None] * (ray / np.linalg.norm(ray, axis=1, keepdims=True)) @ self.eye[t][1].T
+        return (
+            self.eye_xyz[t]
+            + far[:, None] * (ray / np.linalg.norm(ray, axis=1, keepdims=True)) @ self.eye[t][1].T
+        )
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -106,7 +125,11 @@ class Traced:
                 "quaternions": [q.tolist() for q, _ in self.eye],
             },
             "instances": [
-                {"positions": self.xyz[k].tolist(), "quaternions": [q.tolist() for q, _ in box], "is_dynamic": k == 0}
+                {
+                    "positions": self.xyz[k].tolist(),
+                    "quaternions": [q.tolist() for q, _ in box],
+                    "is_dynamic": k == 0,
+                }
                 for k, box in enumerate(self.boxes)
             ],
         }
@@ -127,13 +150,17 @@ def example_type() -> Any:
     feature = file.message_type.add(name="Feature")
     feature.oneof_decl.add(name="kind")
     for number, name in enumerate(kinds, 1):
-        feature.field.add(name=name, number=number, type=11, type_name=f".t.{name}", label=1, oneof_index=0)
+        feature.field.add(
+            name=name, number=number, type=11, type_name=f".t.{name}", label=1, oneof_index=0
+        )
     features = file.message_type.add(name="Features")
     entry = features.nested_type.add(name="FeatureEntry")
     entry.options.map_entry = True
     entry.field.add(name="key", number=1, type=9, label=1)
     entry.field.add(name="value", number=2, type=11, type_name=".t.Feature", label=1)
-    features.field.add(name="feature", number=1, type=11, type_name=".t.Features.FeatureEntry", label=3)
+    features.field.add(
+        name="feature", number=1, type=11, type_name=".t.Features.FeatureEntry", label=3
+    )
     example = file.message_type.add(name="Example")
     example.field.add(name="features", number=1, type=11, type_name=".t.Features", label=1)
     found = descriptor_pool.DescriptorPool()
@@ -161,7 +188,9 @@ def write_rendered(scene: Traced, root: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "metadata.json").write_text(json.dumps(scene.metadata))
     for t in range(FRAMES):
-        Image.fromarray(np.dstack([scene.frames[t], np.full(HW, 255, np.uint8)])).save(folder / f"rgba_{t:05d}.png")
+        Image.fromarray(np.dstack([scene.frames[t], np.full(HW, 255, np.uint8)])).save(
+            folder / f"rgba_{t:05d}.png"
+        )
         labels = Image.fromarray(scene.labels[t].astype(np.uint8))
         labels.putpalette([7, 9, 11, 200, 10, 10, 10, 200, 10])
         labels.save(folder / f"segmentation_{t:05d}.png")
@@ -186,5 +215,7 @@ def write_published(scene: Traced, folder: Path) -> Path:
         **{f"camera__{key}": np.array(value, float) for key, value in camera.items()},
     )
     folder.mkdir()
-    (folder / "movi_f-train.tfrecord-00000-of-00001").write_bytes(record(strange=np.array([-3, 1 << 40])) + message)
+    (folder / "movi_f-train.tfrecord-00000-of-00001").write_bytes(
+        record(strange=np.array([-3, 1 << 40])) + message
+    )
     return folder

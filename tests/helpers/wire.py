@@ -22,4 +22,6 @@ def pair(key: bytes, value: bytes) -> bytes:
 
 def graph_pointing_to(*locations: str) -> bytes:
     """An ONNX model whose tensors, one each, lie at `locations`."""
-    return field(7, b"".join(field(5, field(13, pair(b"location", place.encode()))) for place in locations))
+    return field(
+        7, b"".join(field(5, field(13, pair(b"location", place.encode()))) for place in locations)
+    )

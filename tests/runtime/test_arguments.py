@@ -20,13 +20,31 @@ from samotion.settings import Settings, resolve
 FRAMES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
-@pytest.mark.parametrize("name", ["step", "max_frames", "max_tracks", "max_objects", "long_side_px", "seed"])
+@pytest.mark.parametrize(
+    "name", ["step", "max_frames", "max_tracks", "max_objects", "long_side_px", "seed"]
+)
 @pytest.mark.parametrize(
     "value",
-    ["3", 2.5, np.float32(3), float("nan"), float("inf"), True, np.True_, [3], {}, b"3", 3j, np.arange(2), object()],
+    [
+        "3",
+        2.5,
+        np.float32(3),
+        float("nan"),
+        float("inf"),
+        True,
+        np.True_,
+        [3],
+        {},
+        b"3",
+        3j,
+        np.arange(2),
+        object(),
+    ],
 )
 def test_settings_are_whole_numbers(name: str, value: Any) -> None:
-    with pytest.raises(UsageError, match=rf"^{name} is .* \({type(value).__name__}\); expected a whole number$"):
+    with pytest.raises(
+        UsageError, match=rf"^{name} is .* \({type(value).__name__}\); expected a whole number$"
+    ):
         Settings(**{name: value})
 
 
@@ -49,7 +67,9 @@ def test_whole_numbers_of_numpy_are_as_good_as_pythons() -> None:
 
 @pytest.mark.parametrize("settings", [{"seed": 0}, 0, {}, False, "seed=0", Settings])
 def test_settings_are_settings(settings: Any) -> None:
-    with pytest.raises(UsageError, match=r"^settings is .*; expected samotion\.Settings\(\.\.\.\)$"):
+    with pytest.raises(
+        UsageError, match=r"^settings is .*; expected samotion\.Settings\(\.\.\.\)$"
+    ):
         samotion.segment_clip(FRAMES, FakeEngines(), settings)  # type: ignore[arg-type]
 
 

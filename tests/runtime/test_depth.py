@@ -22,12 +22,15 @@ def red(frames: np.ndarray) -> dict[str, Any]:
         ((518, 518), (518, 518)),
         ((1080, 1920), (518, 924)),
         ((1920, 1080), (924, 518)),
-        ((240, 320), (392, 518)),  # smaller than the net's size: the long side needs the smaller change
+        # smaller than the net's size: the long side needs the smaller change
+        ((240, 320), (392, 518)),
         ((10, 1000), (14, 518)),  # 5 rows would be no patch at all
         ((400, 4000), (420, 4144)),  # a strip: the longer side is held to 8 times 518
     ],
 )
-def test_side_with_the_smaller_change_becomes_518(hw: tuple[int, int], expected: tuple[int, int]) -> None:
+def test_side_with_the_smaller_change_becomes_518(
+    hw: tuple[int, int], expected: tuple[int, int]
+) -> None:
     assert depth.net_size(hw, 518) == expected
 
 
@@ -44,8 +47,11 @@ def test_every_frame_spans_0_to_1_at_its_own_size() -> None:
     found = depth.estimate(FakeEngines(FAST, depth=engine), frames)
     assert found.shape == (9, 120, 200) and found.dtype == np.float32
     assert found.min((1, 2)).tolist() == [0] * 9 and found.max((1, 2)).tolist() == [1] * 9
-    assert np.abs(found - np.linspace(0, 1, 200)).max() < 0.03  # in place, left to right, after two resizes
-    assert sum(shape[0] for shape in calls) == 9 and {shape[1:] for shape in calls} == {(308, 518, 3)}
+    # in place, left to right, after two resizes
+    assert np.abs(found - np.linspace(0, 1, 200)).max() < 0.03
+    assert sum(shape[0] for shape in calls) == 9 and {shape[1:] for shape in calls} == {
+        (308, 518, 3)
+    }
     assert max(shape[0] * shape[1] * shape[2] for shape in calls) <= depth.PX_PER_CALL
 
 

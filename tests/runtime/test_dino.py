@@ -47,7 +47,8 @@ def test_describe_gives_one_grid_per_frame_whatever_the_batches() -> None:
     assert grids.shape == (7, 28, 42, 3)
     assert grids[:, 5, 5, 0].tolist() == [0, 30, 60, 90, 120, 150, 180]
     assert len(calls) > 1 and max(n * h * w for n, h, w, _ in calls) <= dino.PX_PER_CALL
-    assert dino.describe(FakeEngines(FAST, dino=engine), frames[:1]).shape == (1, 16, 22, 3)  # its own size, 112 x 154
+    # its own size, 112 x 154
+    assert dino.describe(FakeEngines(FAST, dino=engine), frames[:1]).shape == (1, 16, 22, 3)
 
 
 def test_shrinking_does_not_alias() -> None:
@@ -63,7 +64,9 @@ def test_shrinking_does_not_alias() -> None:
 def test_sample_takes_the_cell_by_the_published_rule() -> None:
     rows, columns, hw = 19, 27, (140, 196)
     features = np.arange(rows * columns, dtype=np.float32).reshape(rows, columns, 1)
-    xy = np.array([[0, 0], [195.9, 139.9], [7.25, 7.36], [7.26, 7.37], [-3, 1000], [98, 70]], np.float32)
+    xy = np.array(
+        [[0, 0], [195.9, 139.9], [7.25, 7.36], [7.26, 7.37], [-3, 1000], [98, 70]], np.float32
+    )
     expected = [
         (
             int(np.clip(np.floor(y * rows / hw[0]), 0, rows - 1)),
@@ -72,11 +75,15 @@ def test_sample_takes_the_cell_by_the_published_rule() -> None:
         for x, y in xy.astype(np.float64)
     ]
     assert expected[2:5] == [(0, 0), (1, 1), (18, 0)]
-    assert dino.sample(features, xy, hw)[:, 0].tolist() == [row * columns + column for row, column in expected]
+    assert dino.sample(features, xy, hw)[:, 0].tolist() == [
+        row * columns + column for row, column in expected
+    ]
 
 
 def test_sample_of_no_points_is_empty() -> None:
-    assert dino.sample(np.zeros((3, 4, 5), np.float32), np.zeros((0, 2), np.float32), (30, 40)).shape == (0, 5)
+    assert dino.sample(
+        np.zeros((3, 4, 5), np.float32), np.zeros((0, 2), np.float32), (30, 40)
+    ).shape == (0, 5)
 
 
 def test_preset_decides_the_size() -> None:

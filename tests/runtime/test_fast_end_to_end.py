@@ -1,4 +1,6 @@
-"""The road of the published method, from frames to labels, on engines that answer with the truth."""
+"""The road of the published method, from frames to labels, on engines that answer with the
+truth.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from helpers.paths import ROOT
 
 
 def test_the_square_is_found_and_nothing_else() -> None:
-    result = samotion.segment_clip(fast_scene.frames(), fast_scene.engines(), samotion.Settings(max_tracks=600))
+    result = samotion.segment_clip(
+        fast_scene.frames(), fast_scene.engines(), samotion.Settings(max_tracks=600)
+    )
     truth = fast_scene.masks()
     found = result.labels > 0
     union = (found | truth).sum(axis=(1, 2))
@@ -19,7 +23,15 @@ def test_the_square_is_found_and_nothing_else() -> None:
     assert abs(result.objects[0].score - 0.99) < 1e-6
     assert ((found & truth).sum(axis=(1, 2)) / union > 0.95).all()
     assert not result.warnings
-    assert list(result.timings) == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"]
+    assert list(result.timings) == [
+        "video",
+        "tracks",
+        "depth",
+        "dino",
+        "motion",
+        "prompts",
+        "masks",
+    ]
 
 
 def test_the_published_method_imports_nothing_of_the_cues() -> None:
@@ -32,6 +44,8 @@ def test_the_published_method_imports_nothing_of_the_cues() -> None:
     )
     paths = [*sys.path, str(ROOT / "tests")]
     done = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path[:] = {paths!r}; {code}"], capture_output=True, text=True
+        [sys.executable, "-c", f"import sys; sys.path[:] = {paths!r}; {code}"],
+        capture_output=True,
+        text=True,
     )
     assert done.stdout.strip() == "[]", done.stderr

@@ -14,7 +14,9 @@ HEAVY = {"numpy", "cv2", "av", "onnxruntime", "torch", "pycocotools", "rich"}
 def modules_after(code: str) -> set[str]:
     """Top-level modules that a fresh interpreter has loaded after `code`."""
     tail = "\nimport sys; sys.stdout.write('\\n' + ' '.join({name.split('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", code + tail], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code + tail], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.splitlines()[-1].split())
 
 

@@ -19,7 +19,17 @@ from samotion.presets import FAST, SAM2_SIZES, SAM21_SMALL
 def entry(file: str = "depth.onnx", sha256: str = "0" * 64) -> Entry:
     shapes: dict[str, list[int | str]] = {"frames": ["B", "H", "W", 3]}
     parity = {"disparity": {"max_abs": 1e-6, "tolerance": 1e-4}}
-    return Entry(file, sha256, sha256, "1" * 64, "fp32", shapes, {"disparity": ["B", "H", "W"]}, parity, "2" * 64)
+    return Entry(
+        file,
+        sha256,
+        sha256,
+        "1" * 64,
+        "fp32",
+        shapes,
+        {"disparity": ["B", "H", "W"]},
+        parity,
+        "2" * 64,
+    )
 
 
 def holding(depth: Entry) -> Manifest:
@@ -43,7 +53,9 @@ def test_round_trip(tmp_path: Path) -> None:
 def test_another_sam2_size_changes_the_preset(tmp_path: Path) -> None:
     written(tmp_path, sam2="sam2.1_hiera_s")
     assert manifest.read(tmp_path).get_preset() == replace(FAST, sam2=SAM21_SMALL)
-    with Engines(tmp_path, "cpu", lambda name, path, entry: pytest.fail("nothing is opened")) as engines:
+    with Engines(
+        tmp_path, "cpu", lambda name, path, entry: pytest.fail("nothing is opened")
+    ) as engines:
         assert engines.preset.sam2.config == "sam2.1_hiera_s"
 
 
@@ -77,8 +89,14 @@ def test_unknown_choices_are_refused(tmp_path: Path, changes: dict[str, Any], sa
         ({"schema": 2}, "schema 2, expected 1"),
         ({"engines": []}, "damaged"),
         ({"engines": {"depth": {}}}, "damaged"),
-        ({"engines": {"depth": {**json.loads(json.dumps(entry().__dict__)), "file": 5}}}, "damaged"),
-        ({"engines": {"colour": json.loads(json.dumps(entry().__dict__))}}, "unknown engines colour"),
+        (
+            {"engines": {"depth": {**json.loads(json.dumps(entry().__dict__)), "file": 5}}},
+            "damaged",
+        ),
+        (
+            {"engines": {"colour": json.loads(json.dumps(entry().__dict__))}},
+            "unknown engines colour",
+        ),
         ({"tools": None}, "damaged"),
     ],
 )
@@ -108,7 +126,9 @@ def test_files_are_checked(tmp_path: Path) -> None:
     assert manifest.checked_file(tmp_path, "depth", good) == (tmp_path / "depth.onnx").resolve()
     with pytest.raises(EngineError, match="changed since its export") as caught:
         manifest.checked_file(tmp_path, "depth", replace(holding(entry()), sam2="sam2.1_hiera_s"))
-    assert f"samotion-export depth --preset fast --sam2 sam2.1_hiera_s --out '{tmp_path}'" in str(caught.value)
+    assert f"samotion-export depth --preset fast --sam2 sam2.1_hiera_s --out '{tmp_path}'" in str(
+        caught.value
+    )
     (tmp_path / "depth.onnx").unlink()
     with pytest.raises(EngineError, match="is missing"):
         manifest.checked_file(tmp_path, "depth", good)
@@ -144,7 +164,10 @@ def test_files_that_a_graph_points_to_are_checked(tmp_path: Path) -> None:
     assert manifest.read(tmp_path) == held
     assert manifest.checked_file(tmp_path, "depth", held) == (tmp_path / "depth.onnx").resolve()
     (tmp_path / "weights").write_bytes(b"0000")
-    with pytest.raises(EngineError, match=r"weights was changed since its export.*export again: samotion-export depth"):
+    with pytest.raises(
+        EngineError,
+        match=r"weights was changed since its export.*export again: samotion-export depth",
+    ):
         manifest.checked_file(tmp_path, "depth", held)
     (tmp_path / "weights").unlink()
     with pytest.raises(EngineError, match="weights is missing"):
@@ -176,7 +199,9 @@ def test_hashes_of_data_are_texts(tmp_path: Path, data: Any) -> None:
         manifest.read(tmp_path)
 
 
-def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_keeps_the_old_file_and_leaves_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "file"
     manifest.write_atomically(path, b"old")
 

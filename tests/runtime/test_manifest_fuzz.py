@@ -1,4 +1,6 @@
-"""Manifests edited at will: the folder opens, or one line says what is wrong with it. Nothing else, ever."""
+"""Manifests edited at will: the folder opens, or one line says what is wrong with it. Nothing
+else, ever.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,34 @@ from samotion.errors import EngineError
 
 ROUNDS = 400
 VALUES = (
-    *(None, True, False, 0, -1, 1, 2**40, 10**4000, 1.5, -1e308, "", " ", "a\0b", "\ud800", "x" * 5000, "NaN"),
-    *("../depth.onnx", "/dev/zero", ".", "..", "sub/depth.onnx", "manifest.json", "depth\n.onnx", "\u202edepth.onnx"),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2**40,
+        10**4000,
+        1.5,
+        -1e308,
+        "",
+        " ",
+        "a\0b",
+        "\ud800",
+        "x" * 5000,
+        "NaN",
+    ),
+    *(
+        "../depth.onnx",
+        "/dev/zero",
+        ".",
+        "..",
+        "sub/depth.onnx",
+        "manifest.json",
+        "depth\n.onnx",
+        "\u202edepth.onnx",
+    ),
     *([], {}, [[]], [None], {"a": {"a": {"a": 1}}}, ["T", -1], [2**70], list(range(50))),
 )
 
@@ -37,7 +65,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(folder: Path, text: bytes | str) -> str | None:
-    """Open a folder whose manifest is `text`, and all its engines: None, or the line that a user sees."""
+    """Open a folder whose manifest is `text`, and all its engines: None, or the line that a user
+    sees.
+    """
     path = folder / manifest.MANIFEST
     before = path.read_bytes()
     path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"))
@@ -147,7 +177,9 @@ def test_hostile_entries_are_named(folder: Path, entry: dict[str, Any], said: st
 
 @pytest.mark.parametrize("value", [None, "7", 7.0, True, 0, -1, 10**30, [7]])
 def test_numbers_that_a_run_needs_are_whole_numbers(value: Any) -> None:
-    with pytest.raises(EngineError, match=r"the manifest says memory_frames .*; expected a whole number"):
+    with pytest.raises(
+        EngineError, match=r"the manifest says memory_frames .*; expected a whole number"
+    ):
         manifest.meta_number({"memory_frames": value}, "memory_frames")
 
 
@@ -169,12 +201,25 @@ def broken(kind: str, path: Path) -> None:
     elif kind == "dangling link":
         path.symlink_to(path.parent / "gone")
     elif kind != "gone":
-        path.write_bytes({"empty": b"", "cut": good[: len(good) // 2], "edited": good[:-1] + b"?"}[kind])
+        path.write_bytes(
+            {"empty": b"", "cut": good[: len(good) // 2], "edited": good[:-1] + b"?"}[kind]
+        )
 
 
 @pytest.mark.parametrize(
     "kind",
-    ["folder", "fifo", "device", "link out", "link to itself", "dangling link", "gone", "empty", "cut", "edited"],
+    [
+        "folder",
+        "fifo",
+        "device",
+        "link out",
+        "link to itself",
+        "dangling link",
+        "gone",
+        "empty",
+        "cut",
+        "edited",
+    ],
 )
 def test_what_is_no_longer_the_exported_file_is_refused(tmp_path: Path, kind: str) -> None:
     folder = tmp_path / "engines"
@@ -191,7 +236,16 @@ def test_graphs_that_onnxruntime_refuses_are_named(tmp_path: Path) -> None:
     backends.onnx_folder(tmp_path)
     good = (tmp_path / "depth.onnx").read_bytes()
     noise = bytes(chance.randrange(256) for _ in range(300))
-    for data in (b"", b"\0", b"{}", noise, good[: len(good) // 2], good + noise, good[40:], good * 2):
+    for data in (
+        b"",
+        b"\0",
+        b"{}",
+        noise,
+        good[: len(good) // 2],
+        good + noise,
+        good[40:],
+        good * 2,
+    ):
         entry = media.write_engine(tmp_path, "depth", data)
         manifest.write(tmp_path, manifest.Manifest("nano", {}, {"depth": entry}))
         line = outcome(tmp_path, (tmp_path / manifest.MANIFEST).read_bytes())

@@ -47,14 +47,17 @@ def test_misplaced_lookup_follows_its_definition(rng: np.random.Generator) -> No
     for n in range(40):
         for t in range(3):
             px, py = np.clip(2 * xy[n, t] / np.float32([10, 6]) - np.float32(1), -1, 1)
-            index = int(py * np.float32(6)) * 10 + int(px * np.float32(10))  # int() truncates toward zero
+            # int() truncates toward zero
+            index = int(py * np.float32(6)) * 10 + int(px * np.float32(10))
             assert got[n, t] == disparity[t].ravel()[min(max(index, 0), 59)]
 
 
 def test_misplaced_lookup_clamps_the_flat_index_not_each_axis() -> None:
-    right_and_up = np.array([[[10.0, 2.5]]], np.float32)  # p = (1, -1/6): row -1, column 10, which is index 0
+    # p = (1, -1/6): row -1, column 10, which is index 0
+    right_and_up = np.array([[[10.0, 2.5]]], np.float32)
     assert motion.lookup_misplaced(ramp(1), right_and_up, HW)[0, 0] == ramp(1)[0, 0, 0]
-    right_edge = np.array([[[10.0, 4.0]]], np.float32)  # p = (1, 1/3): row 2, column 10: the next row's first
+    # p = (1, 1/3): row 2, column 10: the next row's first
+    right_edge = np.array([[[10.0, 4.0]]], np.float32)
     assert motion.lookup_misplaced(ramp(1), right_edge, HW)[0, 0] == ramp(1)[0, 3, 0]
 
 
@@ -88,7 +91,12 @@ def test_score_hands_over_unit_positions() -> None:
 
     xy = np.array([[[0, 0], [10, 6]], [[5, 3], [-4, 99]]], np.float32)
     ones = np.ones((2, 2), np.float32)
-    rest = {"visibility": ones, "confidence": ones, "disparity": ones, "dino": np.zeros((2, 3), np.float32)}
+    rest = {
+        "visibility": ones,
+        "confidence": ones,
+        "disparity": ones,
+        "dino": np.zeros((2, 3), np.float32),
+    }
     got = motion.score(FakeEngines(motion=engine), xy_px=xy, hw=HW, visible=ones > 0, **rest)
     assert got.tolist() == [0.5, 0.5]
     assert seen["xy"].tolist() == [[[-1, -1], [1, 1]], [[0, 0], [-1, 1]]]
@@ -97,6 +105,13 @@ def test_score_hands_over_unit_positions() -> None:
 
 def test_no_tracks_no_scores() -> None:
     none = np.zeros((0, 4), np.float32)
-    rest = {"visibility": none, "confidence": none, "disparity": none, "dino": np.zeros((0, 3), np.float32)}
+    rest = {
+        "visibility": none,
+        "confidence": none,
+        "disparity": none,
+        "dino": np.zeros((0, 3), np.float32),
+    }
     engines = FakeEngines()
-    assert motion.score(engines, xy_px=np.zeros((0, 4, 2)), hw=HW, visible=none > 0, **rest).shape == (0,)
+    assert motion.score(
+        engines, xy_px=np.zeros((0, 4, 2)), hw=HW, visible=none > 0, **rest
+    ).shape == (0,)

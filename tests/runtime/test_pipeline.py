@@ -21,7 +21,9 @@ FRAMES = np.zeros((2, 8, 8, 3), np.uint8)
 
 
 def _threads() -> set[int]:
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+    return {
+        library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"
+    }
 
 
 def _threads_in_a_run(monkeypatch: pytest.MonkeyPatch) -> set[int]:
@@ -38,7 +40,9 @@ def _threads_in_a_run(monkeypatch: pytest.MonkeyPatch) -> set[int]:
     return seen[0]
 
 
-def test_numpy_has_one_thread_while_a_clip_runs_and_its_own_after_that(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_has_one_thread_while_a_clip_runs_and_its_own_after_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with threadpool_limits(2, user_api="blas"):
         before = _threads()
         for _ in range(2):
@@ -58,7 +62,10 @@ def test_a_stage_starts_at_nothing_and_ends_once_with_all_of_it() -> None:
     with stages("motion") as step:
         for done, total in ((0, 2), (1, 2), (2, 2), (1, 3), (3, 3)):
             step(done, total)
-    assert said == [("motion", 0, 1), *(("motion", *step) for step in ((0, 2), (1, 2), (1, 3), (3, 3)))]
+    assert said == [
+        ("motion", 0, 1),
+        *(("motion", *step) for step in ((0, 2), (1, 2), (1, 3), (3, 3))),
+    ]
     assert stages.timings.keys() == {"motion"}
     with stages("masks"):
         pass
@@ -72,10 +79,17 @@ def test_every_stage_reports_under_its_own_name(engine_folder: Path) -> None:
         settings = samotion.Settings(max_tracks=32)
         result = samotion.segment_clip(frames, engines, settings, lambda *step: said.append(step))
     stages = list(dict.fromkeys(stage for stage, _, _ in said))
-    assert stages == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"] == list(result.timings)
+    assert (
+        stages
+        == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"]
+        == list(result.timings)
+    )
     for stage in stages:
         steps = [(done, total) for name, done, total in said if name == stage]
-        assert steps[0][0] == 0 and [done == total for done, total in steps].index(True) == len(steps) - 1, stage
+        assert (
+            steps[0][0] == 0
+            and [done == total for done, total in steps].index(True) == len(steps) - 1
+        ), stage
     assert said[0] == ("video", 0, 1)
 
 

@@ -1,4 +1,6 @@
-"""The published prompts: each rule by an example, and all of them against a literal reading on random scenes."""
+"""The published prompts: each rule by an example, and all of them against a literal reading on
+random scenes.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +74,8 @@ def frames_with(counts: list[int]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("counts", "frame"),
     [
-        ([5, 9, 1, 9, 1, 1, 1, 9, 1, 1], 7),  # int(0.2 * 10) = 2 of the three nines: the later ones, 3 and 7
+        # int(0.2 * 10) = 2 of the three nines: the later ones, 3 and 7
+        ([5, 9, 1, 9, 1, 1, 1, 9, 1, 1], 7),
         ([1, 1, 1, 1, 7, 1, 1, 8, 1], 7),  # int(0.2 * 9) is 1, not 2
         ([2, 2, 2, 2, 2], 4),  # all equal: the last of an ascending sort
         ([0, 3, 3, 3], 2),  # int(0.2 * 4) is 0: all frames
@@ -94,7 +97,9 @@ def test_densest_and_spread():
 def test_points_outside_lie_on_the_border():
     mask = np.zeros(HW, bool)
     mask[:, 0] = mask[-1] = True
-    points = np.array([[0, 0], [-40, 5], [0.9, 5], [-0.9, 5], [1, 5], [80, 400], [160, 5]], np.float32)
+    points = np.array(
+        [[0, 0], [-40, 5], [0.9, 5], [-0.9, 5], [1, 5], [80, 400], [160, 5]], np.float32
+    )
     assert list(prompts.inside(mask, points)) == [True, True, True, True, False, True, False]
 
 
@@ -108,7 +113,13 @@ def test_dilate_grows_by_the_kernel_of_the_original():
     mask = np.zeros((60, 60), bool)
     mask[30, 30] = True
     rows, columns = np.nonzero(prompts.dilate(mask))
-    assert (rows.min(), rows.max(), columns.min(), columns.max(), len(rows)) == (24, 39, 24, 39, 16 * 16)
+    assert (rows.min(), rows.max(), columns.min(), columns.max(), len(rows)) == (
+        24,
+        39,
+        24,
+        39,
+        16 * 16,
+    )
 
 
 def test_two_objects_leave_no_track_twice():
@@ -131,7 +142,9 @@ def test_there_is_no_further_round_while_fewer_than_six_tracks_are_free():
         clicked.append(click)
         return boxes((20, 20, 24))(click)
 
-    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 8)[:3], grid(140, 20, 8)[:2]]))
+    tracks = tracks_at(
+        np.concatenate([grid(20, 20, 24), grid(100, 70, 8)[:3], grid(140, 20, 8)[:2]])
+    )
     prompts.group(tracks, np.arange(41), segment, HW, PUBLISHED, 10)
     assert len(clicked) == 1, "5 of 41 are free after the first round"
 
@@ -168,7 +181,9 @@ def test_the_key_frame_and_every_sixteenth_are_clicked():
 
 def test_three_points_follow_the_one_click_on_the_same_frame():
     tracks = tracks_at(grid(20, 20, 24))
-    found = prompts.prompt(prompts.ObjectPrompt(3, 5, np.arange(36)), tracks, boxes((20, 20, 20)), PUBLISHED)
+    found = prompts.prompt(
+        prompts.ObjectPrompt(3, 5, np.arange(36)), tracks, boxes((20, 20, 20)), PUBLISHED
+    )
     assert [(c.object_id, c.frame, len(c.points_xy)) for c in found.clicks] == [
         (3, frame, points) for frame in (0, 5, 16) for points in (1, 3)
     ]
@@ -208,18 +223,31 @@ def test_scenes_are_prompted_and_labelled_as_by_a_literal_reading(seed):
     ours, theirs = published.find(scene), published.find_literally(scene)
     assert [(f.key_frame, list(f.members)) for f in ours] == [(f.frame, f.tracks) for f in theirs]
     for mine, other in zip(ours, theirs):
-        got = {frame: [points.tolist() for points in calls] for frame, calls in published.calls(mine).items()}
-        want = {frame: [[list(p) for p in points] for points in calls] for frame, calls in other.calls.items()}
+        got = {
+            frame: [points.tolist() for points in calls]
+            for frame, calls in published.calls(mine).items()
+        }
+        want = {
+            frame: [[list(p) for p in points] for points in calls]
+            for frame, calls in other.calls.items()
+        }
         assert got == want
     want = published.label_literally(scene, theirs)
     np.testing.assert_array_equal(published.label(scene, ours), want)
 
 
 def test_the_scenes_show_what_is_compared():
-    """Second calls, several objects, joined ones, and scenes in which only the three best tracks move."""
+    """Second calls, several objects, joined ones, and scenes in which only the three best tracks
+    move.
+    """
     scenes = [stand_in.random_scene(seed) for seed in range(SCENES)]
     found = [published.find(scene) for scene in scenes]
-    assert any(len(calls) == 2 for some in found for one in some for calls in published.calls(one).values())
+    assert any(
+        len(calls) == 2 for some in found for one in some for calls in published.calls(one).values()
+    )
     assert max(len(some) for some in found) > 3
     assert any(published.label(scene, some).max() < len(some) for scene, some in zip(scenes, found))
-    assert any(len(prompts.select_moving(scene.scores, len(scene.parts), PUBLISHED)) == 3 for scene in scenes)
+    assert any(
+        len(prompts.select_moving(scene.scores, len(scene.parts), PUBLISHED)) == 3
+        for scene in scenes
+    )

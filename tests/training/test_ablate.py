@@ -1,4 +1,6 @@
-"""Ablations: each variant takes away what it says and nothing else, and the runs of a clip share what they can."""
+"""Ablations: each variant takes away what it says and nothing else, and the runs of a clip share
+what they can.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ Array = np.ndarray[Any, Any]
 def tracks(rng: np.random.Generator) -> dict[str, Array]:
     """The motion engine's inputs for 12 tracks of 5 frames."""
     channels = samotion.presets.NANO.motion.dino_channels
-    floats = {name: rng.random((12, 5), np.float32) for name in ("visibility", "confidence", "disparity")}
+    floats = {
+        name: rng.random((12, 5), np.float32) for name in ("visibility", "confidence", "disparity")
+    }
     return {
         "xy": rng.uniform(-1, 1, (12, 5, 2)).astype(np.float32),
         "visible": np.ones((12, 5), np.uint8),
@@ -51,18 +55,24 @@ def score(net: Any, inputs: dict[str, Array]) -> Array:
     return np.asarray(net(**inputs)["score"])
 
 
-def test_each_variant_forgets_its_own_part(opened: Any, exported: Path, tracks: dict[str, Array]) -> None:
+def test_each_variant_forgets_its_own_part(
+    opened: Any, exported: Path, tracks: dict[str, Array]
+) -> None:
     nets = ablate.variants(opened, exported)
     other = {name: tracks[name][::-1].copy() for name in ("disparity", "dino")}
     for name, part in (("without depth", "disparity"), ("without dino", "dino")):
-        np.testing.assert_array_equal(score(nets[name], tracks), score(nets[name], {**tracks, part: other[part]}))
+        np.testing.assert_array_equal(
+            score(nets[name], tracks), score(nets[name], {**tracks, part: other[part]})
+        )
         assert np.ptp(score(nets[ablate.WHOLE], tracks) - score(nets[name], tracks)) > 0
     for part in other:
         changed = score(nets["without spatial attention"], {**tracks, part: other[part]})
         assert np.ptp(changed - score(nets["without spatial attention"], tracks)) > 0
 
 
-def test_without_spatial_attention_the_encoder_sees_each_track_alone(opened: Any, tracks: dict[str, Array]) -> None:
+def test_without_spatial_attention_the_encoder_sees_each_track_alone(
+    opened: Any, tracks: dict[str, Array]
+) -> None:
     torch.manual_seed(0)
     whole = weights.build_module("motion", opened.preset.motion)
     alone = ablate.without_spatial(whole, opened)
@@ -76,7 +86,9 @@ def test_without_spatial_attention_the_encoder_sees_each_track_alone(opened: Any
             assert torch.equal(first, second) == same
 
 
-def test_other_weights_than_the_exported_ones_are_noticed(opened: Any, tracks: dict[str, Array]) -> None:
+def test_other_weights_than_the_exported_ones_are_noticed(
+    opened: Any, tracks: dict[str, Array]
+) -> None:
     with pytest.raises(EngineError, match=r"differ by .* give --motion FILE, or export it again"):
         score(ablate.variants(opened)["without spatial attention"], tracks)  # the bundled weights
 
@@ -109,7 +121,10 @@ def test_figures_by_hand() -> None:
     right, wrong = np.array([0.9, 0.2, 0.1]), np.array([0.1, 0.2, 0.9])
     clips = [
         {"whole": Found(0.8, True, right, moving), "without dino": Found(0.5, True, wrong, moving)},
-        {"whole": Found(None, False, right, moving[1:2]), "without dino": Found(None, True, right[:1], moving[1:2])},
+        {
+            "whole": Found(None, False, right, moving[1:2]),
+            "without dino": Found(None, True, right[:1], moving[1:2]),
+        },
     ]
     clips[1]["whole"] = clips[1]["whole"]._replace(scores=right[1:2])
     table = ablate.summarise(clips, {"whole": [(right, moving)], "without dino": [(wrong, moving)]})
@@ -124,7 +139,10 @@ def test_figures_by_hand() -> None:
             "made_auc_over_all": 1,
         }
     )
-    assert table["without dino"]["drop_in_j"] == pytest.approx(0.3) and table["without dino"]["false_alarms"] == 1
+    assert (
+        table["without dino"]["drop_in_j"] == pytest.approx(0.3)
+        and table["without dino"]["false_alarms"] == 1
+    )
     assert table["without dino"]["auc"] == 0
 
 
@@ -144,16 +162,26 @@ def test_judging_compares_masks_and_each_track_at_its_query(rng: np.random.Gener
 
     Result.labels = labels
     found = ablate.judge(Case("x", np.zeros((2, 8, 8, 3), np.uint8), masks), Result())  # type: ignore[arg-type]
-    assert found.j == pytest.approx(0.5) and found.any_mask and found.moving.tolist() == [True, False, True]
+    assert (
+        found.j == pytest.approx(0.5)
+        and found.any_mask
+        and found.moving.tolist() == [True, False, True]
+    )
 
 
 def test_the_command_runs_on_a_rendered_clip_and_made_tracks(
-    engine_folder: Path, exported: Path, tracks: dict[str, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine_folder: Path,
+    exported: Path,
+    tracks: dict[str, Array],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Random nets find nothing of use, but all the ways are gone."""
     moving = np.arange(12) < 5
     (tmp_path / "made").mkdir()
-    made = motion_data.TrackSet(**{**tracks, "visible": tracks["visible"].astype(bool)}, moving=moving)
+    made = motion_data.TrackSet(
+        **{**tracks, "visible": tracks["visible"].astype(bool)}, moving=moving
+    )
     motion_data.save(tmp_path / "made" / "000000.npz", made)
     arguments = [
         "--engine-dir",
@@ -171,13 +199,20 @@ def test_the_command_runs_on_a_rendered_clip_and_made_tracks(
     monkeypatch.setattr(sys, "argv", ["ablate", *map(str, arguments)])
     ablate.main()
     report = json.loads((tmp_path / "report.json").read_text())
-    assert list(report["variants"]) == ["whole", "without depth", "without dino", "without spatial attention"]
+    assert list(report["variants"]) == [
+        "whole",
+        "without depth",
+        "without dino",
+        "without spatial attention",
+    ]
     for row in report["variants"].values():
         assert 0 <= row["j"] <= 1 and 0 <= row["made_auc"] <= 1
     assert report["clips"][0]["seconds"] > 0 and report["variants"]["whole"]["drop_in_j"] == 0
 
 
-def test_a_second_run_of_a_clip_finds_the_same_without_tracking_again(opened: Any, rng: np.random.Generator) -> None:
+def test_a_second_run_of_a_clip_finds_the_same_without_tracking_again(
+    opened: Any, rng: np.random.Generator
+) -> None:
     frames = rng.integers(0, 255, (2, 48, 64, 3), np.uint8)
     shared = Shared(opened)
     first = shared.segment(frames, opened["motion"], 16)

@@ -1,4 +1,6 @@
-"""Datasets as pools: what converting keeps, and the layouts of Dynamic Replica, HOI4D and exported tracks."""
+"""Datasets as pools: what converting keeps, and the layouts of Dynamic Replica, HOI4D and
+exported tracks.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ from samotion_training import motion_data, pool, train_depth, train_dino, train_
 from samotion_training.datasets import dynamic_replica, files, hoi4d, movi_f, recording
 
 
-def convert(layout: str, dataset: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str) -> list[Path]:
+def convert(
+    layout: str, dataset: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, *more: str
+) -> list[Path]:
     """The pool command, and the clips it made."""
     monkeypatch.setattr(sys, "argv", ["pool", str(folder), "--from", layout, str(dataset), *more])
     pool.main()
@@ -29,14 +33,24 @@ def convert(layout: str, dataset: Path, folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_converted_pool_trains_every_net(
-    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rendered: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     paths = convert("movi-f", rendered, tmp_path / "pool", monkeypatch, "--seeds", "40", "60")
     assert [p.name for p in paths] == ["000040.npz"]
     assert "frames, tracks, depth, masks, what moves" in capsys.readouterr().err
     sample = pool.load(paths[0])
-    assert sample.frames.shape == (FRAMES, 256, 256, 3) and sample.labels.shape == (FRAMES, 256, 256)
-    assert sample.aspect == pytest.approx(HW[1] / HW[0]) and sample.instance_moving[sample.instance].any()
+    assert sample.frames.shape == (FRAMES, 256, 256, 3) and sample.labels.shape == (
+        FRAMES,
+        256,
+        256,
+    )
+    assert (
+        sample.aspect == pytest.approx(HW[1] / HW[0])
+        and sample.instance_moving[sample.instance].any()
+    )
     monkeypatch.setattr(train_motion, "TRACKS", 64)
     rng = np.random.default_rng(0)
     assert any(train_motion.exact(rng, tmp_path / "pool").moving.any() for _ in range(4))
@@ -45,7 +59,9 @@ def test_a_converted_pool_trains_every_net(
     assert train_depth.some_frames(rng, sample)[1].shape == (3, 256, 256)
 
 
-def test_points_of_the_pool_follow_the_squeeze(rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_points_of_the_pool_follow_the_squeeze(
+    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (path,) = convert("movi-f", rendered, tmp_path / "pool", monkeypatch)
     sample = pool.load(path)
     x, y = np.rint(sample.xy).clip(0, 255).astype(int).transpose(2, 0, 1)
@@ -53,19 +69,29 @@ def test_points_of_the_pool_follow_the_squeeze(rendered: Path, tmp_path: Path, m
     under = sample.labels[t, y, x]
     seen = sample.visible & (sample.instance == 1)[:, None]
     assert (under[seen] == 1).mean() > 0.95
-    nearer = sample.point_disparity[seen].mean(), sample.point_disparity[sample.visible & ~seen].mean()
+    nearer = (
+        sample.point_disparity[seen].mean(),
+        sample.point_disparity[sample.visible & ~seen].mean(),
+    )
     assert nearer[0] > nearer[1]
 
 
 def test_a_damaged_scene_is_left_out_and_told_of(
-    rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    rendered: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     shutil.copytree(rendered / "0007", rendered / "0008")
     (rendered / "0007" / "depth_00003.tiff").write_bytes(b"II*\0 nothing")
     with pytest.raises(SystemExit) as end:
         convert("movi-f", rendered, tmp_path / "pool", monkeypatch)
     said = capsys.readouterr().err
-    assert end.value.code == 8 and "left out:" in said and "depth_00003.tiff: got a file that is no picture" in said
+    assert (
+        end.value.code == 8
+        and "left out:" in said
+        and "depth_00003.tiff: got a file that is no picture" in said
+    )
     assert [p.name for p in (tmp_path / "pool").iterdir()] == ["000001.npz"]
 
 
@@ -106,14 +132,21 @@ def test_exported_tracks_know_no_masks(
     xy = start[:, None] + np.arange(FRAMES)[:, None] * [2.0, 0]
     hidden = rng.random((30, FRAMES)) < 0.2
     np.savez(folder / "0003.npz", coords=xy, visibility=hidden)
-    (path,) = convert("kubric-tracks", tmp_path / "export", tmp_path / "pool", monkeypatch, "--size", "80")
+    (path,) = convert(
+        "kubric-tracks", tmp_path / "export", tmp_path / "pool", monkeypatch, "--size", "80"
+    )
     assert "frames, tracks of" in capsys.readouterr().err
     sample = pool.load(path)
-    assert sample.frames.shape == (FRAMES, 80, 80, 3) and sample.visible.mean() == pytest.approx(1 - hidden.mean())
+    assert sample.frames.shape == (FRAMES, 80, 80, 3) and sample.visible.mean() == pytest.approx(
+        1 - hidden.mean()
+    )
     steps = sample.xy[:, 1:] - sample.xy[:, :-1]
-    np.testing.assert_allclose(steps, np.broadcast_to([2.0, 0], steps.shape), atol=1e-4)  # 80 px wide: only y doubles
+    # 80 px wide: only y doubles
+    np.testing.assert_allclose(steps, np.broadcast_to([2.0, 0], steps.shape), atol=1e-4)
     seen = sample.visible[:, 0]
-    assert sample.xy[seen, 0, 1].min() == pytest.approx((xy[~hidden[:, 0], 0, 1].min() + 0.5) * 2 - 0.5, abs=1e-4)
+    assert sample.xy[seen, 0, 1].min() == pytest.approx(
+        (xy[~hidden[:, 0], 0, 1].min() + 0.5) * 2 - 0.5, abs=1e-4
+    )
     with pytest.raises(IndexError):  # what moves is not known: no net learns that nothing does
         motion_data.from_truth(rng, sample, 80, 4)
 
@@ -123,15 +156,21 @@ def test_a_pickled_export_is_refused_and_never_opened(tmp_path: Path) -> None:
     (folder / "frames").mkdir(parents=True)
     for t in range(8):
         (folder / "frames" / f"{t:03d}.png").write_bytes(png(np.zeros((8, 8, 3), np.uint8)))
-    np.save(folder / "0003.npy", np.array(Trap(tmp_path / "sprung"), dtype=object), allow_pickle=True)
-    with pytest.raises(InputError, match=r"got a pickle, which can run programs, expected 0003\.npz"):
+    np.save(
+        folder / "0003.npy", np.array(Trap(tmp_path / "sprung"), dtype=object), allow_pickle=True
+    )
+    with pytest.raises(
+        InputError, match=r"got a pickle, which can run programs, expected 0003\.npz"
+    ):
         only(movi_f.track_sources(tmp_path, 24))
     assert not (tmp_path / "sprung").exists()
 
 
 @pytest.fixture
 def replica(tmp_path: Path) -> Path:
-    """Dynamic Replica's split folder: a square that slides and one that only looks different, points on all."""
+    """Dynamic Replica's split folder: a square that slides and one that only looks different,
+    points on all.
+    """
     frames, masks = squares()
     root = tmp_path / "replica" / "train"
     rng = np.random.default_rng(0)
@@ -157,7 +196,9 @@ def replica(tmp_path: Path) -> Path:
         labels[:, 45:] = 70  # furniture, an instance that stays
         (root / identity).write_bytes(png(labels))
         square = on_square + np.array([2 * t, 0])
-        world = np.concatenate([np.c_[square, np.full(20, 2.0)] / 10, np.c_[on_wall, np.full(30, 5.0)]])
+        world = np.concatenate(
+            [np.c_[square, np.full(20, 2.0)] / 10, np.c_[on_wall, np.full(30, 5.0)]]
+        )
         points = {
             "img": torch.from_numpy(frames[t]),
             "traj_2d": torch.from_numpy(np.c_[np.concatenate([square, on_wall]), np.ones(50)]),
@@ -166,8 +207,12 @@ def replica(tmp_path: Path) -> Path:
         }
         torch.save(points, root / names["trajectories"])
         for camera in ("right", "left"):
-            entry = {key: {"path": name} for key, name in names.items()} | {"instance_id_map_path": identity}
-            entries.append({"sequence_name": "s", "frame_number": t, "camera_name": camera, **entry})
+            entry = {key: {"path": name} for key, name in names.items()} | {
+                "instance_id_map_path": identity
+            }
+            entries.append(
+                {"sequence_name": "s", "frame_number": t, "camera_name": camera, **entry}
+            )
     with gzip.open(root / "frame_annotations_train.jgz", "wt") as file:
         json.dump(entries[::-1], file)
     return tmp_path / "replica"
@@ -180,10 +225,13 @@ def test_dynamic_replica_says_what_moves_by_its_points(replica: Path) -> None:
     np.testing.assert_array_equal(clip.masks, masks)
     assert clip.moving.tolist() == [False, False, True] and (clip.labels[:, 0, 45:] == 1).all()
     np.testing.assert_allclose(clip.disparity[masks], 0.5, atol=1e-3)
-    np.testing.assert_allclose(clip.disparity[:, :3, 45:], 0.2, atol=1e-3)  # the hole is filled from beside it
+    # the hole is filled from beside it
+    np.testing.assert_allclose(clip.disparity[:, :3, 45:], 0.2, atol=1e-3)
     assert tracks.moving.sum() == 20 and (tracks.instance == 1).sum() == 30
     goes = tracks.xy[tracks.moving]
-    np.testing.assert_allclose(goes[:, 1:] - goes[:, :-1], np.broadcast_to([2.0, 0], goes[:, 1:].shape), atol=1e-4)
+    np.testing.assert_allclose(
+        goes[:, 1:] - goes[:, :-1], np.broadcast_to([2.0, 0], goes[:, 1:].shape), atol=1e-4
+    )
     assert 0.8 < tracks.visible.mean() < 0.97
 
 
@@ -202,7 +250,9 @@ def _edit(replica: Path, change: Any) -> None:
 
 
 def test_hostile_trajectories_and_paths_are_refused(replica: Path, tmp_path: Path) -> None:
-    torch.save({"traj_2d": Trap(tmp_path / "sprung")}, replica / "train/s_left/trajectories/000003.pth")
+    torch.save(
+        {"traj_2d": Trap(tmp_path / "sprung")}, replica / "train/s_left/trajectories/000003.pth"
+    )
     with pytest.raises(InputError, match=r"000003\.pth: no plain tensors can be read"):
         only(dynamic_replica.sources(replica, 16))
     assert not (tmp_path / "sprung").exists()
@@ -228,7 +278,10 @@ def test_hoi4d_gives_masks_and_depth_of_the_same_frames(tmp_path: Path) -> None:
     for folder in (pictures, depths, marks):
         folder.mkdir(parents=True)
     media.write_video(pictures / "image.mp4", frames)
-    depth = np.where(masks, 500, 2000).astype(np.uint16) + np.arange(FRAMES, dtype=np.uint16)[:, None, None]
+    depth = (
+        np.where(masks, 500, 2000).astype(np.uint16)
+        + np.arange(FRAMES, dtype=np.uint16)[:, None, None]
+    )
     depth[:, 20, 70] = 0
     with av.open(str(depths / "depth_video.avi"), "w") as container:
         stream = container.add_stream("ffv1", rate=15)
@@ -244,7 +297,9 @@ def test_hoi4d_gives_masks_and_depth_of_the_same_frames(tmp_path: Path) -> None:
     np.testing.assert_array_equal(clip.masks, masks)
     assert (clip.labels[:, :5] == 3).all() and not clip.moving[3]
     np.testing.assert_allclose(
-        clip.disparity, 1000 / np.where(depth, depth, 2000 + np.arange(FRAMES)[:, None, None]), rtol=2e-2
+        clip.disparity,
+        1000 / np.where(depth, depth, 2000 + np.arange(FRAMES)[:, None, None]),
+        rtol=2e-2,
     )
     assert np.abs(clip.frames.astype(int) - frames).mean() < 20 and len(tracks.xy) == 0
     (marks / "00003.png").write_bytes(png(np.full((SIDE, 2 * SIDE, 3), 128, np.uint8)))
@@ -259,12 +314,16 @@ def test_windows_leave_out_short_rests() -> None:
 
 
 def test_labels_become_small_numbers_and_holes_their_neighbours() -> None:
-    np.testing.assert_array_equal(files.compact(np.array([[900, 0], [70, 900]]), "x"), [[2, 0], [1, 2]])
+    np.testing.assert_array_equal(
+        files.compact(np.array([[900, 0], [70, 900]]), "x"), [[2, 0], [1, 2]]
+    )
     np.testing.assert_array_equal(files.compact(np.array([[5, 5]]), "x"), [[1, 1]])
     with pytest.raises(InputError, match="300 instances"):
         files.compact(np.arange(300), "x")
     values = np.array([[[1.0, 9, 9, 4]]])
-    np.testing.assert_array_equal(files.fill_holes(values, np.array([[[True, False, False, True]]])), [[[1, 1, 4, 4]]])
+    np.testing.assert_array_equal(
+        files.fill_holes(values, np.array([[[True, False, False, True]]])), [[[1, 1, 4, 4]]]
+    )
 
 
 def test_nothing_readable_and_unknown_layouts_are_told(
@@ -281,7 +340,10 @@ def test_nothing_readable_and_unknown_layouts_are_told(
 def test_a_pool_without_tracks_does_not_hang_the_tracker(tmp_path: Path) -> None:
     frames, _ = squares()
     clip = Clip(
-        frames, np.ones(frames.shape[:3], np.float32), *([np.zeros(frames.shape[:3], np.uint8)] * 2), np.zeros(1, bool)
+        frames,
+        np.ones(frames.shape[:3], np.float32),
+        *([np.zeros(frames.shape[:3], np.uint8)] * 2),
+        np.zeros(1, bool),
     )
     sample = recording.to_sample(recording.Recording(clip, recording.no_tracks(FRAMES)), 32)
     pool.save(tmp_path / "000000.npz", sample)

@@ -1,4 +1,6 @@
-"""Movi-F as rendered and as published: tracks that are where a traced scene says, and damaged files told of."""
+"""Movi-F as rendered and as published: tracks that are where a traced scene says, and damaged
+files told of.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def published(scene: Traced, tmp_path: Path) -> Path:
 
 
 def test_reprojected_tracks_are_where_the_box_carries_them(scene: Traced, rendered: Path) -> None:
-    """Points of the tumbling box, of the still one and of the wall, in every frame, within a hundredth of a pixel."""
+    """Points of the tumbling box, of the still one and of the wall, in every frame, within a
+    hundredth of a pixel.
+    """
     found = only(movi_f.sources(rendered, 24))
     poses = movi_f._poses(movi_f.rendered(rendered / "0007" / "metadata.json"), slice(0, FRAMES))
     rng = np.random.default_rng(0)
@@ -39,14 +43,21 @@ def test_reprojected_tracks_are_where_the_box_carries_them(scene: Traced, render
                 np.testing.assert_allclose(tracks.xy[:, t], px, atol=0.01)
                 label, seen, _ = scene.shoot(t, px)
                 within = (px > -0.5).all(1) & (px < [HW[1] - 0.5, HW[0] - 0.5]).all(1)
-                agree[k] += (((label == k) & (seen > far - 1e-4) & within) == tracks.visible[:, t]).tolist()
+                agree[k] += (
+                    ((label == k) & (seen > far - 1e-4) & within) == tracks.visible[:, t]
+                ).tolist()
             assert (tracks.instance == k).all() and (tracks.moving == (k == 1)).all()
-    assert min(np.mean(found) for found in agree.values()) > 0.94  # the rest: within a pixel of an edge, 64 px wide
+    # the rest: within a pixel of an edge, 64 px wide
+    assert min(np.mean(found) for found in agree.values()) > 0.94
 
 
 @pytest.mark.parametrize("layout", ["rendered", "published"])
-def test_movi_f_points_keep_their_colour(layout: str, scene: Traced, request: pytest.FixtureRequest) -> None:
-    """What is visible shows the surface it is on: through all frames, and in the hidden ones mostly something else."""
+def test_movi_f_points_keep_their_colour(
+    layout: str, scene: Traced, request: pytest.FixtureRequest
+) -> None:
+    """What is visible shows the surface it is on: through all frames, and in the hidden ones
+    mostly something else.
+    """
     folder = request.getfixturevalue(layout)
     if layout == "published":
         (shard,) = folder.iterdir()
@@ -63,7 +74,10 @@ def test_movi_f_points_keep_their_colour(layout: str, scene: Traced, request: py
     assert clip.moving.tolist() == [False, True, False]
     assert {0, 1, 2} == set(tracks.instance.tolist()) and len(tracks.xy) == pool.POINTS
     places = tracks.xy.transpose(1, 0, 2).clip(-1, HW[1])
-    looks = [cv2.remap(f, p, None, cv2.INTER_LINEAR)[:, 0] for f, p in zip(clip.frames, places[:, :, None])]
+    looks = [
+        cv2.remap(f, p, None, cv2.INTER_LINEAR)[:, 0]
+        for f, p in zip(clip.frames, places[:, :, None])
+    ]
     shown = np.stack(looks, 1).astype(float)
     first = tracks.visible.argmax(1)
     change = np.abs(shown - shown[np.arange(len(shown)), first][:, None]).max(-1)
@@ -74,7 +88,9 @@ def test_movi_f_points_keep_their_colour(layout: str, scene: Traced, request: py
 
 
 def test_depth_becomes_one_over_the_distance_along_the_axis(scene: Traced, rendered: Path) -> None:
-    """The wall is flat: along the first camera's axis it is where a plane is, not on a ball around the camera."""
+    """The wall is flat: along the first camera's axis it is where a plane is, not on a ball
+    around the camera.
+    """
     clip = only(movi_f.sources(rendered, 24)).clip
     t = FRAMES // 2
     y, x = np.nonzero(scene.labels[t] == 0)
@@ -87,10 +103,19 @@ def test_depth_becomes_one_over_the_distance_along_the_axis(scene: Traced, rende
     ("change", "message"),
     [
         (lambda found: found["camera"].pop("positions"), "camera positions: got"),
-        (lambda found: found["instances"].pop(), "with labels up to 2, expected one size and 1 instances"),
+        (
+            lambda found: found["instances"].pop(),
+            "with labels up to 2, expected one size and 1 instances",
+        ),
         (lambda found: found["instances"][0]["positions"].pop(), "instances' positions: got"),
-        (lambda found: found["camera"]["quaternions"].__setitem__(2, [0, 0, 0, 0]), "a turn or a focal length of 0"),
-        (lambda found: found["camera"].__setitem__("focal_length", float("nan")), "focal_length: got numbers"),
+        (
+            lambda found: found["camera"]["quaternions"].__setitem__(2, [0, 0, 0, 0]),
+            "a turn or a focal length of 0",
+        ),
+        (
+            lambda found: found["camera"].__setitem__("focal_length", float("nan")),
+            "focal_length: got numbers",
+        ),
         (lambda found: found.pop("camera"), "got no 'camera'"),
     ],
 )

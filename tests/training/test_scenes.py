@@ -37,7 +37,8 @@ def test_tracks_start_where_they_were_asked_for_and_are_seen_there(seed: int) ->
     clip = render(scene, HW)
     tyx, truth = points_of(scene, clip)
     at = np.arange(len(tyx)), tyx[:, 0].astype(int)
-    np.testing.assert_allclose(truth.xy[at], tyx[:, :0:-1], atol=0.05)  # bends are undone to within 0.1 px of texture
+    # bends are undone to within 0.1 px of texture
+    np.testing.assert_allclose(truth.xy[at], tyx[:, :0:-1], atol=0.05)
     assert truth.visible[at].all()
 
 
@@ -54,12 +55,22 @@ def test_points_keep_their_colour_along_their_tracks() -> None:
     changes = []
     for seed in SEEDS:
         scene = build_scene(seed, library, settings)
-        still = replace(scene.look, gain=np.ones_like(scene.look.gain), soft_px=0.0, grain=0.0, jpeg=None)
-        scene = replace(scene, look=still, layers=tuple(replace(layer, shade=0.0) for layer in scene.layers))
+        still = replace(
+            scene.look, gain=np.ones_like(scene.look.gain), soft_px=0.0, grain=0.0, jpeg=None
+        )
+        scene = replace(
+            scene, look=still, layers=tuple(replace(layer, shade=0.0) for layer in scene.layers)
+        )
         clip = render(scene, HW)
         tyx, truth = points_of(scene, clip)
         inner = _away_from_edges(clip, truth.xy) & truth.visible
-        grey = np.stack([cv2.remap(f, *_map(truth.xy[:, t]), cv2.INTER_LINEAR) for t, f in enumerate(clip.frames)], 1)
+        grey = np.stack(
+            [
+                cv2.remap(f, *_map(truth.xy[:, t]), cv2.INTER_LINEAR)
+                for t, f in enumerate(clip.frames)
+            ],
+            1,
+        )
         grey = grey[:, :, 0].astype(float)
         own = grey[np.arange(len(tyx)), tyx[:, 0].astype(int)][:, None]
         changes.append(np.abs(grey - own)[inner].mean())
@@ -71,13 +82,18 @@ def _map(xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _away_from_edges(clip: Clip, xy: np.ndarray) -> np.ndarray:
-    edges = np.stack([cv2.morphologyEx(m, cv2.MORPH_GRADIENT, np.ones((5, 5))) for m in clip.layers]) > 0
+    edges = (
+        np.stack([cv2.morphologyEx(m, cv2.MORPH_GRADIENT, np.ones((5, 5))) for m in clip.layers])
+        > 0
+    )
     x, y = (np.clip(np.rint(xy[..., i]), 0, HW[1 - i] - 1).astype(int) for i in (0, 1))
     return ~edges[np.arange(len(edges)), y, x]
 
 
 def test_nothing_is_nearer_than_what_hides_it() -> None:
-    """A hidden point inside the picture has something nearer or painted over it: its layer is not the one seen."""
+    """A hidden point inside the picture has something nearer or painted over it: its layer is
+    not the one seen.
+    """
     for seed in SEEDS:
         scene = scene_of(seed)
         clip = render(scene, HW)
@@ -91,7 +107,9 @@ def test_nothing_is_nearer_than_what_hides_it() -> None:
 
 
 def test_a_frozen_scene_moves_only_with_its_camera() -> None:
-    scene = scene_of(5, replace(SETTINGS, still_camera_share=1.0, no_mover_share=0.0, blur_share=0.0))
+    scene = scene_of(
+        5, replace(SETTINGS, still_camera_share=1.0, no_mover_share=0.0, blur_share=0.0)
+    )
     clip = render(frozen(scene), HW)
     assert (clip.disparity == clip.disparity[0]).all()
     assert not clip.masks.any()
@@ -99,7 +117,9 @@ def test_a_frozen_scene_moves_only_with_its_camera() -> None:
 
 
 def test_static_layers_at_different_depths_show_parallax() -> None:
-    """The hard negatives: under a travelling camera, still instances move in the picture, and by different amounts."""
+    """The hard negatives: under a travelling camera, still instances move in the picture, and by
+    different amounts.
+    """
     speeds = []
     for seed in SEEDS:
         scene = scene_of(seed, replace(SETTINGS, still_camera_share=0.0, follow_share=0.0))
@@ -149,7 +169,11 @@ def test_cutouts_come_from_labelled_photos(tmp_path: Path) -> None:
     library = open_library(tmp_path)
     rng = np.random.default_rng(0)
     cutouts = [library.cutout(rng, 64) for _ in range(20)]
-    real = [c for c in cutouts if abs(int(c[32, 32, 0]) - 200) < 12 and c[32, 32, 3] == 255 and c[0, 32, 3] == 0]
+    real = [
+        c
+        for c in cutouts
+        if abs(int(c[32, 32, 0]) - 200) < 12 and c[32, 32, 3] == 255 and c[0, 32, 3] == 0
+    ]
     assert len(real) > 5
 
 

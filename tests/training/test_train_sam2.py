@@ -1,4 +1,6 @@
-"""Training SAM 2: prompts follow their objects, clips keep them, and a few steps learn, save and resume."""
+"""Training SAM 2: prompts follow their objects, clips keep them, and a few steps learn, save and
+resume.
+"""
 
 from __future__ import annotations
 
@@ -76,7 +78,9 @@ def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
     first = training.train(None, tmp_path, 0.01, 0, (STAGE,))
     assert first.step >= 1 and (tmp_path / "checkpoint.pt").exists()
-    second = training.train(None, tmp_path, first.seconds + 0.01, 0, (replace(STAGE, clip_share=1.0),))
+    second = training.train(
+        None, tmp_path, first.seconds + 0.01, 0, (replace(STAGE, clip_share=1.0),)
+    )
     assert second.step > first.step and second.images > first.images
     training.write_weights(tmp_path / "checkpoint.pt", tmp_path / "sam2.safetensors")
     assert load(tmp_path / "sam2.safetensors", SIZE).image_size == SIZE
@@ -127,7 +131,13 @@ def test_prompts_of_runs_stay_on_their_objects_however_they_are_shown() -> None:
             if not prompt.is_noise:
                 assert np.mean(mask != (frame[..., 0] > 150)) < 0.02  # but for cells on its edge
                 coarse = np.kron(prompt.logits, np.ones((4, 4))) > 0
-                assert iou(torch.from_numpy(coarse - 0.5)[None, None], torch.from_numpy(mask * 1.0)[None, None]) > 0.75
+                assert (
+                    iou(
+                        torch.from_numpy(coarse - 0.5)[None, None],
+                        torch.from_numpy(mask * 1.0)[None, None],
+                    )
+                    > 0.75
+                )
                 x, y = prompt.points[prompt.labels == 1].astype(int).T
                 assert mask[y, x].all()
                 x, y = prompt.points[prompt.labels == 0].astype(int).T
@@ -153,20 +163,33 @@ def test_workers_draw_the_same_batches() -> None:
     for drawn, (number, stage) in zip(loader, asked):
         again = batches[number, stage]
         assert drawn.kind == again.kind == ("clip" if stage is clips else "still")
-        assert isinstance(drawn, training.Batch) and drawn.stage == stage and drawn.tokens == again.tokens
+        assert (
+            isinstance(drawn, training.Batch)
+            and drawn.stage == stage
+            and drawn.tokens == again.tokens
+        )
         assert torch.equal(drawn.frames, again.frames) and torch.equal(drawn.wanted, again.wanted)
         assert torch.equal(drawn.prompts[0].logits, again.prompts[0].logits)
 
 
 def test_nothing_is_wanted_of_a_clip_whose_prompts_follow_no_object() -> None:
-    right, lost = (simulate(_disc(), 1.0, np.random.default_rng(0))._replace(is_noise=n) for n in (False, True))
+    right, lost = (
+        simulate(_disc(), 1.0, np.random.default_rng(0))._replace(is_noise=n) for n in (False, True)
+    )
     masks = np.tile(_disc(), (3, 4, 1, 1))
     frames = np.zeros((4, SIZE, SIZE, 3), np.uint8)
     prompts = {0: [right, lost, lost], 3: [right, right, lost]}
     wanted = training._batch("clip", STAGE, frames, [0, 0, 0], masks, prompts, [0] * 4).wanted
-    assert (wanted.amax(dim=(2, 3)) > 0).tolist() == [[True] * 4, [False, True, True, True], [False] * 4]
+    assert (wanted.amax(dim=(2, 3)) > 0).tolist() == [
+        [True] * 4,
+        [False, True, True, True],
+        [False] * 4,
+    ]
 
 
 def test_a_folder_without_prompts_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no prompts in .*; make some with: python -m samotion_training.make_prompts"):
+    with pytest.raises(
+        UsageError,
+        match=r"no prompts in .*; make some with: python -m samotion_training.make_prompts",
+    ):
         training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)

@@ -1,4 +1,6 @@
-"""Training commands on tiny settings: a few steps lower the loss, resume goes on exactly, weights load back."""
+"""Training commands on tiny settings: a few steps lower the loss, resume goes on exactly,
+weights load back.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ from samotion_training import (
 )
 from samotion_training import train_tracks as tt
 
-TINY_TRACKS = replace(NANO.tracks, stem=4, channels=(4, 8, 8, 8), mixer_width=16, mixer_blocks=1, iterations=1)
+TINY_TRACKS = replace(
+    NANO.tracks, stem=4, channels=(4, 8, 8, 8), mixer_width=16, mixer_blocks=1, iterations=1
+)
 TINY_VIT = VitNet(64, 4, pos_grid=4)
 FRAMES = 8
 
@@ -56,7 +60,9 @@ def run_of(folder: Path, steps: int, resume: bool = False) -> common.Run:
     return common.Run(folder, steps, lr=3e-3, resume=resume)
 
 
-def losses_of(module: torch.nn.Module, step: Callable[..., common.Losses], steps: int = 3) -> list[float]:
+def losses_of(
+    module: torch.nn.Module, step: Callable[..., common.Losses], steps: int = 3
+) -> list[float]:
     """The loss at each of a few steps on the same data."""
     optimizer = torch.optim.AdamW(module.parameters(), 1e-3)
     found = []
@@ -88,7 +94,9 @@ def test_the_tracker_learns_in_every_stage(
     assert found[-1] < found[0]
 
 
-def test_whitening_gives_the_refinement_inputs_of_one_size(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whitening_gives_the_refinement_inputs_of_one_size(
+    paths: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(tt, "REFINE_POINTS", 8)
     monkeypatch.setattr(tt, "CLIP_FRAMES", 4)
     tapir = tracks.build_module(TINY_TRACKS)
@@ -112,7 +120,9 @@ def test_depth_learns(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(train_depth, "SIZES", ((42, 56),))
     monkeypatch.setattr(train_depth, "CLIPS", 1)
     torch.manual_seed(0)
-    net = replace(NANO.depth, vit=TINY_VIT, taps=(0, 1, 2, 3), features=8, out_channels=(8, 8, 8, 8))
+    net = replace(
+        NANO.depth, vit=TINY_VIT, taps=(0, 1, 2, 3), features=8, out_channels=(8, 8, 8, 8)
+    )
     module = depth.build_module(net)
     found = losses_of(module, lambda rng: train_depth.losses(module, rng, paths))
     assert found[-1] < found[0]
@@ -139,13 +149,19 @@ def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(train_motion, "TRACKS", 32)
     torch.manual_seed(0)
     module = motion.build_module(NANO.motion)
-    found = losses_of(module, lambda rng: train_motion.losses(module, rng, [train_motion.exact(rng, clips)]))
+    found = losses_of(
+        module, lambda rng: train_motion.losses(module, rng, [train_motion.exact(rng, clips)])
+    )
     assert found[-1] < found[0]
 
 
 def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
-    """Frames of noise on which a box differs along the ground, and the flow there points right; saved."""
-    residuals = np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, CHANNELS)).astype(np.float16)
+    """Frames of noise on which a box differs along the ground, and the flow there points right;
+    saved.
+    """
+    residuals = (
+        np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, CHANNELS)).astype(np.float16)
+    )
     moving = np.zeros((frames, 24, 32), np.uint8)
     moving[:, 4:12, 20:30] = 255
     residuals[..., 2:5] += 2 * (moving[..., None] > 0)
@@ -164,7 +180,9 @@ def test_the_motion_map_learns(tmp_path: Path) -> None:
     assert found[-1] < found[0] - 0.1
 
 
-def test_mirrored_residuals_keep_flow_and_truth_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mirrored_residuals_keep_flow_and_truth_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(train_motion_map, "UNREST", 0.0)
     box_residual(tmp_path / "0.npz")
     directions = set()
@@ -174,7 +192,8 @@ def test_mirrored_residuals_keep_flow_and_truth_together(tmp_path: Path, monkeyp
         rows, columns = np.nonzero(share)
         flow = x[share > 0][:, train_motion_map.FLOW].mean(axis=0)
         axis = int(np.abs(flow).argmax())
-        # the box lies to the right of the middle and moves right: away from the middle, whatever was turned
+        # the box lies to the right of the middle and moves right: away from the middle, whatever
+        # was turned
         place = (columns.mean() / share.shape[1], rows.mean() / share.shape[0])[axis] - 0.5
         assert np.sign(flow[axis]) == np.sign(place)
         directions.add((axis, bool(flow[axis] > 0)))
@@ -184,14 +203,21 @@ def test_mirrored_residuals_keep_flow_and_truth_together(tmp_path: Path, monkeyp
 def test_residuals_of_scenes_come_from_the_nets(
     engine_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"FRAMES": 7, "SHORT_SIDE_PX": 96, "TRACKS": (48, 48, 48), "SMALLEST": 0.0}.items():
+    for name, value in {
+        "FRAMES": 7,
+        "SHORT_SIDE_PX": 96,
+        "TRACKS": (48, 48, 48),
+        "SMALLEST": 0.0,
+    }.items():
         monkeypatch.setattr(make_residuals, name, value)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         example = make_residuals.make(engines, 3, Library())
     assert example is not None and example.residuals.shape == (*example.moving.shape, CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
     pool.save(tmp_path / "3.npz", example)
-    np.testing.assert_array_equal(make_residuals.load(tmp_path / "3.npz").residuals, example.residuals)
+    np.testing.assert_array_equal(
+        make_residuals.load(tmp_path / "3.npz").residuals, example.residuals
+    )
 
 
 def _truth(sample: pool.Sample) -> tuple[Tracks, np.ndarray]:
@@ -199,7 +225,9 @@ def _truth(sample: pool.Sample) -> tuple[Tracks, np.ndarray]:
     here = np.flatnonzero(sample.visible[:, 0])[::4][:60]
     seen = sample.visible[here]
     ones = np.ones(seen.shape, np.float32)
-    return Tracks(sample.xy[here], seen, ones, ones, np.zeros(len(here), int), sample.xy[here, 0]), here
+    return Tracks(
+        sample.xy[here], seen, ones, ones, np.zeros(len(here), int), sample.xy[here, 0]
+    ), here
 
 
 def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
@@ -211,13 +239,17 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     monkeypatch.setattr(movers, "choose", lambda sets, *_: sets)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         engines.preset = replace(
-            NANO, prompting=replace(NANO.prompting, thresholds=(0.0,)), cues=replace(NANO_CUES, grow_threshold=0.0)
+            NANO,
+            prompting=replace(NANO.prompting, thresholds=(0.0,)),
+            cues=replace(NANO_CUES, grow_threshold=0.0),
         )
         example = make_prompts.prompts_of(engines, sample.frames, sample.labels, 48, 0)
     side = NANO.sam2.image_size_px // 4
     assert len(example.frame) and example.logits.shape == (len(example.frame), side, side)
     assert len(example.frames) == -(-len(sample.frames) // make_prompts.EVERY) > example.frame.max()
-    assert ((example.points >= 0) & (example.points <= 1)).all() and (example.signs == 1).any(axis=1).all()
+    assert ((example.points >= 0) & (example.points <= 1)).all() and (example.signs == 1).any(
+        axis=1
+    ).all()
     assert set(np.flatnonzero(example.wanted.any(axis=0))) <= set(sample.instance[here]) - {0}
     assert example.wanted.any()
 
@@ -232,7 +264,9 @@ def test_the_fit_finds_the_odds_that_were_drawn_with(root: bool) -> None:
     np.testing.assert_allclose([*found, found_bias], [*weights, bias], atol=0.05)
 
 
-def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder: Path, paths: list[Path]) -> None:
+def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
+    engine_folder: Path, paths: list[Path]
+) -> None:
     sample, rng = pool.load(paths[0]), np.random.default_rng(0)
     truth, here = _truth(sample)
     scores = np.full(len(here), 0.9)
@@ -250,7 +284,9 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(engine_folder
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
-    assert shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
+    assert (
+        shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
+    )
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
     ties = (of_parts, multicut.OF_PARTS), (of_largest, movers.WEIGHTS), (of_sets, movers.ON_ONE)
     for (traits, is_so), weights in ties:
@@ -267,7 +303,9 @@ def test_the_largest_set_on_a_mover_is_it() -> None:
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:
     def losses(module: torch.nn.Module) -> common.StepLosses:
         return lambda rng, _: {
-            "loss": module(torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32)).square().mean()
+            "loss": module(torch.tensor(rng.normal(size=(4, 3)), dtype=torch.float32))
+            .square()
+            .mean()
         }
 
     def fresh() -> torch.nn.Module:
@@ -331,7 +369,9 @@ def test_augmented_tracks_keep_a_visible_key_in_every_frame(paths: list[Path]) -
 
 
 def test_turning_the_camera_adds_no_parallax() -> None:
-    """Within a frame all points get the same pan, roll and zoom: shapes stay similar, and the middle frame is kept."""
+    """Within a frame all points get the same pan, roll and zoom: shapes stay similar, and the
+    middle frame is kept.
+    """
     for seed in range(10):
         rng = np.random.default_rng(seed)
         xy = rng.uniform(-1, 1, (12, 9, 2)).astype(np.float32)
@@ -374,8 +414,21 @@ def test_the_pool_skips_what_is_there(clips: Path, paths: list[Path]) -> None:
     assert [p.stat().st_mtime_ns for p in paths] == before
 
 
-def test_the_pool_command_keeps_points_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ["pool", str(tmp_path / "p"), "--size", "48", "--frames", "4", "--seeds", "0", "1", "--points-only"]
+def test_the_pool_command_keeps_points_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [
+        "pool",
+        str(tmp_path / "p"),
+        "--size",
+        "48",
+        "--frames",
+        "4",
+        "--seeds",
+        "0",
+        "1",
+        "--points-only",
+    ]
     monkeypatch.setattr(sys, "argv", arguments)
     pool.main()
     sample = pool.load(tmp_path / "p" / "000000.npz")

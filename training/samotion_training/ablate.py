@@ -1,8 +1,10 @@
-"""What each part of the motion net's input and attention is worth: the drop in J and AUC when it is zeroed.
+"""What each part of the motion net's input and attention is worth: the drop in J and AUC when it is
+zeroed.
 
-`python -m samotion_training.ablate --engine-dir engines [--synthetic N] [--davis DAVIS] [--made MADE] --out FILE`.
-Parts are taken away at inference, from a net that was trained with them. The four runs of a clip share tracks, depth,
-features and SAM 2's image features, so that they cost little more than one and a half.
+`python -m samotion_training.ablate --engine-dir engines [--synthetic N] [--davis DAVIS] [--made
+MADE] --out FILE`. Parts are taken away at inference, from a net that was trained with them. The
+four runs of a clip share tracks, depth, features and SAM 2's image features, so that they cost
+little more than one and a half.
 """
 
 from __future__ import annotations
@@ -51,7 +53,9 @@ class Case(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What one variant made of one clip: J of its masks (None where nothing moves), any mask, scores and truth."""
+    """What one variant made of one clip: J of its masks (None where nothing moves), any mask,
+    scores and truth.
+    """
 
     j: float | None
     any_mask: bool
@@ -60,7 +64,9 @@ class Found(NamedTuple):
 
 
 class Shared:
-    """Stands in for engines through the runs of one clip: another motion net, and answers kept that none changes."""
+    """Stands in for engines through the runs of one clip: another motion net, and answers kept
+    that none changes.
+    """
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
@@ -102,10 +108,11 @@ def digest(inputs: Mapping[str, Array]) -> str:
 
 
 def variants(engines: Engines, file: Path | None = None) -> dict[str, Score]:
-    """Motion nets by name: the exported one, the same without an input, and the same without spatial attention.
+    """Motion nets by name: the exported one, the same without an input, and the same without
+    spatial attention.
 
-    The last runs in PyTorch on the weights of `file` (None: the bundled ones) and is compared with the exported one,
-    whole, on its first inputs: EngineError where they are not the same net.
+    The last runs in PyTorch on the weights of `file` (None: the bundled ones) and is compared with
+    the exported one, whole, on its first inputs: EngineError where they are not the same net.
     """
     whole = engines["motion"]
 
@@ -122,10 +129,13 @@ def variants(engines: Engines, file: Path | None = None) -> dict[str, Score]:
 
     def without_spatial_attention(**inputs: Array) -> Arrays:
         if not compared:
-            difference = float(np.abs(whole(**inputs)["score"] - same(**inputs)["score"]).max(initial=0))
+            difference = float(
+                np.abs(whole(**inputs)["score"] - same(**inputs)["score"]).max(initial=0)
+            )
             if difference > SAME_WEIGHTS:
                 raise EngineError(
-                    f"the exported motion net and {file or 'the bundled weights'} differ by {difference:.3f} in the "
+                    f"the exported motion net and {file or 'the bundled weights'} differ by"
+                    f" {difference:.3f} in the "
                     "score, expected the same net; give --motion FILE, or export it again"
                 )
             compared.append(difference)
@@ -140,8 +150,9 @@ def variants(engines: Engines, file: Path | None = None) -> dict[str, Score]:
 
 
 def without_spatial(module: torch.nn.Module, engines: Engines) -> Any:
-    """A copy of the motion net in which tracks of a frame do not attend to each other; what else compares tracks (the
-    camera's motion, the decoder over whole tracks) stays."""
+    """A copy of the motion net in which tracks of a frame do not attend to each other; what else
+    compares tracks (the camera's motion, the decoder over whole tracks) stays.
+    """
     copy: Any = weights.build_module("motion", engines.preset.motion)
     copy.load_state_dict(module.state_dict())
     for stack in copy.joint_encoder.transformer_model.values():
@@ -158,22 +169,34 @@ def torch_motion(module: torch.nn.Module) -> Score:
         with torch.no_grad():
             return {
                 "score": module(
-                    **{name: torch.from_numpy(np.ascontiguousarray(a)) for name, a in inputs.items()}
+                    **{
+                        name: torch.from_numpy(np.ascontiguousarray(a))
+                        for name, a in inputs.items()
+                    }
                 ).numpy()
             }
 
     return call
 
 
-def on_clip(engines: Engines, nets: Mapping[str, Score], case: Case, max_tracks: int | None = None) -> dict[str, Found]:
+def on_clip(
+    engines: Engines, nets: Mapping[str, Score], case: Case, max_tracks: int | None = None
+) -> dict[str, Found]:
     """Every variant on one clip, through the whole pipeline."""
     shared = Shared(engines)
-    return {name: judge(case, shared.segment(case.frames, net, max_tracks)) for name, net in nets.items()}
+    return {
+        name: judge(case, shared.segment(case.frames, net, max_tracks))
+        for name, net in nets.items()
+    }
 
 
 def judge(case: Case, result: samotion.Result) -> Found:
     void = np.zeros(case.masks.shape, bool)
-    j = float(np.mean(score_movers(case.masks, result.labels, void)[0].j)) if case.masks.any() else None
+    j = (
+        float(np.mean(score_movers(case.masks, result.labels, void)[0].j))
+        if case.masks.any()
+        else None
+    )
     moving = starts_on(result.tracks, case.masks)
     return Found(j, bool(result.labels.any()), result.scores, moving)
 
@@ -183,7 +206,9 @@ def on_made(nets: Mapping[str, Score], folder: Path) -> dict[str, list[tuple[Arr
     found: dict[str, list[tuple[Array, Array]]] = {name: [] for name in nets}
     for path in sorted(folder.glob("*.npz")):
         tracks = motion_data.load(path)
-        inputs = tracks._replace(xy=tracks.xy.clip(-1, 1), visible=tracks.visible.astype(np.uint8))._asdict()
+        inputs = tracks._replace(
+            xy=tracks.xy.clip(-1, 1), visible=tracks.visible.astype(np.uint8)
+        )._asdict()
         moving = inputs.pop("moving")
         for name, net in nets.items():
             found[name].append((net(**inputs)["score"], moving))
@@ -196,11 +221,18 @@ def summarise_auc(pairs: list[tuple[Array, Array]]) -> dict[str, float]:
         return {}
     each = [auc(score, moving) for score, moving in pairs]
     together = auc(*(np.concatenate(parts) for parts in zip(*pairs)))
-    return {"auc": float(np.mean([a for a in each if a == a] or [np.nan])), "auc_over_all": together}
+    return {
+        "auc": float(np.mean([a for a in each if a == a] or [np.nan])),
+        "auc_over_all": together,
+    }
 
 
-def summarise(clips: list[dict[str, Found]], made: dict[str, list[tuple[Array, Array]]]) -> dict[str, dict[str, float]]:
-    """By variant: J and its drop, AUC on the clips and on made sets, clips without movers that got a mask."""
+def summarise(
+    clips: list[dict[str, Found]], made: dict[str, list[tuple[Array, Array]]]
+) -> dict[str, dict[str, float]]:
+    """By variant: J and its drop, AUC on the clips and on made sets, clips without movers that
+    got a mask.
+    """
     table: dict[str, dict[str, float]] = {}
     for name in clips[0] if clips else made:
         mine = [clip[name] for clip in clips]
@@ -221,7 +253,9 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
     if args.synthetic:
         library = open_library(args.photos, held_out=True)
         for example in synthetic.examples(args.synthetic, args.frames, library):
-            yield Case(f"{example.seed} {example.kind.name}", example.clip.frames, example.clip.masks)
+            yield Case(
+                f"{example.seed} {example.kind.name}", example.clip.frames, example.clip.masks
+            )
     if args.davis:
         for name, frames, masks in davis(args.davis):
             yield Case(name, frames[: args.frames], masks[: args.frames])
@@ -239,9 +273,12 @@ def measure(args: argparse.Namespace) -> int:
             start = time.monotonic()
             clips.append(on_clip(engines, nets, case, args.max_tracks))
             j = {name: found.j for name, found in clips[-1].items()}
-            report["clips"].append({"name": case.name, "seconds": round(time.monotonic() - start, 1), "j": j})
+            report["clips"].append(
+                {"name": case.name, "seconds": round(time.monotonic() - start, 1), "j": j}
+            )
             print(json.dumps(report["clips"][-1]), file=sys.stderr, flush=True)
-            save(args.out, report | {"variants": summarise(clips, made)})  # an interrupted run has its clips so far
+            # an interrupted run has its clips so far
+            save(args.out, report | {"variants": summarise(clips, made)})
     report["variants"] = summarise(clips, made)
     save(args.out, report)
     print(json.dumps(report["variants"], indent=2))
@@ -255,16 +292,28 @@ def save(path: Path | None, report: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Zero parts of the motion net, and measure what that costs.")
+    parser = argparse.ArgumentParser(
+        description="Zero parts of the motion net, and measure what that costs."
+    )
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or tensorrt")
-    parser.add_argument("--motion", type=Path, help="the motion net's weights, where they are not the bundled ones")
+    parser.add_argument(
+        "--motion", type=Path, help="the motion net's weights, where they are not the bundled ones"
+    )
     parser.add_argument("--synthetic", type=int, help="render this many held-out clips")
-    parser.add_argument("--photos", type=Path, help="paint them with the photos of this folder that are held out")
-    parser.add_argument("--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p")
+    parser.add_argument(
+        "--photos", type=Path, help="paint them with the photos of this folder that are held out"
+    )
+    parser.add_argument(
+        "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
+    )
     parser.add_argument("--frames", type=int, default=24, help="of each clip")
     parser.add_argument("--max-tracks", type=int, help="default: the preset's")
-    parser.add_argument("--made", type=Path, help="held-out tracks, made by samotion_training.make_tracks: AUC alone")
+    parser.add_argument(
+        "--made",
+        type=Path,
+        help="held-out tracks, made by samotion_training.make_tracks: AUC alone",
+    )
     parser.add_argument("--out", type=Path, help="write the report here (JSON), after every clip")
     args = parser.parse_args()
     if code := exit_code(lambda: measure(args)):

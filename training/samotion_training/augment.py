@@ -13,13 +13,20 @@ SIZE_PX = 256
 
 
 def place(rng: Rng, smallest: float = 0.6) -> Array:
-    """A random affine (2, 3) of a 256 px picture: a crop of at least `smallest` of each side, perhaps mirrored."""
+    """A random affine (2, 3) of a 256 px picture: a crop of at least `smallest` of each side,
+    perhaps mirrored.
+    """
     scale = 1 / rng.uniform(smallest, 1, 2)
     shift = -rng.random(2) * (scale - 1) * SIZE_PX
     if rng.random() < 0.5:
         scale[0], shift[0] = -scale[0], SIZE_PX - shift[0]
     # Edges, not pixel centres, are what scales about: centres are at whole numbers.
-    return np.array([[scale[0], 0, shift[0] + 0.5 * (scale[0] - 1)], [0, scale[1], shift[1] + 0.5 * (scale[1] - 1)]])
+    return np.array(
+        [
+            [scale[0], 0, shift[0] + 0.5 * (scale[0] - 1)],
+            [0, scale[1], shift[1] + 0.5 * (scale[1] - 1)],
+        ]
+    )
 
 
 def warp(images: Array, matrix: Array, nearest: bool = False) -> Array:
@@ -35,9 +42,13 @@ def move(xy: Array, matrix: Array) -> tuple[Array, Array]:
 
 
 def recolour(rng: Rng, frames: Array, strength: float = 1.0) -> Array:
-    """(T, H, W, 3) uint8 with other brightness, contrast, colour balance and gamma, drifting a little over time."""
+    """(T, H, W, 3) uint8 with other brightness, contrast, colour balance and gamma, drifting a
+    little over time.
+    """
     steps = len(frames)
-    gain = np.exp(strength * (rng.normal(0, 0.2, 3) + rng.normal(0, 0.12) + rng.normal(0, 0.04, (steps, 1))))
+    gain = np.exp(
+        strength * (rng.normal(0, 0.2, 3) + rng.normal(0, 0.12) + rng.normal(0, 0.04, (steps, 1)))
+    )
     levels = np.linspace(0, 1, 256)
     gamma = np.exp(strength * rng.normal(0, 0.25))
     table = np.clip(levels[None, :, None] ** gamma * gain[:, None], 0, 1) * 255

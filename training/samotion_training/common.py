@@ -1,4 +1,6 @@
-"""What all training commands share: arguments, the loop, checkpoints that resume exactly, curves and weights."""
+"""What all training commands share: arguments, the loop, checkpoints that resume exactly, curves
+and weights.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,8 @@ from torch import Tensor, nn
 
 Array = np.ndarray[Any, Any]
 Losses = Mapping[str, Tensor]
-# Losses of one step: given a generator of this step's own and the share of training that is over, 0 to 1.
-# The loop minimises the one called "loss"; the others are only written down.
+# Losses of one step: given a generator of this step's own and the share of training that is over, 0
+# to 1. The loop minimises the one called "loss"; the others are only written down.
 StepLosses = Callable[[np.random.Generator, float], Losses]
 WARMUP = 0.03  # share of training
 LOG_EVERY = 20
@@ -28,7 +30,9 @@ CHECKPOINT_EVERY = 100
 
 @dataclass(frozen=True)
 class Run:
-    """One training. Ends after `steps` or `minutes`, whichever is first; the learning rate falls towards that end."""
+    """One training. Ends after `steps` or `minutes`, whichever is first; the learning rate falls
+    towards that end.
+    """
 
     folder: Path  # checkpoint.pt and curve.csv
     steps: int
@@ -44,15 +48,23 @@ def arguments(description: str, steps: int, lr: float) -> argparse.ArgumentParse
     """The options every training command takes."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("run", type=Path, help="folder for the checkpoint and the loss curve")
-    parser.add_argument("--pool", type=Path, required=True, help="clips made by samotion_training.pool")
-    parser.add_argument("--out", type=Path, help="write float16 weights here at the end (safetensors)")
+    parser.add_argument(
+        "--pool", type=Path, required=True, help="clips made by samotion_training.pool"
+    )
+    parser.add_argument(
+        "--out", type=Path, help="write float16 weights here at the end (safetensors)"
+    )
     parser.add_argument("--init", type=Path, help="start from these weights (safetensors)")
     parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--minutes", type=float, default=math.inf, help="end after so many minutes at the latest")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="end after so many minutes at the latest"
+    )
     parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--resume", action="store_true", help="go on from the run folder's checkpoint")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the run folder's checkpoint"
+    )
     return parser
 
 
@@ -63,9 +75,13 @@ def run_of(args: argparse.Namespace) -> Run:
 
 
 def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
-    """Minimise `losses` over `module`'s parameters; each step has its own seed, so a resumed run sees the same data."""
+    """Minimise `losses` over `module`'s parameters; each step has its own seed, so a resumed run
+    sees the same data.
+    """
     run.folder.mkdir(parents=True, exist_ok=True)
-    optimizer = torch.optim.AdamW(module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay
+    )
     step, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
     start = time.monotonic() - spent
     module.train()
@@ -100,15 +116,24 @@ def learning_rate(share: float) -> float:
     return rise * (0.505 + 0.495 * math.cos(math.pi * min(share, 1)))
 
 
-def save(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
+def save(
+    run: Run, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
+) -> None:
     partial = run.folder / "checkpoint.tmp"
-    state = {"model": module.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
+    state = {
+        "model": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "seconds": seconds,
+    }
     torch.save(state, partial)
     partial.replace(run.folder / "checkpoint.pt")
 
 
 def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    """Load the run's checkpoint; steps and seconds done so far. None there yet: start from nothing."""
+    """Load the run's checkpoint; steps and seconds done so far. None there yet: start from
+    nothing.
+    """
     path = run.folder / "checkpoint.pt"
     if not path.exists():
         return 0, 0.0
@@ -119,7 +144,9 @@ def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tu
 
 
 def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) -> None:
-    """Append means since the last row to the curve and print them. One value a row: stages write different losses."""
+    """Append means since the last row to the curve and print them. One value a row: stages write
+    different losses.
+    """
     means = {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
     is_new = not path.exists()
     with open(path, "a", newline="") as file:
@@ -133,7 +160,9 @@ def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) 
 def save_weights(module: nn.Module, path: Path) -> None:
     """The module's state dict as float16 safetensors; counts stay whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    state = {name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()}
+    state = {
+        name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()
+    }
     save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
 
 

@@ -1,7 +1,8 @@
-"""Render the demo clip: `python -m samotion_training.demo demo/demo.mp4`, or `--still` for one where nothing moves.
+"""Render the demo clip: `python -m samotion_training.demo demo/demo.mp4`, or `--still` for one
+where nothing moves.
 
-Procedural from end to end, so that it can lie in the repository: a hillside with trees before a moving camera, a
-fish that bends, a kite on its way, and a walker who swings his legs.
+Procedural from end to end, so that it can lie in the repository: a hillside with trees before a
+moving camera, a fish that bends, a kite on its way, and a walker who swings his legs.
 """
 
 from __future__ import annotations
@@ -28,18 +29,24 @@ CRF = "22"  # about 120 kB, of the megabyte the repository allows
 def camera(time: Array) -> Camera:
     """Travels to the right and a little forward, and sways as a hand does."""
     steps = len(time)
-    sway = 0.012 * np.sin(2 * np.pi * np.stack([1.3 * time, 1.7 * time + 0.2, 0.9 * time + 0.6], -1))
+    sway = 0.012 * np.sin(
+        2 * np.pi * np.stack([1.3 * time, 1.7 * time + 0.2, 0.9 * time + 0.6], -1)
+    )
     position = np.stack([0.55 * (time - 1), 0.03 * np.sin(5 * time), 0.25 * (time - 1)], -1)
     return Camera(rotations(*sway.T), position, np.full(steps, 1.25), HW[1] / HW[0])
 
 
-def two_tone(rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...], octaves: int = 6) -> Array:
+def two_tone(
+    rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...], octaves: int = 6
+) -> Array:
     """Noise between two colours (0..1), (TEXTURE_PX, TEXTURE_PX, 3) uint8."""
     weight = textures.noise(rng, TEXTURE_PX, octaves, 5)[..., None]
     return np.asarray(255 * (np.array(low) + (np.array(high) - np.array(low)) * weight), np.uint8)
 
 
-def standing(path: Array, size: float, texture: Array, roll: Array | float = 0.0, yaw: float = 0.0) -> Array:
+def standing(
+    path: Array, size: float, texture: Array, roll: Array | float = 0.0, yaw: float = 0.0
+) -> Array:
     tilt = np.zeros((len(path), 3)) + np.array([yaw, 0, 0])
     tilt[:, 2] += roll
     return upright(path, tilt, size, texture)
@@ -59,10 +66,18 @@ def still_layers(rng: np.random.Generator, steps: int) -> list[Layer]:
     layers.append(Layer(hill, standing(at(2.0, 3.6, 14), 11, hill, yaw=0.3), 1))
     flat = upright(at(0, 1.15, 6), at(0, -1.5, 0), 6, ground)
     layers.append(Layer(ground, flat, 0, endless=True))
-    for i, (x, depth, size) in enumerate(((-3.4, 8, 5.0), (2.9, 7, 4.4), (-1.9, 4.6, 1.0), (2.1, 3.4, 0.7)), 2):
+    for i, (x, depth, size) in enumerate(
+        ((-3.4, 8, 5.0), (2.9, 7, 4.4), (-1.9, 4.6, 1.0), (2.1, 3.4, 0.7)), 2
+    ):
         tall = i <= 3
-        mask = textures.OUTLINES["branches" if tall else "polygon"](np.random.default_rng(19 + i), TEXTURE_PX)
-        skin = two_tone(rng, (0.2, 0.13, 0.08), (0.55, 0.42, 0.3)) if tall else two_tone(rng, (0.3,) * 3, (0.8,) * 3)
+        mask = textures.OUTLINES["branches" if tall else "polygon"](
+            np.random.default_rng(19 + i), TEXTURE_PX
+        )
+        skin = (
+            two_tone(rng, (0.2, 0.13, 0.08), (0.55, 0.42, 0.3))
+            if tall
+            else two_tone(rng, (0.3,) * 3, (0.8,) * 3)
+        )
         texture = np.dstack([skin, mask])
         foot = 1.15 + 0.02 * depth - size * (0.48 if tall else 0.4)
         layers.append(Layer(texture, standing(at(x, foot, depth), size, texture), i))
@@ -76,15 +91,21 @@ def walker(rng: np.random.Generator, time: Array, path: Array, instance: int) ->
     yy, xx = np.mgrid[:TEXTURE_PX, :TEXTURE_PX] / TEXTURE_PX
     trunk = ((xx - 0.5) / 0.17) ** 2 + ((yy - 0.42) / 0.3) ** 2 < 1
     head = (xx - 0.5) ** 2 + (yy - 0.09) ** 2 < 0.085**2
-    body_texture = np.dstack([np.clip(coat + checks, 0, 255).astype(np.uint8), (trunk | head) * np.uint8(255)])
+    body_texture = np.dstack(
+        [np.clip(coat + checks, 0, 255).astype(np.uint8), (trunk | head) * np.uint8(255)]
+    )
     body_texture[head, :3] = (236, 188, 150)
     limb_mask = textures.OUTLINES["capsule"](np.random.default_rng(8), TEXTURE_PX)
     legs = np.dstack([two_tone(rng, (0.05, 0.1, 0.3), (0.35, 0.45, 0.85)), limb_mask])
     body = standing(path, 1.25, body_texture, roll=0.05 * np.sin(2 * np.pi * 2 * time))
-    pivot, hip, shoulder = (np.array(p) * TEXTURE_PX for p in ((0.5, 0.18), (0.5, 0.62), (0.5, 0.28)))
+    pivot, hip, shoulder = (
+        np.array(p) * TEXTURE_PX for p in ((0.5, 0.18), (0.5, 0.62), (0.5, 0.28))
+    )
     beat = 0.55 * np.sin(2 * np.pi * 1.1 * time)
     parts = ((hip, beat, 0.62), (hip, -beat, 0.62), (shoulder, -1.3 * beat, 0.45))
-    layers = [Layer(legs, body @ hinge(a, pivot, joint, scale), instance) for joint, a, scale in parts]
+    layers = [
+        Layer(legs, body @ hinge(a, pivot, joint, scale), instance) for joint, a, scale in parts
+    ]
     return [*layers[:2], Layer(body_texture, body, instance, shade=0.35), layers[2]]
 
 
@@ -92,17 +113,28 @@ def movers(rng: np.random.Generator, time: Array, first: int) -> list[Layer]:
     """The kite, the fish-like balloon and the walker."""
     t = time - 1
     kite_mask = textures.OUTLINES["polygon"](np.random.default_rng(31), TEXTURE_PX)
-    kite = np.dstack([textures.TEXTURES["stripes"](np.random.default_rng(4), TEXTURE_PX) * 255, kite_mask])
+    kite = np.dstack(
+        [textures.TEXTURES["stripes"](np.random.default_rng(4), TEXTURE_PX) * 255, kite_mask]
+    )
     kite_path = np.stack([-1.1 * t + 0.4, -1.0 - 0.35 * np.sin(3.2 * t), 5.2 + 0 * t], -1)
     fish_mask = textures.OUTLINES["blob"](np.random.default_rng(41), TEXTURE_PX)
-    fish = np.dstack([textures.TEXTURES["cells"](np.random.default_rng(6), TEXTURE_PX) * 255, fish_mask])
+    fish = np.dstack(
+        [textures.TEXTURES["cells"](np.random.default_rng(6), TEXTURE_PX) * 255, fish_mask]
+    )
     fish_path = np.stack([1.5 * t - 0.5, -0.25 + 0.2 * np.sin(4 * t), 4.2 - 0.5 * t], -1)
     wave = Bend(
-        np.array([[0.0, 28.0], [9.0, 0.0]]), np.array([[0.012, 0.002], [0.0, 0.009]]), np.array([9.0, 7.0]), np.eye(2)
+        np.array([[0.0, 28.0], [9.0, 0.0]]),
+        np.array([[0.012, 0.002], [0.0, 0.009]]),
+        np.array([9.0, 7.0]),
+        np.eye(2),
     )
-    steps_path = np.stack([-0.9 * t + 0.9, 0.42 + 0.03 * np.abs(np.sin(2 * np.pi * 1.1 * t)), 3.6 + 0 * t], -1)
+    steps_path = np.stack(
+        [-0.9 * t + 0.9, 0.42 + 0.03 * np.abs(np.sin(2 * np.pi * 1.1 * t)), 3.6 + 0 * t], -1
+    )
     return [
-        Layer(kite.astype(np.uint8), standing(kite_path, 0.9, kite, roll=0.5 * np.sin(2.4 * t)), first),
+        Layer(
+            kite.astype(np.uint8), standing(kite_path, 0.9, kite, roll=0.5 * np.sin(2.4 * t)), first
+        ),
         Layer(fish.astype(np.uint8), standing(fish_path, 0.95, fish), first + 1, bend=wave),
         *walker(rng, time, steps_path, first + 2),
     ]
@@ -116,7 +148,9 @@ def demo_scene(frames: int = FRAMES) -> Scene:
     count = max(layer.instance for layer in still) + 1
     look = Look(np.ones((frames, 3)), gamma=0.95, soft_px=0.3, grain=0.0, jpeg=None)
     moving = np.array([False] * count + [True] * 3)
-    return Scene((*still, *movers(rng, time, count)), camera(time), moving, look, time, substeps=1, seed=SEED)
+    return Scene(
+        (*still, *movers(rng, time, count)), camera(time), moving, look, time, substeps=1, seed=SEED
+    )
 
 
 def write(path: Path, frames: Array, fps: int = FPS) -> None:

@@ -1,8 +1,10 @@
-"""Measures a nano SAM 2: what it adds to coarse masks on single frames, and how long its memory holds.
+"""Measures a nano SAM 2: what it adds to coarse masks on single frames, and how long its memory
+holds.
 
     python -m samotion_training.eval_sam2 --data ../shared/data --weights FILE
 
-Prompts are simulated from the true masks with the same errors as in training, with seeds of their own.
+Prompts are simulated from the true masks with the same errors as in training, with seeds of their
+own.
 """
 
 from __future__ import annotations
@@ -31,11 +33,22 @@ Array = np.ndarray[Any, Any]
 def main() -> None:
     """The command: prints one line per measurement."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", type=Path, required=True, help="folder with instances/, regions/, photos/ and davis/")
-    parser.add_argument("--weights", type=Path, required=True, help="sam2.safetensors, or a training checkpoint")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        help="folder with instances/, regions/, photos/ and davis/",
+    )
+    parser.add_argument(
+        "--weights", type=Path, required=True, help="sam2.safetensors, or a training checkpoint"
+    )
     parser.add_argument("--size", type=int, default=NANO.sam2.image_size_px)
-    parser.add_argument("--frames", type=int, default=32, help="frames of each DAVIS sequence to propagate through")
-    parser.add_argument("--stride", type=int, default=10, help="every so many frames of DAVIS as single frames")
+    parser.add_argument(
+        "--frames", type=int, default=32, help="frames of each DAVIS sequence to propagate through"
+    )
+    parser.add_argument(
+        "--stride", type=int, default=10, help="every so many frames of DAVIS as single frames"
+    )
     parser.add_argument("--every", type=int, nargs="*", default=[4, 16])
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
@@ -45,7 +58,9 @@ def main() -> None:
     sequences = sorted((args.data / "davis" / "JPEGImages" / "480p").iterdir())
     _davis_stills(model, sequences, args.stride)
     for every in args.every:
-        found = {s.name: propagated(model, *read_sequence(s, args.frames), every) for s in sequences}
+        found = {
+            s.name: propagated(model, *read_sequence(s, args.frames), every) for s in sequences
+        }
         _report(f"davis, prompts on every {every}th frame of {args.frames}, J", found)
 
 
@@ -62,29 +77,47 @@ def load(path: Path, size_px: int) -> Any:
 
 @torch.no_grad()
 def snapped(model: Any, frame: Array, prompts: list[Prompt]) -> Array:
-    """Mask logits (O,S/4,S/4) of O prompted objects on one frame (S,S,3), without memory; -1024 where none is."""
-    levels = sam2.encode(model, torch.from_numpy(frame[None])).take(torch.zeros(len(prompts), dtype=torch.long))
+    """Mask logits (O,S/4,S/4) of O prompted objects on one frame (S,S,3), without memory; -1024
+    where none is.
+    """
+    levels = sam2.encode(model, torch.from_numpy(frame[None])).take(
+        torch.zeros(len(prompts), dtype=torch.long)
+    )
     answer = sam2.decode(model, levels, sam2.without_memory(model, levels), stack(prompts))
     return np.asarray(torch.where(answer.score[..., None] > 0, answer.masks[:, 0], -1024.0))
 
 
 @torch.no_grad()
 def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[float, float]:
-    """Mean J over frames (T,H,W,3) with prompts on every `every`-th one, and over the unprompted ones alone."""
+    """Mean J over frames (T,H,W,3) with prompts on every `every`-th one, and over the unprompted
+    ones alone.
+    """
     size, rng = model.image_size, np.random.default_rng(7)
-    squares = torch.from_numpy(np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames]))
+    squares = torch.from_numpy(
+        np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in frames])
+    )
     levels = [sam2.encode(model, s[None]) for s in squares]
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
     scores = np.zeros(len(frames))
-    prompted = {t: track_prompt(masks[t], size, rng) for t in range(0, len(frames), every) if masks[t].any()}
+    prompted = {
+        t: track_prompt(masks[t], size, rng) for t in range(0, len(frames), every) if masks[t].any()
+    }
     for t in sorted(range(len(frames)), key=lambda t: (t not in prompted, t)):
         own = t in prompted
-        conditioned = sam2.without_memory(model, levels[t]) if own else sam2.with_memory(model, levels[t], t, memory)
+        conditioned = (
+            sam2.without_memory(model, levels[t])
+            if own
+            else sam2.with_memory(model, levels[t], t, memory)
+        )
         answer = sam2.decode(model, levels[t], conditioned, stack([prompted[t]]) if own else None)
         present = (answer.score > 0).float()
         kind = "cond_frame_outputs" if own else "non_cond_frame_outputs"
         memory[kind][t] = sam2.remember(model, levels[t], answer, 0, present, own)
-        logits = answer.masks[0, 0].numpy() if present.item() else np.full((size // 4,) * 2, -1024, np.float32)
+        logits = (
+            answer.masks[0, 0].numpy()
+            if present.item()
+            else np.full((size // 4,) * 2, -1024, np.float32)
+        )
         scores[t] = jaccard(logits, masks[t])
     rest = [t for t in range(len(frames)) if t not in prompted]
     return float(scores.mean()), float(scores[rest].mean())
@@ -92,7 +125,9 @@ def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[flo
 
 def track_prompt(mask: Array, size_px: int, rng: np.random.Generator) -> Prompt:
     """A prompt for a mask (H,W) as about 1000 noisy tracks would give it, with clicks."""
-    square = cv2.resize(mask.astype(np.uint8), (size_px, size_px), interpolation=cv2.INTER_NEAREST).astype(bool)
+    square = cv2.resize(
+        mask.astype(np.uint8), (size_px, size_px), interpolation=cv2.INTER_NEAREST
+    ).astype(bool)
     for _ in range(20):
         xy, positive = noisy_tracks(square, rng)
         if positive.any():
@@ -108,7 +143,9 @@ def jaccard(logits: Array, mask: Array) -> float:
 
 
 def read_sequence(folder: Path, count: int) -> tuple[Array, Array]:
-    """The first `count` frames (T,480,W,3) uint8 RGB and masks (T,480,W) bool of a DAVIS sequence."""
+    """The first `count` frames (T,480,W,3) uint8 RGB and masks (T,480,W) bool of a DAVIS
+    sequence.
+    """
     paths = sorted(folder.glob("*.jpg"))[:count]
     frames = np.stack([read(p) for p in paths])
     annotations = folder.parents[2] / "Annotations" / "480p" / folder.name
@@ -139,8 +176,13 @@ def _stills(model: Any, folder: Path) -> None:
             prompts = [_prompt_like(m, clip.aspect, size, rng) for m in masks]
             if masks:
                 coarse += [jaccard(p.logits, m) for p, m in zip(prompts, masks)]
-                fine += [jaccard(x, m) for x, m in zip(snapped(model, clip.frames[0], prompts), masks)]
-        print(f"{name}: coarse {np.mean(coarse):.3f} -> {np.mean(fine):.3f} ({len(fine)} objects)", flush=True)
+                fine += [
+                    jaccard(x, m) for x, m in zip(snapped(model, clip.frames[0], prompts), masks)
+                ]
+        print(
+            f"{name}: coarse {np.mean(coarse):.3f} -> {np.mean(fine):.3f} ({len(fine)} objects)",
+            flush=True,
+        )
 
 
 def _prompt_like(mask: Array, aspect: float, size: int, rng: np.random.Generator) -> Prompt:

@@ -1,7 +1,8 @@
 """Figures of exported nano engines on held-out scenes, and of motion scores on annotated video.
 
-`python -m samotion_training.evaluate --engine-dir engines --pool HELD_OUT [--davis DAVIS]`. The pool is one made with
-`--held-out`. DAVIS (JPEGImages/480p, Annotations/480p) is only ever measured on.
+`python -m samotion_training.evaluate --engine-dir engines --pool HELD_OUT [--davis DAVIS]`. The
+pool is one made with `--held-out`. DAVIS (JPEGImages/480p, Annotations/480p) is only ever measured
+on.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ LONG_SIDE_PX = 480
 
 
 def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
-    """TAP-Vid figures at 256 px; each point is asked for at the first frame in which it is visible."""
+    """TAP-Vid figures at 256 px; each point is asked for at the first frame in which it is
+    visible.
+    """
     chosen = np.flatnonzero(sample.visible.any(1))
     chosen = chosen[np.random.default_rng(0).permutation(len(chosen))[:POINTS]]
     xy, visible = sample.xy[chosen] + np.float32(0.5), sample.visible[chosen]
@@ -43,7 +46,9 @@ def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
 
 
 def depth(engines: Engines, sample: pool.Sample) -> dict[str, float]:
-    """Mean absolute error of disparity per frame after the best scale and shift, in shares of the frame's range."""
+    """Mean absolute error of disparity per frame after the best scale and shift, in shares of
+    the frame's range.
+    """
     answer = samotion.depth.estimate(engines, sample.frames[:: pool.DEPTH_EVERY])
     errors = []
     for a, b in zip(answer, sample.disparity.astype(np.float32)):
@@ -54,8 +59,12 @@ def depth(engines: Engines, sample: pool.Sample) -> dict[str, float]:
     return {"depth_error": float(np.mean(errors))}
 
 
-def motion(engines: Engines, frames: Array, masks: Array, max_tracks: int) -> tuple[dict[str, float], Array, Array]:
-    """AUC of the scores, or the false alarm where nothing moves; and the scores and truth themselves."""
+def motion(
+    engines: Engines, frames: Array, masks: Array, max_tracks: int
+) -> tuple[dict[str, float], Array, Array]:
+    """AUC of the scores, or the false alarm where nothing moves; and the scores and truth
+    themselves.
+    """
     tracks = motion_data.from_nets(engines, frames, masks, max_tracks, seed=0)
     inputs = {name: value for name, value in tracks._asdict().items() if name != "moving"}
     inputs["xy"] = tracks.xy.clip(-1, 1)
@@ -67,7 +76,9 @@ def motion(engines: Engines, frames: Array, masks: Array, max_tracks: int) -> tu
 
 
 def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
-    """Name, frames (T, H, W, 3) at LONG_SIDE_PX and masks (T, H, W) bool of each annotated sequence."""
+    """Name, frames (T, H, W, 3) at LONG_SIDE_PX and masks (T, H, W) bool of each annotated
+    sequence.
+    """
     for sequence in sorted((folder / "JPEGImages" / "480p").iterdir()):
         frames, masks = [], []
         for path in sorted(sequence.glob("*.jpg")):
@@ -80,7 +91,9 @@ def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
 
 
 def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> dict[str, float]:
-    """Means over the clips of a pool, plus the AUC over all their tracks together (one threshold for all clips)."""
+    """Means over the clips of a pool, plus the AUC over all their tracks together (one threshold
+    for all clips).
+    """
     figures: dict[str, list[float]] = {}
     scores, truths = [], []
     for path in sorted(folder.glob("*.npz"))[:clips]:
@@ -99,7 +112,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure exported nano engines.")
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument("--pool", type=Path, help="held-out clips")
-    parser.add_argument("--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p")
+    parser.add_argument(
+        "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
+    )
     parser.add_argument("--clips", type=int, default=24)
     parser.add_argument("--max-tracks", type=int, default=512)
     args = parser.parse_args()

@@ -1,7 +1,8 @@
-"""Prompts as samotion-run draws them, over scenes whose objects are known: training data for the nano SAM 2.
+"""Prompts as samotion-run draws them, over scenes whose objects are known: training data for the
+nano SAM 2.
 
-`python -m samotion_training.make_prompts FOLDER --engine-dir engines --data DATA`: seeds already there are skipped.
-The tracks and the motion map decide what is drawn, so this comes after them.
+`python -m samotion_training.make_prompts FOLDER --engine-dir engines --data DATA`: seeds already
+there are skipped. The tracks and the motion map decide what is drawn, so this comes after them.
 """
 
 from __future__ import annotations
@@ -51,14 +52,22 @@ def make(engines: Engines, seed: int, library: Library) -> Example:
     return prompts_of(engines, clip.frames, labels, max_tracks, seed)
 
 
-def prompts_of(engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int) -> Example:
-    """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels` (T,H,W)."""
+def prompts_of(
+    engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int
+) -> Example:
+    """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels`
+    (T,H,W).
+    """
     hw = frames.shape[1], frames.shape[2]
-    tracks, scores, maps = second_look(engines, frames, *scored(engines, frames, max_tracks, seed), SECOND_TRACKS, seed)
+    tracks, scores, maps = second_look(
+        engines, frames, *scored(engines, frames, max_tracks, seed), SECOND_TRACKS, seed
+    )
     prompting = replace(engines.preset.prompting, every_frames=EVERY)
     cues = engines.preset.cues or NANO_CUES
     images = sam2.Features(engines, frames)
-    objects = prompt_objects(tracks, scores, maps, images, prompting, cues.grow_threshold, Settings.max_objects)
+    objects = prompt_objects(
+        tracks, scores, maps, images, prompting, cues.grow_threshold, Settings.max_objects
+    )
     own = starts_on(tracks, labels)
     rows = []
     for one in objects:
@@ -77,7 +86,9 @@ def _row(click: sam2.Click, hw: tuple[int, int]) -> tuple[int, Array, Array, Arr
     return click.frame // EVERY, click.mask.astype(np.float16), points, signs
 
 
-def draw(example: Example, size_px: int, count: int, rng: Rng) -> tuple[Array, list[Array], list[Prompt]]:
+def draw(
+    example: Example, size_px: int, count: int, rng: Rng
+) -> tuple[Array, list[Array], list[Prompt]]:
     """One frame (S,S,3) with up to `count` prompts and the masks (S,S) bool that they are for.
 
     Cropped and mirrored at random. A prompt for nothing has an empty mask and counts as noise.
@@ -93,13 +104,17 @@ def draw(example: Example, size_px: int, count: int, rng: Rng) -> tuple[Array, l
         offset = (corner * picture.shape[1::-1]) + scale / 2 - 0.5
         matrix = np.column_stack([np.diag(scale), offset])
         flags = how | cv2.WARP_INVERSE_MAP
-        seen = cv2.warpAffine(picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        seen = cv2.warpAffine(
+            picture, matrix, (side, side), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        )
         return np.ascontiguousarray(seen[:, ::-1] if mirror else seen)
 
     labels = view(example.labels[at], size_px, cv2.INTER_NEAREST)
     masks, prompts = [], []
     for k in picked:
-        masks.append(example.wanted[k][labels] if example.wanted[k].any() else np.zeros(labels.shape, bool))
+        masks.append(
+            example.wanted[k][labels] if example.wanted[k].any() else np.zeros(labels.shape, bool)
+        )
         logits = view(example.logits[k].astype(np.float32), size_px // 4, cv2.INTER_LINEAR)
         points = (example.points[k] - corner) / span
         signs = np.where(((points > 0) & (points < 1)).all(-1), example.signs[k], -1)

@@ -1,6 +1,8 @@
-"""Residuals of scenes, as nano's tracks and scores give them, and which cells move: training data for the motion map.
+"""Residuals of scenes, as nano's tracks and scores give them, and which cells move: training data
+for the motion map.
 
-`python -m samotion_training.make_residuals FOLDER --engine-dir engines --data DATA`: seeds already there are skipped.
+`python -m samotion_training.make_residuals FOLDER --engine-dir engines --data DATA`: seeds already
+there are skipped.
 """
 
 from __future__ import annotations
@@ -54,24 +56,33 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
     frames = range(seed % EVERY, FRAMES, EVERY)
     made = np.stack([residuals[t] for t in frames]).astype(np.float16)
     cells = made.shape[2], made.shape[1]
-    moving = [cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA) for t in frames]
+    moving = [
+        cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA)
+        for t in frames
+    ]
     return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8))
 
 
 def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> tuple[Clip, int]:
     """The clip of a seed, and how many tracks to follow in it.
 
-    `no_mover` and `still_camera` are the shares of clips in which nothing moves, and of those in which only movers do.
+    `no_mover` and `still_camera` are the shares of clips in which nothing moves, and of those in
+    which only movers do.
     """
     rng = np.random.default_rng(seed)
     draw = rng.random()
-    shares = {"no_mover_share": float(draw < no_mover), "still_camera_share": float(draw > 1 - still_camera)}
+    shares = {
+        "no_mover_share": float(draw < no_mover),
+        "still_camera_share": float(draw > 1 - still_camera),
+    }
     scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
     return render(scene, shown_hw(scene, SHORT_SIDE_PX)), int(rng.choice(TRACKS, p=TRACK_CHANCES))
 
 
 def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple[Tracks, Array]:
-    """Tracks of frames (T,H,W,3) and their scores (N,) as samotion-run makes them before the motion map."""
+    """Tracks of frames (T,H,W,3) and their scores (N,) as samotion-run makes them before the
+    motion map.
+    """
     found, disparity, features = through_nets(engines, frames, max_tracks, seed)
     hw = frames.shape[1], frames.shape[2]
     return found, motion.score_tracks(engines, hw, found, disparity, features)
@@ -83,11 +94,15 @@ def load(path: Path) -> Example:
 
 
 def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
-    """The command: examples of seeds that a folder does not hold yet; `make` gives None for a seed to be left out."""
+    """The command: examples of seeds that a folder does not hold yet; `make` gives None for a
+    seed to be left out.
+    """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
+    parser.add_argument(
+        "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
+    )
     parser.add_argument("--seeds", type=int, nargs=2, default=seeds, metavar=("FIRST", "END"))
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,8 @@
-"""Tracks, depth and features of scenes as the exported nano engines really make them: training data for motion.
+"""Tracks, depth and features of scenes as the exported nano engines really make them: training data
+for motion.
 
-`python -m samotion_training.make_tracks FOLDER --engine-dir engines --pool POOL`: clips already there are skipped.
+`python -m samotion_training.make_tracks FOLDER --engine-dir engines --pool POOL`: clips already
+there are skipped.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ SHORTEST = 16  # frames
 
 
 def make(engines: Engines, sample: pool.Sample, seed: int, max_tracks: int) -> motion_data.TrackSet:
-    """One clip of the pool, cut to a random length of at least SHORTEST frames, through the engines."""
+    """One clip of the pool, cut to a random length of at least SHORTEST frames, through the
+    engines.
+    """
     rng = np.random.default_rng(seed)
     count = len(sample.frames)
     length = int(rng.integers(min(SHORTEST, count), count + 1))
@@ -28,7 +32,9 @@ def make(engines: Engines, sample: pool.Sample, seed: int, max_tracks: int) -> m
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Run the nano tracker, depth and dino over a pool of scenes.")
+    parser = argparse.ArgumentParser(
+        description="Run the nano tracker, depth and dino over a pool of scenes."
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument("--pool", type=Path, required=True)
@@ -40,7 +46,9 @@ def main() -> None:
         for path in sorted(args.pool.glob("*.npz"))[: args.clips]:
             out = args.folder / path.name
             if not out.exists():
-                motion_data.save(out, make(engines, pool.load(path), int(path.stem), args.max_tracks))
+                motion_data.save(
+                    out, make(engines, pool.load(path), int(path.stem), args.max_tracks)
+                )
                 print(out, flush=True)
 
 

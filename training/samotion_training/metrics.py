@@ -11,13 +11,19 @@ Array = np.ndarray[Any, Any]
 
 
 def auc(score: Array, positive: Array) -> float:
-    """Chance that a positive (N,) scores above a negative one, ties counting half; NaN without both kinds."""
+    """Chance that a positive (N,) scores above a negative one, ties counting half; NaN without
+    both kinds.
+    """
     area = area_under_curve(score, positive)
     return float("nan") if area is None else area
 
 
-def tap_vid(xy: Array, visible: Array, true_xy: Array, true_visible: Array, asked: Array) -> dict[str, float]:
-    """delta_avg, occlusion_accuracy and AJ. Positions (N, T, 2) px of 256; `asked` (N, T): not the query's frame."""
+def tap_vid(
+    xy: Array, visible: Array, true_xy: Array, true_visible: Array, asked: Array
+) -> dict[str, float]:
+    """delta_avg, occlusion_accuracy and AJ. Positions (N, T, 2) px of 256; `asked` (N, T): not
+    the query's frame.
+    """
     error = np.linalg.norm(xy - true_xy, axis=-1)
     shown = true_visible & asked
     near = [(error < t) for t in THRESHOLDS_PX]

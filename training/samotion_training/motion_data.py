@@ -1,4 +1,6 @@
-"""What the motion net is trained on: tracks of scenes, with errors drawn at random or made by the nano nets."""
+"""What the motion net is trained on: tracks of scenes, with errors drawn at random or made by
+the nano nets.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class TrackSet(NamedTuple):
 def from_nets(
     engines: Engines, frames: Array, moving_masks: Array, max_tracks: int, seed: int, step: int = 10
 ) -> TrackSet:
-    """Tracks, depth and features of `frames` (T, H, W, 3) as samotion-run makes them; a track moves if its query does.
+    """Tracks, depth and features of `frames` (T, H, W, 3) as samotion-run makes them; a track moves
+    if its query does.
 
     `moving_masks` (T, H, W) bool.
     """
@@ -42,7 +45,9 @@ def from_nets(
     found, disparity, features = through_nets(engines, frames, max_tracks, seed, step)
     moving = starts_on(found, moving_masks)
     unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
-    return TrackSet(unit, found.visible, found.visibility, found.confidence, disparity, features, moving)
+    return TrackSet(
+        unit, found.visible, found.visibility, found.confidence, disparity, features, moving
+    )
 
 
 def through_nets(
@@ -61,7 +66,9 @@ def through_nets(
 
 
 def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSet:
-    """Exact tracks with the kinds of error that trackers and depth nets make, in random strength."""
+    """Exact tracks with the kinds of error that trackers and depth nets make, in random
+    strength.
+    """
     seen = sample.visible
     wander = 1.5 * np.cumsum(rng.normal(0, 0.15, sample.xy.shape), 1) * rng.random()
     error = rng.normal(0, np.exp(rng.uniform(np.log(0.02), np.log(0.6))), sample.xy.shape) + wander
@@ -71,7 +78,9 @@ def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSe
     unit = 2 * (sample.xy + error * size_px / 256 + 0.5) / size_px - 1
     wrong = rng.random(seen.shape) < rng.uniform(0, 0.08)
     visibility = _sure(rng, seen ^ wrong)
-    confidence = _sure(rng, (np.linalg.norm(error, axis=-1) < 6) ^ (rng.random(seen.shape) < 0.03)) * (visibility > 0)
+    confidence = _sure(
+        rng, (np.linalg.norm(error, axis=-1) < 6) ^ (rng.random(seen.shape) < 0.03)
+    ) * (visibility > 0)
     depth = sample.point_disparity.astype(np.float32) ** np.exp(rng.normal(0, 0.4))
     depth += rng.normal(0, rng.uniform(0, 0.1), (len(seen), 1)) + rng.normal(0, 0.02, seen.shape)
     names = rng.normal(0, 1, (int(sample.instance.max()) + 1, channels))
@@ -89,9 +98,11 @@ def _sure(rng: Rng, yes: Array) -> Array:
 
 
 def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
-    """At most `count` tracks, mirrored, zoomed, reversed, at another speed, some lost: still a possible clip.
+    """At most `count` tracks, mirrored, zoomed, reversed, at another speed, some lost: still a
+    possible clip.
 
-    Most cuts are short: a step on 64 tracks and 10 frames takes an eighth of one on 144 tracks and 20 frames.
+    Most cuts are short: a step on 64 tracks and 10 frames takes an eighth of one on 144 tracks and
+    20 frames.
     """
     frames = tracks.visible.shape[1]
     share, low, high = CUTS[int(rng.choice(len(CUTS), p=CUT_CHANCES))]
@@ -110,14 +121,18 @@ def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
     rest = (tracks.visibility, tracks.confidence, tracks.disparity)
     visibility, confidence, disparity = (a[some][:, index] for a in rest)
     visible[visibility.argmax(0), np.arange(length)] |= ~visible.any(0)  # attention needs one key
-    return TrackSet(xy, visible, visibility, confidence, disparity, tracks.dino[some], tracks.moving[some])
+    return TrackSet(
+        xy, visible, visibility, confidence, disparity, tracks.dino[some], tracks.moving[some]
+    )
 
 
 def turn_camera(rng: Rng, xy: Array, moving: Array) -> Array:
-    """xy (N, T, 2) as seen by a camera that also pans, rolls and zooms, or keeps its eye on one of the points.
+    """xy (N, T, 2) as seen by a camera that also pans, rolls and zooms, or keeps its eye on one of
+    the points.
 
-    Turning and zooming shift the picture as a whole and add no parallax, so this is exact up to the lens: the net
-    cannot go on taking what is fast for what moves, and meets objects that stand still in the picture.
+    Turning and zooming shift the picture as a whole and add no parallax, so this is exact up to the
+    lens: the net cannot go on taking what is fast for what moves, and meets objects that stand
+    still in the picture.
     """
     count = xy.shape[1]
     time = np.linspace(-1, 1, count)[:, None]
@@ -127,17 +142,23 @@ def turn_camera(rng: Rng, xy: Array, moving: Array) -> Array:
         pan = -rng.uniform(0.6, 1.0) * (eye - eye[count // 2])
     else:
         size = np.exp(rng.uniform(np.log(0.01), np.log(0.4)))
-        pan = size * (rng.normal(0, 1, 2) * time + rng.normal(0, 0.3, 2) * np.sin(4 * time + rng.uniform(0, 6, 2)))
+        pan = size * (
+            rng.normal(0, 1, 2) * time
+            + rng.normal(0, 0.3, 2) * np.sin(4 * time + rng.uniform(0, 6, 2))
+        )
     angle = (rng.normal(0, 0.06) * time[:, 0]) * (rng.random() < 0.5)
     scale = np.exp(rng.normal(0, 0.1) * time[:, 0] * (rng.random() < 0.5))
     cos, sin = scale * np.cos(angle), scale * np.sin(angle)
-    turned = np.stack([xy[..., 0] * cos - xy[..., 1] * sin, xy[..., 0] * sin + xy[..., 1] * cos], -1)
+    turned = np.stack(
+        [xy[..., 0] * cos - xy[..., 1] * sin, xy[..., 0] * sin + xy[..., 1] * cos], -1
+    )
     return np.asarray(turned + pan, np.float32)
 
 
 def _choose(rng: Rng, able: Array, moving: Array, count: int) -> Array:
-    """At most `count` of the tracks `able`, now and then a quarter of that; movers, few in most clips, go first
-    until they make up a random share."""
+    """At most `count` of the tracks `able`, now and then a quarter of that; movers, few in most
+    clips, go first until they make up a random share.
+    """
     count = count if rng.random() < 0.85 else count // 4
     able = rng.permutation(able)
     movers, others = able[moving[able]], able[~moving[able]]
@@ -148,7 +169,10 @@ def _choose(rng: Rng, able: Array, moving: Array, count: int) -> Array:
 def save(path: Path, tracks: TrackSet) -> None:
     partial = path.with_suffix(".tmp")
     with open(partial, "wb") as file:
-        arrays = {k: v.astype(np.float16) if v.dtype == np.float32 else v for k, v in tracks._asdict().items()}
+        arrays = {
+            k: v.astype(np.float16) if v.dtype == np.float32 else v
+            for k, v in tracks._asdict().items()
+        }
         np.savez(file, **{**arrays, "xy": tracks.xy})
     partial.rename(path)
 
@@ -156,4 +180,6 @@ def save(path: Path, tracks: TrackSet) -> None:
 def load(path: Path) -> TrackSet:
     with np.load(path) as arrays:
         values = {name: arrays[name] for name in TrackSet._fields}
-    return TrackSet(**{k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in values.items()})
+    return TrackSet(
+        **{k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in values.items()}
+    )

@@ -1,6 +1,8 @@
-"""A pool of rendered clips on disk, reused many times with augmentation: rendering is slower than training on it.
+"""A pool of rendered clips on disk, reused many times with augmentation: rendering is slower than
+training on it.
 
-`python -m samotion_training.pool FOLDER --data DATA --seeds 0 500`: seeds already there are skipped.
+`python -m samotion_training.pool FOLDER --data DATA --seeds 0 500`: seeds already there are
+skipped.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Sample(NamedTuple):
     xy: Array  # (N, T, 2) float32
     visible: Array  # (N, T) bool
     instance: Array  # (N,)
-    point_disparity: Array  # (N, T) float16: of what is seen where the point is, itself or what hides it
+    # (N, T) float16: of what is seen where the point is, itself or what hides it
+    point_disparity: Array
     aspect: Array  # () float: width over height of the picture as shown
 
 
@@ -57,23 +60,40 @@ def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: i
 
 
 def seen_disparity(clip: Clip, xy: Array) -> Array:
-    """(N, T) disparity of the clip at xy (N, T, 2) px, clamped to the picture, min-max normalised per frame."""
+    """(N, T) disparity of the clip at xy (N, T, 2) px, clamped to the picture, min-max
+    normalised per frame.
+    """
     frames, height, width = clip.disparity.shape
     low = clip.disparity.min((1, 2), keepdims=True)
-    scaled = (clip.disparity - low) / np.maximum(clip.disparity.max((1, 2), keepdims=True) - low, 1e-6)
-    x, y = (np.clip(np.rint(xy[..., i]), 0, n - 1).astype(int) for i, n in ((0, width), (1, height)))
+    scaled = (clip.disparity - low) / np.maximum(
+        clip.disparity.max((1, 2), keepdims=True) - low, 1e-6
+    )
+    x, y = (
+        np.clip(np.rint(xy[..., i]), 0, n - 1).astype(int) for i, n in ((0, width), (1, height))
+    )
     return np.asarray(scaled[np.arange(frames), y, x])
 
 
 def points_only(sample: Sample) -> Sample:
-    """The sample with pictures of no width: enough to train motion on, at a fiftieth of the room."""
-    return sample._replace(frames=sample.frames[:, :, :0], disparity=sample.disparity[:0], labels=sample.labels[:0])
+    """The sample with pictures of no width: enough to train motion on, at a fiftieth of the
+    room.
+    """
+    return sample._replace(
+        frames=sample.frames[:, :, :0], disparity=sample.disparity[:0], labels=sample.labels[:0]
+    )
 
 
 def fill(
-    folder: Path, library: Library, settings: SceneSettings, seeds: range, size_px: int = 256, slim: bool = False
+    folder: Path,
+    library: Library,
+    settings: SceneSettings,
+    seeds: range,
+    size_px: int = 256,
+    slim: bool = False,
 ) -> None:
-    """Render the clips of `seeds` that `folder` does not hold yet; `slim`: keep the points alone."""
+    """Render the clips of `seeds` that `folder` does not hold yet; `slim`: keep the points
+    alone.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     for seed in seeds:
         path = folder / f"{seed:06d}.npz"
@@ -96,7 +116,9 @@ def load(path: Path) -> Sample:
 
 
 def endless(folder: Path, rng: np.random.Generator) -> Iterator[Sample]:
-    """Samples of the pool in random order, for ever; clips that are added meanwhile join in at the next round."""
+    """Samples of the pool in random order, for ever; clips that are added meanwhile join in at
+    the next round.
+    """
     while True:
         paths = sorted(folder.glob("*.npz"))
         for i in rng.permutation(len(paths)):
@@ -104,24 +126,39 @@ def endless(folder: Path, rng: np.random.Generator) -> Iterator[Sample]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Render clips with exact tracks and depth into a pool on disk.")
+    parser = argparse.ArgumentParser(
+        description="Render clips with exact tracks and depth into a pool on disk."
+    )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only")
-    parser.add_argument("--held-out", action="store_true", help="textures and photos that training never sees")
-    parser.add_argument("--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="default: 0 500; see --from")
+    parser.add_argument(
+        "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
+    )
+    parser.add_argument(
+        "--held-out", action="store_true", help="textures and photos that training never sees"
+    )
+    parser.add_argument(
+        "--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="default: 0 500; see --from"
+    )
     parser.add_argument(
         "--from",
         dest="source",
         nargs=2,
         metavar=("LAYOUT", "DIR"),
-        help="convert a dataset instead: movi-f, kubric-tracks, dynamic-replica or hoi4d, in windows of --frames; "
+        help="convert a dataset instead: movi-f, kubric-tracks, dynamic-replica or hoi4d, in"
+        " windows of --frames; "
         "--seeds then numbers the clips, and says where to stop (default: 0 and at the end)",
     )
     parser.add_argument("--frames", type=int, default=32)
     parser.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
-    parser.add_argument("--no-mover-share", type=float, default=SceneSettings.no_mover_share, help="share of scenes")
-    parser.add_argument("--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes")
-    parser.add_argument("--points-only", action="store_true", help="keep tracks alone (for training motion)")
+    parser.add_argument(
+        "--no-mover-share", type=float, default=SceneSettings.no_mover_share, help="share of scenes"
+    )
+    parser.add_argument(
+        "--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes"
+    )
+    parser.add_argument(
+        "--points-only", action="store_true", help="keep tracks alone (for training motion)"
+    )
     args = parser.parse_args()
     if code := exit_code(lambda: _convert(args) if args.source else _render(args)):
         sys.exit(code)
@@ -131,7 +168,14 @@ def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
-    fill(args.folder, library, settings, range(*(args.seeds or (0, 500))), args.size, args.points_only)
+    fill(
+        args.folder,
+        library,
+        settings,
+        range(*(args.seeds or (0, 500))),
+        args.size,
+        args.points_only,
+    )
     return 0
 
 
@@ -140,9 +184,13 @@ def _convert(args: argparse.Namespace) -> int:
 
     layout, dataset = args.source
     if layout not in datasets.SOURCES:
-        raise UsageError(f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}")
+        raise UsageError(
+            f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}"
+        )
     first, end = args.seeds or (0, None)
-    return datasets.convert(layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only)
+    return datasets.convert(
+        layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only
+    )
 
 
 if __name__ == "__main__":

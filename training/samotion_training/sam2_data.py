@@ -1,4 +1,6 @@
-"""Images and clips with objects for training SAM 2: real instances, drawn regions, cut-outs over photographs."""
+"""Images and clips with objects for training SAM 2: real instances, drawn regions, cut-outs over
+photographs.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class Sources(NamedTuple):
 
 
 class Clip(NamedTuple):
-    """Square frames (F,S,S,3) uint8 RGB with labels (F,S,S) int32, squeezed from `aspect` times as wide as high."""
+    """Square frames (F,S,S,3) uint8 RGB with labels (F,S,S) int32, squeezed from `aspect` times
+    as wide as high.
+    """
 
     frames: Array
     labels: Array
@@ -48,15 +52,24 @@ class Clip(NamedTuple):
 
 
 def load(data: Path | None, held_out: bool = False) -> Sources:
-    """Reads the folders instances, regions and photos under `data`; procedural pictures where there is none.
+    """Reads the folders instances, regions and photos under `data`; procedural pictures where there
+    is none.
 
     held_out: the part kept aside for measuring instead of the part for training.
     """
     if data is None:
         return _procedural(np.random.default_rng(1 if held_out else 0))
-    instances = [_picture(p, ("",)) for p in _part(sorted((data / "instances").glob("*.jpg")), held_out)]
-    regions = [_picture(p, ("_fine", "_coarse")) for p in _part(sorted((data / "regions").glob("*.jpg")), held_out)]
-    photos = [read(p) for p in _part(sorted(p for p in (data / "photos").iterdir() if p.is_file()), held_out)]
+    instances = [
+        _picture(p, ("",)) for p in _part(sorted((data / "instances").glob("*.jpg")), held_out)
+    ]
+    regions = [
+        _picture(p, ("_fine", "_coarse"))
+        for p in _part(sorted((data / "regions").glob("*.jpg")), held_out)
+    ]
+    photos = [
+        read(p)
+        for p in _part(sorted(p for p in (data / "photos").iterdir() if p.is_file()), held_out)
+    ]
     return Sources(instances, regions, photos, [c for p in instances for c in cut_out(p)])
 
 
@@ -71,7 +84,8 @@ def cut_out(picture: Picture) -> list[CutOut]:
             ys, xs = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
             box = np.s_[max(ys[0] - 2, 0) : ys[-1] + 3, max(xs[0] - 2, 0) : xs[-1] + 3]
             alpha = cv2.GaussianBlur(mask[box].astype(np.float32), (0, 0), 0.8)
-            alpha = np.clip(alpha * 2 - 0.9, 0, 1)  # inside the drawn outline, so that no old background comes along
+            # inside the drawn outline, so that no old background comes along
+            alpha = np.clip(alpha * 2 - 0.9, 0, 1)
             found.append(CutOut(np.dstack([picture.image[box], (alpha * 255).astype(np.uint8)])))
     return found
 
@@ -89,7 +103,9 @@ def still(sources: Sources, size_px: int, rng: np.random.Generator) -> Clip:
 
 
 def moving(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
-    """A short clip: cut-outs moving over a moving photograph, or a real picture bending and drifting."""
+    """A short clip: cut-outs moving over a moving photograph, or a real picture bending and
+    drifting.
+    """
     if rng.random() < 0.35 and sources.instances:
         pictures = sources.instances if rng.random() < 0.6 else sources.regions
         return warped(pictures[rng.integers(len(pictures))], size_px, frames, rng)
@@ -112,16 +128,36 @@ def warped(picture: Picture, size_px: int, frames: int, rng: np.random.Generator
         place = bend[:, ::-1] if flip else bend
         xy = (place * crop_wh + corner).astype(np.float32)
         x, y = xy[..., 0], xy[..., 1]
-        images.append(cv2.remap(image, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
-        maps.append(cv2.remap(labels.astype(np.float32), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT_101))
-    return Clip(coloured(np.stack(images), rng), np.stack(maps).astype(np.int32), float(crop_wh[0] / crop_wh[1]))
+        images.append(
+            cv2.remap(
+                image, x * scale, y * scale, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101
+            )
+        )
+        maps.append(
+            cv2.remap(
+                labels.astype(np.float32),
+                x,
+                y,
+                cv2.INTER_NEAREST,
+                borderMode=cv2.BORDER_REFLECT_101,
+            )
+        )
+    return Clip(
+        coloured(np.stack(images), rng),
+        np.stack(maps).astype(np.int32),
+        float(crop_wh[0] / crop_wh[1]),
+    )
 
 
 def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Generator) -> Clip:
     """One to four cut-outs over a photograph, each on its own path; some leave the picture."""
     aspect = float(rng.uniform(1.0, 1.8))
     drawn = rng.random() < PROCEDURAL
-    backgrounds = sources.photos if rng.random() < 0.7 or not sources.regions else [p.image for p in sources.regions]
+    backgrounds = (
+        sources.photos
+        if rng.random() < 0.7 or not sources.regions
+        else [p.image for p in sources.regions]
+    )
     background = texture(rng) if drawn else backgrounds[rng.integers(len(backgrounds))]
     images = [_view(background, bend) for bend in _bends(size_px, frames, rng)]
     maps = np.zeros((frames, size_px, size_px), np.int32)
@@ -134,7 +170,9 @@ def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Genera
 
 
 def texture(rng: np.random.Generator) -> Array:
-    """A ground (TEXTURE_PX,TEXTURE_PX,3) uint8 RGB of the procedural families that scenes are trained on."""
+    """A ground (TEXTURE_PX,TEXTURE_PX,3) uint8 RGB of the procedural families that scenes are
+    trained on.
+    """
     return textures.texture(rng, TEXTURE_PX, textures.TRAIN_TEXTURES)
 
 
@@ -146,14 +184,18 @@ def shape(rng: np.random.Generator) -> Array:
 
 
 def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[Array]:
-    """Masks (F,S,S) bool of up to `count` objects that the first frame shows large enough, larger ones rather."""
+    """Masks (F,S,S) bool of up to `count` objects that the first frame shows large enough,
+    larger ones rather.
+    """
     values, areas = np.unique(clip.labels[0], return_counts=True)
     share = areas / clip.labels[0].size
     fit = (values > 0) & (share > LEAST_AREA) & (share < 0.7)
     if not fit.any():
         return []
     weight = np.sqrt(share[fit])
-    picked = rng.choice(values[fit], min(count, int(fit.sum())), replace=False, p=weight / weight.sum())
+    picked = rng.choice(
+        values[fit], min(count, int(fit.sum())), replace=False, p=weight / weight.sum()
+    )
     return [clip.labels == value for value in picked]
 
 
@@ -185,12 +227,18 @@ def _joined(labels: Array, rng: np.random.Generator) -> Array:
 
 
 def _bends(size_px: int, frames: int, rng: np.random.Generator) -> list[Array]:
-    """Sampling places (S,S,2) in [0,1] per frame: a slow zoom, turn and drift, and a smooth bend that grows."""
+    """Sampling places (S,S,2) in [0,1] per frame: a slow zoom, turn and drift, and a smooth bend
+    that grows.
+    """
     ramp = (np.arange(size_px, dtype=np.float32) + 0.5) / size_px
     base = np.stack(np.meshgrid(ramp, ramp), axis=-1)
     zoom, angle = rng.normal(0, 0.03), rng.normal(0, 0.03)
     drift = rng.normal(0, 0.03, 2)
-    bend = cv2.resize(rng.normal(0, 0.012, (4, 4, 2)).astype(np.float32), (size_px,) * 2, interpolation=cv2.INTER_CUBIC)
+    bend = cv2.resize(
+        rng.normal(0, 0.012, (4, 4, 2)).astype(np.float32),
+        (size_px,) * 2,
+        interpolation=cv2.INTER_CUBIC,
+    )
     turn = np.array([[zoom, -angle], [angle, zoom]], np.float32)
     slope = ((base - 0.5) @ turn.T + drift + bend).astype(np.float32)
     return [base + t * slope for t in range(frames)]
@@ -206,7 +254,9 @@ def _shrunk(image: Array, factor: float) -> Array:
     """`image` made smaller before it is sampled `factor` times coarser, against aliasing."""
     if factor < 1.5:
         return image
-    return np.asarray(cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA))
+    return np.asarray(
+        cv2.resize(image, None, fx=1 / factor, fy=1 / factor, interpolation=cv2.INTER_AREA)
+    )
 
 
 def _path(
@@ -216,7 +266,8 @@ def _path(
     scale = size_px * rng.uniform(0.15, 0.7) / max(hw)
     centre, speed = rng.uniform(0.15, 0.85, 2), rng.normal(0, 0.05, 2)
     if frames > 1 and rng.random() < 0.12:
-        speed = (centre - 0.5) / np.linalg.norm(centre - 0.5) * rng.uniform(0.3, 0.6)  # leaves the picture
+        # leaves the picture
+        speed = (centre - 0.5) / np.linalg.norm(centre - 0.5) * rng.uniform(0.3, 0.6)
     angle, spin, growth = rng.normal(0, 0.3), rng.normal(0, 0.06), rng.normal(0, 0.04)
     shear, sway, flip = rng.normal(0, 0.1), rng.normal(0, 0.05), rng.choice([-1, 1])
     squeeze = np.diag([1 / np.sqrt(aspect), np.sqrt(aspect)])
@@ -224,7 +275,9 @@ def _path(
     for t in range(frames):
         a = angle + spin * t
         turn = np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
-        linear = squeeze @ turn @ np.array([[flip, shear + sway * t], [0, 1]]) * scale * (1 + growth * t)
+        linear = (
+            squeeze @ turn @ np.array([[flip, shear + sway * t], [0, 1]]) * scale * (1 + growth * t)
+        )
         offset = (centre + speed * t) * size_px - linear @ (np.array(hw[::-1]) / 2)
         path.append((np.column_stack([linear, offset]), gain))
     return path
@@ -256,7 +309,9 @@ def coloured(frames: Array, rng: np.random.Generator) -> Array:
 
 
 def _procedural(rng: np.random.Generator) -> Sources:
-    """Pictures without photographs: coloured noise for the ground, blobs of other noise for objects."""
+    """Pictures without photographs: coloured noise for the ground, blobs of other noise for
+    objects.
+    """
     photos = [_noise(rng) for _ in range(24)]
     cutouts = []
     for _ in range(24):

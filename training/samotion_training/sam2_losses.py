@@ -9,8 +9,8 @@ from torch import Tensor
 def mask_loss(logits: Tensor, target: Tensor, balance: float) -> Tensor:
     """Dice and cross-entropy of logits (B,M,h,w) against target shares (B,1,h,w) in [0,1]: (B,M).
 
-    balance 1: object and ground weigh the same whatever their areas, which starts learning; 0: every pixel the same,
-    with those near an edge of the truth three times, which sharpens.
+    balance 1: object and ground weigh the same whatever their areas, which starts learning; 0:
+    every pixel the same, with those near an edge of the truth three times, which sharpens.
     """
     truth = target.expand_as(logits)
     pixel = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
@@ -21,7 +21,9 @@ def mask_loss(logits: Tensor, target: Tensor, balance: float) -> Tensor:
     entropy = (pixel * weight).mean(dim=(-2, -1))
     guess = logits.sigmoid()
     overlap = (guess * truth).sum(dim=(-2, -1))
-    dice = 1 - (2 * overlap + 1) / (guess.square().sum(dim=(-2, -1)) + truth.square().sum(dim=(-2, -1)) + 1)
+    dice = 1 - (2 * overlap + 1) / (
+        guess.square().sum(dim=(-2, -1)) + truth.square().sum(dim=(-2, -1)) + 1
+    )
     return 2 * entropy + dice
 
 
@@ -32,11 +34,14 @@ def iou(logits: Tensor, target: Tensor) -> Tensor:
     return (guess & truth).sum(dim=(-2, -1)) / union.clamp(min=1)
 
 
-def frame_loss(masks: Tensor, ious: Tensor, score: Tensor, target: Tensor, balance: float) -> tuple[Tensor, Tensor]:
+def frame_loss(
+    masks: Tensor, ious: Tensor, score: Tensor, target: Tensor, balance: float
+) -> tuple[Tensor, Tensor]:
     """The loss of one frame, and the mean IoU of the single mask where there is an object.
 
-    masks (B,4,h,w) logits: the single mask and three candidates; ious (B,4) predicted; score (B,1) logits.
-    Every candidate learns a little, the best one most, so that they may differ where a prompt is ambiguous.
+    masks (B,4,h,w) logits: the single mask and three candidates; ious (B,4) predicted; score (B,1)
+    logits. Every candidate learns a little, the best one most, so that they may differ where a
+    prompt is ambiguous.
     """
     present = (target.amax(dim=(-2, -1)) > 0.5).float()
     count = present.sum().clamp(min=1)

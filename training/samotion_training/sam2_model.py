@@ -1,4 +1,6 @@
-"""SAM 2's forward pass for training: many prompted objects per image, and short clips through its memory."""
+"""SAM 2's forward pass for training: many prompted objects per image, and short clips through
+its memory.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ NO_OBJECT = -10.0  # mask logits remembered for a frame that does not show the o
 
 
 class Prompts(NamedTuple):
-    """Prompts of B objects: logits (B,1,S/4,S/4), has_mask (B,) bool, points (B,P,2) px, labels (B,P) int."""
+    """Prompts of B objects: logits (B,1,S/4,S/4), has_mask (B,) bool, points (B,P,2) px, labels
+    (B,P) int.
+    """
 
     logits: Tensor
     has_mask: Tensor
@@ -32,7 +36,9 @@ class Answer(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Image features: strides 4 and 8 as the decoder takes them, stride 16 with its position code (B,C,h,w)."""
+    """Image features: strides 4 and 8 as the decoder takes them, stride 16 with its position
+    code (B,C,h,w).
+    """
 
     fine: Tensor
     middle: Tensor
@@ -40,11 +46,15 @@ class Levels(NamedTuple):
     position: Tensor
 
     def take(self, index: Tensor) -> Levels:
-        return Levels(self.fine[index], self.middle[index], self.coarse[index], self.position[index])
+        return Levels(
+            self.fine[index], self.middle[index], self.coarse[index], self.position[index]
+        )
 
 
 def orthogonal_start(model: Any) -> None:
-    """Starts the mask decoder's attentions with q = k, so that a click attends to its own place from step one."""
+    """Starts the mask decoder's attentions with q = k, so that a click attends to its own place
+    from step one.
+    """
     for module in model.sam_mask_decoder.transformer.modules():
         if hasattr(module, "q_proj"):
             nn.init.orthogonal_(module.q_proj.weight)
@@ -75,7 +85,9 @@ def encode(model: Any, frames: Tensor) -> Levels:
 
 
 def decode(model: Any, levels: Levels, conditioned: Tensor, prompts: Prompts | None) -> Answer:
-    """Masks of B objects from their images' features; `conditioned` is the stride-16 level after memory."""
+    """Masks of B objects from their images' features; `conditioned` is the stride-16 level after
+    memory.
+    """
     encoder, count = model.sam_prompt_encoder, len(conditioned)
     if prompts is None:
         points = conditioned.new_zeros(count, 1, 2)
@@ -83,7 +95,11 @@ def decode(model: Any, levels: Levels, conditioned: Tensor, prompts: Prompts | N
         sparse, dense = encoder((points, labels), None, None)
     else:
         sparse, dense = encoder((prompts.points, prompts.labels), None, prompts.logits)
-        dense = torch.where(prompts.has_mask.view(-1, 1, 1, 1), dense, encoder.no_mask_embed.weight.view(1, -1, 1, 1))
+        dense = torch.where(
+            prompts.has_mask.view(-1, 1, 1, 1),
+            dense,
+            encoder.no_mask_embed.weight.view(1, -1, 1, 1),
+        )
     masks, ious, tokens, score = model.sam_mask_decoder.predict_masks(
         image_embeddings=conditioned,
         image_pe=encoder.get_dense_pe(),
@@ -101,7 +117,9 @@ def without_memory(model: Any, levels: Levels) -> Tensor:
     return level
 
 
-def with_memory(model: Any, levels: Levels, frame: int, memory: dict[str, dict[int, Any]]) -> Tensor:
+def with_memory(
+    model: Any, levels: Levels, frame: int, memory: dict[str, dict[int, Any]]
+) -> Tensor:
     """The stride-16 level after attention to what `memory` holds, for frame number `frame`."""
     size = tuple(levels.coarse.shape[-2:])
     conditioned: Tensor = model._prepare_memory_conditioned_features(
@@ -116,7 +134,9 @@ def with_memory(model: Any, levels: Levels, frame: int, memory: dict[str, dict[i
     return conditioned
 
 
-def remember(model: Any, levels: Levels, answer: Answer, token: int, present: Tensor, prompted: bool) -> dict[str, Any]:
+def remember(
+    model: Any, levels: Levels, answer: Answer, token: int, present: Tensor, prompted: bool
+) -> dict[str, Any]:
     """What a frame leaves behind: its memory features and object pointer. present: (B,1) in {0,1}.
 
     The mask of a prompted frame is remembered as a sure yes or no, as in a run.
@@ -128,9 +148,13 @@ def remember(model: Any, levels: Levels, answer: Answer, token: int, present: Te
     features, position = model._encode_new_memory(
         current_vision_feats=[levels.coarse.flatten(2).permute(2, 0, 1)],
         feat_sizes=[tuple(levels.coarse.shape[-2:])],
-        pred_masks_high_res=F.interpolate(mask, size=(size, size), mode="bilinear", align_corners=False),
+        pred_masks_high_res=F.interpolate(
+            mask, size=(size, size), mode="bilinear", align_corners=False
+        ),
         object_score_logits=present * 2 - 1,
         is_mask_from_pts=False,
     )
-    pointer = present * model.obj_ptr_proj(answer.tokens[:, token]) + (1 - present) * model.no_obj_ptr
+    pointer = (
+        present * model.obj_ptr_proj(answer.tokens[:, token]) + (1 - present) * model.no_obj_ptr
+    )
     return {"maskmem_features": features, "maskmem_pos_enc": position, "obj_ptr": pointer}

@@ -1,4 +1,6 @@
-"""Prompts as a run draws them from tracks, simulated from true masks with the errors that tracks really have."""
+"""Prompts as a run draws them from tracks, simulated from true masks with the errors that tracks
+really have.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,14 @@ class Prompt(NamedTuple):
     is_noise: bool  # True: the prompt follows no object, nothing is there to segment
 
 
-def simulate(mask: Array, aspect: float, rng: np.random.Generator, image: Array | None = None) -> Prompt:
-    """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times as wide as high.
+def simulate(
+    mask: Array, aspect: float, rng: np.random.Generator, image: Array | None = None
+) -> Prompt:
+    """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times
+    as wide as high.
 
-    With the image (S,S,3) uint8, mostly along its edges of hue and of motion, as a run does (samotion.guide).
+    With the image (S,S,3) uint8, mostly along its edges of hue and of motion, as a run does
+    (samotion.guide).
     """
     if rng.random() < 0.12:
         return _clicks_only(mask, rng)
@@ -47,7 +53,16 @@ def simulate(mask: Array, aspect: float, rng: np.random.Generator, image: Array 
         return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise)
     small = shrunk(image, aspect)
     guide = made_up_guide(mask, small, rng)
-    return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise, guide, small if rng.random() < LOOKED else None)
+    return drawn(
+        xy,
+        positive,
+        mask.shape[0],
+        aspect,
+        rng,
+        is_noise,
+        guide,
+        small if rng.random() < LOOKED else None,
+    )
 
 
 def drawn(
@@ -60,7 +75,8 @@ def drawn(
     guide: Array | None = None,
     small: Array | None = None,
 ) -> Prompt:
-    """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without its clicks.
+    """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without
+    its clicks.
 
     With `small`, the image at the guide's size, the object's look counts in the coarse mask.
     """
@@ -75,11 +91,18 @@ def drawn(
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]
     yes = yes[spread(yes)] if len(yes) else yes
     if len(no) and len(yes):
-        distance = np.linalg.norm(no[:, None] - (xy[positive] * hw[::-1])[None], axis=-1).min(axis=1)
+        distance = np.linalg.norm(no[:, None] - (xy[positive] * hw[::-1])[None], axis=-1).min(
+            axis=1
+        )
         no = no[np.argsort(distance)[:NEGATIVE_CLICKS]]
     if rng.random() < 0.1:
         yes, no = yes[:0], no[:0]
-    return Prompt(logits, True, *_padded(yes / hw[::-1] * size_px, no[:NEGATIVE_CLICKS] / hw[::-1] * size_px), is_noise)
+    return Prompt(
+        logits,
+        True,
+        *_padded(yes / hw[::-1] * size_px, no[:NEGATIVE_CLICKS] / hw[::-1] * size_px),
+        is_noise,
+    )
 
 
 def shrunk(image: Array, aspect: float) -> Array:
@@ -89,7 +112,8 @@ def shrunk(image: Array, aspect: float) -> Array:
 
 
 def made_up_guide(mask: Array, small: Array, rng: np.random.Generator) -> Array:
-    """What `samotion.guide` shows of an image whose object `mask` moves: the true hue, and a flow drawn at random.
+    """What `samotion.guide` shows of an image whose object `mask` moves: the true hue, and a flow
+    drawn at random.
 
     The object's flow differs from the rest by 0 to 4 units, spills over its edge and is noisy.
     """
@@ -103,10 +127,11 @@ def made_up_guide(mask: Array, small: Array, rng: np.random.Generator) -> Array:
 
 
 def noisy_tracks(mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Tracks over an image with labels of `mask` (S,S) as a motion net gives them: xy (N,2) in [0,1], positive (N,).
+    """Tracks over an image with labels of `mask` (S,S) as a motion net gives them: xy (N,2) in
+    [0,1], positive (N,).
 
-    The labels bleed or shrink by up to 3 % of the image, are displaced smoothly, wrong here and there, and
-    sometimes miss a whole part of the object or most of its tracks.
+    The labels bleed or shrink by up to 3 % of the image, are displaced smoothly, wrong here and
+    there, and sometimes miss a whole part of the object or most of its tracks.
     """
     size = mask.shape[0]
     xy = _places(rng)
@@ -152,16 +177,22 @@ def _grown(mask: Array, rng: np.random.Generator) -> Array:
 
 
 def _displacement(xy: Array, rng: np.random.Generator) -> Array:
-    """A smooth field at xy (N,2), up to about 2 % of the image, with a common shift now and then."""
+    """A smooth field at xy (N,2), up to about 2 % of the image, with a common shift now and
+    then.
+    """
     field = rng.normal(size=(7, 7, 2)).astype(np.float32) * rng.uniform(0, 0.012)
     if rng.random() < 0.15:
         field += rng.normal(size=2).astype(np.float32) * 0.012
     place = (xy * 6).astype(np.float32)
-    return np.asarray(cv2.remap(field, place[:, None, 0], place[:, None, 1], cv2.INTER_LINEAR)).reshape(-1, 2)
+    return np.asarray(
+        cv2.remap(field, place[:, None, 0], place[:, None, 1], cv2.INTER_LINEAR)
+    ).reshape(-1, 2)
 
 
 def _chunk(xy: Array, own: Array, rng: np.random.Generator) -> Array:
-    """Which points lie in a part of the object: beyond a random line through it, or in a disc on it."""
+    """Which points lie in a part of the object: beyond a random line through it, or in a disc on
+    it.
+    """
     centre, extent = own[rng.integers(len(own))], own.std(axis=0).mean() + 0.01
     if rng.random() < 0.5:
         angle = rng.uniform(0, 2 * np.pi)

@@ -1,7 +1,9 @@
-"""Train the nano depth net on the exact disparity of scenes, each frame's own range taken as 0 to 1.
+"""Train the nano depth net on the exact disparity of scenes, each frame's own range taken as 0 to
+1.
 
-The runtime brings every frame's disparity to that range, so scale and shift are settled in the truth. A loss that
-normalises the answer too (to unit deviation, say) punishes doubt: in four CPU minutes it stayed worse than a constant.
+The runtime brings every frame's disparity to that range, so scale and shift are settled in the
+truth. A loss that normalises the answer too (to unit deviation, say) punishes doubt: in four CPU
+minutes it stayed worse than a constant.
 """
 
 from __future__ import annotations
@@ -25,9 +27,11 @@ Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CLIPS = 4
 FRAMES_PER_CLIP = 3
-SIZES = ((140, 140), (140, 182), (140, 252), (182, 140), (140, 210))  # px: the shapes that clips of all aspects take
+# px: the shapes that clips of all aspects take
+SIZES = ((140, 140), (140, 182), (140, 252), (182, 140), (140, 210))
 GRADIENT_WEIGHT = 0.5
-OFFSET = 0.3  # the farthest is asked to be this, not 0, where the closing ReLU would cut what lies below
+# the farthest is asked to be this, not 0, where the closing ReLU would cut what lies below
+OFFSET = 0.3
 
 
 def batch(rng: Rng, pool: list[Path], hw: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -50,14 +54,18 @@ def some_frames(rng: Rng, sample: Sample) -> tuple[Array, Array]:
 
 
 def unit_range(disparity: Tensor) -> Tensor:
-    """(B, H, W) brought to 0 (farthest) to 1 (nearest) in every frame; a frame of one depth becomes 0."""
+    """(B, H, W) brought to 0 (farthest) to 1 (nearest) in every frame; a frame of one depth
+    becomes 0.
+    """
     flat = disparity.flatten(1)
     low, high = flat.amin(1, keepdim=True), flat.amax(1, keepdim=True)
     return ((flat - low) / (high - low).clamp_min(1e-4)).reshape(disparity.shape)
 
 
 def disparity_loss(answer: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """Absolute difference from the truth's range, and that of the gradients at three scales (edges)."""
+    """Absolute difference from the truth's range, and that of the gradients at three scales
+    (edges).
+    """
     difference = answer - OFFSET - unit_range(truth)
     gradient = torch.zeros(())
     for scale in (1, 2, 4):
@@ -73,13 +81,18 @@ def losses(depth: Depth, rng: Rng, pool: list[Path]) -> Losses:
 
 
 def main() -> None:
-    args = arguments("Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3).parse_args()
+    args = arguments(
+        "Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3
+    ).parse_args()
     run = run_of(args)
     depth = build_module(NANO.depth)
     if args.init:
         load_weights(depth, args.init)
     # The last ReLU is left out in training: once closed everywhere it would never open again.
-    closing, depth.depth_head.scratch.output_conv2[3] = depth.depth_head.scratch.output_conv2[3], nn.Identity()
+    closing, depth.depth_head.scratch.output_conv2[3] = (
+        depth.depth_head.scratch.output_conv2[3],
+        nn.Identity(),
+    )
     train(run, depth, lambda rng, _: losses(depth, rng, sorted(args.pool.glob("*.npz"))))
     depth.depth_head.scratch.output_conv2[3] = closing
     if args.out:

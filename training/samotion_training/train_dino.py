@@ -1,4 +1,6 @@
-"""Train the nano dino net by contrast: a surface keeps its features across frames and light, other things differ."""
+"""Train the nano dino net by contrast: a surface keeps its features across frames and light,
+other things differ.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ SIDE_PX = 140
 
 
 class Pair(NamedTuple):
-    """Two views of one clip and points seen in both, px of 256 with pixel centres at whole numbers."""
+    """Two views of one clip and points seen in both, px of 256 with pixel centres at whole
+    numbers.
+    """
 
     frames: Array  # (2, 256, 256, 3) uint8
     xy: Array  # (N, 2, 2)
@@ -45,7 +49,9 @@ def pair(rng: Rng, sample: Sample) -> Pair:
         places.append(xy)
         seen &= inside & sample.visible[:, t]
     points = rng.permutation(np.flatnonzero(seen))[:POINTS]
-    return Pair(np.stack(frames), np.stack(places, 1)[points], sample.instance[points].astype(np.int64))
+    return Pair(
+        np.stack(frames), np.stack(places, 1)[points], sample.instance[points].astype(np.int64)
+    )
 
 
 def under(features: Tensor, xy: Tensor) -> Tensor:
@@ -57,23 +63,31 @@ def under(features: Tensor, xy: Tensor) -> Tensor:
 
 
 def contrast(first: Tensor, second: Tensor, same: Tensor) -> Tensor:
-    """Cross-entropy of each row of `first` (N, C) choosing among `second`, all of `same` (N, N) being right."""
+    """Cross-entropy of each row of `first` (N, C) choosing among `second`, all of `same` (N, N)
+    being right.
+    """
     log_p = F.log_softmax(first @ second.T / TEMPERATURE, 1)
     return -((log_p * same).sum(1) / same.sum(1)).mean()
 
 
 def losses(dino: Dino, rng: Rng, pool: list[Path]) -> Losses:
-    """Points against all points of the batch; and instances, of which the backdrop is left out (it has many things)."""
+    """Points against all points of the batch; and instances, of which the backdrop is left out
+    (it has many things).
+    """
     pairs = [pair(rng, load(pool[int(rng.integers(len(pool)))])) for _ in range(CLIPS)]
     side = (SIDE_PX, SIDE_PX)
     frames = [cv2.resize(f, side, interpolation=cv2.INTER_AREA) for p in pairs for f in p.frames]
     features = dino(torch.from_numpy(np.stack(frames)))
     views = [
-        torch.cat([under(features[2 * i + v], torch.from_numpy(p.xy[:, v])) for i, p in enumerate(pairs)])
+        torch.cat(
+            [under(features[2 * i + v], torch.from_numpy(p.xy[:, v])) for i, p in enumerate(pairs)]
+        )
         for v in (0, 1)
     ]
     point = contrast(views[0], views[1], torch.eye(len(views[0])))
-    instance = torch.from_numpy(np.concatenate([p.instance + 1000 * i for i, p in enumerate(pairs)]))
+    instance = torch.from_numpy(
+        np.concatenate([p.instance + 1000 * i for i, p in enumerate(pairs)])
+    )
     on_object = instance % 1000 > 0
     objects = torch.zeros(())
     if on_object.any():
@@ -83,7 +97,9 @@ def losses(dino: Dino, rng: Rng, pool: list[Path]) -> Losses:
 
 
 def main() -> None:
-    args = arguments("Train the nano dino net on a pool of scenes.", steps=4000, lr=1e-3).parse_args()
+    args = arguments(
+        "Train the nano dino net on a pool of scenes.", steps=4000, lr=1e-3
+    ).parse_args()
     run = run_of(args)
     dino = build_module(NANO.dino)
     if args.init:

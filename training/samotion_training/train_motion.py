@@ -1,4 +1,6 @@
-"""Train the nano motion transformer: on exact tracks with made-up errors first, then on what the nano nets make."""
+"""Train the nano motion transformer: on exact tracks with made-up errors first, then on what the
+nano nets make.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,12 @@ PER_POINT = ("xy", "visible", "instance", "point_disparity")
 
 
 def prepare(motion: Motion) -> None:
-    """Start where tracks are compared: attention takes half of the mean away, and steps outweigh places.
+    """Start where tracks are compared: attention takes half of the mean away, and steps outweigh
+    places.
 
-    From PyTorch's own start the net learns first that what is fast moves, and with a following camera that is wrong;
-    differences from the other tracks' steps it has to find through sixteen channels and four layers.
+    From PyTorch's own start the net learns first that what is fast moves, and with a following
+    camera that is wrong; differences from the other tracks' steps it has to find through sixteen
+    channels and four layers.
     """
     encoder = motion.joint_encoder
     with torch.no_grad():
@@ -38,8 +42,10 @@ def prepare(motion: Motion) -> None:
         half = (CHANNELS - 4) // 2
         for octave in range(OCTAVES):
             rows = slice(2 + 4 * octave, 6 + 4 * octave)
-            gain[:half][rows] = 0.5 if octave < 3 else 0.05  # fine waves of the place are noise to begin with
-            gain[half : 2 * half][rows] = 2.0 if 2 <= octave <= 6 else 0.3  # steps of 0.5 to 10 % of the picture
+            # fine waves of the place are noise to begin with
+            gain[:half][rows] = 0.5 if octave < 3 else 0.05
+            # steps of 0.5 to 10 % of the picture
+            gain[half : 2 * half][rows] = 2.0 if 2 <= octave <= 6 else 0.3
         encoder.input_fc1.weight.mul_(gain[None, :, None, None])
         for stack in encoder.transformer_model.values():
             layers: Any = stack.layers
@@ -58,8 +64,9 @@ def logits(motion: Motion, tracks: TrackSet) -> Tensor:
 def losses(motion: Motion, rng: Rng, sets: list[TrackSet]) -> Losses:
     """Cross-entropy over the tracks of some clips, and Dice where something moves.
 
-    In the cross-entropy of a clip movers and the rest count the same: else, with one mover in sixteen tracks, the net
-    says no to everything and stays there. Dice is what puts the best threshold near 0.5.
+    In the cross-entropy of a clip movers and the rest count the same: else, with one mover in
+    sixteen tracks, the net says no to everything and stays there. Dice is what puts the best
+    threshold near 0.5.
     """
     total, found = torch.zeros(()), []
     for tracks in sets:
@@ -68,17 +75,24 @@ def losses(motion: Motion, rng: Rng, sets: list[TrackSet]) -> Losses:
         sides = [each[side].mean() for side in (truth, ~truth) if side.any()]
         total = total + (torch.stack(sides).mean() + DICE * dice(answer, truth)) / len(sets)
         found.append(auc(answer.detach().numpy(), tracks.moving))
-    return {"loss": total, "auc": torch.tensor(np.nanmean([*found, 0.5] if np.isnan(found).all() else found))}
+    return {
+        "loss": total,
+        "auc": torch.tensor(np.nanmean([*found, 0.5] if np.isnan(found).all() else found)),
+    }
 
 
 def dice(answer: Tensor, truth: Tensor) -> Tensor:
-    """1 - Dice of the tracks that `answer` (N,) logits calls moving; 0 where none of `truth` (N,) bool moves."""
+    """1 - Dice of the tracks that `answer` (N,) logits calls moving; 0 where none of `truth`
+    (N,) bool moves.
+    """
     score = torch.sigmoid(answer)
     return (1 - 2 * (score * truth).sum() / (score.sum() + truth.sum())) * truth.any()
 
 
 def exact(rng: Rng, folder: Path) -> TrackSet:
-    """A clip of `folder` (made by samotion_training.pool) with made-up errors, on some of its points."""
+    """A clip of `folder` (made by samotion_training.pool) with made-up errors, on some of its
+    points.
+    """
     paths = _paths(folder)
     sample = _sample(paths[int(rng.integers(len(paths)))])
     some = rng.permutation(len(sample.xy))[: 2 * TRACKS]
@@ -104,8 +118,12 @@ _made = lru_cache(maxsize=4000)(motion_data.load)
 
 def main() -> None:
     parser = arguments("Train the nano motion transformer.", steps=6000, lr=1e-3)
-    parser.add_argument("--made", type=Path, help="tracks of the nano nets, made by samotion_training.make_tracks")
-    parser.add_argument("--made-share", type=float, default=0.7, help="share of clips taken from --made")
+    parser.add_argument(
+        "--made", type=Path, help="tracks of the nano nets, made by samotion_training.make_tracks"
+    )
+    parser.add_argument(
+        "--made-share", type=float, default=0.7, help="share of clips taken from --made"
+    )
     args = parser.parse_args()
     run = run_of(args)
     motion = build_module(NANO.motion)

@@ -1,4 +1,6 @@
-"""Train the nano motion map, a part of the motion net's file, on residuals made by samotion_training.make_residuals."""
+"""Train the nano motion map, a part of the motion net's file, on residuals made by
+samotion_training.make_residuals.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ UNREST_MOST = 2.0  # what they add to log differences, at most, and to the flow
 
 
 def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
-    """A residual (GH,GW,C) and the share of each cell that moves, mirrored, turned and recoloured at random."""
+    """A residual (GH,GW,C) and the share of each cell that moves, mirrored, turned and
+    recoloured at random.
+    """
     residuals, shares = _clip(path)
     index = int(rng.integers(len(residuals)))
     x, y = residuals[index].astype(np.float32), shares[index].astype(np.float32) / 255
@@ -46,13 +50,17 @@ def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
     if rng.random() < UNREST:
         spots = rng.uniform(0, UNREST_MOST) * unrest(rng, y.shape)
         x[..., DIFFERENCES] += spots.clip(0)[..., None]
-        x[..., FLOW] += np.stack([unrest(rng, y.shape) for _ in range(2)], -1) * spots.clip(0)[..., None]
+        x[..., FLOW] += (
+            np.stack([unrest(rng, y.shape) for _ in range(2)], -1) * spots.clip(0)[..., None]
+        )
     return x, y
 
 
 def unrest(rng: Rng, shape: tuple[int, ...]) -> Array:
     """Smooth noise (GH,GW) of unit deviation."""
-    noise = cv2.GaussianBlur(rng.normal(size=shape).astype(np.float32), (0, 0), rng.uniform(*UNREST_CELLS))
+    noise = cv2.GaussianBlur(
+        rng.normal(size=shape).astype(np.float32), (0, 0), rng.uniform(*UNREST_CELLS)
+    )
     return np.asarray(noise / (noise.std() + 1e-6))
 
 
@@ -63,7 +71,12 @@ def losses(net: MotionMap, rng: Rng, paths: list[Path]) -> Losses:
     crops = []
     for x, y in pairs:
         top, left = (int(rng.integers(n - m + 1)) for n, m in zip(y.shape, size))
-        crops.append((x[top : top + size[0], left : left + size[1]], y[top : top + size[0], left : left + size[1]]))
+        crops.append(
+            (
+                x[top : top + size[0], left : left + size[1]],
+                y[top : top + size[0], left : left + size[1]],
+            )
+        )
     x, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
     answer = net(x)
     entropy = F.binary_cross_entropy_with_logits(answer, truth)

@@ -2,8 +2,9 @@
 
     python -m samotion_training.train_sam2 --data ../shared/data --out runs/sam2 --minutes 100
 
-Without --data it trains on procedural pictures. With --prompts half of the single images are scenes with the prompts
-that a run draws over them (samotion_training.make_prompts). A run stopped at any time goes on with the same command.
+Without --data it trains on procedural pictures. With --prompts half of the single images are scenes
+with the prompts that a run draws over them (samotion_training.make_prompts). A run stopped at any
+time goes on with the same command.
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ PROMPTS_SHARE = 0.5  # of single images, where there are prompts of runs
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of the training: until which share of the time, at which size, and how often with clips."""
+    """A part of the training: until which share of the time, at which size, and how often with
+    clips.
+    """
 
     until: float
     size_px: int
@@ -62,11 +65,14 @@ STAGES = (
     Stage(0.58, 256, 8, 3, 0.2, 0.05),
     Stage(1.0, 384, 4, 4, 0.3, 0.0),
 )
-FINE_STAGES = (Stage(0.35, 256, 8, 3, 0.2, 0.05), Stage(1.0, 384, 4, 4, 0.3, 0.0))  # from trained weights on
+# from trained weights on
+FINE_STAGES = (Stage(0.35, 256, 8, 3, 0.2, 0.05), Stage(1.0, 384, 4, 4, 0.3, 0.0))
 
 
 class Batch(NamedTuple):
-    """B clips of F frames, single images where F is 1, with O objects. Prompted frames are answered first."""
+    """B clips of F frames, single images where F is 1, with O objects. Prompted frames are
+    answered first.
+    """
 
     kind: str  # clip, run or still
     stage: Stage
@@ -77,7 +83,9 @@ class Batch(NamedTuple):
     tokens: list[int]  # (F,) which of the four masks is remembered
 
     def to(self, device: torch.device) -> Batch:
-        prompts = {t: sam2.Prompts(*(part.to(device) for part in some)) for t, some in self.prompts.items()}
+        prompts = {
+            t: sam2.Prompts(*(part.to(device) for part in some)) for t, some in self.prompts.items()
+        }
         moved = (part.to(device) for part in (self.frames, self.owners, self.wanted))
         return Batch(self.kind, self.stage, *moved, prompts, self.tokens)
 
@@ -96,16 +104,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
     parser.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
     parser.add_argument("--out", type=Path, required=True, help="checkpoint and loss curve go here")
-    parser.add_argument("--minutes", type=float, default=100.0, help="training time, all stages together")
-    parser.add_argument("--prompts", type=Path, help="folder made by samotion_training.make_prompts")
-    parser.add_argument("--init", type=Path, help="start from these weights (safetensors), and at 256 px")
+    parser.add_argument(
+        "--minutes", type=float, default=100.0, help="training time, all stages together"
+    )
+    parser.add_argument(
+        "--prompts", type=Path, help="folder made by samotion_training.make_prompts"
+    )
+    parser.add_argument(
+        "--init", type=Path, help="start from these weights (safetensors), and at 256 px"
+    )
     parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument("--weights", type=Path, help="write the averaged weights here at the end, float16 safetensors")
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        help="write the averaged weights here at the end, float16 safetensors",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", help="of PyTorch: cpu, or cuda")
-    parser.add_argument("--workers", type=int, default=0, help="processes that draw batches; 0: the training one does")
-    parser.add_argument("--batch", type=int, default=1, help="times as many images a step, for a GPU")
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=0,
+        help="processes that draw batches; 0: the training one does",
+    )
+    parser.add_argument(
+        "--batch", type=int, default=1, help="times as many images a step, for a GPU"
+    )
     args = parser.parse_args()
     if code := exit_code(lambda: _run(args)):
         sys.exit(code)
@@ -114,9 +139,21 @@ def main() -> None:
 def _run(args: argparse.Namespace) -> int:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
-    stages = tuple(replace(s, images=args.batch * s.images) for s in (FINE_STAGES if args.init else STAGES))
+    stages = tuple(
+        replace(s, images=args.batch * s.images) for s in (FINE_STAGES if args.init else STAGES)
+    )
     where = args.device, args.workers
-    train(args.data, args.out, args.minutes * 60, args.seed, stages, args.init, args.lr, args.prompts, *where)
+    train(
+        args.data,
+        args.out,
+        args.minutes * 60,
+        args.seed,
+        stages,
+        args.init,
+        args.lr,
+        args.prompts,
+        *where,
+    )
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
     return 0
@@ -134,7 +171,8 @@ def train(
     device: str = "cpu",
     workers: int = 0,
 ) -> Progress:
-    """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and curve there.
+    """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and
+    curve there.
 
     workers: processes that draw batches; 0: this one does.
     """
@@ -142,7 +180,10 @@ def train(
     sources = data.load(folder)
     of_runs = sorted(prompts.glob("*.npz")) if prompts else []
     if prompts and not of_runs:
-        raise UsageError(f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts {prompts}")
+        raise UsageError(
+            f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts"
+            f" {prompts}"
+        )
     torch.manual_seed(seed)
     model: Any = build_module(NANO.sam2)
     sam2.orthogonal_start(model)
@@ -150,7 +191,9 @@ def train(
         load_weights(model, init)
     model.to(device)
     average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True
+    )
     progress = _resume(out / "checkpoint.pt", model, average, optimizer)
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
@@ -192,11 +235,15 @@ def write_weights(checkpoint: Path, path: Path) -> None:
 
 def rate(share: float, step: int, highest: float = 1e-3, lowest: float = 3e-5) -> float:
     """Learning rate: 100 steps up, then a half cosine down over the whole time."""
-    return min(1.0, (step + 1) / 100) * (lowest + (highest - lowest) * 0.5 * (1 + math.cos(math.pi * share)))
+    return min(1.0, (step + 1) / 100) * (
+        lowest + (highest - lowest) * 0.5 * (1 + math.cos(math.pi * share))
+    )
 
 
 def step(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str, float]:
-    """One update on a batch. Returns figures to watch: loss, and J of unprompted frames where a clip has some."""
+    """One update on a batch. Returns figures to watch: loss, and J of unprompted frames where a
+    clip has some.
+    """
     sam2.resize(model, batch.stage.size_px)
     length = batch.wanted.shape[1]
     encoded = sam2.encode(model, batch.frames)
@@ -204,22 +251,33 @@ def step(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str
     losses, prompted, rest = [], [], []
     for t in sorted(range(length), key=lambda t: (t not in batch.prompts, t)):
         prompts, level = batch.prompts.get(t), encoded.take(batch.owners * length + t)
-        conditioned = sam2.without_memory(model, level) if prompts else sam2.with_memory(model, level, t, memory)
+        conditioned = (
+            sam2.without_memory(model, level)
+            if prompts
+            else sam2.with_memory(model, level, t, memory)
+        )
         answer = sam2.decode(model, level, conditioned, prompts)
         target = batch.wanted[:, t, None]
-        loss, found = frame_loss(answer.masks, answer.ious, answer.score, target, batch.stage.balance)
+        loss, found = frame_loss(
+            answer.masks, answer.ious, answer.score, target, batch.stage.balance
+        )
         losses.append(loss)
         (prompted if prompts else rest).append(found)
         if length > 1:
             present = (target.amax(dim=(-2, -1)) > 0.5).float()
             kind = "cond_frame_outputs" if prompts else "non_cond_frame_outputs"
-            memory[kind][t] = sam2.remember(model, level, answer, batch.tokens[t], present, prompts is not None)
+            memory[kind][t] = sam2.remember(
+                model, level, answer, batch.tokens[t], present, prompts is not None
+            )
     total = torch.stack(losses).mean()
     optimizer.zero_grad()
     total.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
     optimizer.step()
-    return {f"{batch.kind}_loss": float(total.detach()), f"{batch.kind}_j": float(torch.stack(rest or prompted).mean())}
+    return {
+        f"{batch.kind}_loss": float(total.detach()),
+        f"{batch.kind}_j": float(torch.stack(rest or prompted).mean()),
+    }
 
 
 @dataclass(frozen=True)
@@ -238,7 +296,9 @@ class Batches(Dataset[Batch]):
         if self.of_runs and rng.random() < PROMPTS_SHARE:
             return _of_runs(self.of_runs, stage, rng)
         clips, owners, masks, prompts = _draw(self.sources, stage, 1, stage.images, rng)
-        return _batch("still", stage, np.concatenate([c.frames for c in clips]), owners, masks, {0: prompts})
+        return _batch(
+            "still", stage, np.concatenate([c.frames for c in clips]), owners, masks, {0: prompts}
+        )
 
 
 def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> Batch:
@@ -256,26 +316,37 @@ def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) ->
 
 
 def _clips(sources: data.Sources, stage: Stage, rng: np.random.Generator) -> Batch:
-    """Clips with a prompt on the first frame, or on the first and the last, the rest from memory."""
-    clips, owners, masks, first = _draw(sources, stage, CLIP_FRAMES, max(1, stage.images // CLIP_FRAMES), rng)
+    """Clips with a prompt on the first frame, or on the first and the last, the rest from
+    memory.
+    """
+    clips, owners, masks, first = _draw(
+        sources, stage, CLIP_FRAMES, max(1, stage.images // CLIP_FRAMES), rng
+    )
     prompts = {0: first}
     if rng.random() < 0.5:
         prompts[CLIP_FRAMES - 1] = [
-            simulate(m[-1], clips[o].aspect, rng, clips[o].frames[-1]) for m, o in zip(masks, owners)
+            simulate(m[-1], clips[o].aspect, rng, clips[o].frames[-1])
+            for m, o in zip(masks, owners)
         ]
     tokens = [int(rng.integers(4)) if rng.random() < 0.5 else 0 for _ in range(CLIP_FRAMES)]
-    return _batch("clip", stage, np.concatenate([c.frames for c in clips]), owners, masks, prompts, tokens)
+    return _batch(
+        "clip", stage, np.concatenate([c.frames for c in clips]), owners, masks, prompts, tokens
+    )
 
 
 def _draw(
     sources: data.Sources, stage: Stage, frames: int, count: int, rng: np.random.Generator
 ) -> tuple[list[data.Clip], list[int], Array, list[Prompt]]:
-    """`count` clips with objects: the clips, each object's clip (O,), masks (O,F,S,S), prompts on the first frame."""
+    """`count` clips with objects: the clips, each object's clip (O,), masks (O,F,S,S), prompts
+    on the first frame.
+    """
     clips: list[data.Clip] = []
     owners, masks, prompts = [], [], []
     while len(clips) < count:
         drawn = (
-            data.still(sources, stage.size_px, rng) if frames == 1 else data.moving(sources, stage.size_px, frames, rng)
+            data.still(sources, stage.size_px, rng)
+            if frames == 1
+            else data.moving(sources, stage.size_px, frames, rng)
         )
         for mask in data.objects_of(drawn, stage.objects, rng):
             owners.append(len(clips))
@@ -295,14 +366,18 @@ def _batch(
     prompts: Mapping[int, list[Prompt]],
     tokens: Sequence[int] = (0,),
 ) -> Batch:
-    """Masks (O,F,S,S) bool become shares, none where a frame's prompts, or all of a clip's, follow no object."""
+    """Masks (O,F,S,S) bool become shares, none where a frame's prompts, or all of a clip's,
+    follow no object.
+    """
     wanted = torch.nn.functional.avg_pool2d(torch.from_numpy(masks).float(), 4)
     noise = {t: torch.tensor([p.is_noise for p in some]) for t, some in prompts.items()}
     lost = torch.stack(list(noise.values())).all(dim=0)
     for t in range(wanted.shape[1]):
         wanted[noise.get(t, lost), t] = 0
     stacked = {t: stack(some) for t, some in prompts.items()}
-    return Batch(kind, stage, torch.from_numpy(frames), torch.tensor(owners), wanted, stacked, list(tokens))
+    return Batch(
+        kind, stage, torch.from_numpy(frames), torch.tensor(owners), wanted, stacked, list(tokens)
+    )
 
 
 def stack(prompts: list[Prompt]) -> sam2.Prompts:
@@ -331,14 +406,24 @@ def _resume(path: Path, model: Any, average: Any, optimizer: torch.optim.Optimiz
     return Progress(**kept["progress"])
 
 
-def _save(path: Path, model: Any, average: Any, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    kept = {"model": model.state_dict(), "average": average.state_dict(), "optimizer": optimizer.state_dict()}
+def _save(
+    path: Path, model: Any, average: Any, optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    kept = {
+        "model": model.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
     torch.save(kept | {"progress": asdict(progress)}, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 
 
 def _log(path: Path, progress: Progress, stage: Stage, means: dict[str, float]) -> None:
-    line = {**asdict(progress), "size_px": stage.size_px, **{k: round(v, 4) for k, v in means.items()}}
+    line = {
+        **asdict(progress),
+        "size_px": stage.size_px,
+        **{k: round(v, 4) for k, v in means.items()},
+    }
     with path.open("a") as file:
         file.write(json.dumps(line) + "\n")
 

@@ -1,8 +1,9 @@
-"""Train the nano tracker in three stages: features on pairs of frames, the whole on short clips, the refinement alone.
+"""Train the nano tracker in three stages: features on pairs of frames, the whole on short clips,
+the refinement alone.
 
-Two things made the refinement learn, which stood still for 440 steps without them: its input layer starts from
-whitened inputs (logits near 3 drowned correlations that differ by 0.2), and positions count only where the initial
-guess is near, for lost tracks had filled the gradient with noise.
+Two things made the refinement learn, which stood still for 440 steps without them: its input layer
+starts from whitened inputs (logits near 3 drowned correlations that differ by 0.2), and positions
+count only where the initial guess is near, for lost tracks had filled the gradient with noise.
 """
 
 from __future__ import annotations
@@ -30,20 +31,25 @@ PAIR_SHARE = 0.3  # of training: the features alone, on pairs
 REFINE_SHARE = 0.35  # of training, at its end: the refinement alone
 PAIRS = 8
 PAIR_POINTS = 160
-PAIR_PX = 160  # pairs are cut to this size around one of their points: 2.5 times the pairs of whole frames
+# pairs are cut to this size around one of their points: 2.5 times the pairs of whole frames
+PAIR_PX = 160
 CLIP_FRAMES = 12
 CLIP_POINTS = 64
 MATCH_POINTS = 160
 NEAR_PX = 6.0  # what expected_dist calls near, as TAPIR does
 REFINE_POINTS = 96
 REACH_PX = (
-    24.0  # refinement looks three coarse cells far: what is farther off is lost to it, and only noise in its loss
+    # refinement looks three coarse cells far: what is farther off is lost to it, and only noise in
+    # its loss
+    24.0
 )
 HUBER_PX = 1.0
 
 
 class Batch(NamedTuple):
-    """Frames and points of one clip, px of 256 with pixel centres at .5 (the tracker's convention)."""
+    """Frames and points of one clip, px of 256 with pixel centres at .5 (the tracker's
+    convention).
+    """
 
     frames: Tensor  # (T, 256, 256, 3) uint8
     xy: Tensor  # (N, T, 2)
@@ -51,7 +57,9 @@ class Batch(NamedTuple):
 
 
 def choose_frames(rng: Rng, available: int, count: int) -> Array:
-    """`count` frames in a row, or every second or third one where the clip is long enough, forward or backward."""
+    """`count` frames in a row, or every second or third one where the clip is long enough,
+    forward or backward.
+    """
     stride = int(rng.integers(1, max(1, min(3, (available - 1) // max(1, count - 1))) + 1))
     first = int(rng.integers(available - stride * (count - 1)))
     index = first + stride * np.arange(count)
@@ -59,33 +67,44 @@ def choose_frames(rng: Rng, available: int, count: int) -> Array:
 
 
 def cut(rng: Rng, sample: Sample, frames: Array, points: int) -> Batch:
-    """An augmented batch of these frames, with up to `points` points that are visible in two of them at least."""
+    """An augmented batch of these frames, with up to `points` points that are visible in two of
+    them at least.
+    """
     matrix = place(rng)
     images = recolour(rng, warp(sample.frames[frames], matrix))
     xy, inside = move(sample.xy[:, frames], matrix)
     visible = sample.visible[:, frames] & inside
     able = np.flatnonzero(visible.sum(1) >= 2)
     chosen = rng.permutation(able)[:points]
-    return Batch(*(torch.from_numpy(a) for a in (images, xy[chosen] + np.float32(0.5), visible[chosen])))
+    return Batch(
+        *(torch.from_numpy(a) for a in (images, xy[chosen] + np.float32(0.5), visible[chosen]))
+    )
 
 
 def zoom(rng: Rng, pair: Batch) -> Batch:
-    """Windows of PAIR_PX around one point of a pair, set off by chance, with the points that lie in both.
+    """Windows of PAIR_PX around one point of a pair, set off by chance, with the points that lie in
+    both.
 
     Positions are still given for a picture of 256, as the tracker's grids count them.
     """
     if not len(pair.xy):
         return pair
-    centre = pair.xy[int(rng.integers(len(pair.xy)))].numpy() + rng.uniform(-0.4, 0.4, (2, 2)) * PAIR_PX
+    centre = (
+        pair.xy[int(rng.integers(len(pair.xy)))].numpy() + rng.uniform(-0.4, 0.4, (2, 2)) * PAIR_PX
+    )
     corner = np.clip(centre - PAIR_PX / 2, 0, IMAGE_PX - PAIR_PX).astype(int)
-    frames = torch.stack([f[y : y + PAIR_PX, x : x + PAIR_PX] for f, (x, y) in zip(pair.frames, corner.tolist())])
+    frames = torch.stack(
+        [f[y : y + PAIR_PX, x : x + PAIR_PX] for f, (x, y) in zip(pair.frames, corner.tolist())]
+    )
     xy = pair.xy - torch.from_numpy(corner)
     inside = ((xy > 0) & (xy < PAIR_PX)).all(-1).all(-1)
     return Batch(frames, (xy[inside] * (IMAGE_PX / PAIR_PX)).float(), pair.visible[inside])
 
 
 def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
-    """Cross-entropy of `query` (N,C) over all cells of `grid` (S,S,C) against its place `xy` (N,2) px of 256."""
+    """Cross-entropy of `query` (N,C) over all cells of `grid` (S,S,C) against its place `xy`
+    (N,2) px of 256.
+    """
     cells = grid.shape[0]
     logits = similarities(grid[None], query[None])[0] * TEMPERATURE
     place_cells = (xy * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
@@ -102,7 +121,9 @@ def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
 
 
 def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
-    """Where is a point of one frame in another of the same clip? Asked of both grids, PAIRS clips at a time."""
+    """Where is a point of one frame in another of the same clip? Asked of both grids, PAIRS
+    clips at a time.
+    """
     batches: list[Batch] = []
     while len(batches) < PAIRS:
         sample = load(pool[int(rng.integers(len(pool)))])
@@ -123,11 +144,17 @@ def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
     return {"loss": low + high, "low": low, "high": high}
 
 
-def state_loss(state: State, batch: Batch, near: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Position (where visible and `near`, by default everywhere), occlusion, and expected distance of one state."""
+def state_loss(
+    state: State, batch: Batch, near: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Position (where visible and `near`, by default everywhere), occlusion, and expected
+    distance of one state.
+    """
     visible = batch.visible.float()
     error = (state.tracks - batch.xy).norm(dim=-1)
-    huber = F.huber_loss(error, torch.zeros_like(error), reduction="none", delta=HUBER_PX).clamp_max(64)
+    huber = F.huber_loss(
+        error, torch.zeros_like(error), reduction="none", delta=HUBER_PX
+    ).clamp_max(64)
     counts = visible if near is None else visible * near
     position = (huber * counts).sum() / counts.sum().clamp_min(1)
     occlusion = F.binary_cross_entropy_with_logits(state.occlusion, 1 - visible)
@@ -145,7 +172,9 @@ def random_queries(rng: Rng, batch: Batch) -> Tensor:
 
 
 def clip_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
-    """The tracker on one clip, every state of it; the features are asked for more points than are tracked."""
+    """The tracker on one clip, every state of it; the features are asked for more points than
+    are tracked.
+    """
     batch = _clip(rng, pool, MATCH_POINTS)
     queries = random_queries(rng, batch)
     lowres, hires = tapir.features(batch.frames)
@@ -154,8 +183,12 @@ def clip_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
     for t in range(len(batch.frames)):
         seen = batch.visible[:, t] & (queries[:, 0] != t)
         if seen.any():
-            match = match + matching_loss(lowres[t], query_low[seen], batch.xy[seen, t]) / len(batch.frames)
-            match = match + matching_loss(hires[t], query_high[seen], batch.xy[seen, t]) / len(batch.frames)
+            match = match + matching_loss(lowres[t], query_low[seen], batch.xy[seen, t]) / len(
+                batch.frames
+            )
+            match = match + matching_loss(hires[t], query_high[seen], batch.xy[seen, t]) / len(
+                batch.frames
+            )
     tracked = Batch(batch.frames, batch.xy[:CLIP_POINTS], batch.visible[:CLIP_POINTS])
     looks = (query_low[:CLIP_POINTS], query_high[:CLIP_POINTS], queries[:CLIP_POINTS])
     values = states_losses(list(tapir.states(lowres, hires, *looks)), tracked)
@@ -167,7 +200,12 @@ def states_losses(states: list[State], batch: Batch) -> Losses:
     near = ((states[0].tracks.detach() - batch.xy).norm(dim=-1) < REACH_PX).float()
     parts = [state_loss(state, batch, near) for state in states]
     position, occlusion, distance = (torch.stack(p) for p in zip(*parts))
-    last = {"first_px": position[0], "last_px": position[-1], "occlusion": occlusion[-1], "distance": distance[-1]}
+    last = {
+        "first_px": position[0],
+        "last_px": position[-1],
+        "occlusion": occlusion[-1],
+        "distance": distance[-1],
+    }
     return {"loss": position.mean() + occlusion.mean() + distance.mean(), **last}
 
 
@@ -183,10 +221,14 @@ def refine_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
 
 
 def whiten(tapir: Tapir, pool: list[Path], clips: int = 6) -> None:
-    """Start the refinement anew, its input layer scaled to what it really gets, its answer in the order of a px."""
+    """Start the refinement anew, its input layer scaled to what it really gets, its answer in
+    the order of a px.
+    """
     mixer = tapir.torch_pips_mixer
     got: list[Tensor] = []
-    handle = mixer.register_forward_pre_hook(lambda _, inputs: got.append(inputs[0].detach().flatten(0, 1)))
+    handle = mixer.register_forward_pre_hook(
+        lambda _, inputs: got.append(inputs[0].detach().flatten(0, 1))
+    )
     with torch.no_grad():
         for i in range(clips):
             refine_losses(tapir, np.random.default_rng(i), pool)
@@ -199,7 +241,8 @@ def whiten(tapir: Tapir, pool: list[Path], clips: int = 6) -> None:
             if reset:
                 reset()
         around = torch.full_like(mean, 0.5)
-        around[-3 * WINDOW**2 :] = 1.5  # the correlations say where to go; features and logits how sure to be
+        # the correlations say where to go; features and logits how sure to be
+        around[-3 * WINDOW**2 :] = 1.5
         mixer.linear.weight.mul_(around / spread)
         mixer.linear.bias.sub_(mixer.linear.weight @ mean)
         mixer.linear_1.weight[2:].mul_(0.1)
@@ -214,19 +257,29 @@ def _clip(rng: Rng, pool: list[Path], points: int) -> Batch:
 
 
 def require_points(folder: Path) -> None:
-    """Raises InputError for a pool of which no clip has points: drawing from it would go on for ever."""
+    """Raises InputError for a pool of which no clip has points: drawing from it would go on for
+    ever.
+    """
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as arrays:
             if len(arrays["xy"]):
                 return
-    raise InputError(f"{folder}: got no clip with tracks, expected some; make a pool with samotion_training.pool")
+    raise InputError(
+        f"{folder}: got no clip with tracks, expected some; make a pool with samotion_training.pool"
+    )
 
 
 def main() -> None:
     parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
-    parser.add_argument("--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone")
-    parser.add_argument("--refine-share", type=float, default=REFINE_SHARE, help="share at the end for refinement")
-    parser.add_argument("--whiten", action="store_true", help="start the refinement anew on whitened inputs")
+    parser.add_argument(
+        "--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone"
+    )
+    parser.add_argument(
+        "--refine-share", type=float, default=REFINE_SHARE, help="share at the end for refinement"
+    )
+    parser.add_argument(
+        "--whiten", action="store_true", help="start the refinement anew on whitened inputs"
+    )
     args = parser.parse_args()
     run = run_of(args)
     require_points(args.pool)

@@ -1,7 +1,9 @@
-"""Photographs, object cut-outs and regions for scenes: from a data folder, or procedural where there is none.
+"""Photographs, object cut-outs and regions for scenes: from a data folder, or procedural where
+there is none.
 
 The folder holds `photos/*.jpg`, `instances/NNN.jpg` with label maps `NNN.png` (0 = background), and
-`regions/NNN.jpg` with label maps `NNN_coarse.png` and `NNN_fine.png`. Other folders in it are never read.
+`regions/NNN.jpg` with label maps `NNN_coarse.png` and `NNN_fine.png`. Other folders in it are never
+read.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ WHOLE_REGION = 0.5  # a region above this share of its photo is background, not 
 
 @dataclass(frozen=True)
 class Labelled:
-    """A photograph and its label map: where the files lie. Label 0 is background for instances, a region otherwise."""
+    """A photograph and its label map: where the files lie. Label 0 is background for instances,
+    a region otherwise.
+    """
 
     image: Path
     labels: Path
@@ -44,14 +48,18 @@ class Library:
     outlines: tuple[str, ...] = textures.TRAIN_OUTLINES
 
     def background(self, rng: Rng, size_px: int) -> Array:
-        """A square texture (size_px, size_px, 3) uint8 RGB: four times in five a photo where there are photos."""
+        """A square texture (size_px, size_px, 3) uint8 RGB: four times in five a photo where
+        there are photos.
+        """
         sources = (*self.photos, *(r.image for r in self.regions))
         if not sources or rng.random() < 0.2:
             return textures.texture(rng, size_px, self.families)
         return square_crop(rng, read_rgb(sources[int(rng.integers(len(sources)))]), size_px)
 
     def cutout(self, rng: Rng, size_px: int) -> Array:
-        """An object (size_px, size_px, 4) uint8 RGBA, its longer side filling most of the square."""
+        """An object (size_px, size_px, 4) uint8 RGBA, its longer side filling most of the
+        square.
+        """
         kind = rng.random()
         if self.instances and kind < 0.6:
             found = real_cutout(rng, self.instances, size_px, background_label=0)
@@ -62,13 +70,16 @@ class Library:
         return self.shape(rng, size_px) if found is None else found
 
     def shape(self, rng: Rng, size_px: int, outline: str | None = None) -> Array:
-        """A procedural outline (or the named one) filled with any texture: (size_px, size_px, 4) uint8 RGBA."""
+        """A procedural outline (or the named one) filled with any texture: (size_px, size_px, 4)
+        uint8 RGBA.
+        """
         alpha = textures.outline(rng, size_px, (outline,) if outline else self.outlines)
         return np.dstack([self.background(rng, size_px), alpha])
 
 
 def open_library(folder: Path | None, held_out: bool = False) -> Library:
-    """The files under `folder` (None: procedural only) that belong to training, or the held-out tenth of them.
+    """The files under `folder` (None: procedural only) that belong to training, or the held-out
+    tenth of them.
 
     Raises InputError when a folder is named that holds neither photos nor instances nor regions.
     """
@@ -76,7 +87,9 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     if folder is None:
         return Library((), (), (), *families)
     photos = sorted((folder / "photos").glob("*.jpg"))
-    instances = [Labelled(p, p.with_suffix(".png")) for p in sorted((folder / "instances").glob("*.jpg"))]
+    instances = [
+        Labelled(p, p.with_suffix(".png")) for p in sorted((folder / "instances").glob("*.jpg"))
+    ]
     regions = [
         Labelled(p, p.with_name(f"{p.stem}_{kind}.png"))
         for p in sorted((folder / "regions").glob("*.jpg"))
@@ -84,7 +97,8 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     ]
     if not (photos or instances or regions):
         raise InputError(
-            f"{folder}: got no photos/, instances/ or regions/, expected at least one; leave --data out to train "
+            f"{folder}: got no photos/, instances/ or regions/, expected at least one; leave"
+            f" --data out to train "
             "on procedural textures alone"
         )
     return Library(
@@ -99,12 +113,16 @@ def _share(items: Sequence[Any], held_out: bool, per_image: int = 1) -> list[Any
     return [x for i, x in enumerate(items) if (i // per_image % HELD_OUT_EVERY == 0) == held_out]
 
 
-@lru_cache(maxsize=4096)  # 1600 photos of at most 512 px are under 700 MB; scenes reuse them hundreds of times
+# 1600 photos of at most 512 px are under 700 MB; scenes reuse them hundreds of times
+@lru_cache(maxsize=4096)
 def read_rgb(path: Path) -> Array:
     """(H, W, 3) uint8 RGB. Raises InputError when the file is no picture."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
-        raise InputError(f"{path}: got a file that is no picture, expected a JPEG or PNG; copy the data folder again")
+        raise InputError(
+            f"{path}: got a file that is no picture, expected a JPEG or PNG; copy the data"
+            f" folder again"
+        )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
 
 
@@ -113,26 +131,40 @@ def read_labels(path: Path) -> Array:
     """(H, W) uint8 label map. Raises InputError when the file is no picture."""
     labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if labels is None:
-        raise InputError(f"{path}: got no label map, expected a PNG beside the photo; copy the data folder again")
+        raise InputError(
+            f"{path}: got no label map, expected a PNG beside the photo; copy the data folder again"
+        )
     return np.asarray(labels)
 
 
 def square_crop(rng: Rng, image: Array, size_px: int) -> Array:
-    """A random square of at least 60 % of the shorter side, scaled to size_px, mirrored half of the time."""
+    """A random square of at least 60 % of the shorter side, scaled to size_px, mirrored half of
+    the time.
+    """
     height, width = image.shape[:2]
     side = int(min(height, width) * rng.uniform(0.6, 1))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
-    crop = cv2.resize(image[top : top + side, left : left + side], (size_px, size_px), interpolation=cv2.INTER_AREA)
+    crop = cv2.resize(
+        image[top : top + side, left : left + side],
+        (size_px, size_px),
+        interpolation=cv2.INTER_AREA,
+    )
     return crop[:, ::-1].copy() if rng.random() < 0.5 else np.asarray(crop)
 
 
-def real_cutout(rng: Rng, items: Sequence[Labelled], size_px: int, background_label: int | None) -> Array | None:
-    """A random labelled area with its outline as alpha: (size_px, size_px, 4) uint8 RGBA, or None if it has none."""
+def real_cutout(
+    rng: Rng, items: Sequence[Labelled], size_px: int, background_label: int | None
+) -> Array | None:
+    """A random labelled area with its outline as alpha: (size_px, size_px, 4) uint8 RGBA, or
+    None if it has none.
+    """
     item = items[int(rng.integers(len(items)))]
     image, labels = read_rgb(item.image), read_labels(item.labels)
     limit = WHOLE_REGION * labels.size
     areas = np.bincount(labels.ravel())
-    able = [i for i, a in enumerate(areas) if MIN_CUTOUT_AREA <= a <= limit and i != background_label]
+    able = [
+        i for i, a in enumerate(areas) if MIN_CUTOUT_AREA <= a <= limit and i != background_label
+    ]
     if not able:
         return None
     mask = (labels == rng.choice(able)).astype(np.uint8) * 255
@@ -142,7 +174,9 @@ def real_cutout(rng: Rng, items: Sequence[Labelled], size_px: int, background_la
 
 
 def fit_square(rgba: Array, size_px: int) -> Array:
-    """`rgba` scaled into the middle of a transparent square, two px of margin left so that edges stay soft."""
+    """`rgba` scaled into the middle of a transparent square, two px of margin left so that edges
+    stay soft.
+    """
     height, width = rgba.shape[:2]
     scale = (size_px - 4) / max(height, width)
     small = cv2.resize(rgba, (max(1, round(width * scale)), max(1, round(height * scale))))

@@ -1,4 +1,6 @@
-"""Layers of a scene: textured planes in space, rigid, jointed or bending, and where their points are seen."""
+"""Layers of a scene: textured planes in space, rigid, jointed or bending, and where their points
+are seen.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Bend:
-    """Waves that deform a texture in its own plane: q goes to q + sum of way * sin(turn * time + q . grad + phase)."""
+    """Waves that deform a texture in its own plane: q goes to q + sum of way * sin(turn * time +
+    q . grad + phase).
+    """
 
     way: Array  # (K, 2) px of the texture
     grad: Array  # (K, 2) radians per px
@@ -29,7 +33,9 @@ class Bend:
         return np.asarray((np.sin(q @ self.grad.T + self.phase[:, 0]) * swing) @ self.way)
 
     def undo(self, p: Array, time: float) -> Array:
-        """The q that goes to p: three fixed-point steps, since |way| |grad| stays under 0.5 (error below 0.1 px)."""
+        """The q that goes to p: three fixed-point steps, since |way| |grad| stays under 0.5
+        (error below 0.1 px).
+        """
         q = p
         for _ in range(3):
             q = p - self.shift(q, time)
@@ -38,7 +44,9 @@ class Bend:
 
 @dataclass(frozen=True)
 class Layer:
-    """One textured plane. `plane` takes (u, v, 1), texture px, to world points at every time step."""
+    """One textured plane. `plane` takes (u, v, 1), texture px, to world points at every time
+    step.
+    """
 
     texture: Array  # (h, w, 4) uint8 RGBA
     plane: Array  # (S, 3, 3)
@@ -48,7 +56,9 @@ class Layer:
     shade: float = 0.0  # how dark a shadow it throws on what lies behind it
 
     def homographies(self, camera: Camera, hw: tuple[int, int]) -> Array:
-        """(S, 3, 3) texture px to image px; the third row gives depth, that of the inverse gives 1/depth."""
+        """(S, 3, 3) texture px to image px; the third row gives depth, that of the inverse gives
+        1/depth.
+        """
         offset = np.zeros_like(self.plane)
         offset[:, :, 2] = camera.position
         return np.asarray(camera.intrinsics(hw) @ camera.rotation @ (self.plane - offset))
@@ -61,7 +71,9 @@ class Layer:
 
 
 def upright(path: Array, tilt: Array, size: float, texture: Array) -> Array:
-    """Planes (S, 3, 3) of a texture `size` units high, its middle on `path` (S, 3), turned by tilt (S, 3) radians."""
+    """Planes (S, 3, 3) of a texture `size` units high, its middle on `path` (S, 3), turned by
+    tilt (S, 3) radians.
+    """
     height, width = texture.shape[:2]
     axes = np.swapaxes(rotations(*tilt.T), 1, 2)[:, :, :2] * (size / height)
     corner = path - axes @ np.array([width / 2, height / 2])
@@ -84,12 +96,16 @@ def random_bend(rng: Rng, size_px: int) -> Bend:
 def swing(rng: Rng, time: Array, amplitude: float) -> Array:
     """(S,) radians: a limb's swing, regular or wandering."""
     if rng.random() < 0.7:
-        return np.asarray(amplitude * np.sin(2 * np.pi * (rng.uniform(0.6, 2.5) * time + rng.random())))
+        return np.asarray(
+            amplitude * np.sin(2 * np.pi * (rng.uniform(0.6, 2.5) * time + rng.random()))
+        )
     return smooth(rng, time, amplitude, 1)[:, 0]
 
 
 def hinge(angle: Array, pivot: Array, joint: Array, scale: float) -> Array:
-    """(S, 3, 3): a part's texture px to the body's, turning by `angle` about its `pivot`, which sits on `joint`."""
+    """(S, 3, 3): a part's texture px to the body's, turning by `angle` about its `pivot`, which
+    sits on `joint`.
+    """
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     out = np.zeros((len(angle), 3, 3))
     out[:, 0, 0], out[:, 0, 1], out[:, 1, 0], out[:, 1, 1] = cos, -sin, sin, cos
@@ -98,8 +114,12 @@ def hinge(angle: Array, pivot: Array, joint: Array, scale: float) -> Array:
     return out
 
 
-def halves(rng: Rng, texture: Array, time: Array, body: Array, instance: int, shade: float) -> list[Layer]:
-    """A cut-out taken apart below its waist: the trunk and two legs that swing against each other at a joint."""
+def halves(
+    rng: Rng, texture: Array, time: Array, body: Array, instance: int, shade: float
+) -> list[Layer]:
+    """A cut-out taken apart below its waist: the trunk and two legs that swing against each
+    other at a joint.
+    """
     height, width = texture.shape[:2]
     waist = int(height * rng.uniform(0.42, 0.62))
     columns = np.flatnonzero(texture[waist, :, 3] > 127)
@@ -124,7 +144,9 @@ def halves(rng: Rng, texture: Array, time: Array, body: Array, instance: int, sh
     return [*layers, Layer(trunk, body @ sway, instance, shade=shade)]
 
 
-def limbs(rng: Rng, parts: list[Array], time: Array, body: Array, size_px: int, instance: int) -> list[Layer]:
+def limbs(
+    rng: Rng, parts: list[Array], time: Array, body: Array, size_px: int, instance: int
+) -> list[Layer]:
     """Loose parts hung around a body of size_px, each by its upper end."""
     layers = []
     for part in parts:
@@ -132,7 +154,9 @@ def limbs(rng: Rng, parts: list[Array], time: Array, body: Array, size_px: int, 
         joint = size_px / 2 + 0.28 * size_px * np.array([np.cos(angle), np.sin(angle)])
         turn = swing(rng, time, rng.uniform(0.3, 0.9)) + angle - np.pi / 2
         pivot = np.array([part.shape[1] / 2, 0.15 * part.shape[0]])
-        layers.append(Layer(part, body @ hinge(turn, pivot, joint, rng.uniform(0.35, 0.6)), instance))
+        layers.append(
+            Layer(part, body @ hinge(turn, pivot, joint, rng.uniform(0.35, 0.6)), instance)
+        )
     return layers
 
 
@@ -147,7 +171,10 @@ def inside(xy: Array, hw: tuple[int, int]) -> Array:
     """Whether px positions (..., 2) lie in a picture of size hw."""
     height, width = hw
     return np.asarray(
-        (xy[..., 0] >= -0.5) & (xy[..., 1] >= -0.5) & (xy[..., 0] < width - 0.5) & (xy[..., 1] < height - 0.5)
+        (xy[..., 0] >= -0.5)
+        & (xy[..., 1] >= -0.5)
+        & (xy[..., 0] < width - 0.5)
+        & (xy[..., 1] < height - 0.5)
     )
 
 

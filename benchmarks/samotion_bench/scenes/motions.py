@@ -1,4 +1,6 @@
-"""Random smooth paths, cameras and object motions. Time is in units of 24 frames, lengths in the scene's own unit."""
+"""Random smooth paths, cameras and object motions. Time is in units of 24 frames, lengths in the
+scene's own unit.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera per time step: x right, y down, z forward; a point X is seen at rotation @ (X - position)."""
+    """A pinhole camera per time step: x right, y down, z forward; a point X is seen at rotation
+    @ (X - position).
+    """
 
     rotation: Array  # (S, 3, 3)
     position: Array  # (S, 3)
@@ -30,12 +34,19 @@ class Camera:
         return k
 
     def view_point(self, step: int, xy: Array, depth: float) -> Array:
-        """World position (3,) of the point seen at xy (0..1 of width and height) at `depth` in time step `step`."""
-        ray = np.array([(xy[0] - 0.5) * self.aspect, xy[1] - 0.5, self.focal[step]]) / self.focal[step]
+        """World position (3,) of the point seen at xy (0..1 of width and height) at `depth` in
+        time step `step`.
+        """
+        ray = (
+            np.array([(xy[0] - 0.5) * self.aspect, xy[1] - 0.5, self.focal[step]])
+            / self.focal[step]
+        )
         return np.asarray(self.rotation[step].T @ (ray * depth) + self.position[step])
 
     def see(self, points: Array) -> Array:
-        """Image positions (S, 2), in image heights from the centre, of one world point per step (S, 3)."""
+        """Image positions (S, 2), in image heights from the centre, of one world point per step
+        (S, 3).
+        """
         seen = np.einsum("sij,sj->si", self.rotation, points - self.position)
         return np.asarray(seen[:, :2] / np.maximum(seen[:, 2:], 1e-3) * self.focal[:, None])
 
@@ -45,10 +56,14 @@ def loguniform(rng: Rng, low: float, high: float) -> float:
 
 
 def smooth(rng: Rng, time: Array, amplitude: float, width: int = 3) -> Array:
-    """(S, width) random smooth path: a drift and two slow waves; of the order of `amplitude` per 24 frames."""
+    """(S, width) random smooth path: a drift and two slow waves; of the order of `amplitude` per
+    24 frames.
+    """
     drift = rng.normal(0, 0.5, width) * (time[:, None] - time.mean())
     waves = sum(
-        rng.normal(0, 0.35, width) / k * np.sin(2 * np.pi * (k * 0.6 * time[:, None] + rng.random(width)))
+        rng.normal(0, 0.35, width)
+        / k
+        * np.sin(2 * np.pi * (k * 0.6 * time[:, None] + rng.random(width)))
         for k in (1, 2.3)
     )
     return np.asarray((drift + waves) * amplitude)
@@ -57,7 +72,9 @@ def smooth(rng: Rng, time: Array, amplitude: float, width: int = 3) -> Array:
 def shake(rng: Rng, time: Array, amplitude: float, width: int = 2) -> Array:
     """(S, width) hand tremor: waves of 3 to 8 periods per 24 frames."""
     frequency, phase = rng.uniform(3, 8, (4, width)), rng.random((4, width))
-    return np.asarray(np.sin(2 * np.pi * (frequency * time[:, None, None] + phase)).sum(1) * amplitude / 4)
+    return np.asarray(
+        np.sin(2 * np.pi * (frequency * time[:, None, None] + phase)).sum(1) * amplitude / 4
+    )
 
 
 def rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
@@ -77,13 +94,16 @@ def rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
 def still_camera(rng: Rng, time: Array, aspect: float) -> Camera:
     steps = len(time)
     focal = np.full(steps, rng.uniform(0.8, 2.0))
-    return Camera(np.broadcast_to(np.eye(3), (steps, 3, 3)).copy(), np.zeros((steps, 3)), focal, aspect)
+    return Camera(
+        np.broadcast_to(np.eye(3), (steps, 3, 3)).copy(), np.zeros((steps, 3)), focal, aspect
+    )
 
 
 def moving_camera(rng: Rng, time: Array, aspect: float) -> Camera:
     """Travels (parallax), turns, zooms and shakes: each at random, from hardly to strongly."""
     still = still_camera(rng, time, aspect)
-    view = 1 / float(still.focal[0])  # half a radian or so: turning by it moves the picture by one height
+    # half a radian or so: turning by it moves the picture by one height
+    view = 1 / float(still.focal[0])
     travel = loguniform(rng, 0.05, 2.0) * (rng.random() < 0.85)
     turn = loguniform(rng, 0.02, 0.5) * view * (rng.random() < 0.8)
     tremor = loguniform(rng, 0.001, 0.015) * view * (rng.random() < 0.5)
@@ -93,15 +113,24 @@ def moving_camera(rng: Rng, time: Array, aspect: float) -> Camera:
     position = smooth(rng, time, travel) * [1, 0.4, 0.8]
     middle = len(time) // 2
     position, angles = position - position[middle], angles - angles[middle]
-    position = np.clip(position, -1.6, 1.6)  # nearer layers stand 2 units away: the camera never passes one
-    return replace(still, rotation=rotations(*angles.T), position=position, focal=still.focal * np.exp(zoom))
+    # nearer layers stand 2 units away: the camera never passes one
+    position = np.clip(position, -1.6, 1.6)
+    return replace(
+        still, rotation=rotations(*angles.T), position=position, focal=still.focal * np.exp(zoom)
+    )
 
 
 def follow(rng: Rng, camera: Camera, target: Array) -> Camera:
-    """`camera` panning after `target` (S, 3 world) so that it nearly keeps its place, or travelling beside it."""
+    """`camera` panning after `target` (S, 3 world) so that it nearly keeps its place, or
+    travelling beside it.
+    """
     gain = rng.uniform(0.6, 1.0)
     if rng.random() < 0.4:
-        position = camera.position + gain * (blurred(target) - target[len(target) // 2]) * [1, 1, 0.5]
+        position = camera.position + gain * (blurred(target) - target[len(target) // 2]) * [
+            1,
+            1,
+            0.5,
+        ]
         return replace(camera, position=position)
     seen = np.einsum("sij,sj->si", camera.rotation, target - camera.position)
     yaw = blurred(np.arctan2(seen[:, 0], seen[:, 2])[:, None])[:, 0]
@@ -112,15 +141,21 @@ def follow(rng: Rng, camera: Camera, target: Array) -> Camera:
 
 
 def blurred(path: Array) -> Array:
-    """`path` (S, D) smoothed over about a fifth of its length, ends held: an operator lags behind his subject."""
+    """`path` (S, D) smoothed over about a fifth of its length, ends held: an operator lags
+    behind his subject.
+    """
     half = max(1, len(path) // 10)
     kernel = np.hanning(2 * half + 3)[1:-1]
     padded = np.pad(path, ((half, half), (0, 0)), mode="edge")
-    return np.stack([np.convolve(column, kernel / kernel.sum(), "valid") for column in padded.T], -1)
+    return np.stack(
+        [np.convolve(column, kernel / kernel.sum(), "valid") for column in padded.T], -1
+    )
 
 
 def progress(rng: Rng, time: Array) -> Array:
-    """(S,) how far along its way an object is: steady, speeding up, to and fro, or starting and stopping."""
+    """(S,) how far along its way an object is: steady, speeding up, to and fro, or starting and
+    stopping.
+    """
     kind, middle = rng.random(), time[len(time) // 2]
     t = time - middle
     if kind < 0.45:
@@ -129,13 +164,17 @@ def progress(rng: Rng, time: Array) -> Array:
         return np.asarray(t * (1 + rng.uniform(-0.5, 0.5) * t))
     if kind < 0.78:
         period, phase = rng.uniform(0.7, 2.5), rng.random()
-        return np.asarray((np.sin(2 * np.pi * (t / period + phase)) - np.sin(2 * np.pi * phase)) * period / 4)
+        return np.asarray(
+            (np.sin(2 * np.pi * (t / period + phase)) - np.sin(2 * np.pi * phase)) * period / 4
+        )
     edge = float(np.quantile(time, rng.uniform(0.25, 0.75))) - middle
     return np.asarray(np.maximum(t - edge, 0) if rng.random() < 0.5 else np.minimum(t - edge, 0))
 
 
 def travel(rng: Rng, time: Array, camera: Camera, depth: float, speed: float) -> Array:
-    """(S, 3) world path of an object that passes through the middle of the view, `speed` view heights per 24 frames."""
+    """(S, 3) world path of an object that passes through the middle of the view, `speed` view
+    heights per 24 frames.
+    """
     middle = len(time) // 2
     start = camera.view_point(middle, rng.uniform(0.15, 0.85, 2), depth)
     heading = rng.normal(0, 1, 3) * [1, 0.35, 0.5]
@@ -144,5 +183,6 @@ def travel(rng: Rng, time: Array, camera: Camera, depth: float, speed: float) ->
     along = progress(rng, time)[:, None] * heading * speed * view
     sway = smooth(rng, time, rng.uniform(0, 0.3) * speed * view) * [1, 1, 0.3]
     path: Array = start + along + sway - sway[middle]
-    path[:, 2] = np.maximum(path[:, 2], camera.position[:, 2] + 0.45 * depth)  # never runs into the camera
+    # never runs into the camera
+    path[:, 2] = np.maximum(path[:, 2], camera.position[:, 2] + 0.45 * depth)
     return path

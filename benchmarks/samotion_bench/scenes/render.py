@@ -1,4 +1,6 @@
-"""From a scene to its clip: frames, depth, labels and point tracks with occlusion, all from the same homographies."""
+"""From a scene to its clip: frames, depth, labels and point tracks with occlusion, all from the
+same homographies.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ NEAREST = 0.3  # units before the camera: what is nearer is not drawn
 
 @dataclass(frozen=True)
 class Clip:
-    """A rendered scene. Instance 0 is the backdrop; `moving` says which instances move by themselves."""
+    """A rendered scene. Instance 0 is the backdrop; `moving` says which instances move by
+    themselves.
+    """
 
     frames: Array  # (T, H, W, 3) uint8 RGB
     disparity: Array  # (T, H, W) float32, 1 / depth
@@ -49,7 +53,9 @@ def shown_hw(scene: Scene, short_side_px: int) -> tuple[int, int]:
 
 
 def render(scene: Scene, hw: tuple[int, int]) -> Clip:
-    """All frames of `scene` at size hw. Pixels may be oblong: the scene's own aspect is stretched to hw."""
+    """All frames of `scene` at size hw. Pixels may be oblong: the scene's own aspect is
+    stretched to hw.
+    """
     sheets = [_Sheet(layer, scene, hw) for layer in scene.layers]
     frames, disparity, ids = [], [], []
     rng = np.random.default_rng(scene.seed + 1)
@@ -70,7 +76,9 @@ def _exposure(step: int, substeps: int) -> range:
 
 
 class _Sheet:
-    """A layer ready to be drawn at one resolution: its homographies, their inverses and its texture, premultiplied."""
+    """A layer ready to be drawn at one resolution: its homographies, their inverses and its
+    texture, premultiplied.
+    """
 
     def __init__(self, layer: Layer, scene: Scene, hw: tuple[int, int]) -> None:
         self.layer = layer
@@ -78,32 +86,51 @@ class _Sheet:
         self.backward = np.linalg.inv(self.forward)
         alpha = layer.texture[..., 3:].astype(np.float32) / 255
         whole = np.dstack([(layer.texture[..., :3] * alpha), layer.texture[..., 3:]])
-        # Of a plane that runs into the distance the middle of the picture says little: it keeps its full texture.
+        # Of a plane that runs into the distance the middle of the picture says little: it keeps its
+        # full texture.
         self.factor = 1 if layer.endless else _reduction(self.forward, layer.texture.shape[:2])
-        self.texture = shrink(whole.astype(np.uint8), self.factor) if self.factor > 1 else whole.astype(np.uint8)
-        self.distance = (scene.camera.rotation @ (layer.centre - scene.camera.position)[..., None])[:, 2, 0]
+        self.texture = (
+            shrink(whole.astype(np.uint8), self.factor)
+            if self.factor > 1
+            else whole.astype(np.uint8)
+        )
+        self.distance = (scene.camera.rotation @ (layer.centre - scene.camera.position)[..., None])[
+            :, 2, 0
+        ]
 
-    def draw(self, step: int, time: float, hw: tuple[int, int]) -> tuple[Array, Array, tuple[slice, slice]] | None:
-        """RGBA premultiplied and disparity in a window of the picture, or None where it is not seen."""
+    def draw(
+        self, step: int, time: float, hw: tuple[int, int]
+    ) -> tuple[Array, Array, tuple[slice, slice]] | None:
+        """RGBA premultiplied and disparity in a window of the picture, or None where it is not
+        seen.
+        """
         box = self._window(step, hw)
         if box is None:
             return None
         left, top, right, bottom = box
         window = (slice(top, bottom), slice(left, right))
         size = (right - left, bottom - top)
-        x, y = np.arange(left, right, dtype=np.float32), np.arange(top, bottom, dtype=np.float32)[:, None]
+        x, y = (
+            np.arange(left, right, dtype=np.float32),
+            np.arange(top, bottom, dtype=np.float32)[:, None],
+        )
         row = self.backward[step][2]
         disparity = np.asarray(row[0] * x + row[1] * y + row[2], np.float32)
         border = cv2.BORDER_REFLECT if self.layer.endless else cv2.BORDER_CONSTANT
         if self.layer.bend is None:
             to_window = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
             matrix = to_window @ self.forward[step] @ _enlarge(self.factor)
-            rgba = cv2.warpPerspective(self.texture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border)
+            rgba = cv2.warpPerspective(
+                self.texture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border
+            )
         else:
             grid = np.stack([*np.broadcast_arrays(x, y)], -1)
             q = self.layer.bend.undo(transform(self.backward[step], grid), time)
             source = ((q + 0.5) / self.factor - 0.5).astype(np.float32)
-            x_map, y_map = np.ascontiguousarray(source[..., 0]), np.ascontiguousarray(source[..., 1])
+            x_map, y_map = (
+                np.ascontiguousarray(source[..., 0]),
+                np.ascontiguousarray(source[..., 1]),
+            )
             rgba = cv2.remap(self.texture, x_map, y_map, cv2.INTER_LINEAR, borderMode=border)
         rgba[(disparity <= 0) | (disparity > 1 / NEAREST)] = 0
         return rgba, disparity, window
@@ -114,7 +141,14 @@ class _Sheet:
             return 0, 0, width, height
         h, w = self.layer.texture.shape[:2]
         margin = 0.1 * max(h, w) if self.layer.bend else 1
-        corners = np.array([[-margin, -margin], [w + margin, -margin], [w + margin, h + margin], [-margin, h + margin]])
+        corners = np.array(
+            [
+                [-margin, -margin],
+                [w + margin, -margin],
+                [w + margin, h + margin],
+                [-margin, h + margin],
+            ]
+        )
         points = np.concatenate([corners, np.ones((4, 1))], 1) @ self.forward[step].T
         if (points[:, 2] < NEAREST).all():
             return None
@@ -123,11 +157,17 @@ class _Sheet:
         xy = points[:, :2] / points[:, 2:]
         left, top = np.floor(xy.min(0)).clip(0, [width, height]).astype(int)
         right, bottom = (np.ceil(xy.max(0)) + 1).clip(0, [width, height]).astype(int)
-        return (int(left), int(top), int(right), int(bottom)) if right > left and bottom > top else None
+        return (
+            (int(left), int(top), int(right), int(bottom))
+            if right > left and bottom > top
+            else None
+        )
 
 
 def _enlarge(factor: int) -> Array:
-    """From px of a texture reduced by `factor` to px of the whole, centres at whole numbers in both."""
+    """From px of a texture reduced by `factor` to px of the whole, centres at whole numbers in
+    both.
+    """
     offset = factor / 2 - 0.5
     return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.0]])
 
@@ -143,14 +183,23 @@ def _reduction(forward: Array, texture_hw: tuple[int, ...]) -> int:
     return int(2 ** np.clip(np.floor(np.log2(np.sqrt(h * w) / seen)), 0, 4))
 
 
-def _shoot(sheets: list[_Sheet], scene: Scene, step: int, hw: tuple[int, int]) -> tuple[Array, Array, Array]:
-    """Image (H, W, 3) float32 0..255, disparity and layer index at one time step, painted from far to near."""
+def _shoot(
+    sheets: list[_Sheet], scene: Scene, step: int, hw: tuple[int, int]
+) -> tuple[Array, Array, Array]:
+    """Image (H, W, 3) float32 0..255, disparity and layer index at one time step, painted from
+    far to near.
+    """
     image = np.zeros((*hw, 3), np.float32)
     disparity, ids = np.full(hw, 1e-3, np.float32), np.zeros(hw, np.uint8)
-    rank = [(not s.layer.endless, -s.distance[step] if not s.layer.endless else 0, i) for i, s in enumerate(sheets)]
+    rank = [
+        (not s.layer.endless, -s.distance[step] if not s.layer.endless else 0, i)
+        for i, s in enumerate(sheets)
+    ]
     # Parts of one object lie in one plane and keep the order they were built in.
     body = {s.layer.instance: r[1] for s, r in zip(sheets, rank)}
-    order = sorted(range(len(sheets)), key=lambda i: (rank[i][0], body[sheets[i].layer.instance], i))
+    order = sorted(
+        range(len(sheets)), key=lambda i: (rank[i][0], body[sheets[i].layer.instance], i)
+    )
     for i in order:
         drawn = sheets[i].draw(step, float(scene.time[step]), hw)
         if drawn is None:
@@ -167,7 +216,9 @@ def _shoot(sheets: list[_Sheet], scene: Scene, step: int, hw: tuple[int, int]) -
 
 
 def _cast_shadow(image: Array, alpha: Array, window: tuple[slice, slice], strength: float) -> None:
-    """Darken what is already painted under a soft, flattened copy of the object's outline at its foot."""
+    """Darken what is already painted under a soft, flattened copy of the object's outline at its
+    foot.
+    """
     height, width = alpha.shape
     flat = cv2.resize(alpha, (width, max(1, height // 4)))
     flat = cv2.GaussianBlur(flat, (0, 0), max(1.0, width / 20))
@@ -182,7 +233,11 @@ def develop(image: Array, look: Look, frame: int, rng: Rng) -> Array:
     height = image.shape[0]
     if look.soft_px:
         image = cv2.GaussianBlur(image, (0, 0), look.soft_px * height / 256)
-    image = 255 * np.power(np.clip(image / 255, 0, 1), np.float32(look.gamma)) * look.gain[frame].astype(np.float32)
+    image = (
+        255
+        * np.power(np.clip(image / 255, 0, 1), np.float32(look.gamma))
+        * look.gain[frame].astype(np.float32)
+    )
     if look.grain:
         image = image + rng.standard_normal(image.shape, np.float32) * np.float32(look.grain)
     out = np.clip(image, 0, 255).astype(np.uint8)
@@ -199,7 +254,9 @@ def transform(matrix: Array, xy: Array) -> Array:
 
 
 def track(scene: Scene, clip: Clip, tyx: Array) -> TruthTracks:
-    """The surface points seen at `tyx` (N, 3) (frame, y, x px of the clip's frames), followed through all frames."""
+    """The surface points seen at `tyx` (N, 3) (frame, y, x px of the clip's frames), followed
+    through all frames.
+    """
     hw = clip.frames.shape[1:3]
     frames = tyx[:, 0].astype(int)
     y, x = np.clip(np.rint(tyx[:, 1:]).astype(int), 0, [hw[0] - 1, hw[1] - 1]).T
@@ -233,22 +290,30 @@ def _project(layer: Layer, forward: Array, scene: Scene, q: Array) -> tuple[Arra
     moved = np.repeat(q[None], len(forward), 0)
     if layer.bend:
         moved = np.stack([q + layer.bend.shift(q, float(scene.time[s])) for s in scene.steps])
-    points = np.einsum("tij,tnj->nti", forward, np.concatenate([moved, np.ones((*moved.shape[:2], 1))], -1))
+    points = np.einsum(
+        "tij,tnj->nti", forward, np.concatenate([moved, np.ones((*moved.shape[:2], 1))], -1)
+    )
     depth = points[..., 2]
     safe = np.where(np.abs(depth) < 1e-6, 1e-6, depth)[..., None]
     return np.clip(points[..., :2] / safe, -1e5, 1e5).astype(np.float32), depth
 
 
 def _seen(xy: Array, mine: Array, hw: tuple[int, int]) -> Array:
-    """(n, T): inside the picture and on a pixel of the point's own layer, or right beside one (rounding)."""
-    near = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((3, 3), np.uint8)) for m in mine]).astype(bool)
+    """(n, T): inside the picture and on a pixel of the point's own layer, or right beside one
+    (rounding).
+    """
+    near = np.stack(
+        [cv2.dilate(m.astype(np.uint8), np.ones((3, 3), np.uint8)) for m in mine]
+    ).astype(bool)
     x = np.clip(np.rint(xy[..., 0]), 0, hw[1] - 1).astype(int)
     y = np.clip(np.rint(xy[..., 1]), 0, hw[0] - 1).astype(int)
     return np.asarray(inside(xy, hw) & near[np.arange(len(mine))[None], y, x])
 
 
 def surface_points(rng: Rng, clip: Clip, count: int, object_share: float = 0.5) -> Array:
-    """(count, 3) random (frame, y, x): `object_share` of them on instances other than the backdrop where there are."""
+    """(count, 3) random (frame, y, x): `object_share` of them on instances other than the
+    backdrop where there are.
+    """
     frames, height, width = clip.labels.shape
     everywhere = np.stack([rng.integers(0, n, count) for n in (frames, height, width)], -1)
     cells = np.flatnonzero(clip.labels)

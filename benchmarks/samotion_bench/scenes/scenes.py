@@ -1,4 +1,6 @@
-"""Random scenes: a backdrop, still cut-outs at several depths, and objects that move by themselves, before a camera."""
+"""Random scenes: a backdrop, still cut-outs at several depths, and objects that move by
+themselves, before a camera.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +11,26 @@ import numpy as np
 
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.layers import Layer, halves, limbs, random_bend, upright, wobble
-from samotion_bench.scenes.motions import Camera, follow, loguniform, moving_camera, still_camera, travel
+from samotion_bench.scenes.motions import (
+    Camera,
+    follow,
+    loguniform,
+    moving_camera,
+    still_camera,
+    travel,
+)
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
-MIN_MOTION = 0.03  # of the picture's height: an object that moves less by itself is not worth the name
+# of the picture's height: an object that moves less by itself is not worth the name
+MIN_MOTION = 0.03
 
 
 @dataclass(frozen=True)
 class SceneSettings:
-    """Ranges that scenes are drawn from. Frames are time steps of the clip, px those of the textures."""
+    """Ranges that scenes are drawn from. Frames are time steps of the clip, px those of the
+    textures.
+    """
 
     frames: int = 32
     texture_px: int = 256
@@ -45,7 +57,9 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that fixes a clip but its resolution. `substeps` time steps make one frame (motion blur)."""
+    """Everything that fixes a clip but its resolution. `substeps` time steps make one frame
+    (motion blur).
+    """
 
     layers: tuple[Layer, ...]
     camera: Camera
@@ -67,7 +81,11 @@ def build_scene(seed: int, library: Library, settings: SceneSettings | None = No
     rng = np.random.default_rng(seed)
     substeps = 3 if rng.random() < settings.blur_share else 1
     time = np.arange(settings.frames * substeps) / (24.0 * substeps)
-    movers = 0 if rng.random() < settings.no_mover_share else int(rng.integers(1, settings.max_movers + 1))
+    movers = (
+        0
+        if rng.random() < settings.no_mover_share
+        else int(rng.integers(1, settings.max_movers + 1))
+    )
     aspect = float(rng.choice(settings.aspects))
     still = rng.random() < settings.still_camera_share
     camera = (still_camera if still else moving_camera)(rng, time, aspect)
@@ -91,25 +109,35 @@ def _next(layers: list[Layer]) -> int:
 
 
 def _path(rng: Rng, time: Array, camera: Camera) -> tuple[Array, float]:
-    """Where an object goes (S, 3) and its height in world units: from a tenth to two thirds of the view's."""
+    """Where an object goes (S, 3) and its height in world units: from a tenth to two thirds of
+    the view's.
+    """
     depth = rng.uniform(2.0, 7.0)
     size = loguniform(rng, 0.12, 0.7) * depth / float(camera.focal[len(time) // 2])
     return travel(rng, time, camera, depth, loguniform(rng, 0.12, 1.2)), size
 
 
 def own_motion(layer: Layer, camera: Camera) -> float:
-    """Largest way, in picture heights, between a layer as it moves and as it would be seen had it stayed."""
+    """Largest way, in picture heights, between a layer as it moves and as it would be seen had
+    it stayed.
+    """
     height, width = layer.texture.shape[:2]
     most = 0.0
     for corner in ((0, 0), (width, 0), (width / 2, height)):
         points = layer.plane @ np.array([*corner, 1.0])
         stayed = np.broadcast_to(points[len(points) // 2], points.shape)
-        most = max(most, float(np.linalg.norm(camera.see(points) - camera.see(stayed), axis=1).max()))
+        most = max(
+            most, float(np.linalg.norm(camera.see(points) - camera.see(stayed), axis=1).max())
+        )
     return most
 
 
-def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, settings: SceneSettings) -> list[Layer]:
-    """Instance 0: a far wall, perhaps slanted with a sky behind it, perhaps a ground that runs into the distance."""
+def backdrop(
+    rng: Rng, time: Array, camera: Camera, library: Library, settings: SceneSettings
+) -> list[Layer]:
+    """Instance 0: a far wall, perhaps slanted with a sky behind it, perhaps a ground that runs
+    into the distance.
+    """
     steps, zero, size_px = len(time), np.zeros((len(time), 3)), settings.texture_px
     distance = rng.uniform(7, 14)
     view = distance / float(camera.focal[0])
@@ -117,19 +145,27 @@ def backdrop(rng: Rng, time: Array, camera: Camera, library: Library, settings: 
     def wall(depth: float, tilt: Array) -> Layer:
         path = np.broadcast_to([0.0, 0.0, depth], (steps, 3))
         texture = opaque(library.background(rng, size_px))
-        return Layer(texture, upright(path, tilt, view * rng.uniform(1.0, 2.0), texture), 0, endless=True)
+        return Layer(
+            texture, upright(path, tilt, view * rng.uniform(1.0, 2.0), texture), 0, endless=True
+        )
 
     layers = []
     if rng.random() < 0.5:
         layers.append(wall(4 * distance, zero))
-        layers.append(wall(distance, zero + np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.4), 0])))
+        layers.append(
+            wall(distance, zero + np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.4, 0.4), 0]))
+        )
     else:
         layers.append(wall(distance, zero))
     if rng.random() < settings.ground_share:
         texture = opaque(library.background(rng, size_px))
         path = np.broadcast_to([0.0, rng.uniform(0.8, 2.5), distance / 2], (steps, 3))
         tilt = zero + np.array([0, -np.pi / 2 + rng.uniform(0.02, 0.12), 0])
-        layers.append(Layer(texture, upright(path, tilt, view * rng.uniform(0.6, 1.2), texture), 0, endless=True))
+        layers.append(
+            Layer(
+                texture, upright(path, tilt, view * rng.uniform(0.6, 1.2), texture), 0, endless=True
+            )
+        )
     return layers
 
 
@@ -137,13 +173,21 @@ def opaque(image: Array) -> Array:
     return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
 
 
-def still_object(rng: Rng, time: Array, camera: Camera, library: Library, size_px: int, instance: int) -> list[Layer]:
-    """A cut-out that stands where it is: now and then a long wall seen at a slant, or something with branches."""
+def still_object(
+    rng: Rng, time: Array, camera: Camera, library: Library, size_px: int, instance: int
+) -> list[Layer]:
+    """A cut-out that stands where it is: now and then a long wall seen at a slant, or something
+    with branches.
+    """
     kind, depth, zero = rng.random(), rng.uniform(2.0, 9.0), np.zeros((len(time), 3))
     view = depth / float(camera.focal[len(time) // 2])
     size, tilt = loguniform(rng, 0.15, 0.9), rng.normal(0, 0.35)
     if kind < 0.12:
-        texture, size, tilt = library.shape(rng, size_px, "quad"), rng.uniform(1, 2.5), rng.choice([-1, 1]) * 0.9
+        texture, size, tilt = (
+            library.shape(rng, size_px, "quad"),
+            rng.uniform(1, 2.5),
+            rng.choice([-1, 1]) * 0.9,
+        )
     elif kind < 0.24:
         texture, size = library.shape(rng, size_px, "branches"), rng.uniform(0.6, 1.5)
     else:
@@ -158,7 +202,9 @@ def still_object(rng: Rng, time: Array, camera: Camera, library: Library, size_p
 def mover(
     rng: Rng, time: Array, library: Library, size_px: int, path: Array, size: float, instance: int
 ) -> list[Layer]:
-    """An object on its path (S, 3), `size` units high: rigid, bending, walking, or with limbs. Its body comes last."""
+    """An object on its path (S, 3), `size` units high: rigid, bending, walking, or with limbs.
+    Its body comes last.
+    """
     kind, texture = rng.random(), library.cutout(rng, size_px)
     turning = rng.choice([0.05, 0.3, 1.5], p=[0.6, 0.3, 0.1])
     body = upright(path, wobble(rng, time, float(turning)), size, texture)
@@ -175,7 +221,9 @@ def mover(
 
 
 def random_look(rng: Rng, frames: int) -> Look:
-    """Half of the clips are clean; the rest get light that changes, softness, grain or compression."""
+    """Half of the clips are clean; the rest get light that changes, softness, grain or
+    compression.
+    """
     t = np.linspace(0, 1, frames)[:, None]
     flicker = rng.normal(0, 0.08, 3) * np.sin(2 * np.pi * (t * rng.uniform(0.3, 2) + rng.random()))
     changing = rng.random() < 0.4
@@ -189,10 +237,14 @@ def random_look(rng: Rng, frames: int) -> Look:
 
 
 def frozen(scene: Scene) -> Scene:
-    """The same scene with every object standing where it is in the middle of the clip: nothing moves by itself."""
+    """The same scene with every object standing where it is in the middle of the clip: nothing
+    moves by itself.
+    """
     middle = len(scene.time) // 2
     layers = tuple(
-        replace(layer, plane=np.broadcast_to(layer.plane[middle], layer.plane.shape).copy(), bend=None)
+        replace(
+            layer, plane=np.broadcast_to(layer.plane[middle], layer.plane.shape).copy(), bend=None
+        )
         for layer in scene.layers
     )
     return replace(scene, layers=layers, moving=np.zeros_like(scene.moving))

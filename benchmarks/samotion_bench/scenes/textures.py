@@ -1,4 +1,6 @@
-"""Procedural textures and outlines: families of each are kept apart for training and for held-out scenes."""
+"""Procedural textures and outlines: families of each are kept apart for training and for
+held-out scenes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ Family = Callable[[Rng, int], Array]
 
 
 def texture(rng: Rng, size_px: int, families: tuple[str, ...]) -> Array:
-    """A random texture (size_px, size_px, 3) uint8 RGB of one of the named families, with some grain on it."""
+    """A random texture (size_px, size_px, 3) uint8 RGB of one of the named families, with some
+    grain on it.
+    """
     image = TEXTURES[str(rng.choice(families))](rng, size_px)
     grain = noise(rng, size_px, octaves=2, coarsest=max(4, size_px // 8))[..., None]
     image = image + (grain - 0.5) * rng.uniform(0, 0.25)
@@ -28,7 +32,9 @@ def outline(rng: Rng, size_px: int, families: tuple[str, ...]) -> Array:
 
 
 def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> Array:
-    """Value noise (size_px, size_px) float32 in [0, 1]: random grids of growing fineness, added at falling weight."""
+    """Value noise (size_px, size_px) float32 in [0, 1]: random grids of growing fineness, added
+    at falling weight.
+    """
     total = np.zeros((size_px, size_px), np.float32)
     for octave in range(octaves):
         cells = min(coarsest * 2**octave, size_px)
@@ -39,7 +45,9 @@ def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> Array:
 
 
 def colours(rng: Rng, count: int) -> Array:
-    """(count, 3) float32 in [0, 1]; half of the palettes are shades of one colour, as most real surfaces are."""
+    """(count, 3) float32 in [0, 1]; half of the palettes are shades of one colour, as most real
+    surfaces are.
+    """
     if rng.random() < 0.5:
         return rng.random((count, 3), np.float32)
     base, spread = rng.random(3, np.float32), np.float32(rng.uniform(0.05, 0.35))
@@ -119,7 +127,9 @@ def _scribbles(rng: Rng, size_px: int) -> Array:
     for colour in colours(rng, int(rng.integers(15, 80))):
         points = np.cumsum(rng.normal(0, size_px / 12, (6, 2)), 0) + rng.random(2) * size_px
         thickness = int(rng.integers(1, 6))
-        cv2.polylines(canvas, [points.astype(np.int32)], False, [float(c) for c in colour], thickness)
+        cv2.polylines(
+            canvas, [points.astype(np.int32)], False, [float(c) for c in colour], thickness
+        )
     return canvas
 
 
@@ -176,12 +186,17 @@ def _blob(rng: Rng, size_px: int) -> Array:
     radius = np.ones(90)
     for k in range(2, 7):
         radius += rng.normal(0, 0.35 / k) * np.sin(k * angles + rng.uniform(0, 6.3))
-    return _filled(_ellipse_points(size_px, np.clip(radius / radius.max(), 0.15, 1) * size_px * 0.46, angles), size_px)
+    return _filled(
+        _ellipse_points(size_px, np.clip(radius / radius.max(), 0.15, 1) * size_px * 0.46, angles),
+        size_px,
+    )
 
 
 def _polygon(rng: Rng, size_px: int) -> Array:
     angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(4, 9))))
-    return _filled(_ellipse_points(size_px, rng.uniform(0.25, 0.48, len(angles)) * size_px, angles), size_px)
+    return _filled(
+        _ellipse_points(size_px, rng.uniform(0.25, 0.48, len(angles)) * size_px, angles), size_px
+    )
 
 
 def _capsule(rng: Rng, size_px: int) -> Array:
@@ -207,7 +222,9 @@ def _branches(rng: Rng, size_px: int) -> Array:
 def _quad(rng: Rng, size_px: int) -> Array:
     mask = np.zeros((size_px, size_px), np.uint8)
     height, width = (int(size_px * rng.uniform(0.2, 0.5)) for _ in range(2))
-    mask[size_px // 2 - height : size_px // 2 + height, size_px // 2 - width : size_px // 2 + width] = 255
+    mask[
+        size_px // 2 - height : size_px // 2 + height, size_px // 2 - width : size_px // 2 + width
+    ] = 255
     return mask
 
 
@@ -216,7 +233,13 @@ def _crescent(rng: Rng, size_px: int) -> Array:
     centre, radius = size_px // 2, int(size_px * 0.45)
     cv2.circle(mask, (centre, centre), radius, 255, -1)
     offset = rng.uniform(-0.5, 0.5, 2) * size_px
-    cv2.circle(mask, (int(centre + offset[0]), int(centre + offset[1])), int(radius * rng.uniform(0.4, 0.8)), 0, -1)
+    cv2.circle(
+        mask,
+        (int(centre + offset[0]), int(centre + offset[1])),
+        int(radius * rng.uniform(0.4, 0.8)),
+        0,
+        -1,
+    )
     return mask
 
 

@@ -79,12 +79,16 @@ def _parts(name: str, source: Source) -> tuple[list[TensorProto], list[NodeProto
     """The tensors and nodes that make `name` from what is stored."""
     inputs = {"order": source.order, "factor": source.factor}
     inputs["shape"] = None if source.final is None else np.array(source.final)
-    steps: list[Step] = [("Cast", None, {"to": TensorProto.FLOAT})] if source.dtype is not np.float32 else []
+    steps: list[Step] = (
+        [("Cast", None, {"to": TensorProto.FLOAT})] if source.dtype is not np.float32 else []
+    )
     steps += [(op, key, {}) for op, key in OPERATORS.items() if inputs[key] is not None]
     steps += [("Transpose", None, {"perm": [1, 0]})] if source.transposed else []
     arrays = {f"{name}/{key}": array for key, array in inputs.items() if array is not None}
     pointer = _pointer(f"{name}/stored" if steps else name, source)
-    return [pointer, *(numpy_helper.from_array(a, n) for n, a in arrays.items())], _chain(name, steps)
+    return [pointer, *(numpy_helper.from_array(a, n) for n, a in arrays.items())], _chain(
+        name, steps
+    )
 
 
 def _chain(name: str, steps: Sequence[Step]) -> list[NodeProto]:
@@ -101,7 +105,9 @@ def _chain(name: str, steps: Sequence[Step]) -> list[NodeProto]:
 def _pointer(name: str, source: Source) -> TensorProto:
     """A tensor whose numbers lie in a file beside the graph."""
     kind = helper.np_dtype_to_tensor_dtype(np.dtype(source.dtype))
-    tensor = TensorProto(name=name, data_type=kind, dims=source.shape, data_location=TensorProto.EXTERNAL)
+    tensor = TensorProto(
+        name=name, data_type=kind, dims=source.shape, data_location=TensorProto.EXTERNAL
+    )
     length = int(np.prod(source.shape)) * np.dtype(source.dtype).itemsize
     for key, value in (("location", source.file), ("offset", source.offset), ("length", length)):
         tensor.external_data.add(key=key, value=str(value))

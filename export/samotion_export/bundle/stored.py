@@ -47,7 +47,9 @@ class Stored:
         self.start = 8 + int.from_bytes(data[:8], "little")
         self._data = data[self.start :]
         header = json.loads(data[8 : self.start])
-        self._places = {name: entry for name, entry in header.items() if entry.get("dtype") in TYPES}
+        self._places = {
+            name: entry for name, entry in header.items() if entry.get("dtype") in TYPES
+        }
         self.types = {TYPES[entry["dtype"]] for entry in self._places.values()}
 
     def tensors(self) -> Iterator[tuple[int, Array]]:
@@ -95,12 +97,18 @@ def _rows(array: Array, transposed: bool, file: Stored) -> Source | None:
     """The rows of `array` as rows of one stored tensor, in any order, each times a number."""
     matrix = array.T if transposed else array.reshape(len(array), -1)
     for place, tensor in file.tensors():
-        if tensor.ndim < 2 or tensor.size != len(tensor) * matrix.shape[1] or matrix.shape[1] < LEAST_COLUMNS:
+        if (
+            tensor.ndim < 2
+            or tensor.size != len(tensor) * matrix.shape[1]
+            or matrix.shape[1] < LEAST_COLUMNS
+        ):
             continue
         wide = tensor.reshape(len(tensor), -1).astype(np.float32)
         if found := match_rows(matrix, wide):
             final = None if transposed else array.shape
-            return Source(file.file, place, tensor.dtype.type, wide.shape, *found, transposed, final)
+            return Source(
+                file.file, place, tensor.dtype.type, wide.shape, *found, transposed, final
+            )
     return None
 
 
@@ -133,9 +141,13 @@ def _factors(wanted: Array, rows: Array) -> Array:
     """
     largest = np.abs(rows).argmax(1)[:, None]
     quotient = (
-        np.take_along_axis(wanted, largest, 1).astype(np.float64) / np.take_along_axis(rows, largest, 1)
+        np.take_along_axis(wanted, largest, 1).astype(np.float64)
+        / np.take_along_axis(rows, largest, 1)
     ).astype(np.float32)
-    below, above = np.nextafter(quotient, np.float32(-np.inf)), np.nextafter(quotient, np.float32(np.inf))
+    below, above = (
+        np.nextafter(quotient, np.float32(-np.inf)),
+        np.nextafter(quotient, np.float32(np.inf)),
+    )
     candidates = np.stack([quotient, below, above])  # (3,R,1)
     right = (rows * candidates == wanted).sum(2)
     best: Array = np.take_along_axis(candidates, right.argmax(0)[None, :, None], 0)[0]

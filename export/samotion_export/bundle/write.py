@@ -1,7 +1,7 @@
 """`python -m samotion_export.bundle.write`: samotion's own engine folder, anew.
 
-The weights lie there already. The graphs are those of `samotion-export all --preset nano` and answer
-the same.
+The weights lie there already. The graphs are those of `samotion-export all --preset nano` and
+answer the same.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def share_net(net: str, graphs: Mapping[str, Path], made: Path) -> None:
     for name, model in models.items():
         share.share(model, stored)
         for file in stored:  # so that the graph's own hash tells which weights it is for
-            model.metadata_props.add(key=f"sha256 of {file.file}", value=sha256_of(made / file.file))
+            model.metadata_props.add(
+                key=f"sha256 of {file.file}", value=sha256_of(made / file.file)
+            )
         onnx.save(model, str(made / f"{name}.onnx"))
 
 
@@ -105,7 +107,10 @@ def check_same(plain: Path, made: Path, graphs: list[Graph]) -> None:
                 expected, got = before[graph.name](**inputs), after[graph.name](**inputs)
                 for name, numbers in expected.items():
                     if not np.array_equal(got[name], numbers):
-                        raise ParityError(f"{graph.name}: {name} changed when its weights moved; nothing was written")
+                        raise ParityError(
+                            f"{graph.name}: {name} changed when its weights moved; nothing was"
+                            f" written"
+                        )
 
 
 def _put(made: Path, folder: Path, held: Manifest) -> None:

@@ -1,4 +1,6 @@
-"""Published weights: found in a cache or fetched once, never used with a hash nobody vouches for."""
+"""Published weights: found in a cache or fetched once, never used with a hash nobody vouches
+for.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def bundled_file(weights: Weights) -> Path:
     """Where a bundled file lies. Raises EngineError where this installation lacks it."""
     path = BUNDLED / weights.file
     if not weights.bundled:
-        raise EngineError(f"{weights.file} is not bundled; give it with --checkpoint, or let samotion-export fetch it")
+        raise EngineError(
+            f"{weights.file} is not bundled; give it with --checkpoint, or let samotion-export"
+            f" fetch it"
+        )
     if not path.is_file():
         raise EngineError(
             f"the bundled weights {weights.file} are missing from this installation"
@@ -62,7 +67,9 @@ def find(weights: Weights) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def fetch(net: str, weights: Weights, *, offline: bool, report: Report, accept_hash: bool = False) -> tuple[Path, str]:
+def fetch(
+    net: str, weights: Weights, *, offline: bool, report: Report, accept_hash: bool = False
+) -> tuple[Path, str]:
     """A net's published file and its sha256, downloaded if it must be.
 
     `accept_hash`: take a file whose hash is not the published one, and remember that hash. Raises
@@ -164,7 +171,9 @@ def _read_records() -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError) as error:
-        raise EngineError(f"{str(_records())!r} is damaged ({error}); delete it and run again") from error
+        raise EngineError(
+            f"{str(_records())!r} is damaged ({error}); delete it and run again"
+        ) from error
 
 
 def _record_hash(weights: Weights, sha256: str) -> None:
@@ -187,7 +196,9 @@ def _locked(weights: Weights, report: Report) -> Iterator[None]:
             lock.acquire()
     except OSError as error:
         if is_disk_error(error) or error.errno in (errno.EACCES, errno.EEXIST, errno.ENOTDIR):
-            raise OutputError(f"the cache {str(folder)!r} cannot be written: {error.strerror}") from error
+            raise OutputError(
+                f"the cache {str(folder)!r} cannot be written: {error.strerror}"
+            ) from error
         raise
     try:
         yield

@@ -42,7 +42,9 @@ def read(path: Path) -> State:
             return _read_arrays(path)
         return _tensors_of(_read_torch(path, head), path)
     except OSError as error:
-        raise EngineError(f"checkpoint {str(path)!r} cannot be read: {error.strerror or error}") from error
+        raise EngineError(
+            f"checkpoint {str(path)!r} cannot be read: {error.strerror or error}"
+        ) from error
 
 
 def _head(path: Path) -> bytes:
@@ -75,8 +77,10 @@ def of_one_net(state: State, expected: Collection[str], path: Path) -> State:
     whole = [prefix for prefix, group in groups.items() if group.keys() >= set(expected)]
     if len(whole) > 1:
         raise EngineError(
-            f"checkpoint {str(path)!r} holds this net {len(whole)} times, with names that begin with"
-            f" {' and '.join(repr(prefix) for prefix in whole)}; save one of them in a file of its own"
+            f"checkpoint {str(path)!r} holds this net {len(whole)} times, with names that begin"
+            f" with"
+            f" {' and '.join(repr(prefix) for prefix in whole)}; save one of them in a file of"
+            f" its own"
         )
     if whole:
         return groups[whole[0]]
@@ -123,12 +127,17 @@ def _read_safetensors(path: Path) -> State:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise EngineError(f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}") from error
+        raise EngineError(
+            f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}"
+        ) from error
 
 
 def _read_torch(path: Path, head: bytes) -> Any:
     if not head.startswith((_PICKLE, _ZIP)):
-        raise EngineError(f"{str(path)!r} is not a PyTorch or safetensors checkpoint (it begins with {head[:8]!r})")
+        raise EngineError(
+            f"{str(path)!r} is not a PyTorch or safetensors checkpoint (it begins with"
+            f" {head[:8]!r})"
+        )
     zipped = head.startswith(_ZIP)
     if zipped and not zipfile.is_zipfile(path):  # the index of a zip stands at its end
         raise EngineError(f"checkpoint {str(path)!r} is truncated; download it again")
@@ -139,15 +148,26 @@ def _read_torch(path: Path, head: bytes) -> Any:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols and file formats: the outcome says it better
+            # about pickle protocols and file formats: the outcome says it better
+            warnings.simplefilter("ignore")
             if path.suffix == ".safetensors":  # PyTorch would believe the name
                 with path.open("rb") as file:
                     return torch.load(file, map_location="cpu", weights_only=True)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
         raise EngineError(_refusal(path, str(error))) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
-        raise EngineError(f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}") from error
+    except (
+        RuntimeError,
+        EOFError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+    ) as error:
+        raise EngineError(
+            f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}"
+        ) from error
 
 
 def _holds_program(path: Path) -> bool:
@@ -158,10 +178,14 @@ def _holds_program(path: Path) -> bool:
 def _refusal(path: Path, reason: str) -> str:
     if found := re.search(r"GLOBAL ([\w.]+)", reason):
         return (
-            f"checkpoint {str(path)!r} holds Python objects, not just tensors ({found.group(1).rstrip('.')});"
+            f"checkpoint {str(path)!r} holds Python objects, not just tensors"
+            f" ({found.group(1).rstrip('.')});"
             " it was refused without running it; expected a state dict"
         )
-    return f"{str(path)!r} is a pickle, but not a PyTorch checkpoint, or a damaged one; nothing in it was run"
+    return (
+        f"{str(path)!r} is a pickle, but not a PyTorch checkpoint, or a damaged"
+        f" one; nothing in it was run"
+    )
 
 
 def _tensors_of(content: Any, path: Path) -> State:

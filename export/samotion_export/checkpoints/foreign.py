@@ -7,7 +7,9 @@ _POINTER = b"version https://git-lfs"
 
 
 def foreign_kind(head: bytes) -> str | None:
-    """In words, what a file is that begins with `head` and is no checkpoint (None: it may be one)."""
+    """In words, what a file is that begins with `head` and is no checkpoint (None: it may be
+    one).
+    """
     start = head[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not start:
         return "nothing"

@@ -16,7 +16,9 @@ def table() -> str:
     rows += [_row(p.name, net, getattr(p, net).weights) for p in PRESETS.values() for net in NETS]
     rows += [_row(f"--sam2 {config}", "sam2", net.weights) for config, net in SAM2_SIZES.items()]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows
+    )
 
 
 def _row(title: str, net: str, weights: Weights) -> tuple[str, ...]:

@@ -1,4 +1,6 @@
-"""A file over HTTP: kept only if it can be a checkpoint, continued where an earlier try broke off."""
+"""A file over HTTP: kept only if it can be a checkpoint, continued where an earlier try broke
+off.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +77,9 @@ def _transfer(url: str, part: Path, report: Report, size_bytes: int | None) -> i
     return came
 
 
-def _append(chunks: Iterator[bytes], part: Path, start: int, total: int | None, report: Report) -> int:
+def _append(
+    chunks: Iterator[bytes], part: Path, start: int, total: int | None, report: Report
+) -> int:
     with part.open("ab" if start else "wb") as file, report.bar("fetching") as (progress, task):
         progress.update(task, total=total, completed=start)
         for chunk in chunks:
@@ -142,7 +146,8 @@ def _validator_file(part: Path) -> Path:
 def _remember_validator(response: http.client.HTTPResponse, part: Path) -> None:
     """Note what tells this version of the file from others; without it no try may continue it."""
     etag = response.headers.get("ETag", "")
-    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")  # a weak tag promises no bytes
+    # a weak tag promises no bytes
+    validator = etag if etag.startswith('"') else response.headers.get("Last-Modified")
     if validator:
         _validator_file(part).write_text(validator)
     else:

@@ -1,4 +1,6 @@
-"""Weights for a net: official files as published, or the bundled ones, with every name and shape checked."""
+"""Weights for a net: official files as published, or the bundled ones, with every name and shape
+checked.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from samotion_export.checkpoints.download import bundled_file
 Shapes = Mapping[str, tuple[int, ...]]
 SAM2_INSTALL = "install it with: pip install --no-deps --no-build-isolation sam2==1.1.0"
 
-# In published files but used by no forward pass: masked-image training of DINOv2, counters of batch norms.
+# In published files but used by no forward pass: masked-image training of DINOv2, counters of batch
+# norms.
 HARMLESS = ("mask_token", "num_batches_tracked")
 
 _VIT = {384: "Small", 768: "Base", 1024: "Large", 1536: "giant"}
@@ -25,11 +28,14 @@ _HIERA = {(96, 12): "tiny", (96, 16): "small", (112, 24): "base+", (144, 48): "l
 _SAM2_CONFIG = {"tiny": "t", "small": "s", "base+": "b+", "large": "l"}
 
 
-def load(name: str, net: Any, path: Path | None = None, module: torch.nn.Module | None = None) -> checkpoints.State:
-    """The float32 state dict of `net` (a TracksNet, DepthNet, ...) from `path`, or from its bundled file.
+def load(
+    name: str, net: Any, path: Path | None = None, module: torch.nn.Module | None = None
+) -> checkpoints.State:
+    """The float32 state dict of `net` (a TracksNet, DepthNet, ...) from `path`, or from its bundled
+    file.
 
-    `module`: a built net to check names and shapes against (None: build one). Raises EngineError that says what the
-    file is and what was expected.
+    `module`: a built net to check names and shapes against (None: build one). Raises EngineError
+    that says what the file is and what was expected.
     """
     path = path or bundled_file(net.weights)
     module = module or build_module(name, net)
@@ -40,7 +46,9 @@ def load(name: str, net: Any, path: Path | None = None, module: torch.nn.Module 
 
 
 def build_module(name: str, net: Any) -> torch.nn.Module:
-    """The net with random weights. Raises DeviceError where a package it is built from is not installed."""
+    """The net with random weights. Raises DeviceError where a package it is built from is not
+    installed.
+    """
     try:
         module: torch.nn.Module = net_module(name).build_module(net)
     except ModuleNotFoundError as error:
@@ -62,17 +70,22 @@ def check(found: Shapes, expected: Shapes, path: Path) -> None:
         raise EngineError(f"{str(path)!r}: this is {this}, expected {wanted}{_hint(this, wanted)}")
     if missing := [key for key in expected if key not in found]:
         raise EngineError(
-            f"{str(path)!r}: this is {wanted}, but it lacks {len(missing)} of its {len(expected)} tensors,"
+            f"{str(path)!r}: this is {wanted}, but it lacks {len(missing)} of its"
+            f" {len(expected)} tensors,"
             f" the first of them {missing[0]!r}; download it again"
         )
     for key, shape in expected.items():
         if found[key] != shape:
             raise EngineError(
-                f"{str(path)!r}: this is {wanted}, but {key!r} has shape {list(found[key])}, expected {list(shape)}"
+                f"{str(path)!r}: this is {wanted}, but {key!r} has shape {list(found[key])},"
+                f" expected {list(shape)}"
             )
-    if extra := [key for key in found if key not in expected and key.rsplit(".", 1)[-1] not in HARMLESS]:
+    if extra := [
+        key for key in found if key not in expected and key.rsplit(".", 1)[-1] not in HARMLESS
+    ]:
         raise EngineError(
-            f"{str(path)!r}: expected {wanted}, but it holds {len(extra)} tensors that this net lacks,"
+            f"{str(path)!r}: expected {wanted}, but it holds {len(extra)} tensors that this net"
+            f" lacks,"
             f" the first of them {extra[0]!r}"
         )
 
@@ -89,14 +102,18 @@ def _tapir(shapes: Shapes) -> str | None:
     if "resnet_torch.initial_conv.weight" not in shapes:
         return None
     boots = (
-        "BootsTAPIR" if any(key.startswith("extra_convs.") for key in shapes) else "TAPIR without extra convolutions"
+        "BootsTAPIR"
+        if any(key.startswith("extra_convs.") for key in shapes)
+        else "TAPIR without extra convolutions"
     )
     stem = shapes["resnet_torch.initial_conv.weight"][0]
     return boots if stem == 64 else f"a {boots} with a stem of {stem} channels"
 
 
 def _depth(shapes: Shapes) -> str | None:
-    if "pretrained.cls_token" not in shapes or not any(key.startswith("depth_head.") for key in shapes):
+    if "pretrained.cls_token" not in shapes or not any(
+        key.startswith("depth_head.") for key in shapes
+    ):
         return None
     return f"Depth Anything V2 {_size(shapes['pretrained.cls_token'][-1], _VIT)}"
 
@@ -104,18 +121,35 @@ def _depth(shapes: Shapes) -> str | None:
 def _motion(shapes: Shapes) -> str | None:
     if "decoder.embedding.embedding.weight" not in shapes:
         return None
-    wide = [shape[1] for key, shape in shapes.items() if len(shape) == 2 and shape[0] == 512 and shape[1] > 512]
-    return f"the motion net (moseg) for {wide[0] - 128} DINO channels" if wide else "the motion net (moseg)"
+    wide = [
+        shape[1]
+        for key, shape in shapes.items()
+        if len(shape) == 2 and shape[0] == 512 and shape[1] > 512
+    ]
+    return (
+        f"the motion net (moseg) for {wide[0] - 128} DINO channels"
+        if wide
+        else "the motion net (moseg)"
+    )
 
 
 def _sam2(shapes: Shapes) -> str | None:
     if "image_encoder.trunk.stem.0.weight" in shapes:
-        return f"the nano SAM 2 with a stem of {shapes['image_encoder.trunk.stem.0.weight'][0]} channels"
+        return (
+            f"the nano SAM 2 with a stem of"
+            f" {shapes['image_encoder.trunk.stem.0.weight'][0]} channels"
+        )
     stem = shapes.get("image_encoder.trunk.patch_embed.proj.weight")
     if stem is None:
         return None
     version = "2.1" if "no_obj_embed_spatial" in shapes else "2.0"
-    blocks = len([k for k in shapes if k.startswith("image_encoder.trunk.blocks.") and k.endswith("norm1.weight")])
+    blocks = len(
+        [
+            k
+            for k in shapes
+            if k.startswith("image_encoder.trunk.blocks.") and k.endswith("norm1.weight")
+        ]
+    )
     size = _HIERA.get((stem[0], blocks), f"of width {stem[0]} with {blocks} blocks")
     return f"SAM {version} Hiera {size}"
 
@@ -135,7 +169,8 @@ def _stranger(shapes: Shapes) -> str | None:
     marks = {
         "image_encoder.patch_embed.proj.weight": "SAM 1",
         "embeddings.cls_token": "DINOv2 in the format of transformers (not Meta's file)",
-        "backbone.embeddings.cls_token": "Depth Anything in the format of transformers (not the original file)",
+        "backbone.embeddings.cls_token": "Depth Anything in the format of transformers (not the"
+        " original file)",
     }
     return next((label for name, label in marks.items() if name in shapes), None)
 
@@ -148,7 +183,11 @@ def _hint(this: str, wanted: str) -> str:
     """How to use the SAM 2 file that was given, where one option is all it needs."""
     version, _, size = this.removeprefix("SAM ").partition(" Hiera ")
     config = f"sam{version.removesuffix('.0')}_hiera_{_SAM2_CONFIG.get(size, '?')}"
-    return f"; to use it add --sam2 {config}" if wanted.startswith("SAM 2") and config in SAM2_SIZES else ""
+    return (
+        f"; to use it add --sam2 {config}"
+        if wanted.startswith("SAM 2") and config in SAM2_SIZES
+        else ""
+    )
 
 
 def _as_float32(tensor: torch.Tensor) -> torch.Tensor:

@@ -1,9 +1,10 @@
-"""Attention over many batches whose scores never exist all at once, in PyTorch and in the exported graph.
+"""Attention over many batches whose scores never exist all at once, in PyTorch and in the exported
+graph.
 
-5000 tracks attending to each other in 100 frames have 40 GB of scores. PyTorch's fused kernel never writes them out.
-The graph loops over the first axis with ONNX's Loop, one [L,L] of scores at a time: 0.2 GB for that case, and on a CPU
-also 7 times faster than one product over all batches (1000 tracks, 30 frames: 0.11 s against 0.80 s of one core),
-because scores stay in the cache.
+5000 tracks attending to each other in 100 frames have 40 GB of scores. PyTorch's fused kernel never
+writes them out. The graph loops over the first axis with ONNX's Loop, one [L,L] of scores at a
+time: 0.2 GB for that case, and on a CPU also 7 times faster than one product over all batches (1000
+tracks, 30 frames: 0.11 s against 0.80 s of one core), because scores stay in the cache.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 DOMAIN = "samotion"
-# TensorRT's parser wants a value that is carried from round to round (8.6 to 10.15 fail without): here it counts.
+# TensorRT's parser wants a value that is carried from round to round (8.6 to 10.15 fail without):
+# here it counts.
 LOOP = onnx.parser.parse_function(f"""
 <domain: "{DOMAIN}", opset_import: ["" : 17]>
 LoopedAttention (q, k_transposed, v) => (out)
@@ -62,5 +64,6 @@ class _Looped(torch.autograd.Function):
     @staticmethod
     def symbolic(g: Any, q: Any, k_transposed: Any, v: Any) -> Any:
         return g.op(f"{DOMAIN}::LoopedAttention", q, k_transposed, v).setType(
-            q.type().with_sizes([None] * q.type().dim())  # sizes of the traced example would be frozen
+            # sizes of the traced example would be frozen
+            q.type().with_sizes([None] * q.type().dim())
         )

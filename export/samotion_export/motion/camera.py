@@ -10,9 +10,9 @@ RIDGE = 1e-4  # of the number of tracks: keeps the fit defined where one or two 
 def without_camera(change: Tensor, xy: Tensor, valid: Tensor, scales: tuple[float, ...]) -> Tensor:
     """Steps of tracks [N,T,2] minus the affine motion that most of them share in each frame.
 
-    `xy` [N,T,2] is where the steps start, `valid` [N,T,1] is 0 where a step is unknown; it counts nothing and stays 0.
-    One reweighted least-squares fit per number in `scales`: steps off the last fit by more than the scale hardly
-    count. No scales leave the steps as they are.
+    `xy` [N,T,2] is where the steps start, `valid` [N,T,1] is 0 where a step is unknown; it counts
+    nothing and stays 0. One reweighted least-squares fit per number in `scales`: steps off the last
+    fit by more than the scale hardly count. No scales leave the steps as they are.
     """
     rest = change
     for scale in scales:
@@ -22,7 +22,9 @@ def without_camera(change: Tensor, xy: Tensor, valid: Tensor, scales: tuple[floa
 
 
 def fit(change: Tensor, xy: Tensor, weight: Tensor) -> Tensor:
-    """The weighted affine fit of `change` [N,T,2] on `xy` in each frame, at `xy`; in elementary operations."""
+    """The weighted affine fit of `change` [N,T,2] on `xy` in each frame, at `xy`; in elementary
+    operations.
+    """
     total = weight.sum(0) + 1e-6  # [T,1]
     centre = (weight * xy).sum(0) / total
     mean = (weight * change).sum(0) / total

@@ -1,6 +1,8 @@
-"""Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.motion_map) to where it moves.
+"""Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.motion_map) to
+where it moves.
 
-The published system has no such net; its tracks alone carry the motion. Ours is for small trackers and few tracks.
+The published system has no such net; its tracks alone carry the motion. Ours is for small trackers
+and few tracks.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ TOLERANCE = 1e-3  # in logits; float32 alone shows 1e-5
 
 
 class MotionMap(nn.Module):
-    """The contract's `motion_map`: residuals [B,GH,GW,16] -> logits [B,GH,GW], positive where something moves."""
+    """The contract's `motion_map`: residuals [B,GH,GW,16] -> logits [B,GH,GW], positive where
+    something moves.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,7 +47,11 @@ def pair(inputs: int, outputs: int) -> nn.Sequential:
     """Two convolutions, normalised over the batch."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
-        layers += [nn.Conv2d(channels, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+        layers += [
+            nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(),
+        ]
     return nn.Sequential(*layers)
 
 

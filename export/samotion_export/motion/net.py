@@ -1,7 +1,7 @@
 """The motion transformer: which tracks belong to moving objects (docs/method.md, section 4.4).
 
-A joint encoder attends along each track and across the tracks of each frame, a decoder refines with DINO features
-in the feed-forward parts only. Parameter names are those of the official `moseg.pth`.
+A joint encoder attends along each track and across the tracks of each frame, a decoder refines with
+DINO features in the feed-forward parts only. Parameter names are those of the official `moseg.pth`.
 """
 
 from __future__ import annotations
@@ -19,18 +19,24 @@ from samotion_export.motion.motion_map import MotionMap
 from samotion_export.motion.motion_map import graphs as map_graphs
 
 OCTAVES = 10  # sin and cos of z, 2z, ... 512z
-CHANNELS = 2 * (2 + 4 * OCTAVES) + 4  # position and step encoded; disparity, its step, visibility, confidence
+# position and step encoded; disparity, its step, visibility, confidence
+CHANNELS = 2 * (2 + 4 * OCTAVES) + 4
 WIDTH = 16
 HEADS = 4
 MSDE_WIDTH = 128
 MSDE_HEADS = 8
-MASKED = -1e4  # added to the scores of invisible keys; exp of it is 0 in float32 and it fits float16
-TOLERANCE = 1e-5  # in the score; float32 alone shows 2e-7, untrained scores spread over as little as 0.003
-PADDED_HEAD = 8  # heads of 4 and the mask's slot, to whole vectors; 16, which TensorRT fuses, costs a CPU 30 % more
+# added to the scores of invisible keys; exp of it is 0 in float32 and it fits float16
+MASKED = -1e4
+# in the score; float32 alone shows 2e-7, untrained scores spread over as little as 0.003
+TOLERANCE = 1e-5
+# heads of 4 and the mask's slot, to whole vectors; 16, which TensorRT fuses, costs a CPU 30 % more
+PADDED_HEAD = 8
 
 
 class Motion(nn.Module):
-    """The contract's `motion`: scores in [0,1] per track. `logits` is the same before the sigmoid, for training."""
+    """The contract's `motion`: scores in [0,1] per track. `logits` is the same before the
+    sigmoid, for training.
+    """
 
     def __init__(self, net: MotionNet) -> None:
         super().__init__()
@@ -42,14 +48,28 @@ class Motion(nn.Module):
         initialise(self)
 
     def forward(
-        self, xy: Tensor, visible: Tensor, visibility: Tensor, confidence: Tensor, disparity: Tensor, dino: Tensor
+        self,
+        xy: Tensor,
+        visible: Tensor,
+        visibility: Tensor,
+        confidence: Tensor,
+        disparity: Tensor,
+        dino: Tensor,
     ) -> Tensor:
         return torch.sigmoid(self.logits(xy, visible, visibility, confidence, disparity, dino))
 
     def logits(
-        self, xy: Tensor, visible: Tensor, visibility: Tensor, confidence: Tensor, disparity: Tensor, dino: Tensor
+        self,
+        xy: Tensor,
+        visible: Tensor,
+        visibility: Tensor,
+        confidence: Tensor,
+        disparity: Tensor,
+        dino: Tensor,
     ) -> Tensor:
-        """xy [N,T,2] in [-1,1], visible uint8 or bool [N,T], the next three [N,T], dino [N,C] -> [N]."""
+        """xy [N,T,2] in [-1,1], visible uint8 or bool [N,T], the next three [N,T], dino [N,C] ->
+        [N].
+        """
         seen = visible.to(xy.dtype)
         channels = track_channels(xy, seen, visibility, confidence, disparity, self.camera_scales)
         return self.decoder(self.joint_encoder(channels, (1 - seen) * MASKED), dino)
@@ -63,7 +83,9 @@ def track_channels(
     disparity: Tensor,
     camera_scales: tuple[float, ...] = (),
 ) -> Tensor:
-    """The net's 88 numbers per track and frame [N,T,88]: p, dp, disparity, d-disparity, v, c. `seen` is 0 or 1."""
+    """The net's 88 numbers per track and frame [N,T,88]: p, dp, disparity, d-disparity, v, c.
+    `seen` is 0 or 1.
+    """
     xy = xy.clamp(-1, 1)
     both = seen * torch.cat([seen[:, 1:], torch.zeros_like(seen[:, :1])], 1)
     moved = without_camera(step(xy, seen), xy, both[..., None], camera_scales)
@@ -73,7 +95,9 @@ def track_channels(
 
 
 def step(x: Tensor, seen: Tensor) -> Tensor:
-    """Forward difference [N,T,C] along T; 0 in the last frame and where the next frame is invisible."""
+    """Forward difference [N,T,C] along T; 0 in the last frame and where the next frame is
+    invisible.
+    """
     change = (x[:, 1:] - x[:, :-1]) * seen[:, 1:, None]
     return torch.cat([change, torch.zeros_like(x[:, :1])], 1)
 
@@ -88,13 +112,17 @@ def encode(z: Tensor) -> Tensor:
 
 
 class JointEncoder(nn.Module):
-    """[N,T,88] and the mask added to keys [N,T] -> [N,16], the maximum over all frames, invisible ones included."""
+    """[N,T,88] and the mask added to keys [N,T] -> [N,16], the maximum over all frames,
+    invisible ones included.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.input_fc1 = nn.Conv2d(CHANNELS, WIDTH, 1)
         self.fc2 = nn.Conv2d(WIDTH, WIDTH, 1)
-        self.transformer_model = nn.ModuleDict({"encoder": Stack(EncoderLayer), "decoder": Stack(DecoderLayer)})
+        self.transformer_model = nn.ModuleDict(
+            {"encoder": Stack(EncoderLayer), "decoder": Stack(DecoderLayer)}
+        )
 
     def forward(self, channels: Tensor, mask: Tensor) -> Tensor:
         x = torch.relu(F.linear(channels, self.input_fc1.weight.flatten(1), self.input_fc1.bias))
@@ -118,7 +146,9 @@ class Stack(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention along time, then across tracks with the same weights, then feed-forward; post-norm."""
+    """Attention along time, then across tracks with the same weights, then feed-forward;
+    post-norm.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +166,9 @@ class EncoderLayer(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """As the encoder's, with attention along time to the encoder's result (unmasked) before the feed-forward."""
+    """As the encoder's, with attention along time to the encoder's result (unmasked) before the
+    feed-forward.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +189,9 @@ class DecoderLayer(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention with `torch.nn.MultiheadAttention`'s parameter names, in forms of bounded memory."""
+    """Multi-head attention with `torch.nn.MultiheadAttention`'s parameter names, in forms of
+    bounded memory.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -172,17 +206,23 @@ class Attention(nn.Module):
         return self.out_proj(looped_attention(q, k, v).transpose(0, 1).reshape(x.shape))
 
     def along_time(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Each track's frames of x [N,T,C] attend to its frames of memory; `mask` [N,T] is added to the keys'."""
-        q, k, v = (heads.permute(2, 0, 1, 3) for heads in self.masked_heads(x, memory, mask))  # [heads,N,T,D]
+        """Each track's frames of x [N,T,C] attend to its frames of memory; `mask` [N,T] is added
+        to the keys'.
+        """
+        # [heads,N,T,D]
+        q, k, v = (heads.permute(2, 0, 1, 3) for heads in self.masked_heads(x, memory, mask))
         return self.out_proj(self.join(looped_attention(q, k, v).permute(1, 2, 0, 3)))
 
     def across_tracks(self, x: Tensor, mask: Tensor) -> Tensor:
         """Each frame's tracks of x [N,T,C] attend to each other, one frame and head at a time."""
         n, t, _ = x.shape
         q, k, v = (
-            heads.permute(1, 2, 0, 3).reshape(t * self.heads, n, PADDED_HEAD) for heads in self.masked_heads(x, x, mask)
+            heads.permute(1, 2, 0, 3).reshape(t * self.heads, n, PADDED_HEAD)
+            for heads in self.masked_heads(x, x, mask)
         )
-        joined = looped_attention(q, k, v).reshape(t, self.heads, n, PADDED_HEAD).permute(2, 0, 1, 3)
+        joined = (
+            looped_attention(q, k, v).reshape(t, self.heads, n, PADDED_HEAD).permute(2, 0, 1, 3)
+        )
         return self.out_proj(self.join(joined))
 
     def project(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -191,14 +231,19 @@ class Attention(nn.Module):
         return q * (self.out_proj.in_features // self.heads) ** -0.5, k, v
 
     def heads_of(self, x: Tensor, part: int) -> Tensor:
-        """[..., C] through the first (q), second (k) or third (v) part of the packed projection: [..., heads, D]."""
+        """[..., C] through the first (q), second (k) or third (v) part of the packed projection:
+        [..., heads, D].
+        """
         width = self.out_proj.in_features
         rows = slice(part * width, (part + 1) * width)
         projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
         return projected.reshape(*x.shape[:-1], self.heads, width // self.heads)
 
-    def masked_heads(self, x: Tensor, memory: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k, v [N,T,heads,8]: the 5th number is 1 in q and the mask in k, so the product itself adds the mask.
+    def masked_heads(
+        self, x: Tensor, memory: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """q, k, v [N,T,heads,8]: the 5th number is 1 in q and the mask in k, so the product itself
+        adds the mask.
 
         That saves a pass over all scores. A row whose keys are all masked stays finite.
         """
@@ -217,7 +262,9 @@ class Attention(nn.Module):
 
 
 class Msde(nn.Module):
-    """Motion [N,16] and DINO [N,C] -> logits [N]: attention sees motion only, the feed-forward DINO as well."""
+    """Motion [N,16] and DINO [N,C] -> logits [N]: attention sees motion only, the feed-forward
+    DINO as well.
+    """
 
     def __init__(self, dino_channels: int) -> None:
         super().__init__()
@@ -270,7 +317,9 @@ def feed_forward(inputs: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """Xavier for the packed projections, as `torch.nn.MultiheadAttention` starts; PyTorch's own for the rest."""
+    """Xavier for the packed projections, as `torch.nn.MultiheadAttention` starts; PyTorch's own
+    for the rest.
+    """
     for name, parameter in module.named_parameters():
         if name.endswith("in_proj_weight"):
             nn.init.xavier_uniform_(parameter)
@@ -281,6 +330,8 @@ def build_module(net: MotionNet) -> Motion:
 
 
 def graphs(net: MotionNet, module: nn.Module) -> list[Graph]:
-    examples = tuple(tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17))))
+    examples = tuple(
+        tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17)))
+    )
     tracked = Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,))
     return [tracked, *(map_graphs(module.get_submodule("map")) if net.maps else ())]

@@ -1,6 +1,8 @@
-"""What half precision costs masks: one clip through both precisions of the same weights, rounded as a GPU rounds.
+"""What half precision costs masks: one clip through both precisions of the same weights, rounded as
+a GPU rounds.
 
-The bundled nets have a clip of their own, the demo; others would take hours on a CPU and ask for one by name.
+The bundled nets have a clip of their own, the demo; others would take hours on a CPU and ask for
+one by name.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ from samotion_export.request import Request
 
 LEAST_IOU = 0.98
 FRAMES = 60  # at most, every k-th: graphs that keep all their rounding run unfused on a CPU
-DEMO = Path(__file__).resolve().parents[3] / "demo" / "demo.mp4"  # in a checkout; wheels come without
+# in a checkout; wheels come without
+DEMO = Path(__file__).resolve().parents[3] / "demo" / "demo.mp4"
 
 
 class StrictEngine(ort_engine.OrtEngine):
@@ -44,13 +47,17 @@ class StrictEngine(ort_engine.OrtEngine):
 
 
 def clip_for(request: Request) -> Path | None:
-    """The clip to compare masks on: the user's, or the demo for bundled weights; None: masks are not compared."""
+    """The clip to compare masks on: the user's, or the demo for bundled weights; None: masks are
+    not compared.
+    """
     if request.precision != "fp16" or not request.verify:
         return None
     if request.verify_clip:
         return request.verify_clip
     preset = request.chosen()
-    bundled = all(getattr(preset, net).weights.bundled for net in NETS if net not in request.checkpoints)
+    bundled = all(
+        getattr(preset, net).weights.bundled for net in NETS if net not in request.checkpoints
+    )
     return DEMO if bundled and DEMO.is_file() else None
 
 
@@ -59,13 +66,19 @@ def is_wanted(clip: Path, request: Request, held: Manifest) -> bool:
     preset = request.chosen()
     for net in NETS:
         for name in engines_of(net, getattr(preset, net)):
-            if name not in held.engines or held.engines[name].precision != precision_of(net, "fp16"):
+            if name not in held.engines or held.engines[name].precision != precision_of(
+                net, "fp16"
+            ):
                 return False
     return held.masks.get("key") != _key(clip, held)
 
 
 def with_masks(
-    clip: Path, request: Request, held: Manifest, report: Report, export: Callable[[Request], object]
+    clip: Path,
+    request: Request,
+    held: Manifest,
+    report: Report,
+    export: Callable[[Request], object],
 ) -> Manifest:
     """The manifest with what half precision costs the masks of `clip`, written too."""
     start = time.perf_counter()
@@ -73,16 +86,29 @@ def with_masks(
         held = replace(held, masks=measure(clip, request, held, export))
     manifest.write(request.out, held)
     seconds = time.perf_counter() - start
-    report.note(f"masks of {clip.name}: IoU {held.masks['mask_iou']:.4f} with those in float32, {seconds:.1f} s")
+    report.note(
+        f"masks of {clip.name}: IoU {held.masks['mask_iou']:.4f} with those in float32,"
+        f" {seconds:.1f} s"
+    )
     return held
 
 
 def measure(
-    clip: Path, request: Request, held: Manifest, export: Callable[[Request], object], frames: int = FRAMES
+    clip: Path,
+    request: Request,
+    held: Manifest,
+    export: Callable[[Request], object],
+    frames: int = FRAMES,
 ) -> dict[str, Any]:
-    """Export the same weights in float32 beside, run both and compare: what goes into the manifest."""
+    """Export the same weights in float32 beside, run both and compare: what goes into the
+    manifest.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        export(replace(request, nets=NETS, out=Path(folder), precision="fp32", verify=False, target="onnx"))
+        export(
+            replace(
+                request, nets=NETS, out=Path(folder), precision="fp32", verify=False, target="onnx"
+            )
+        )
         full, halved = (
             segment_clip(clip, Engines(each, "cpu", StrictEngine), Settings(max_frames=frames))
             for each in (folder, request.out)
@@ -94,14 +120,20 @@ def figures(full: Result, halved: Result) -> dict[str, Any]:
     """Frames compared, and the IoU of moving pixels over all of them and in the worst one."""
     a, b = full.labels > 0, halved.labels > 0
     worst = min(map(iou, a, b))
-    return {"frames": len(a), "objects": len(full.objects), "mask_iou": iou(a, b), "worst_frame_iou": worst}
+    return {
+        "frames": len(a),
+        "objects": len(full.objects),
+        "mask_iou": iou(a, b),
+        "worst_frame_iou": worst,
+    }
 
 
 def judge(masks: Mapping[str, Any]) -> None:
     """Raises ParityError where half precision costs more of the masks than it may."""
     if masks["mask_iou"] < masks["limit"]:
         raise ParityError(
-            f"masks of {masks['clip']} in half precision overlap those of float32 by {masks['mask_iou']:.4f},"
+            f"masks of {masks['clip']} in half precision overlap those of float32 by"
+            f" {masks['mask_iou']:.4f},"
             f" expected {masks['limit']}; use --precision fp32"
         )
 
@@ -113,5 +145,9 @@ def iou(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
 
 
 def _key(clip: Path, held: Manifest) -> str:
-    facts = [clip.name, str(clip.stat().st_size), *(f"{n} {e.onnx_sha256}" for n, e in sorted(held.engines.items()))]
+    facts = [
+        clip.name,
+        str(clip.stat().st_size),
+        *(f"{n} {e.onnx_sha256}" for n, e in sorted(held.engines.items())),
+    ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

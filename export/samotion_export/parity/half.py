@@ -1,11 +1,13 @@
 """Does a half-precision graph answer as its PyTorch source does, as far as masks need it?
 
-Rounding to float16 is no mistake, so the limits are those of use: pixels for tracks, a part of the range for
-disparity, angles for features. Other outputs are judged by the error of the middle object or frame, of all examples:
-SAM 2 chooses one of several masks, and where two are equally good rounding alone may choose the other.
+Rounding to float16 is no mistake, so the limits are those of use: pixels for tracks, a part of the
+range for disparity, angles for features. Other outputs are judged by the error of the middle object
+or frame, of all examples: SAM 2 chooses one of several masks, and where two are equally good
+rounding alone may choose the other.
 
-onnxruntime's CPU has no float16 products: it casts around them, and then drops every pair of casts that meet, and
-with them the rounding. `open_strictly` keeps the two apart, so that every node's answer is rounded as on a GPU.
+onnxruntime's CPU has no float16 products: it casts around them, and then drops every pair of casts
+that meet, and with them the rounding. `open_strictly` keeps the two apart, so that every node's
+answer is rounded as on a GPU.
 """
 
 from __future__ import annotations
@@ -41,23 +43,29 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
 
 
 def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
-    """Run `path` on onnxruntime's CPU on every example and measure how far it is from PyTorch's `answers`.
+    """Run `path` on onnxruntime's CPU on every example and measure how far it is from PyTorch's
+    `answers`.
 
-    Per output the largest absolute difference and its part of the range, each measure of `LIMITS` and its limit.
+    Per output the largest absolute difference and its part of the range, each measure of `LIMITS`
+    and its limit.
     """
     signature = SIGNATURES[graph.name]
     session = open_strictly(path)
     parity: Parity = {}
     pairs: dict[str, list[tuple[Array, Array]]] = {name: [] for name in signature.output_names}
     for example, answer in zip(graph.examples, answers):
-        outputs = session.run(list(signature.output_names), dict(zip(signature.input_names, example)))
+        outputs = session.run(
+            list(signature.output_names), dict(zip(signature.input_names, example))
+        )
         for name, got in zip(signature.output_names, outputs):
             merge(parity, name, difference(graph, name, got, answer[name]))
             pairs[name].append((got, answer[name]))
     for name, figures in parity.items():
         figures["relative"] = figures["max_abs"] / max(figures["range"], 1e-12)
         figures |= _measures(name, pairs[name])
-        figures |= {f"{measure}_limit": limit for measure, limit in LIMITS.get(name, OTHERS).items()}
+        figures |= {
+            f"{measure}_limit": limit for measure, limit in LIMITS.get(name, OTHERS).items()
+        }
     return parity
 
 
@@ -94,7 +102,8 @@ def _judge(engine: str, name: str, figures: Mapping[str, float]) -> None:
     for measure, limit in LIMITS.get(name, OTHERS).items():
         if figures[measure] > limit:
             raise ParityError(
-                f"{engine}: output {name!r} in half precision is {figures[measure]:.2g} off ({measure}), limit"
+                f"{engine}: output {name!r} in half precision is {figures[measure]:.2g} off"
+                f" ({measure}), limit"
                 f" {limit:.2g}; nothing was written for it; use --precision fp32"
             )
 
@@ -111,14 +120,20 @@ def _measures(name: str, pairs: Sequence[tuple[Array, Array]]) -> dict[str, floa
 
 
 def _cosine(a: Array, b: Array) -> Array:
-    cosine: Array = (a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)
+    cosine: Array = (a * b).sum(-1) / np.maximum(
+        np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12
+    )
     return cosine
 
 
 def _rms(got: Array, want: Array) -> Array:
-    """Per row of the first axis: the root mean square error over that of `want`, or over 1 where that is less."""
+    """Per row of the first axis: the root mean square error over that of `want`, or over 1 where
+    that is less.
+    """
     flat = (len(want), -1)
-    error, size = (np.sqrt(np.square(x.reshape(flat), dtype=np.float64).mean(1)) for x in (got - want, want))
+    error, size = (
+        np.sqrt(np.square(x.reshape(flat), dtype=np.float64).mean(1)) for x in (got - want, want)
+    )
     relative: Array = error / np.maximum(size, 1.0)
     return relative
 

@@ -17,8 +17,8 @@ Parity = dict[str, dict[str, float]]
 def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
     """Run `path` on onnxruntime's CPU on every example and compare with PyTorch's `answers`.
 
-    Per output the largest absolute difference, PyTorch's range (max - min), the two's ratio and the tolerance.
-    Raises ParityError for the first output beyond its tolerance.
+    Per output the largest absolute difference, PyTorch's range (max - min), the two's ratio and the
+    tolerance. Raises ParityError for the first output beyond its tolerance.
     """
     import onnxruntime
 
@@ -28,7 +28,9 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     signature = SIGNATURES[graph.name]
     parity: Parity = {}
     for example, answer in zip(graph.examples, answers):
-        outputs = session.run(list(signature.output_names), dict(zip(signature.input_names, example)))
+        outputs = session.run(
+            list(signature.output_names), dict(zip(signature.input_names, example))
+        )
         for name, got in zip(signature.output_names, outputs):
             merge(parity, name, difference(graph, name, got, answer[name]))
     for name, figures in parity.items():
@@ -37,7 +39,9 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
 
 
 def difference(graph: Graph, name: str, got: Array, expected: Array) -> dict[str, float]:
-    """The figures of one output. Raises ParityError for another shape, type, or a number that is not finite."""
+    """The figures of one output. Raises ParityError for another shape, type, or a number that is
+    not finite.
+    """
     if got.shape != expected.shape or got.dtype != expected.dtype:
         raise ParityError(
             f"{graph.name}: output {name!r} is {got.dtype}{list(got.shape)},"
@@ -45,7 +49,9 @@ def difference(graph: Graph, name: str, got: Array, expected: Array) -> dict[str
         )
     wide = expected.astype(np.float64)
     if not (np.isfinite(wide).all() and np.isfinite(got).all()):
-        raise ParityError(f"{graph.name}: output {name!r} holds numbers that are not finite; check the weights")
+        raise ParityError(
+            f"{graph.name}: output {name!r} holds numbers that are not finite; check the weights"
+        )
     if wide.size == 0:
         return {"max_abs": 0.0, "range": 0.0}
     return {"max_abs": float(np.abs(got - wide).max()), "range": float(wide.max() - wide.min())}

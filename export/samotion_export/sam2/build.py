@@ -17,26 +17,40 @@ from samotion_export.sam2.net import build_module
 
 __all__ = ["build_module", "graphs"]
 
-# Largest differences that float32 may show: of image features and memories as a part of their range (Hiera's
-# activations reach hundreds in single channels), of decoded masks and scores in logits. Nano shows 1e-5 and 1e-6.
+# Largest differences that float32 may show: of image features and memories as a part of their range
+# (Hiera's activations reach hundreds in single channels), of decoded masks and scores in logits.
+# Nano shows 1e-5 and 1e-6.
 RELATIVE = {"level0": 1e-3, "level1": 1e-3, "level2": 1e-3, "query": 1e-3, "memory": 1e-3}
 ABSOLUTE = {"masks": 5e-3, "iou": 1e-3, "pointer": 2e-3, "object_score": 5e-3, "memory": 5e-3}
 Arrays = dict[str, Array]
 
 
 def graphs(net: Sam2Net, module: nn.Module) -> list[Graph]:
-    """The four graphs of a loaded module, with examples that follow a clip of two frames and two objects."""
+    """The four graphs of a loaded module, with examples that follow a clip of two frames and two
+    objects.
+    """
     sam: Any = module.eval()
     with torch.no_grad():
-        image, prompt = _graph("sam2_image", ImageGraph(sam)), _graph("sam2_prompt", PromptGraph(sam))
-        memory, track = _graph("sam2_memory", MemoryGraph(sam)), _graph("sam2_track", TrackGraph(sam), _meta(sam))
+        image, prompt = (
+            _graph("sam2_image", ImageGraph(sam)),
+            _graph("sam2_prompt", PromptGraph(sam)),
+        )
+        memory, track = (
+            _graph("sam2_memory", MemoryGraph(sam)),
+            _graph("sam2_track", TrackGraph(sam), _meta(sam)),
+        )
     frames = example_frames(net.image_size_px, 2)
     image = _with(image, (frames[:1],), (frames,))
     levels = run_module(image, (frames,))
     shots = [{name: array[i : i + 1] for name, array in levels.items()} for i in range(2)]
-    prompt = _with(prompt, *(_prompts(shot, net.image_size_px, 2 - i, 2 * i + 1) for i, shot in enumerate(shots)))
+    prompt = _with(
+        prompt,
+        *(_prompts(shot, net.image_size_px, 2 - i, 2 * i + 1) for i, shot in enumerate(shots)),
+    )
     decoded = [run_module(prompt, example) for example in prompt.examples]
-    memory = _with(memory, *((s["level2"], d["masks"], d["object_score"]) for s, d in zip(shots, decoded)))
+    memory = _with(
+        memory, *((s["level2"], d["masks"], d["object_score"]) for s, d in zip(shots, decoded))
+    )
     known = [run_module(memory, example)["memory"] for example in memory.examples]
     track = _with(
         track,
@@ -74,7 +88,9 @@ def _with(graph: Graph, *examples: tuple[Array, ...]) -> Graph:
 
 
 def _meta(sam: Any) -> dict[str, Any]:
-    """What the runtime needs to choose memories: how many frames and how many object pointers are attended to."""
+    """What the runtime needs to choose memories: how many frames and how many object pointers
+    are attended to.
+    """
     return {"memory_frames": sam.num_maskmem, "max_pointers": sam.max_obj_ptrs_in_encoder}
 
 
@@ -84,21 +100,38 @@ def _prompts(shot: Arrays, size_px: int, objects: int, points: int) -> tuple[Arr
     xy = _centres(0)[:objects, None] + rng.uniform(-0.05, 0.05, (objects, points, 2))
     side = size_px // 4
     y, x = np.mgrid[:side, :side] / side
-    masks = [np.clip(200 * (0.14 - np.hypot(x - cx, y - cy)), -10, 10) for cx, cy in _centres(0)[:objects]]
+    masks = [
+        np.clip(200 * (0.14 - np.hypot(x - cx, y - cy)), -10, 10)
+        for cx, cy in _centres(0)[:objects]
+    ]
     labels = np.ones((objects, points), np.int64)
     labels[:, 3:] = 0
     has_mask = np.arange(objects) == 1
-    prompts = (xy * size_px).astype(np.float32), labels, np.stack(masks).astype(np.float32), has_mask.astype(np.uint8)
+    prompts = (
+        (xy * size_px).astype(np.float32),
+        labels,
+        np.stack(masks).astype(np.float32),
+        has_mask.astype(np.uint8),
+    )
     return shot["level0"], shot["level1"], shot["level2"], *prompts
 
 
-def _step(shot: Arrays, memory: Array, pointer: Array, frames: int, pointers: int) -> tuple[Array, ...]:
+def _step(
+    shot: Arrays, memory: Array, pointer: Array, frames: int, pointers: int
+) -> tuple[Array, ...]:
     """A bank that repeats one remembered frame, with a little noise to tell its frames apart."""
     rng = np.random.default_rng(frames)
     shape = (memory.shape[0], frames, *memory.shape[1:])
     bank = memory[:, None] + rng.normal(0, 0.1 * memory.std(), shape)
-    near = pointer[:, None] + rng.normal(0, 0.1 * pointer.std(), (len(pointer), pointers, pointer.shape[1]))
+    near = pointer[:, None] + rng.normal(
+        0, 0.1 * pointer.std(), (len(pointer), pointers, pointer.shape[1])
+    )
     slot = np.broadcast_to(np.arange(6, 6 - frames, -1), shape[:2])
     age = np.broadcast_to(np.linspace(0, 1, pointers), near.shape[:2])
-    remembered = bank.astype(np.float32), slot.copy(), near.astype(np.float32), age.astype(np.float32)
+    remembered = (
+        bank.astype(np.float32),
+        slot.copy(),
+        near.astype(np.float32),
+        age.astype(np.float32),
+    )
     return *shot.values(), *remembered

@@ -1,8 +1,10 @@
-"""The Hiera trunk for export: sizes known beforehand, positions a constant, rows of tokens in plain matrix products.
+"""The Hiera trunk for export: sizes known beforehand, positions a constant, rows of tokens in plain
+matrix products.
 
-Equal to the package's trunk up to rounding. Traced as it is, that one resizes its position table in every call (11 %
-of tiny's time on a CPU), adds biases apart from the products (5 %), projects the padding of windows (2 %), splits
-queries, keys and values by copying (2 %) and holds the scores of whole images at once.
+Equal to the package's trunk up to rounding. Traced as it is, that one resizes its position table in
+every call (11 % of tiny's time on a CPU), adds biases apart from the products (5 %), projects the
+padding of windows (2 %), splits queries, keys and values by copying (2 %) and holds the scores of
+whole images at once.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from samotion_export.sam2.attention import as_linear, attend, cut, rows
 
 
 class HieraTrunk(nn.Module):
-    """Images (B,3,S,S), normalised, to the four levels of a `sam2.modeling.backbones.hieradet.Hiera`."""
+    """Images (B,3,S,S), normalised, to the four levels of a
+    `sam2.modeling.backbones.hieradet.Hiera`.
+    """
 
     def __init__(self, trunk: Any, size_px: int, chunk: int | None) -> None:
         super().__init__()
@@ -41,7 +45,9 @@ class HieraTrunk(nn.Module):
 
 
 class HieraBlock(nn.Module):
-    """One block on maps (B,side,side,C): attention in windows or over all, queries pooled where a stage begins."""
+    """One block on maps (B,side,side,C): attention in windows or over all, queries pooled where
+    a stage begins.
+    """
 
     def __init__(self, block: Any, side: int, chunk: int | None) -> None:
         super().__init__()
@@ -72,17 +78,23 @@ class HieraBlock(nn.Module):
         q = self._by_window(self._pooled(q), self.window_out)
         keys = self._by_window(k, self.window).transpose(-1, -2)
         attended = attend(q, keys, self._by_window(v, self.window), self.cuts)
-        return rows(self.out, self._joined(attended)).reshape(-1, self.side_out, self.side_out, self.width)
+        return rows(self.out, self._joined(attended)).reshape(
+            -1, self.side_out, self.side_out, self.width
+        )
 
     def _pooled(self, x: Tensor) -> Tensor:
         return x if self.pool is None else self.pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
     def _by_window(self, x: Tensor, window: int) -> Tensor:
-        """(B,side,side,C) to windows, padded with zeros, and heads: (B*windows^2, heads, window^2, D)."""
+        """(B,side,side,C) to windows, padded with zeros, and heads: (B*windows^2, heads,
+        window^2, D).
+        """
         n, heads = self.windows, self.heads
         if pad := n * window - x.shape[1]:
             x = F.pad(x, (0, 0, 0, pad, 0, pad))
-        parts = x.reshape(-1, n, window, n, window, heads, self.width // heads).permute(0, 1, 3, 5, 2, 4, 6)
+        parts = x.reshape(-1, n, window, n, window, heads, self.width // heads).permute(
+            0, 1, 3, 5, 2, 4, 6
+        )
         return parts.reshape(-1, heads, window**2, self.width // heads)
 
     def _joined(self, y: Tensor) -> Tensor:
@@ -95,8 +107,9 @@ class HieraBlock(nn.Module):
 def _projections(attention: Any, width: int) -> tuple[nn.Linear, nn.Linear, nn.Linear, nn.Linear]:
     """Query (with the scale), key, value and output projections, the middle two without biases.
 
-    A key's bias adds the same to all scores of a query, and attention weights sum to one, so that the values' bias
-    can be the output's. Tokens that pad a window then are zeros, and are projected by nobody.
+    A key's bias adds the same to all scores of a query, and attention weights sum to one, so that
+    the values' bias can be the output's. Tokens that pad a window then are zeros, and are projected
+    by nobody.
     """
     (wq, wk, wv), (bq, _, bv) = attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3)
     scale = (width // attention.num_heads) ** -0.5

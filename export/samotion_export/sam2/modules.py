@@ -1,6 +1,8 @@
-"""The four graphs of SAM 2: image features, prompted masks, memory of a prompted frame, and one step of tracking.
+"""The four graphs of SAM 2: image features, prompted masks, memory of a prompted frame, and one
+step of tracking.
 
-Image features come from `sam2_image` once per frame, with a batch of 1 in all other graphs: objects are their batch.
+Image features come from `sam2_image` once per frame, with a batch of 1 in all other graphs: objects
+are their batch.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ NO_OBJECT = -1024.0  # mask logit everywhere in a frame where the object score i
 
 
 class ImageGraph(nn.Module):
-    """frames u8 (B,S,S,3) to the decoder's three levels and to `query`, what memory attention starts from.
+    """frames u8 (B,S,S,3) to the decoder's three levels and to `query`, what memory attention
+    starts from.
 
-    The first layer of memory attention begins with self-attention among the frame's own tokens, which no object
-    changes: `query` (B,L,C) is its result, computed once per frame instead of once per object.
+    The first layer of memory attention begins with self-attention among the frame's own tokens,
+    which no object changes: `query` (B,L,C) is its result, computed once per frame instead of once
+    per object.
     """
 
     def __init__(self, sam: Any, chunk: int | None = QUERY_CHUNK) -> None:
@@ -35,7 +39,10 @@ class ImageGraph(nn.Module):
         self.neck = Neck(sam.image_encoder.neck, decoder.conv_s0, decoder.conv_s1)
         side = sam.sam_image_embedding_size
         self.first = SelfAttention(sam.memory_attention.layers[0], side, chunk)
-        self.mean, self.gain = nn.Buffer(255 * torch.tensor(MEAN)), nn.Buffer(1 / (255 * torch.tensor(STD)))
+        self.mean, self.gain = (
+            nn.Buffer(255 * torch.tensor(MEAN)),
+            nn.Buffer(1 / (255 * torch.tensor(STD))),
+        )
         position = sam.image_encoder.neck.position_encoding(torch.zeros(1, 1, side, side))
         self.position = nn.Buffer(0.1 * tokens(position))
 
@@ -48,8 +55,8 @@ class ImageGraph(nn.Module):
 class Neck(nn.Module):
     """The trunk's four maps to the decoder's three levels.
 
-    The package's neck widens the two finer maps and the decoder's first convolutions narrow them again, with nothing
-    in between: one convolution each does both.
+    The package's neck widens the two finer maps and the decoder's first convolutions narrow them
+    again, with nothing in between: one convolution each does both.
     """
 
     def __init__(self, neck: Any, narrow0: nn.Conv2d, narrow1: nn.Conv2d) -> None:
@@ -76,10 +83,11 @@ def folded(first: nn.Conv2d, second: nn.Conv2d) -> nn.Conv2d:
 
 
 class PromptGraph(nn.Module):
-    """Points and a coarse mask on a frame, without memory, to a mask (B,M,M), its IoU, pointer and object score.
+    """Points and a coarse mask on a frame, without memory, to a mask (B,M,M), its IoU, pointer and
+    object score.
 
-    Three masks are weighed where the number of points is within the configuration's bounds (one click), and where
-    the single mask is unstable; else the single mask is taken.
+    Three masks are weighed where the number of points is within the configuration's bounds (one
+    click), and where the single mask is unstable; else the single mask is taken.
     """
 
     def __init__(self, sam: Any) -> None:
@@ -89,7 +97,8 @@ class PromptGraph(nn.Module):
         self.encode_mask, self.frequencies = encoder.mask_downscaling, encoder.pe_layer
         self.no_mask = nn.Buffer(encoder.no_mask_embed.weight.detach().reshape(1, -1, 1, 1).clone())
         points = [encoder.not_a_point_embed.weight, *(e.weight for e in encoder.point_embeddings)]
-        self.by_label = nn.Buffer(torch.cat(points).detach().clone())  # rows for labels -1, 0, 1, 2 and 3
+        # rows for labels -1, 0, 1, 2 and 3
+        self.by_label = nn.Buffer(torch.cat(points).detach().clone())
         self.no_memory = nn.Buffer(sam.no_mem_embed.detach().reshape(1, -1, 1, 1).clone())
         self.side_px = sam.image_size
         self.fewest, self.most = sam.multimask_min_pt_num, sam.multimask_max_pt_num
@@ -105,7 +114,9 @@ class PromptGraph(nn.Module):
         has_mask: Tensor,
     ) -> tuple[Tensor, ...]:
         dense = torch.where(
-            (has_mask.float() > 0)[:, None, None, None], self.encode_mask(mask_prompt.unsqueeze(1)), self.no_mask
+            (has_mask.float() > 0)[:, None, None, None],
+            self.encode_mask(mask_prompt.unsqueeze(1)),
+            self.no_mask,
         )
         count = (labels >= 0).float().sum(1)
         multimask = (count >= self.fewest) & (count <= self.most)
@@ -113,14 +124,21 @@ class PromptGraph(nn.Module):
         return self.head(level2 + self.no_memory + dense, (level0, level1), sparse, multimask)
 
     def _embed(self, points: Tensor, labels: Tensor) -> Tensor:
-        """Points (B,P,2) px to (B,P+1,C): the package appends a padding point where there is no box."""
-        embedded = self.frequencies._pe_encoding((points + 0.5) / self.side_px) * (labels >= 0)[..., None].float()
+        """Points (B,P,2) px to (B,P+1,C): the package appends a padding point where there is no
+        box.
+        """
+        embedded = (
+            self.frequencies._pe_encoding((points + 0.5) / self.side_px)
+            * (labels >= 0)[..., None].float()
+        )
         padding = self.by_label[:1].expand(points.shape[0], 1, -1)
         return torch.cat([embedded + self.by_label[labels + 1], padding], dim=1)
 
 
 class MemoryGraph(nn.Module):
-    """A mask (B,M,M) that came from prompts to the memory (B,L,D) of its frame; `object_score` (B,) as decoded."""
+    """A mask (B,M,M) that came from prompts to the memory (B,L,D) of its frame; `object_score`
+    (B,) as decoded.
+    """
 
     def __init__(self, sam: Any) -> None:
         super().__init__()
@@ -135,8 +153,9 @@ class MemoryGraph(nn.Module):
 class TrackGraph(nn.Module):
     """One frame for B objects: memory attention, decoder and memory encoder in one call.
 
-    bank (B,K,L,D): spatial memories; slot (B,K): index of each one's temporal encoding; pointers (B,P,C): object
-    pointers and `age` (B,P), their distance in time divided by the largest one possible.
+    bank (B,K,L,D): spatial memories; slot (B,K): index of each one's temporal encoding; pointers
+    (B,P,C): object pointers and `age` (B,P), their distance in time divided by the largest one
+    possible.
     """
 
     def __init__(self, sam: Any, chunk: int | None = QUERY_CHUNK) -> None:
@@ -152,7 +171,9 @@ class TrackGraph(nn.Module):
         slots = sam.maskmem_tpos_enc.detach().reshape(sam.num_maskmem, 1, self.memory_width)
         self.position = nn.Buffer(tokens(position) + slots)  # (slots, L, D)
         encoder = sam.sam_prompt_encoder
-        self.no_points = nn.Buffer(encoder.not_a_point_embed.weight.detach().expand(1, 2, -1).clone())
+        self.no_points = nn.Buffer(
+            encoder.not_a_point_embed.weight.detach().expand(1, 2, -1).clone()
+        )
         self.no_mask = nn.Buffer(encoder.no_mask_embed.weight.detach().reshape(1, -1, 1, 1).clone())
 
     def forward(
@@ -167,18 +188,30 @@ class TrackGraph(nn.Module):
         age: Tensor,
     ) -> tuple[Tensor, ...]:
         attended = self._remember(query, bank, slot, pointers, age)
-        pixels = attended.transpose(1, 2).reshape(-1, self.width, self.side, self.side) + self.no_mask
+        pixels = (
+            attended.transpose(1, 2).reshape(-1, self.width, self.side, self.side) + self.no_mask
+        )
         count = bank.shape[0]
         every = torch.ones(count) > 0
-        masks, iou, pointer, score = self.head(pixels, (level0, level1), self.no_points.expand(count, -1, -1), every)
+        masks, iou, pointer, score = self.head(
+            pixels, (level0, level1), self.no_points.expand(count, -1, -1), every
+        )
         return masks, iou, pointer, score, self.encode(level2, masks, score, False)
 
-    def _remember(self, query: Tensor, bank: Tensor, slot: Tensor, pointers: Tensor, age: Tensor) -> Tensor:
-        """Memory attention: the frame's tokens (1,L,C) to (B,L,C), conditioned on each object's memory."""
+    def _remember(
+        self, query: Tensor, bank: Tensor, slot: Tensor, pointers: Tensor, age: Tensor
+    ) -> Tensor:
+        """Memory attention: the frame's tokens (1,L,C) to (B,L,C), conditioned on each object's
+        memory.
+        """
         pieces = self.width // self.memory_width  # a pointer counts as this many tokens
         split = pointers.reshape(pointers.shape[0], -1, self.memory_width)
         aged = self.age_projection(sine_encoding(age, self.age_projection.in_features))
-        aged = aged.unsqueeze(2).expand(-1, -1, pieces, -1).reshape(pointers.shape[0], -1, self.memory_width)
+        aged = (
+            aged.unsqueeze(2)
+            .expand(-1, -1, pieces, -1)
+            .reshape(pointers.shape[0], -1, self.memory_width)
+        )
         values = torch.cat([bank.flatten(1, 2), split], dim=1)
         placed = bank + self.position[slot]
         x = query.expand(bank.shape[0], -1, -1)
@@ -194,7 +227,11 @@ class MaskHead(nn.Module):
     def __init__(self, sam: Any) -> None:
         super().__init__()
         self.decoder, self.pointer = sam.sam_mask_decoder, sam.obj_ptr_proj
-        tokens = [self.decoder.obj_score_token.weight, self.decoder.iou_token.weight, self.decoder.mask_tokens.weight]
+        tokens = [
+            self.decoder.obj_score_token.weight,
+            self.decoder.iou_token.weight,
+            self.decoder.mask_tokens.weight,
+        ]
         self.tokens = nn.Buffer(torch.cat(tokens).detach().unsqueeze(0).clone())
         self.position = nn.Buffer(sam.sam_prompt_encoder.get_dense_pe().detach().clone())
         self.no_pointer = nn.Buffer(sam.no_obj_ptr.detach().clone())
@@ -230,10 +267,17 @@ class MaskHead(nn.Module):
         heads = decoder.output_hypernetworks_mlps
         hyper = torch.stack([head(tokens[:, i]) for i, head in enumerate(heads)], dim=1)
         masks = (hyper @ x.flatten(2)).reshape(-1, len(heads), 4 * side, 4 * side)
-        return masks, decoder.iou_prediction_head(out[:, 1]), tokens, decoder.pred_obj_score_head(out[:, 0])
+        return (
+            masks,
+            decoder.iou_prediction_head(out[:, 1]),
+            tokens,
+            decoder.pred_obj_score_head(out[:, 0]),
+        )
 
     def _stable(self, mask: Tensor) -> Tensor:
-        """Whether raising and lowering the threshold by a little leaves a mask (B,M,M) nearly as it is."""
+        """Whether raising and lowering the threshold by a little leaves a mask (B,M,M) nearly as
+        it is.
+        """
         delta = self.decoder.dynamic_multimask_stability_delta
         smaller = (mask > delta).flatten(1).float().sum(1)
         larger = (mask > -delta).flatten(1).float().sum(1)
@@ -252,7 +296,9 @@ class MemoryEncoder(nn.Module):
         absent = torch.zeros(1, sam.mem_dim) if spatial is None else spatial  # 2.0 has none
         self.absent = nn.Buffer(absent.detach().clone())
 
-    def forward(self, level2: Tensor, masks: Tensor, object_score: Tensor, binarize: bool) -> Tensor:
+    def forward(
+        self, level2: Tensor, masks: Tensor, object_score: Tensor, binarize: bool
+    ) -> Tensor:
         size = (self.side_px, self.side_px)
         mask = F.interpolate(masks.unsqueeze(1), size=size, mode="bilinear", align_corners=False)
         mask = (mask > 0).float() if binarize else mask.sigmoid()
@@ -281,7 +327,9 @@ def sine_encoding(position: Tensor, width: int, temperature: float = 10000.0) ->
 
 
 def age_projection(sam: Any) -> nn.Linear:
-    """How a pointer's age enters its key; SAM 2.0 does not tell pointers by age, which is a projection of zeros."""
+    """How a pointer's age enters its key; SAM 2.0 does not tell pointers by age, which is a
+    projection of zeros.
+    """
     if sam.add_tpos_enc_to_obj_ptrs and sam.proj_tpos_enc_in_obj_ptrs:
         projection: nn.Linear = sam.obj_ptr_tpos_proj
         return projection

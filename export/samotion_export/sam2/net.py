@@ -1,7 +1,8 @@
-"""SAM 2 as a PyTorch module: the sam2 package's own modules, for its published configurations and for our nano one.
+"""SAM 2 as a PyTorch module: the sam2 package's own modules, for its published configurations and
+for our nano one.
 
-A configuration is the package's own kind of nested dict with `_target_` names. The nano net differs from the published
-ones in sizes and in its trunk (`ConvTrunk`), not in how it is put together.
+A configuration is the package's own kind of nested dict with `_target_` names. The nano net differs
+from the published ones in sizes and in its trunk (`ConvTrunk`), not in how it is put together.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from samotion.errors import UsageError
 from samotion.presets import Sam2Net
 from torch import Tensor, nn
 
-CONFIGS = tuple(f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l"))
-# What the package's video predictor adds to a configuration (build_sam.py, apply_postprocessing=True).
+CONFIGS = tuple(
+    f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")
+)
+# What the package's video predictor adds to a configuration (build_sam.py,
+# apply_postprocessing=True).
 POSTPROCESSING: dict[str, Any] = {
     "binarize_mask_from_pts_for_mem_enc": True,
     "sam_mask_decoder_extra_args": {
@@ -31,7 +35,9 @@ _STRIDE = 16  # px per cell of the coarsest feature level; the same in every con
 
 @dataclass(frozen=True)
 class NanoSizes:
-    """All numbers of the nano net. At 448 px the image encoder costs 4.5 GFLOP a frame, 55 ms on 2 cores."""
+    """All numbers of the nano net. At 448 px the image encoder costs 4.5 GFLOP a frame, 55 ms on
+    2 cores.
+    """
 
     channels: tuple[int, int, int, int] = (32, 64, 128, 192)  # at strides 4, 8, 16 and 32
     blocks: tuple[int, int, int, int] = (2, 2, 3, 2)
@@ -43,7 +49,9 @@ class NanoSizes:
 
 
 class ConvTrunk(nn.Module):
-    """A residual convolutional trunk with the package's trunk interface: four levels at strides 4, 8, 16 and 32."""
+    """A residual convolutional trunk with the package's trunk interface: four levels at strides
+    4, 8, 16 and 32.
+    """
 
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]) -> None:
         super().__init__()
@@ -56,7 +64,14 @@ class ConvTrunk(nn.Module):
         )
         self.stages = nn.ModuleList()
         for i, (width, count) in enumerate(zip(channels, blocks)):
-            down = [] if i == 0 else [_norm(channels[i - 1]), nn.Conv2d(channels[i - 1], width, 3, stride=2, padding=1)]
+            down = (
+                []
+                if i == 0
+                else [
+                    _norm(channels[i - 1]),
+                    nn.Conv2d(channels[i - 1], width, 3, stride=2, padding=1),
+                ]
+            )
             self.stages.append(nn.Sequential(*down, *(ResidualBlock(width) for _ in range(count))))
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -88,7 +103,8 @@ def _norm(width: int) -> nn.Module:
 
 
 def build_module(net: Sam2Net) -> nn.Module:
-    """A `sam2.modeling.sam2_base.SAM2Base` for `net`, randomly initialised, with the official parameter names.
+    """A `sam2.modeling.sam2_base.SAM2Base` for `net`, randomly initialised, with the official
+    parameter names.
 
     Raises UsageError for a configuration that the package does not have, or a missing package.
     """
@@ -117,7 +133,9 @@ def config_of(net: Sam2Net) -> dict[str, Any]:
 
 def _official(name: str) -> dict[str, Any]:
     if name not in CONFIGS:
-        raise UsageError(f"SAM 2 configuration {name!r} is unknown; choose nano or one of {', '.join(CONFIGS)}")
+        raise UsageError(
+            f"SAM 2 configuration {name!r} is unknown; choose nano or one of {', '.join(CONFIGS)}"
+        )
     from omegaconf import OmegaConf
 
     path = package_folder() / "configs" / name.split("_")[0] / f"{name}.yaml"
@@ -130,7 +148,9 @@ def package_folder() -> Path:
     """Where the sam2 package lies. Raises UsageError where it is not installed."""
     spec = importlib.util.find_spec("sam2")
     if spec is None or spec.origin is None:
-        raise UsageError("sam2 is not installed; pip install --no-deps --no-build-isolation sam2==1.1.0")
+        raise UsageError(
+            "sam2 is not installed; pip install --no-deps --no-build-isolation sam2==1.1.0"
+        )
     return Path(spec.origin).parent
 
 
@@ -206,15 +226,23 @@ def _nano_memory_encoder(sizes: NanoSizes, modeling: str) -> dict[str, Any]:
         },
         "fuser": {
             "_target_": f"{encoder}.Fuser",
-            # Trained from scratch in a few thousand steps: the published 1e-6 would keep the blocks shut too long.
-            "layer": {"_target_": f"{encoder}.CXBlock", "dim": sizes.width, "layer_scale_init_value": 0.1},
+            # Trained from scratch in a few thousand steps: the published 1e-6 would keep the blocks
+            # shut too long.
+            "layer": {
+                "_target_": f"{encoder}.CXBlock",
+                "dim": sizes.width,
+                "layer_scale_init_value": 0.1,
+            },
             "num_layers": sizes.fuser_layers,
         },
     }
 
 
 def _sine(width: int, modeling: str) -> dict[str, Any]:
-    return {"_target_": f"{modeling}.position_encoding.PositionEmbeddingSine", "num_pos_feats": width}
+    return {
+        "_target_": f"{modeling}.position_encoding.PositionEmbeddingSine",
+        "num_pos_feats": width,
+    }
 
 
 # The options of the published 2.1 configurations.

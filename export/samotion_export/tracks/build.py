@@ -1,4 +1,5 @@
-"""The tracker's graphs: features of frames, features of query points, tracks; and the same of larger frames.
+"""The tracker's graphs: features of frames, features of query points, tracks; and the same of
+larger frames.
 
 A causal tracker has one more: tracks in one frame, from what it keeps of those before.
 """
@@ -18,11 +19,16 @@ from samotion_export.graph import Array, Graph
 from samotion_export.tracks.maps import IMAGE_PX
 from samotion_export.tracks.tapir import Tapir
 
-FEATURE_TOLERANCE = 1e-4  # unit-length features; onnxruntime's sums differ from PyTorch's by about 1e-6
+# unit-length features; onnxruntime's sums differ from PyTorch's by about 1e-6
+FEATURE_TOLERANCE = 1e-4
 TRACK_TOLERANCE_PX = 0.005
 LOGIT_TOLERANCE = 0.002
 EXAMPLES = ((3, 6), (2, 4))  # frames, points
-ANSWER = {"tracks": TRACK_TOLERANCE_PX, "occlusion": LOGIT_TOLERANCE, "expected_dist": LOGIT_TOLERANCE}
+ANSWER = {
+    "tracks": TRACK_TOLERANCE_PX,
+    "occlusion": LOGIT_TOLERANCE,
+    "expected_dist": LOGIT_TOLERANCE,
+}
 PAST_TOLERANCE = LOGIT_TOLERANCE  # normalised activations, and sums of them, of the order of 1 too
 
 
@@ -51,7 +57,12 @@ class QueryGraph(TapirGraph):
 
 class RefineGraph(TapirGraph):
     def forward(
-        self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, queries: Tensor
+        self,
+        lowres: Tensor,
+        hires: Tensor,
+        query_lowres: Tensor,
+        query_hires: Tensor,
+        queries: Tensor,
     ) -> tuple[Tensor, ...]:
         return tuple(self.tapir.refine(lowres, hires, query_lowres, query_hires, queries))
 
@@ -73,7 +84,9 @@ Example = tuple[Array, ...]
 
 
 def graphs(net: TracksNet, module: nn.Module) -> list[Graph]:
-    """The graphs that `net` has (contract.py) of a loaded `module`, each with two sizes of example."""
+    """The graphs that `net` has (contract.py) of a loaded `module`, each with two sizes of
+    example.
+    """
     assert isinstance(module, Tapir)
     unit = dict.fromkeys(("lowres", "hires"), FEATURE_TOLERANCE)
     large = {f"large_{name}": tolerance for name, tolerance in unit.items()}

@@ -1,4 +1,6 @@
-"""TAPIR's picture layers: the residual trunk and the extra convolutions (docs/method.md, section 4.1)."""
+"""TAPIR's picture layers: the residual trunk and the extra convolutions (docs/method.md, section
+4.1).
+"""
 
 from __future__ import annotations
 
@@ -23,32 +25,55 @@ def tanh_gelu(x: Tensor) -> Tensor:
 class _PaddedConv(torch.autograd.Function):
     """A convolution that pads more at one end than at the other, exported as one operator.
 
-    PyTorch needs a Pad of its own for that, which onnxruntime does not fuse: it costs two changes of layout.
+    PyTorch needs a Pad of its own for that, which onnxruntime does not fuse: it costs two changes
+    of layout.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        stride: int,
+        pad: tuple[int, int],
+        groups: int,
     ) -> Tensor:
         return _convolve(x, weight, bias, stride, pad, groups)
 
     @staticmethod
-    def symbolic(g: Any, x: Any, weight: Any, bias: Any, stride: int, pad: tuple[int, int], groups: int) -> Any:
+    def symbolic(
+        g: Any, x: Any, weight: Any, bias: Any, stride: int, pad: tuple[int, int], groups: int
+    ) -> Any:
         size = weight.type().sizes()[2:]
         operands = (x, weight) if bias is None else (x, weight, bias)
         pads = [end for end in pad for _ in size]
         grouped = {"group_i": groups} if groups > 1 else {}
-        return g.op("Conv", *operands, kernel_shape_i=size, pads_i=pads, strides_i=[stride] * len(size), **grouped)
+        return g.op(
+            "Conv",
+            *operands,
+            kernel_shape_i=size,
+            pads_i=pads,
+            strides_i=[stride] * len(size),
+            **grouped,
+        )
 
 
-def _convolve(x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int) -> Tensor:
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int
+) -> Tensor:
     axes = weight.ndim - 2
     function = F.conv1d if axes == 1 else F.conv2d
     return function(F.pad(x, pad * axes), weight, bias, stride, groups=groups)
 
 
 def _padded(
-    x: Tensor, weight: Tensor, bias: Tensor | None, stride: int, pad: tuple[int, int], groups: int = 1
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: int,
+    pad: tuple[int, int],
+    groups: int = 1,
 ) -> Tensor:
     if torch.onnx.is_in_onnx_export():
         y: Tensor = _PaddedConv.apply(x, weight, bias, stride, pad, groups)  # type: ignore[no-untyped-call]
@@ -57,19 +82,27 @@ def _padded(
 
 
 def padded_conv(x: Tensor, conv: nn.Conv2d, before: int, after: int) -> Tensor:
-    """`conv`, which has no padding of its own, with `before` zeros at the top and left, `after` at the other sides."""
+    """`conv`, which has no padding of its own, with `before` zeros at the top and left, `after`
+    at the other sides.
+    """
     return _padded(x, conv.weight, conv.bias, conv.stride[0], (before, after))
 
 
-def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, causal: bool) -> Tensor:
-    """Convolution of width 3 over the last axis: each frame with its neighbours, or with the two before it."""
+def temporal_conv(
+    x: Tensor, weight: Tensor, bias: Tensor | None, groups: int, causal: bool
+) -> Tensor:
+    """Convolution of width 3 over the last axis: each frame with its neighbours, or with the two
+    before it.
+    """
     if causal:
         return _padded(x, weight, bias, 1, (2, 0), groups)
     return F.conv1d(x, weight, bias, padding=1, groups=groups)
 
 
 class ResidualUnit(nn.Module):
-    """Pre-activation residual block with instance norm; a projecting one shortcuts relu(norm(x))."""
+    """Pre-activation residual block with instance norm; a projecting one shortcuts
+    relu(norm(x)).
+    """
 
     def __init__(self, width_in: int, width: int, stride: int, projects: bool) -> None:
         super().__init__()
@@ -78,7 +111,9 @@ class ResidualUnit(nn.Module):
             self.proj_conv = nn.Conv2d(width_in, width, 1, stride, bias=False)
         self.projects = projects
         self.bn_0 = nn.InstanceNorm2d(width_in, affine=True)
-        self.conv_0 = nn.Conv2d(width_in, width, 3, stride, padding=1 if stride == 1 else 0, bias=False)
+        self.conv_0 = nn.Conv2d(
+            width_in, width, 3, stride, padding=1 if stride == 1 else 0, bias=False
+        )
         self.bn_1 = nn.InstanceNorm2d(width, affine=True)
         self.conv_1 = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
@@ -94,7 +129,9 @@ class ResidualGroup(nn.Module):
     def __init__(self, width_in: int, width: int, stride: int, blocks: int) -> None:
         super().__init__()
         first = ResidualUnit(width_in, width, stride, projects=True)
-        self.blocks = nn.ModuleList([first, *(ResidualUnit(width, width, 1, False) for _ in range(blocks - 1))])
+        self.blocks = nn.ModuleList(
+            [first, *(ResidualUnit(width, width, 1, False) for _ in range(blocks - 1))]
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for block in self.blocks:

@@ -1,4 +1,6 @@
-"""TAPIR's similarity maps: query features, the initial guess's head, and correlations around a track."""
+"""TAPIR's similarity maps: query features, the initial guess's head, and correlations around a
+track.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +29,9 @@ def unit_length(x: Tensor) -> Tensor:
 class CostVolumeHead(nn.Module):
     """Reads the map of similarities between one query and one frame.
 
-    Written so that onnxruntime keeps the 16 hidden maps in its blocked layout: 222 instead of 510 ms for 6000 maps
-    (2 cores). hid2 has one output, of which that layout would compute 8: as a convolution over tiles it has 16.
+    Written so that onnxruntime keeps the 16 hidden maps in its blocked layout: 222 instead of 510
+    ms for 6000 maps (2 cores). hid2 has one output, of which that layout would compute 8: as a
+    convolution over tiles it has 16.
     """
 
     def __init__(self) -> None:
@@ -59,7 +62,9 @@ _TAPS_OF_TILE = _taps_of_tile()
 
 
 def tiled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
-    """`conv` (C channels to 1, 3 x 3, padded by 1), computed for 4 x 4 cells at once: (M,C,S,S) -> (M,1,S,S)."""
+    """`conv` (C channels to 1, 3 x 3, padded by 1), computed for 4 x 4 cells at once: (M,C,S,S)
+    -> (M,1,S,S).
+    """
     size = TILE + 2
     place = torch.from_numpy(_TAPS_OF_TILE).to(x)
     weight = conv.weight.reshape(1, -1, 9) @ place
@@ -69,11 +74,14 @@ def tiled_conv(x: Tensor, conv: nn.Conv2d) -> Tensor:
 
 
 def peak(heat: Tensor) -> Tensor:
-    """(M,1024) -> (M,2): mean position around the best cell, weighted by softmax; x, y px of 256."""
+    """(M,1024) -> (M,2): mean position around the best cell, weighted by softmax; x, y px of
+    256.
+    """
     cell = torch.arange(LOWRES_CELLS, device=heat.device)
     y, x = cell.repeat_interleave(LOWRES_CELLS), cell.repeat(LOWRES_CELLS)
     distance = (y.unsqueeze(1) - y).square() + (x.unsqueeze(1) - x).square()
-    near = (distance < PEAK_RADIUS_CELLS**2).to(heat.dtype)  # comparing in each map took 5 times as long
+    # comparing in each map took 5 times as long
+    near = (distance < PEAK_RADIUS_CELLS**2).to(heat.dtype)
     px = IMAGE_PX / LOWRES_CELLS
     places = torch.stack(((x + 0.5) * px, (y + 0.5) * px, torch.ones_like(x)), 1).to(heat.dtype)
     sums = (F.softmax(heat * TEMPERATURE, 1) * near[heat.argmax(1)]) @ places
@@ -81,7 +89,9 @@ def peak(heat: Tensor) -> Tensor:
 
 
 def sample_queries(grid: Tensor, queries: Tensor) -> Tensor:
-    """Bilinear samples (N,C) of `grid` (T,S,S,C) at `queries` (N,3) t, y, x px of 256; clamped at the border."""
+    """Bilinear samples (N,C) of `grid` (T,S,S,C) at `queries` (N,3) t, y, x px of 256; clamped
+    at the border.
+    """
     cells, width = grid.shape[1], grid.shape[3]
     place = (queries[:, 1:] * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
     low = place.floor()
@@ -107,14 +117,17 @@ def similarities(grid: Tensor, query: Tensor) -> Tensor:
 def correlations(grid: Tensor, query: Tensor, tracks: Tensor) -> Tensor:
     """Similarities at 7 x 7 cells around each track, row-major, zero outside: (T,N,49).
 
-    `grid` (T,S,S,C), `query` (T or 1,N,C), `tracks` (T,N,2) px of 256. Product first, sampling after: the two commute,
-    and this order moves S*S numbers per track and frame where the other moves 49*C. onnxruntime, 24 frames and 64
-    tracks, CPU ms product first against sampling first: hires 25 and 58, lowres 14 and 71; nano's 9 and 15, 6 and 18.
+    `grid` (T,S,S,C), `query` (T or 1,N,C), `tracks` (T,N,2) px of 256. Product first, sampling
+    after: the two commute, and this order moves S*S numbers per track and frame where the other
+    moves 49*C. onnxruntime, 24 frames and 64 tracks, CPU ms product first against sampling first:
+    hires 25 and 58, lowres 14 and 71; nano's 9 and 15, 6 and 18.
     """
     frames, cells = grid.shape[0], grid.shape[1]
     maps = similarities(grid, query).reshape(-1, 1, cells, cells)
     step = torch.arange(WINDOW, dtype=grid.dtype, device=grid.device) - WINDOW // 2
-    window = torch.stack((step.repeat(WINDOW), step.repeat_interleave(WINDOW)), 1).reshape(1, WINDOW, WINDOW, 2)
+    window = torch.stack((step.repeat(WINDOW), step.repeat_interleave(WINDOW)), 1).reshape(
+        1, WINDOW, WINDOW, 2
+    )
     places = tracks.reshape(-1, 1, 1, 2) * (2 / IMAGE_PX) + window * (2 / cells) - 1
     sampled = F.grid_sample(maps, places, align_corners=False)
     return sampled.reshape(frames, -1, WINDOW * WINDOW)

@@ -1,9 +1,10 @@
-"""TAPIR in PyTorch: features, query features, initial guess and refinement of point tracks at 256 px.
+"""TAPIR in PyTorch: features, query features, initial guess and refinement of point tracks at 256
+px.
 
 Parameter names are those of the official BootsTAPIR checkpoint (docs/method.md, section 4.1).
-Shapes: T frames, N tracks.
-The same code is trained, exported and compared with: what differs from the published layers is exact arithmetic.
-A causal net (`TracksNet.causal`) looks back in time only; it answers for a whole clip, or frame by frame (`step`).
+Shapes: T frames, N tracks. The same code is trained, exported and compared with: what differs from
+the published layers is exact arithmetic. A causal net (`TracksNet.causal`) looks back in time only;
+it answers for a whole clip, or frame by frame (`step`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ Mix = Callable[[Tensor], Tensor]  # (T,N,inputs) -> (T,N,outputs)
 
 
 class State(NamedTuple):
-    """Where every track is believed to be: tracks (N,T,2) x, y px of 256; occlusion and expected_dist (N,T) logits."""
+    """Where every track is believed to be: tracks (N,T,2) x, y px of 256; occlusion and
+    expected_dist (N,T) logits.
+    """
 
     tracks: Tensor
     occlusion: Tensor
@@ -41,23 +44,30 @@ class State(NamedTuple):
 
 
 class Tapir(nn.Module):
-    """The tracker. `features` once per frame, `query` once per point, then `refine`, or `step` with each frame."""
+    """The tracker. `features` once per frame, `query` once per point, then `refine`, or `step`
+    with each frame.
+    """
 
     def __init__(self, net: TracksNet) -> None:
         super().__init__()
         self.hires_width, self.lowres_width = net.channels[1], net.channels[3]
         self.iterations = net.iterations
         self.refine_px = net.refine_px
-        self.past_shape = (net.iterations * net.mixer_blocks, 0, KEPT, net.mixer_width)  # no track's
+        # no track's
+        self.past_shape = (net.iterations * net.mixer_blocks, 0, KEPT, net.mixer_width)
         state = 4 + self.hires_width + self.lowres_width
         self.resnet_torch = ResNet(net)
         self.extra_convs = ExtraConvs(self.lowres_width, net.extra_convs)
         self.torch_cost_volume_track_mods = CostVolumeHead()
-        self.torch_pips_mixer = Mixer(state + 3 * WINDOW**2, state, net.mixer_width, net.mixer_blocks, net.causal)
+        self.torch_pips_mixer = Mixer(
+            state + 3 * WINDOW**2, state, net.mixer_width, net.mixer_blocks, net.causal
+        )
         self._prepare_training()
 
     def _prepare_training(self) -> None:
-        """Start where the initial guess follows the plain similarities and refinement changes little."""
+        """Start where the initial guess follows the plain similarities and refinement changes
+        little.
+        """
         head = self.torch_cost_volume_track_mods
         with torch.no_grad():
             head.hid1.weight.mul_(0.1)[:, :, 1, 1] += 1.0
@@ -65,7 +75,8 @@ class Tapir(nn.Module):
             self.torch_pips_mixer.linear_1.weight.mul_(0.1)
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """`frames` (T,256,256,3) RGB, uint8 or float in [0, 255] -> lowres (T,32,32,C), hires (T,64,64,C').
+        """`frames` (T,256,256,3) RGB, uint8 or float in [0, 255] -> lowres (T,32,32,C), hires
+        (T,64,64,C').
 
         Larger frames have proportionally larger grids.
         """
@@ -80,7 +91,12 @@ class Tapir(nn.Module):
         return sample_queries(lowres, queries), sample_queries(hires, queries)
 
     def states(
-        self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, queries: Tensor
+        self,
+        lowres: Tensor,
+        hires: Tensor,
+        query_lowres: Tensor,
+        query_hires: Tensor,
+        queries: Tensor,
     ) -> Iterator[State]:
         """The initial guess, then the state after each refinement; all differentiable."""
         tracks, logits = self._guess(lowres, query_lowres)
@@ -90,7 +106,12 @@ class Tapir(nn.Module):
         yield from self._refinements(grids, features, tracks, logits)
 
     def refine(
-        self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, queries: Tensor
+        self,
+        lowres: Tensor,
+        hires: Tensor,
+        query_lowres: Tensor,
+        query_hires: Tensor,
+        queries: Tensor,
     ) -> State:
         """The state after the last refinement."""
         *_, last = self.states(lowres, hires, query_lowres, query_hires, queries)
@@ -106,21 +127,30 @@ class Tapir(nn.Module):
         query_large_hires: Tensor,
         start: Tensor,
     ) -> State:
-        """The state after another round of refinements of tracks `start` (N,T,2), on the grids of larger frames.
+        """The state after another round of refinements of tracks `start` (N,T,2), on the grids of
+        larger frames.
 
-        As published, only positions go on: logits start from the initial guess again, features from the query.
+        As published, only positions go on: logits start from the initial guess again, features from
+        the query.
         """
         _, logits = self._guess(lowres, query_lowres)
-        grids, features = _grids(large_lowres, large_hires), _features(query_large_lowres, query_large_hires)
-        *_, last = self._refinements(grids, features, start.transpose(0, 1), logits, IMAGE_PX / self.refine_px)
+        grids, features = (
+            _grids(large_lowres, large_hires),
+            _features(query_large_lowres, query_large_hires),
+        )
+        *_, last = self._refinements(
+            grids, features, start.transpose(0, 1), logits, IMAGE_PX / self.refine_px
+        )
         return last
 
     def step(
         self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, past: Tensor
     ) -> tuple[State, Tensor]:
-        """The state in one more frame (T = 1), and what the next frame needs to know of this one and those before.
+        """The state in one more frame (T = 1), and what the next frame needs to know of this one
+        and those before.
 
-        `past`: (iterations x blocks,N,4,W), zeros for tracks that begin. No track is held to its query here.
+        `past`: (iterations x blocks,N,4,W), zeros for tracks that begin. No track is held to its
+        query here.
         """
         rounds = torch.split(past, len(self.torch_pips_mixer.blocks))
         present: list[Tensor] = []
@@ -136,7 +166,9 @@ class Tapir(nn.Module):
         return last, torch.cat(present)
 
     def forward(self, frames: Tensor, queries: Tensor) -> list[State]:
-        """All states for `frames` (T,256,256,3) and `queries` (N,3): initial guess first, answer last."""
+        """All states for `frames` (T,256,256,3) and `queries` (N,3): initial guess first, answer
+        last.
+        """
         lowres, hires = self.features(frames)
         return list(self.states(lowres, hires, *self.query(lowres, hires, queries), queries))
 
@@ -156,18 +188,28 @@ class Tapir(nn.Module):
         px: float = 1,
         mix: Mix | None = None,
     ) -> Iterator[State]:
-        """The state after each iteration. `px`: of 256, in one px of the frames that the grids are of."""
+        """The state after each iteration. `px`: of 256, in one px of the frames that the grids
+        are of.
+        """
         for _ in range(self.iterations):
             inputs = self._inputs(grids, features, tracks, logits)
             change = (mix or self._mix)(inputs)
             moved = change[..., :2] if px == 1 else change[..., :2] * px
-            tracks, logits, features = tracks + moved, logits + change[..., 2:4], features + change[..., 4:]
+            tracks, logits, features = (
+                tracks + moved,
+                logits + change[..., 2:4],
+                features + change[..., 4:],
+            )
             yield _state(tracks, logits)
 
     def _inputs(self, grids: Grids, features: Tensor, tracks: Tensor, logits: Tensor) -> Tensor:
-        """What the mixer reads. `features` (T or 1,N,C'+C); positions are constants for the sampling, as in RAFT."""
+        """What the mixer reads. `features` (T or 1,N,C'+C); positions are constants for the
+        sampling, as in RAFT.
+        """
         hires, lowres = torch.split(features, [self.hires_width, self.lowres_width], 2)
-        around = [correlations(g, q, tracks.detach()) for g, q in zip(grids, (hires, lowres, lowres))]
+        around = [
+            correlations(g, q, tracks.detach()) for g, q in zip(grids, (hires, lowres, lowres))
+        ]
         features = features.expand(tracks.shape[0], -1, -1)
         return torch.cat((torch.zeros_like(tracks), logits, features, *around), 2)
 

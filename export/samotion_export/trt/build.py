@@ -1,8 +1,9 @@
-"""TensorRT engines from exported graphs, built by polygraphy in a child process that can be stopped.
+"""TensorRT engines from exported graphs, built by polygraphy in a child process that can be
+stopped.
 
-Precision lies in the graph: TensorRT 10 and 11 build it strongly typed, 8.6 gets the FP16 flag and orders to obey the
-graph's types (`trt_types`), and float32 where it has no kernels for them. An engine is kept until its graph, the
-TensorRT, the GPU, its shapes or options change.
+Precision lies in the graph: TensorRT 10 and 11 build it strongly typed, 8.6 gets the FP16 flag and
+orders to obey the graph's types (`trt_types`), and float32 where it has no kernels for them. An
+engine is kept until its graph, the TensorRT, the GPU, its shapes or options change.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all tha
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
 NO_KERNEL = "could not find any implementation"  # TensorRT's words
-POLYGRAPHY = "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"
+POLYGRAPHY = (
+    "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"
+)
 
 
 class NoKernelError(EngineError):
@@ -58,7 +61,9 @@ class Target(NamedTuple):
 
 
 def find_target() -> Target:
-    """The TensorRT and the GPU of this machine. Raises DeviceError where either is missing or does not work."""
+    """The TensorRT and the GPU of this machine. Raises DeviceError where either is missing or
+    does not work.
+    """
     backend = Backend()
     try:
         if find_spec("polygraphy") is None:
@@ -69,17 +74,26 @@ def find_target() -> Target:
 
 
 def is_current(entry: Entry, name: str, preset: Preset, target: Target) -> bool:
-    """Was this engine built from the same graph, by the same TensorRT, for the same GPU and shapes?"""
+    """Was this engine built from the same graph, by the same TensorRT, for the same GPU and
+    shapes?
+    """
     return entry.meta.get(BUILT_FROM) == _key(entry, name, preset, target)
 
 
 def build(
-    name: str, entry: Entry, graph: Path, preset: Preset, target: Target, folders: tuple[Path, Path], report: Report
+    name: str,
+    entry: Entry,
+    graph: Path,
+    preset: Preset,
+    target: Target,
+    folders: tuple[Path, Path],
+    report: Report,
 ) -> Entry:
-    """Build the engine of an exported `graph`; its entry for the manifest, the file still in the staging folder.
+    """Build the engine of an exported `graph`; its entry for the manifest, the file still in the
+    staging folder.
 
-    `folders`: staging and out; the timing cache lies in the latter.
-    Raises DeviceError for a GPU that fails or is too small, EngineError for a graph that TensorRT refuses.
+    `folders`: staging and out; the timing cache lies in the latter. Raises DeviceError for a GPU
+    that fails or is too small, EngineError for a graph that TensorRT refuses.
     """
     staging, out = folders
     plan = staging / f"{name}.engine"
@@ -95,17 +109,29 @@ def build(
         except NoKernelError:
             if target.major != 8:
                 raise
-            report.note(f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it; float32 instead")
+            report.note(
+                f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it;"
+                f" float32 instead"
+            )
             command = build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False)
             _run(command, {}, name, report)
     os.chmod(plan, 0o644)
     report.made(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
-    return replace(entry, file=plan.name, sha256=sha256_of(plan), meta=meta, gpu=target.gpu, tensorrt=target.tensorrt)
+    return replace(
+        entry,
+        file=plan.name,
+        sha256=sha256_of(plan),
+        meta=meta,
+        gpu=target.gpu,
+        tensorrt=target.tensorrt,
+    )
 
 
 def _without_plugins(graph: Path, staging: Path) -> Path:
-    """The graph without operators that TensorRT 8.6 has in plugins alone, as a file in `staging`."""
+    """The graph without operators that TensorRT 8.6 has in plugins alone, as a file in
+    `staging`.
+    """
     path = staging / f"{graph.stem}.plain.onnx"
     onnx.save(trt_norms.spelled(onnx.load(str(graph))), str(path))
     return path
@@ -115,19 +141,33 @@ def build_command(
     graph: Path, plan: Path, shapes: list[Profile], target: Target, cache: Path, half: bool = True
 ) -> list[str]:
     """The polygraphy command line that builds `plan`."""
-    command = [sys.executable, "-c", POLYGRAPHY, "convert", str(graph), "--convert-to", "trt", "-o", str(plan)]
+    command = [
+        sys.executable,
+        "-c",
+        POLYGRAPHY,
+        "convert",
+        str(graph),
+        "--convert-to",
+        "trt",
+        "-o",
+        str(plan),
+    ]
     command += ["--pool-limit", f"workspace:{WORKSPACE_MIB}M", "--save-timing-cache", str(cache)]
     if cache.exists():
         command += ["--load-timing-cache", str(cache)]
     for profile in shapes:
         for which, option in enumerate(("min", "opt", "max")):
             command += [f"--trt-{option}-shapes"]
-            command += [f"{name}:[{','.join(map(str, three[which]))}]" for name, three in profile.items()]
+            command += [
+                f"{name}:[{','.join(map(str, three[which]))}]" for name, three in profile.items()
+            ]
     return command + type_options(target, half)
 
 
 def type_options(target: Target, half: bool = True) -> list[str]:
-    """How a TensorRT is told to compute in the graph's types, which 11 does anyway; not `half`: 8.6 in float32."""
+    """How a TensorRT is told to compute in the graph's types, which 11 does anyway; not `half`:
+    8.6 in float32.
+    """
     if target.major >= 11:
         return []
     if target.major == 10:
@@ -142,7 +182,9 @@ def tensor_types(graph: Path) -> dict[str, list[str]]:
     model = onnx.shape_inference.infer_shapes(onnx.load(str(graph)), strict_mode=True).graph
     values = [(v.name, v.type.tensor_type.elem_type) for v in (*model.value_info, *model.output)]
     kinds = {"float16": TensorProto.FLOAT16, "float32": TensorProto.FLOAT}
-    return {kind: [name for name, number in values if number == code] for kind, code in kinds.items()}
+    return {
+        kind: [name for name, number in values if number == code] for kind, code in kinds.items()
+    }
 
 
 def _key(entry: Entry, name: str, preset: Preset, target: Target) -> str:
@@ -180,11 +222,17 @@ def _failure(name: str, said: list[str], code: int) -> Exception:
     """What went wrong, from the builder's last words."""
     text = "\n".join(said).lower()
     marked = [line for kind in ("[E]", "[!]") for line in said if line.startswith(kind)]
-    problem = (marked or said[-1:] or [""])[0]  # polygraphy's own last word is that there is no engine
+    # polygraphy's own last word is that there is no engine
+    problem = (marked or said[-1:] or [""])[0]
     net = SIGNATURES[name].net
     if "out of memory" in text or "outofmemory" in text or code == -9:
-        return DeviceError(f"{name}: out of memory while building ({problem}); close other programs and run again")
+        return DeviceError(
+            f"{name}: out of memory while building ({problem}); close other programs and run again"
+        )
     if "cuda initialization failure" in text or "cudaerror" in text:
         return DeviceError(f"{name}: CUDA does not work here ({problem}); run samotion-check")
     kind = NoKernelError if NO_KERNEL in text else EngineError
-    return kind(f"{name}: TensorRT cannot build it (exit code {code}: {problem}); see samotion-export {net} -v")
+    return kind(
+        f"{name}: TensorRT cannot build it (exit code {code}: {problem}); see samotion-export"
+        f" {net} -v"
+    )

@@ -1,7 +1,8 @@
 """For TensorRT 8.6, which decides types itself: hold every layer to the type its ONNX tensors have.
 
-Polygraphy loads this file by path in the building process, beside that process's own TensorRT and Python (3.9 on): it
-imports nothing of this package. The environment variable names a JSON file with the float16 and float32 tensors.
+Polygraphy loads this file by path in the building process, beside that process's own TensorRT and
+Python (3.9 on): it imports nothing of this package. The environment variable names a JSON file with
+the float16 and float32 tensors.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ VARIABLE = "SAMOTION_TENSOR_TYPES"
 
 
 def keep_types(network: Any) -> None:
-    """Set precision and output types of all layers of a parsed network whose outputs bear a name of the graph."""
+    """Set precision and output types of all layers of a parsed network whose outputs bear a name
+    of the graph.
+    """
     import tensorrt as trt
 
     with open(os.environ[VARIABLE]) as file:
@@ -27,5 +30,9 @@ def keep_types(network: Any) -> None:
         known = [(i, kinds[o.name]) for i, o in outputs if o.name in kinds]
         for i, kind in known:
             layer.set_output_type(i, kind)
-        if known and layer.type not in (trt.LayerType.CAST, trt.LayerType.CONSTANT, trt.LayerType.SHAPE):
+        if known and layer.type not in (
+            trt.LayerType.CAST,
+            trt.LayerType.CONSTANT,
+            trt.LayerType.SHAPE,
+        ):
             layer.precision = known[0][1]

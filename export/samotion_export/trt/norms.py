@@ -1,4 +1,6 @@
-"""For TensorRT 8.6, which takes InstanceNormalization from a plugin that needs cuDNN: the same in plain operators."""
+"""For TensorRT 8.6, which takes InstanceNormalization from a plugin that needs cuDNN: the same
+in plain operators.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ InstanceNormalization <epsilon, axes, by_channel> (x, scale, bias) => (y) {{
 
 
 def spelled(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` with each InstanceNormalization, of float32 (N,C,...), as means, a square root and a quotient."""
+    """`model` with each InstanceNormalization, of float32 (N,C,...), as means, a square root and
+    a quotient.
+    """
     values = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in (*values.value_info, *values.input)}
     for node in model.graph.node:
@@ -36,7 +40,8 @@ def spelled(model: onnx.ModelProto) -> onnx.ModelProto:
             rank = ranks[node.input[0]]
             node.domain = DOMAIN
             node.attribute.append(helper.make_attribute("axes", list(range(2, rank))))
-            shape = numpy_helper.from_array(np.array([-1] + [1] * (rank - 2)))  # 8.6 misreads a constant of plain ints
+            # 8.6 misreads a constant of plain ints
+            shape = numpy_helper.from_array(np.array([-1] + [1] * (rank - 2)))
             node.attribute.append(helper.make_attribute("by_channel", shape))
             if all(a.name != "epsilon" for a in node.attribute):
                 node.attribute.append(helper.make_attribute("epsilon", 1e-5))

@@ -1,4 +1,6 @@
-"""Does a graph hold only what TensorRT's ONNX parser takes? The table, with its sources, is `operators.json`."""
+"""Does a graph hold only what TensorRT's ONNX parser takes? The table, with its sources, is
+`operators.json`.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +25,33 @@ _LETTERS: dict[Any, str] = {
 }
 # Inputs that say where or how, not what: their types are not those of the operator's data.
 _AUXILIARY = {
-    **{"Expand": (1,), "Gather": (1,), "GatherElements": (1,), "GatherND": (1,), "Pad": (1, 3), "Reshape": (1,)},
-    **{"Resize": (1, 2, 3), "ScatterND": (1,), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,), "Tile": (1,)},
+    **{
+        "Expand": (1,),
+        "Gather": (1,),
+        "GatherElements": (1,),
+        "GatherND": (1,),
+        "Pad": (1, 3),
+        "Reshape": (1,),
+    },
+    **{
+        "Resize": (1, 2, 3),
+        "ScatterND": (1,),
+        "Slice": (1, 2, 3, 4),
+        "Split": (1,),
+        "Squeeze": (1,),
+        "Tile": (1,),
+    },
     **{"Unsqueeze": (1,), "Where": (0,), "ReduceSum": (1,), "ConstantOfShape": (0,)},
 }
 # Auxiliary inputs that must be constants.
 _CONSTANT = {
-    **{"ReduceSum": (1,), "Slice": (3,), "Squeeze": (1,), "Unsqueeze": (1,), "InstanceNormalization": (1, 2)},
+    **{
+        "ReduceSum": (1,),
+        "Slice": (3,),
+        "Squeeze": (1,),
+        "Unsqueeze": (1,),
+        "InstanceNormalization": (1, 2),
+    },
 }
 
 
@@ -40,7 +62,9 @@ def table() -> dict[str, Any]:
 
 
 def problems(model: onnx.ModelProto, version: str) -> list[str]:
-    """What the parser of TensorRT `version` (one of VERSIONS) would refuse, one line for each node."""
+    """What the parser of TensorRT `version` (one of VERSIONS) would refuse, one line for each
+    node.
+    """
     graph = _Graph(model)
     found = [
         f"opset {o.version} of {o.domain or 'ai.onnx'}; at most {table()['opset'][version]}"
@@ -48,7 +72,10 @@ def problems(model: onnx.ModelProto, version: str) -> list[str]:
         if o.domain not in ("", "ai.onnx") or o.version > table()["opset"][version]
     ]
     for node in graph.nodes():
-        found += [f"{node.op_type} {node.name}: {problem}" for problem in _node_problems(node, graph, version)]
+        found += [
+            f"{node.op_type} {node.name}: {problem}"
+            for problem in _node_problems(node, graph, version)
+        ]
     return found
 
 
@@ -68,10 +95,15 @@ class _Graph:
                 if kind.HasField("shape"):
                     self.ranks[value.name] = len(kind.shape.dim)
             for tensor in part.initializer:
-                self.types[tensor.name], self.ranks[tensor.name] = tensor.data_type, len(tensor.dims)
+                self.types[tensor.name], self.ranks[tensor.name] = (
+                    tensor.data_type,
+                    len(tensor.dims),
+                )
                 self.constants.add(tensor.name)
             for node in part.node:
-                if node.op_type == "Constant" or (node.op_type == "Identity" and node.input[0] in self.constants):
+                if node.op_type == "Constant" or (
+                    node.op_type == "Identity" and node.input[0] in self.constants
+                ):
                     self.constants.update(node.output)
         self.used = {name for node in self.nodes() for name in node.input} | self.outputs
 
@@ -80,7 +112,12 @@ class _Graph:
         while todo:
             part = todo.pop()
             yield part
-            todo += [a.g for node in part.node for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+            todo += [
+                a.g
+                for node in part.node
+                for a in node.attribute
+                if a.type == onnx.AttributeProto.GRAPH
+            ]
 
     def nodes(self) -> Iterator[NodeProto]:
         for part in self._graphs():
@@ -105,7 +142,9 @@ def _node_problems(node: NodeProto, graph: _Graph, version: str) -> Iterator[str
 
 
 def _attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+    return next(
+        (onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name), default
+    )
 
 
 def _cast(node: NodeProto, graph: _Graph) -> Iterator[str]:

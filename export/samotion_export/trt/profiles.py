@@ -1,4 +1,6 @@
-"""Which shapes TensorRT engines are built for: few profiles per engine, chosen up front from the preset."""
+"""Which shapes TensorRT engines are built for: few profiles per engine, chosen up front from the
+preset.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from samotion.tracks.tracking import (
 )
 
 Range = tuple[int, int, int]  # smallest, usual and largest size
-Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]  # by input: the same three shapes
+# by input: the same three shapes
+Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 PATCH_PX = 14
 MOST_OBJECTS = 8  # more go through in several calls
@@ -25,13 +28,19 @@ MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompte
 CLIP_HW = (480, 854)  # the usual clip
 
 
-def profiles(preset: Preset, engine: str, inputs: Mapping[str, Sequence[int | str]]) -> list[Profile]:
-    """The profiles of one engine; `inputs` are its dims as in the manifest, letters where they vary.
+def profiles(
+    preset: Preset, engine: str, inputs: Mapping[str, Sequence[int | str]]
+) -> list[Profile]:
+    """The profiles of one engine; `inputs` are its dims as in the manifest, letters where they
+    vary.
 
     Raises KeyError for a letter without a range.
     """
     return [
-        {name: _shapes([(d, d, d) if isinstance(d, int) else ranges[d] for d in dims]) for name, dims in inputs.items()}
+        {
+            name: _shapes([(d, d, d) if isinstance(d, int) else ranges[d] for d in dims])
+            for name, dims in inputs.items()
+        }
         for ranges in _ranges(preset, engine)
     ]
 
@@ -42,7 +51,9 @@ def _shapes(sizes: Sequence[Range]) -> tuple[tuple[int, ...], tuple[int, ...], t
 
 
 def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
-    """One table of letters per profile. Profiles that could be one are two where one would waste memory."""
+    """One table of letters per profile. Profiles that could be one are two where one would waste
+    memory.
+    """
     objects = (1, 3, MOST_OBJECTS)
     tracks = preset.max_tracks
     if engine == "tracks_features":
@@ -74,24 +85,31 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
             {"B": objects, "K": (7, 8, MOST_MEMORIES), "P": pointers},
         ]
     if engine not in engines_of("sam2"):
-        raise KeyError(f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}")
+        raise KeyError(
+            f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}"
+        )
     batch = {"sam2_image": (1, 1, 1), "sam2_prompt": objects}.get(engine, (1, 1, MOST_OBJECTS))
     return [{"B": batch, "P": (1, 4, MOST_POINTS)}]
 
 
 def _chunks_of(sizes: Sequence[tuple[int, int, int, int]]) -> list[dict[str, Range]]:
-    """Profiles of a refinement, of which each call brings POINT_FRAMES points x frames: memory goes with them.
+    """Profiles of a refinement, of which each call brings POINT_FRAMES points x frames: memory goes
+    with them.
 
     `sizes`: smallest, usual and largest number of frames, most points.
     """
-    return [{"T": (low, usual, high), "N": (1, POINT_FRAMES // usual, most)} for low, usual, high, most in sizes]
+    return [
+        {"T": (low, usual, high), "N": (1, POINT_FRAMES // usual, most)}
+        for low, usual, high, most in sizes
+    ]
 
 
 def _picture(short_side_px: int | None, long_side_px: int | None) -> dict[str, Range]:
-    """Heights and widths of pictures in either orientation, the usual one being a clip of `CLIP_HW`.
+    """Heights and widths of pictures in either orientation, the usual one being a clip of
+    `CLIP_HW`.
 
-    With a fixed short side the long one may be 2.4 times as long; without, sides lie between 140 px and
-    `long_side_px`.
+    With a fixed short side the long one may be 2.4 times as long; without, sides lie between 140 px
+    and `long_side_px`.
     """
     if short_side_px is None:
         low, high = 10 * PATCH_PX, _up(long_side_px or max(CLIP_HW))

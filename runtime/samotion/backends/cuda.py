@@ -1,7 +1,8 @@
-"""The little of CUDA that the TensorRT backend needs, through cuda-python: memory, copies and one stream.
+"""The little of CUDA that the TensorRT backend needs, through cuda-python: memory, copies and one
+stream.
 
-All work of an engine chain goes through one stream, so whatever is queued later may reuse memory that was given back
-earlier. Nothing of CUDA is imported before a `Device` is made.
+All work of an engine chain goes through one stream, so whatever is queued later may reuse memory
+that was given back earlier. Nothing of CUDA is imported before a `Device` is made.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def load() -> Any:
 
 
 class Device:
-    """The current GPU: one stream, device memory that is kept for reuse, and page-locked memory to copy through.
+    """The current GPU: one stream, device memory that is kept for reuse, and page-locked memory to
+    copy through.
 
     Raises DeviceError where there is no usable GPU.
     """
@@ -48,10 +50,12 @@ class Device:
         self.name = _text(self._call("cudaGetDeviceProperties", self._call("cudaGetDevice")).name)
         self.stream = self._call("cudaStreamCreate")
         self._free: dict[int, list[int]] = {}
-        self._staging: dict[str, tuple[int, int]] = {}  # by use: address and bytes of page-locked memory
+        # by use: address and bytes of page-locked memory
+        self._staging: dict[str, tuple[int, int]] = {}
         self._uploading = 0  # bytes of the staging memory that queued copies may still read
         self._closed = False
-        self.lock = threading.RLock()  # who queues work holds it: the stream and the page-locked memory are shared
+        # who queues work holds it: the stream and the page-locked memory are shared
+        self.lock = threading.RLock()
 
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
@@ -70,7 +74,9 @@ class Device:
         _, size = self._staging.get("up", (0, 0))
         if self._uploading + array.nbytes > size:
             self.wait()  # earlier copies may still read what is about to be overwritten
-        staged = self._stage("up", max(array.nbytes, UPLOAD_BYTES))[self._uploading :][: array.nbytes]
+        staged = self._stage("up", max(array.nbytes, UPLOAD_BYTES))[self._uploading :][
+            : array.nbytes
+        ]
         staged[:] = array.reshape(-1).view(np.uint8)
         self._copy(address, staged.ctypes.data, array.nbytes, "cudaMemcpyHostToDevice")
         self._uploading += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
@@ -90,7 +96,9 @@ class Device:
         self._copy(target, source, nbytes, "cudaMemcpyDeviceToDevice")
 
     def record(self, work: Callable[[], Any]) -> Any:
-        """What `work` queues, recorded as a CUDA graph instead of done, for `launch`. None where it cannot be."""
+        """What `work` queues, recorded as a CUDA graph instead of done, for `launch`. None where
+        it cannot be.
+        """
         kinds = self._cuda.cudaStreamCaptureMode
         self._call("cudaStreamBeginCapture", self.stream, kinds.cudaStreamCaptureModeThreadLocal)
         accepted = work()
@@ -156,7 +164,8 @@ class Device:
         except OutOfMemory as error:
             free, total = self._call("cudaMemGetInfo")
             raise DeviceError(
-                f"out of GPU memory: {size / 2**20:.0f} MiB wanted, {free / 2**20:.0f} of {total / 2**20:.0f} MiB free;"
+                f"out of GPU memory: {size / 2**20:.0f} MiB wanted, {free / 2**20:.0f} of"
+                f" {total / 2**20:.0f} MiB free;"
                 " close other programs, or lower --max-tracks or --max-objects"
             ) from error
 
@@ -199,7 +208,8 @@ class Memory:
 
 
 class DeviceArray:
-    """An engine's output that stayed on the GPU; engines of the same device take it as an input without a copy.
+    """An engine's output that stayed on the GPU; engines of the same device take it as an input
+    without a copy.
 
     Anything else that asks for numbers gets them copied: `numpy.asarray(x)`.
     """
@@ -217,9 +227,14 @@ def _problem(function: str, name: str) -> DeviceError:
         return OutOfMemory("out of GPU memory")
     if name == "cudaErrorNoDevice":
         return DeviceError("no NVIDIA GPU is visible (cudaErrorNoDevice); use --device cpu")
-    if name in ("cudaErrorInsufficientDriver", "cudaErrorSystemDriverMismatch", "cudaErrorCompatNotSupportedOnDevice"):
+    if name in (
+        "cudaErrorInsufficientDriver",
+        "cudaErrorSystemDriverMismatch",
+        "cudaErrorCompatNotSupportedOnDevice",
+    ):
         return DeviceError(
-            f"the NVIDIA driver does not fit the installed CUDA ({name}); update the driver, or {INSTALL}"
+            f"the NVIDIA driver does not fit the installed CUDA ({name}); update the driver, or"
+            f" {INSTALL}"
         )
     return DeviceError(f"{function} failed: {name}")
 

@@ -1,7 +1,8 @@
 """Steps that come again and again with the same shapes, recorded as CUDA graphs and launched whole.
 
-TensorRT ties a recording to the state of its context and to all addresses. So a step has a context and memory of its
-own: inputs are copied in and outputs copied out on the device, and what a caller holds is never written again.
+TensorRT ties a recording to the state of its context and to all addresses. So a step has a context
+and memory of its own: inputs are copied in and outputs copied out on the device, and what a caller
+holds is never written again.
 """
 
 from __future__ import annotations
@@ -18,22 +19,35 @@ from samotion.errors import DeviceError
 Shapes = Mapping[str, tuple[int, ...]]
 Key = tuple[tuple[str, tuple[int, ...]], ...]
 
-WARM_RUNS = 4  # with the same shapes before they are worth a recording: memories grow over a clip's first frames
+# with the same shapes before they are worth a recording: memories grow over a clip's first frames
+WARM_RUNS = 4
 MOST_STEPS = 2  # per engine, the last used ones; each takes the scratch memory of a context
 
 
 class Step:
-    """One engine at fixed shapes. The first run is an ordinary one, as TensorRT asks for before a recording."""
+    """One engine at fixed shapes. The first run is an ordinary one, as TensorRT asks for before
+    a recording.
+    """
 
     def __init__(
-        self, device: Device, context: Any, inputs: Shapes, dtypes: Mapping[str, str], outputs: Sequence[str]
+        self,
+        device: Device,
+        context: Any,
+        inputs: Shapes,
+        dtypes: Mapping[str, str],
+        outputs: Sequence[str],
     ) -> None:
-        """`context` has its profile, and nothing else is done with it. Raises DeviceError where memory is short."""
+        """`context` has its profile, and nothing else is done with it. Raises DeviceError where
+        memory is short.
+        """
         self._device, self._context, self._dtypes = device, context, dtypes
         for name, shape in inputs.items():
             if not context.set_input_shape(name, shape):
                 raise DeviceError(f"no step with {name!r} of shape {list(shape)}")
-        self._shapes = {**inputs, **{name: tuple(map(int, context.get_tensor_shape(name))) for name in outputs}}
+        self._shapes = {
+            **inputs,
+            **{name: tuple(map(int, context.get_tensor_shape(name))) for name in outputs},
+        }
         self._outputs = tuple(outputs)
         self._memory = {name: device.take(self._nbytes(name)) for name in self._shapes}
         for name, memory in self._memory.items():
@@ -42,10 +56,14 @@ class Step:
         self._recording: Any = None
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray] | None:
-        """Queue the copies and the step; outputs in memory of their own. None where it cannot be recorded."""
+        """Queue the copies and the step; outputs in memory of their own. None where it cannot be
+        recorded.
+        """
         for name, array in arrays.items():
             if isinstance(array, DeviceArray):
-                self._device.copy(self._memory[name].address, array.memory.address, self._nbytes(name))
+                self._device.copy(
+                    self._memory[name].address, array.memory.address, self._nbytes(name)
+                )
             else:
                 self._device.upload(array, self._memory[name].address)
         if self._recording is not None:
@@ -54,7 +72,9 @@ class Step:
         if not self._context.execute_async_v3(int(self._device.stream)):
             return None
         found = self._given()
-        self._recording = self._device.record(lambda: self._context.execute_async_v3(int(self._device.stream)))
+        self._recording = self._device.record(
+            lambda: self._context.execute_async_v3(int(self._device.stream))
+        )
         return found
 
     @property
@@ -115,7 +135,8 @@ class Steps:
             while len(self._steps) >= MOST_STEPS:
                 old, step = self._steps.popitem(last=False)
                 step.close()
-                self._seen[old] = 0  # so that three shapes in turn do not drive each other out at every call
+                # so that three shapes in turn do not drive each other out at every call
+                self._seen[old] = 0
             self._steps[key] = self._make(dict(key))
         self._steps.move_to_end(key)
         return self._steps[key]

@@ -38,10 +38,16 @@ Opener = Callable[[str, Path, "manifests.Entry"], Engine]
 
 
 class Engines:
-    """The engines of one folder, each opened (and its hash checked) at first use. Close it, or use `with`."""
+    """The engines of one folder, each opened (and its hash checked) at first use. Close it, or
+    use `with`.
+    """
 
     def __init__(
-        self, folder: str | os.PathLike[str], device: str, opener: Opener, release: Callable[[], None] | None = None
+        self,
+        folder: str | os.PathLike[str],
+        device: str,
+        opener: Opener,
+        release: Callable[[], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.device = device
@@ -56,7 +62,10 @@ class Engines:
     def __getitem__(self, name: str) -> Engine:
         with self._lock:
             if self._closed:
-                raise EngineError(f"the engines of {str(self.folder)!r} are closed; open them again with open_engines")
+                raise EngineError(
+                    f"the engines of {str(self.folder)!r} are closed; open them again with"
+                    f" open_engines"
+                )
             if name not in self._open:
                 entry = self.entry(name)
                 path = manifests.checked_file(self.folder, name, self.manifest)
@@ -68,11 +77,14 @@ class Engines:
         if name not in self.manifest.engines:
             net = SIGNATURES[name].net if name in SIGNATURES else "all"
             command = self.manifest.command(net, self.folder)
-            raise EngineError(f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}")
+            raise EngineError(
+                f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}"
+            )
         return self.manifest.engines[name]
 
     def open_all(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Open every engine of the preset now, so that what is missing shows before any work is done.
+        """Open every engine of the preset now, so that what is missing shows before any work is
+        done.
 
         `progress` gets how many are open, and how many there are.
         """
@@ -98,7 +110,10 @@ class Engines:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -108,14 +123,16 @@ def open_engines(
 ) -> Engines:
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
-    No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is there first.
-    `threads` bounds the CPU threads of each engine (None: all cores).
-    Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
+    No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is
+    there first. `threads` bounds the CPU threads of each engine (None: all cores). Raises
+    EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
     if folder is not None:
         folder = path_of(folder, "the engine folder")
     if threads is not None and not 0 <= whole_number(threads, "threads") <= MOST_THREADS:
-        raise UsageError(f"threads is {threads}; expected 1 to {MOST_THREADS}, or None for all cores")
+        raise UsageError(
+            f"threads is {threads}; expected 1 to {MOST_THREADS}, or None for all cores"
+        )
     if device not in DEVICES:
         raise DeviceError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
     from samotion.backends import ort as ort_engine
@@ -129,7 +146,9 @@ def open_engines(
     return Engines(
         folder,
         chosen,
-        lambda name, path, entry: ort_engine.OrtEngine(name, path, entry, provider, threads, stream),
+        lambda name, path, entry: ort_engine.OrtEngine(
+            name, path, entry, provider, threads, stream
+        ),
         stream.close if stream else None,
     )
 

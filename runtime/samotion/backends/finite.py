@@ -1,4 +1,6 @@
-"""Engines answer with finite numbers; one that does not is named, before its answer looks like a result."""
+"""Engines answer with finite numbers; one that does not is named, before its answer looks like a
+result.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +16,12 @@ Array = np.ndarray[Any, Any]
 
 
 def require_finite(engine: str, inputs: Mapping[str, Any], outputs: Mapping[str, Array]) -> None:
-    """Refuse outputs with NaN or infinity. None of the contract's outputs may hold any (see contract.py).
+    """Refuse outputs with NaN or infinity. None of the contract's outputs may hold any (see
+    contract.py).
 
-    Outputs that were kept on a device are not read for this: they are looked at here as `inputs` of the engine whose
-    answer went wrong. Raises EngineError that names the engine at fault, and what to do.
+    Outputs that were kept on a device are not read for this: they are looked at here as `inputs` of
+    the engine whose answer went wrong. Raises EngineError that names the engine at fault, and what
+    to do.
     """
     for name, array in outputs.items():
         if not _is_finite(array):
@@ -37,7 +41,9 @@ def _blame_an_input(engine: str, inputs: Mapping[str, Any]) -> None:
         if _is_finite(array):
             continue
         if isinstance(given, np.ndarray):
-            raise EngineError(f"engine {engine!r} was given NaN or infinity in {name!r}; expected finite numbers")
+            raise EngineError(
+                f"engine {engine!r} was given NaN or infinity in {name!r}; expected finite numbers"
+            )
         raise EngineError(_answers(_source(engine, name), name, array))
 
 
@@ -51,6 +57,7 @@ def _answers(engine: str, output: str, array: Array) -> str:
     bad = array.size - int(np.isfinite(array).sum())
     return (
         f"engine {engine!r} answers NaN or infinity ({bad} of {array.size} numbers of {output!r});"
-        " its weights are damaged or too large for half precision: export it again without --no-verify,"
+        " its weights are damaged or too large for half precision: export it again without"
+        " --no-verify,"
         f" or with --precision fp32: samotion-export {SIGNATURES[engine].net}"
     )

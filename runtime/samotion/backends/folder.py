@@ -27,7 +27,8 @@ def engine_folder(given: str | os.PathLike[str] | None = None) -> Path:
     if (manifest.BUNDLED / manifest.MANIFEST).is_file():
         return manifest.BUNDLED
     raise EngineError(
-        f"no engine folder: --engine-dir and {VARIABLE} are not set, ./{HERE} holds none, and the bundled one is"
+        f"no engine folder: --engine-dir and {VARIABLE} are not set, ./{HERE} holds none, and"
+        f" the bundled one is"
         " missing from this installation; install samotion again"
     )
 

@@ -16,22 +16,27 @@ Array = np.ndarray[Any, Any]
 def checked_inputs(
     engine: str, signature: Signature, inputs: dict[str, Any], elsewhere: Container[str] = ()
 ) -> dict[str, Array]:
-    """The inputs as contiguous arrays of the contract's types; those named in `elsewhere` are taken care of already.
+    """The inputs as contiguous arrays of the contract's types; those named in `elsewhere` are taken
+    care of already.
 
-    Raises EngineError for a name that is missing or unknown, and for values that a cast would change.
+    Raises EngineError for a name that is missing or unknown, and for values that a cast would
+    change.
     """
     wanted = {t.name: t.dtype for t in signature.inputs if t.name not in elsewhere}
     arrays = {name: _as_contract(inputs, name, dtype, engine) for name, dtype in wanted.items()}
     if extra := inputs.keys() - arrays.keys():
         raise EngineError(
-            f"engine {engine!r} has no input {', '.join(sorted(extra))}; it takes {', '.join(signature.input_names)}"
+            f"engine {engine!r} has no input {', '.join(sorted(extra))}; it takes"
+            f" {', '.join(signature.input_names)}"
         )
     return arrays
 
 
 def _as_contract(inputs: dict[str, Any], name: str, dtype: str, engine: str) -> Array:
     if name not in inputs:
-        raise EngineError(f"engine {engine!r} needs input {name!r}; got {', '.join(inputs) or 'nothing'}")
+        raise EngineError(
+            f"engine {engine!r} needs input {name!r}; got {', '.join(inputs) or 'nothing'}"
+        )
     array = np.asarray(inputs[name])
     if dtype == "uint8" and array.dtype == np.bool_:
         return array.view(np.uint8)

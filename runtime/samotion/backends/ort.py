@@ -1,4 +1,6 @@
-"""The onnxruntime backend, on CPU or CUDA. Outputs can stay where they were computed (`keep`), for other engines."""
+"""The onnxruntime backend, on CPU or CUDA. Outputs can stay where they were computed (`keep`),
+for other engines.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +18,37 @@ from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_DTYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32", "tensor(int64)": "int64", "tensor(bool)": "bool"}
+_DTYPES = {
+    "tensor(uint8)": "uint8",
+    "tensor(float)": "float32",
+    "tensor(int64)": "int64",
+    "tensor(bool)": "bool",
+}
 
 
 def provider_for(device: str) -> str:
-    """The onnxruntime provider of a device. `auto` takes CUDA where it is there; `cuda` insists on it."""
+    """The onnxruntime provider of a device. `auto` takes CUDA where it is there; `cuda` insists
+    on it.
+    """
     try:
         import onnxruntime
     except ImportError as error:
-        raise DeviceError("onnxruntime is not installed; pip install 'samotion[cpu]' or 'samotion[gpu]'") from error
+        raise DeviceError(
+            "onnxruntime is not installed; pip install 'samotion[cpu]' or 'samotion[gpu]'"
+        ) from error
     has_cuda = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
-        raise DeviceError("onnxruntime has no CUDA provider here; pip install 'samotion[gpu]', or use --device cpu")
+        raise DeviceError(
+            "onnxruntime has no CUDA provider here; pip install 'samotion[gpu]', or use"
+            " --device cpu"
+        )
     return PROVIDERS["cuda" if has_cuda and device != "cpu" else "cpu"]
 
 
 def stream_of(provider: str) -> Device | None:
-    """The stream that all CUDA sessions share, so that CUDA events can time them; None without cuda-python."""
+    """The stream that all CUDA sessions share, so that CUDA events can time them; None without
+    cuda-python.
+    """
     if provider != PROVIDERS["cuda"]:
         return None
     try:
@@ -47,7 +63,9 @@ def session_provider(provider: str, stream: Device | None) -> Any:
 
 
 def load_libraries(provider: str) -> None:
-    """Let onnxruntime find the CUDA libraries that pip installed, beside PyTorch or with `samotion[gpu]`."""
+    """Let onnxruntime find the CUDA libraries that pip installed, beside PyTorch or with
+    `samotion[gpu]`.
+    """
     import onnxruntime
 
     if provider == PROVIDERS["cuda"] and hasattr(onnxruntime, "preload_dlls"):  # since 1.21
@@ -55,7 +73,8 @@ def load_libraries(provider: str) -> None:
 
 
 class OrtArray:
-    """An output that stayed on onnxruntime's device; engines of the same device take it as an input without a copy.
+    """An output that stayed on onnxruntime's device; engines of the same device take it as an input
+    without a copy.
 
     Anything else that asks for numbers gets them copied: `numpy.asarray(x)`.
     """
@@ -71,10 +90,18 @@ class OrtArray:
 
 
 class OrtEngine:
-    """One onnxruntime session that speaks the contract's names. `stream`: that of all CUDA sessions, if known."""
+    """One onnxruntime session that speaks the contract's names. `stream`: that of all CUDA
+    sessions, if known.
+    """
 
     def __init__(
-        self, name: str, path: Path, entry: Entry, provider: str, threads: int | None, stream: Device | None = None
+        self,
+        name: str,
+        path: Path,
+        entry: Entry,
+        provider: str,
+        threads: int | None,
+        stream: Device | None = None,
     ) -> None:
         import onnxruntime
 
@@ -86,8 +113,10 @@ class OrtEngine:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or 0
-        options.enable_mem_pattern = False  # shapes change: each new one costs the step of tracking fresh pages, 3 %
-        # threads that spin between calls take the cores from NumPy and OpenCV: a run of 44 s, 35 without
+        # shapes change: each new one costs the step of tracking fresh pages, 3 %
+        options.enable_mem_pattern = False
+        # threads that spin between calls take the cores from NumPy and OpenCV: a run of 44 s, 35
+        # without
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             load_libraries(provider)
@@ -99,9 +128,14 @@ class OrtEngine:
                 enable_fallback=0,  # it would try the CPU instead, and print that on stdout
             )
         except Exception as error:  # onnxruntime raises a kind of its own for each stage of loading
-            raise EngineError(f"engine {name!r}: onnxruntime cannot load {path.name}: {first_line(error)}") from error
+            raise EngineError(
+                f"engine {name!r}: onnxruntime cannot load {path.name}: {first_line(error)}"
+            ) from error
         if provider not in self._session.get_providers():
-            raise DeviceError(f"engine {name!r}: {provider} did not start; run samotion-check, or use --device cpu")
+            raise DeviceError(
+                f"engine {name!r}: {provider} did not start; run samotion-check, or use"
+                f" --device cpu"
+            )
         self.name = name
         self._signature = SIGNATURES[name]
         _check_graph(self._session, self._signature, entry, path.name)
@@ -120,15 +154,21 @@ class OrtEngine:
         return outputs
 
     def keep(self, **inputs: Any) -> dict[str, OrtArray]:
-        """As a call, but the outputs stay on the device, to be passed to other engines of the same folder."""
+        """As a call, but the outputs stay on the device, to be passed to other engines of the
+        same folder.
+        """
         arrays = self._accepted(inputs)
         kept = self._bound(arrays)
         if self._device == "cpu":  # elsewhere the engine that takes them finds out
-            require_finite(self.name, arrays, {name: np.asarray(array) for name, array in kept.items()})
+            require_finite(
+                self.name, arrays, {name: np.asarray(array) for name, array in kept.items()}
+            )
         return kept
 
     def _device_ms(self, **inputs: Any) -> float:
-        """GPU time of one run in ms, between CUDA events: the inputs are there already, the outputs stay."""
+        """GPU time of one run in ms, between CUDA events: the inputs are there already, the
+        outputs stay.
+        """
         import onnxruntime
 
         assert self._stream is not None
@@ -141,9 +181,13 @@ class OrtEngine:
         return self._stream.elapsed_ms(lambda: self._bound(values))
 
     def _accepted(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """The inputs in the contract's types: those on the device as they are, all others as checked numpy arrays."""
+        """The inputs in the contract's types: those on the device as they are, all others as
+        checked numpy arrays.
+        """
         there = {k: v for k, v in inputs.items() if isinstance(v, OrtArray)}
-        here = checked_inputs(self.name, self._signature, {k: v for k, v in inputs.items() if k not in there}, there)
+        here = checked_inputs(
+            self.name, self._signature, {k: v for k, v in inputs.items() if k not in there}, there
+        )
         return {**there, **here}
 
     def _bound(self, arrays: dict[str, Any]) -> dict[str, OrtArray]:
@@ -158,7 +202,10 @@ class OrtEngine:
         for name in self._signature.output_names:
             binding.bind_output(name, self._device)
         self._named(lambda: session.run_with_iobinding(binding), arrays)
-        return {name: OrtArray(value) for name, value in zip(self._signature.output_names, binding.get_outputs())}
+        return {
+            name: OrtArray(value)
+            for name, value in zip(self._signature.output_names, binding.get_outputs())
+        }
 
     def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
         """The answer of `run`; its errors name the engine and the shapes."""
@@ -166,7 +213,9 @@ class OrtEngine:
             return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
-            raise EngineError(f"engine {self.name!r} failed on {shapes}: {first_line(error)}") from error
+            raise EngineError(
+                f"engine {self.name!r} failed on {shapes}: {first_line(error)}"
+            ) from error
 
     def _opened(self) -> Any:
         """The session. A call that holds it goes on while another thread closes the engine."""
@@ -187,7 +236,9 @@ def _names(names: Any) -> str:
 
 
 def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) -> None:
-    """Refuse a graph whose names, types or fixed sizes are not those of the contract and the manifest."""
+    """Refuse a graph whose names, types or fixed sizes are not those of the contract and the
+    manifest.
+    """
     sides = (
         ("input", session.get_inputs(), signature.inputs, entry.inputs),
         ("output", session.get_outputs(), signature.outputs, entry.outputs),
@@ -195,15 +246,21 @@ def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) ->
     for side, found, expected, recorded in sides:
         if {f.name for f in found} != {t.name for t in expected}:
             got = _names(f.name for f in found)
-            raise EngineError(f"{file}: {side}s are {got}; expected {_names(t.name for t in expected)}")
+            raise EngineError(
+                f"{file}: {side}s are {got}; expected {_names(t.name for t in expected)}"
+            )
         by_name = {f.name: f for f in found}
         for tensor in expected:
             node = by_name[tensor.name]
             got_dtype = _DTYPES.get(node.type, node.type)
             if got_dtype != tensor.dtype:
-                raise EngineError(f"{file}: {side} {tensor.name!r} is {got_dtype}, expected {tensor.dtype}")
+                raise EngineError(
+                    f"{file}: {side} {tensor.name!r} is {got_dtype}, expected {tensor.dtype}"
+                )
             dims = recorded.get(tensor.name, list(tensor.dims))
             if len(node.shape) != len(tensor.dims) or any(
                 isinstance(want, int) and want != have for have, want in zip(node.shape, dims)
             ):
-                raise EngineError(f"{file}: {side} {tensor.name!r} has shape {node.shape}, expected {dims}")
+                raise EngineError(
+                    f"{file}: {side} {tensor.name!r} has shape {node.shape}, expected {dims}"
+                )

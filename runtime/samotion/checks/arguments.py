@@ -1,4 +1,6 @@
-"""What callers pass from Python: taken where it is clear what is meant, refused in one sentence where it is not."""
+"""What callers pass from Python: taken where it is clear what is meant, refused in one sentence
+where it is not.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def path_of(value: Any, what: str) -> Path:
 
 
 def whole_number(value: Any, what: str) -> int:
-    """A whole number of Python's or NumPy's. Raises UsageError for anything else, and for what 64 bits do not hold."""
+    """A whole number of Python's or NumPy's. Raises UsageError for anything else, and for what
+    64 bits do not hold.
+    """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise UsageError(f"{what} is {_shown(value)}; expected a whole number")
     number = int(value)

@@ -57,7 +57,9 @@ def _locations(data: Any) -> Iterator[str]:
             yield from _value(data, start, end)
         else:
             inner = MESSAGES[kind]
-            todo += [(inner[field], a, b) for field, a, b in _fields(data, start, end) if field in inner]
+            todo += [
+                (inner[field], a, b) for field, a, b in _fields(data, start, end) if field in inner
+            ]
 
 
 def _places_of(word: bytes, data: Any) -> Iterator[int]:

@@ -1,4 +1,6 @@
-"""JSON that others may have edited: values of the kinds that are expected, or one line that says which is not."""
+"""JSON that others may have edited: values of the kinds that are expected, or one line that says
+which is not.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ def read_table(path: Path) -> dict[str, Any]:
     if (size := path.stat().st_size) > MOST_BYTES:
         raise ValueError(f"{size} bytes, expected at most {MOST_BYTES}")
     try:
-        data = json.loads(path.read_bytes(), object_pairs_hook=_without_doubles, parse_constant=_refuse)
+        data = json.loads(
+            path.read_bytes(), object_pairs_hook=_without_doubles, parse_constant=_refuse
+        )
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     return table(data, "the whole")

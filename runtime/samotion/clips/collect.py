@@ -14,7 +14,9 @@ Progress = Callable[[int, int], None]  # frames read, frames in all
 
 
 class Frame(NamedTuple):
-    """One frame: its number in the source, time in s (NaN: none), and RGB (H,W,3) uint8, upright."""
+    """One frame: its number in the source, time in s (NaN: none), and RGB (H,W,3) uint8,
+    upright.
+    """
 
     number: int
     time_s: float

@@ -73,7 +73,8 @@ class Report:
         ]
 
     def _leaps(self, facts: Facts) -> list[str]:
-        drawn = facts.codec in ("gif", "apng", "webp")  # times of animations are drawn, not recorded
+        # times of animations are drawn, not recorded
+        drawn = facts.codec in ("gif", "apng", "webp")
         return [] if drawn else times.leaps(np.array(self.times_s))
 
 
@@ -145,7 +146,9 @@ def _every(step: int, pictures: Iterator[VideoFrame], skip: int = 0) -> Iterator
             yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
 
 
-def _decoded(path: Path, facts: Facts, report: Report, max_pixels: int, at_once: bool) -> Iterator[VideoFrame]:
+def _decoded(
+    path: Path, facts: Facts, report: Report, max_pixels: int, at_once: bool
+) -> Iterator[VideoFrame]:
     import av
 
     with opened(path, max_pixels) as container:

@@ -67,7 +67,8 @@ def _without_twins(files: list[Path]) -> tuple[list[Path], list[str]]:
 
 def _left_out(files: Sequence[Path]) -> str:
     return (
-        f"{len(files)} images beside the frames look like their masks and are left out ({min(p.name for p in files)})"
+        f"{len(files)} images beside the frames look like their masks and are left"
+        f" out ({min(p.name for p in files)})"
     )
 
 
@@ -84,7 +85,9 @@ def _of_one_kind(files: list[Path]) -> tuple[list[Path], list[str]]:
     if len(kinds) == 1:
         return files, []
     examples = ", ".join(f"{len(some)} like {min(p.name for p in some)}" for some in kinds.values())
-    return files, [f"frames have names of {len(kinds)} kinds ({examples}); all are taken, in natural order"]
+    return files, [
+        f"frames have names of {len(kinds)} kinds ({examples}); all are taken, in natural order"
+    ]
 
 
 def _names_labels(kind: str) -> bool:

@@ -37,7 +37,9 @@ def read_image(path: Path) -> tuple[Array, bool]:
     except (av.error.FFmpegError, IndexError, cv2.error):
         bgr = None
     if bgr is None:
-        raise InputError(f"{str(path)!r} cannot be read as an image; expected frames that are whole")
+        raise InputError(
+            f"{str(path)!r} cannot be read as an image; expected frames that are whole"
+        )
     rgb: Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     return rgb, whole
 

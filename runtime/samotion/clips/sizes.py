@@ -40,7 +40,10 @@ def left_out(frame_count: int, step: int) -> list[str]:
     """The warning that frames are left out, if they are."""
     if step == 1:
         return []
-    return [f"of {frame_count} frames every {_ordinal(step)} is used; --max-frames {frame_count} uses all of them"]
+    return [
+        f"of {frame_count} frames every {_ordinal(step)} is used; --max-frames {frame_count}"
+        f" uses all of them"
+    ]
 
 
 def _ordinal(number: int) -> str:
@@ -52,7 +55,9 @@ def check_size(hw: tuple[int, int], where: str) -> None:
     """Raise InputError for frames that are too small or too large."""
     size = f"{hw[1]}x{hw[0]}"
     if min(hw) < 1:
-        raise InputError(f"{where} cannot be decoded: its header gives no size; the file is damaged")
+        raise InputError(
+            f"{where} cannot be decoded: its header gives no size; the file is damaged"
+        )
     if min(hw) < MIN_SIDE_PX:
         least = f"{MIN_SIDE_PX}x{MIN_SIDE_PX}"
         raise InputError(f"{where}: frames are {size}; expected at least {least} px")
@@ -67,7 +72,9 @@ def check_count(count: int, where: str, why: str = "") -> None:
         least = f"motion needs at least {MIN_FRAMES} frames"
         raise InputError(f"{where}: {frames}; {least}{why and f' ({why})'}")
     if count > MAX_SOURCE_FRAMES:
-        raise InputError(f"{where}: {frames}; expected at most {MAX_SOURCE_FRAMES:,}; cut the clip first")
+        raise InputError(
+            f"{where}: {frames}; expected at most {MAX_SOURCE_FRAMES:,}; cut the clip first"
+        )
 
 
 def allocate(count: int, hw: tuple[int, int], where: str) -> Array:

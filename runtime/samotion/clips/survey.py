@@ -105,7 +105,9 @@ def _choose(path: Path, container: InputContainer, tallies: dict[int, _Tally]) -
 
     best = max(tracks, key=rank)
     if best.codec_context is None:
-        raise InputError(f"{str(path)!r} holds video of a kind that cannot be decoded; convert it to H.264")
+        raise InputError(
+            f"{str(path)!r} holds video of a kind that cannot be decoded; convert it to H.264"
+        )
     return best
 
 
@@ -124,9 +126,13 @@ def _size(stream: VideoStream) -> tuple[int, int]:
     return stream.width, stream.height
 
 
-def _other_tracks(container: InputContainer, tallies: dict[int, _Tally], chosen: VideoStream) -> list[str]:
+def _other_tracks(
+    container: InputContainer, tallies: dict[int, _Tally], chosen: VideoStream
+) -> list[str]:
     tracks = [
-        s for s in container.streams.video if not disposition(s) & COVER and (s is chosen or tallies[s.index].shown)
+        s
+        for s in container.streams.video
+        if not disposition(s) & COVER and (s is chosen or tallies[s.index].shown)
     ]
     if len(tracks) < 2:
         return []
@@ -176,7 +182,10 @@ def _pictures(stream: VideoStream) -> list[str]:
         )
     ratio = stream.sample_aspect_ratio
     if ratio and ratio != 1:
-        warnings.append(f"pixels are not square ({ratio.numerator}:{ratio.denominator}); masks are in pixels as stored")
+        warnings.append(
+            f"pixels are not square ({ratio.numerator}:{ratio.denominator}); masks are in"
+            f" pixels as stored"
+        )
     return warnings
 
 

@@ -79,4 +79,7 @@ def leaps(times_s: Array) -> list[str]:
         return []
     first = int(places[0])
     often = f" ({len(places)} leaps in all)" if len(places) > 1 else ""
-    return [f"times leap by {distances[first]:.3g} s after frame {first}{often}; frames may be missing there"]
+    return [
+        f"times leap by {distances[first]:.3g} s after frame {first}{often}; frames may be"
+        f" missing there"
+    ]

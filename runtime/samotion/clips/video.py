@@ -85,7 +85,8 @@ def clip_name(path: str | os.PathLike[str]) -> str:
 
     Never a path, nor a name that leads elsewhere: `...mp4` keeps its suffix.
     """
-    full = Path(os.path.realpath(path))  # which gives an answer for links in a circle and folders closed to us
+    # which gives an answer for links in a circle and folders closed to us
+    full = Path(os.path.realpath(path))
     name = full.name if os.path.isdir(full) else full.stem
     return name if name.strip(".") else full.name or "clip"
 

@@ -34,7 +34,9 @@ def tell_skipped(job: Job, clip: str, target: OutputFolder) -> None:
 
 
 def tell_failure(job: Job, clip: str, error: Exception) -> None:
-    """The error, with its stack trace if it is asked for. A clip that is alone leaves its line to the command."""
+    """The error, with its stack trace if it is asked for. A clip that is alone leaves its line
+    to the command.
+    """
     code, line = exits.explain(error, job.verbose)
     if job.as_json:
         record = {"clip": clip, "status": FAILED, "error": line, "exit_code": code}
@@ -60,7 +62,9 @@ def _about(job: Job, clip: str, line: str) -> str:
 
 
 def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE) -> None:
-    """The path of the overlay, or of the folder where there is none; or what run.json tells, as one JSON object."""
+    """The path of the overlay, or of the folder where there is none; or what run.json tells, as
+    one JSON object.
+    """
     overlay = target.tree / OVERLAY if OVERLAY in owned(target) else None
     if not job.as_json:
         print(overlay or target.tree, flush=True)

@@ -46,8 +46,15 @@ def _clock(seconds: float) -> str:
 
 def bars(console: Console, transient: bool = False, disable: bool = False) -> Progress:
     """Rows of a name, a bar, a count and a time; results go to stdout beside them."""
-    columns = TextColumn("{task.description:8}", markup=False), BarColumn(BAR_COLUMNS), Count(), Time()
-    return Progress(*columns, console=console, transient=transient, disable=disable, redirect_stdout=False)
+    columns = (
+        TextColumn("{task.description:8}", markup=False),
+        BarColumn(BAR_COLUMNS),
+        Count(),
+        Time(),
+    )
+    return Progress(
+        *columns, console=console, transient=transient, disable=disable, redirect_stdout=False
+    )
 
 
 @contextmanager

@@ -28,7 +28,8 @@ from samotion.errors import DeviceError, EngineError, InputError, SamotionError
 from samotion.manifest import BUNDLED, Entry
 
 Array = np.ndarray[Any, Any]
-# An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a working backend.
+# An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a
+# working backend.
 TINY_GRAPH = bytes.fromhex(
     "08083a400a110a01780a017812017922064d61744d756c1201675a130a0178120e0a0c080112080a0208020a0208"
     "0262130a0179120e0a0c080112080a0208020a02080242040a001011"
@@ -79,7 +80,9 @@ class Report:
 def check(
     engine_dir: Annotated[
         str | None,
-        typer.Option(metavar="FOLDER", help="Run every engine of this folder once.", show_default=DEFAULT),
+        typer.Option(
+            metavar="FOLDER", help="Run every engine of this folder once.", show_default=DEFAULT
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     quiet: Quiet = False,
@@ -166,8 +169,15 @@ def try_onnxruntime(device: str) -> Backend:
     except Exception as error:  # onnxruntime raises a kind of its own for each stage
         return Backend(name, first_line(error))
     if provider not in active:
-        return Backend(name, f"{provider} did not start: CUDA or cuDNN is missing or of another version")
-    return Backend(name, None if np.array_equal(y, x @ x) else f"computes wrongly: {y.tolist()} for {(x @ x).tolist()}")
+        return Backend(
+            name, f"{provider} did not start: CUDA or cuDNN is missing or of another version"
+        )
+    return Backend(
+        name,
+        None
+        if np.array_equal(y, x @ x)
+        else f"computes wrongly: {y.tolist()} for {(x @ x).tolist()}",
+    )
 
 
 def try_tensorrt() -> Backend:
@@ -184,7 +194,9 @@ def try_tensorrt() -> Backend:
         memory = backend.device.take(sent.nbytes)
         backend.device.upload(sent, memory.address)
         same = np.array_equal(backend.device.download(memory.address, sent.shape, "float32"), sent)
-        return Backend(name, None if same else f"{backend.gpu} returns other numbers than were sent to it")
+        return Backend(
+            name, None if same else f"{backend.gpu} returns other numbers than were sent to it"
+        )
     except DeviceError as error:
         return Backend(name, str(error))
     finally:
@@ -216,7 +228,8 @@ def try_video() -> str | None:
 def run_each(engine_dir: str) -> tuple[str, dict[str, str | None], str]:
     """The preset of a folder, what is wrong with each engine, and the command that builds it anew.
 
-    The command is empty for the bundled folder. Each engine of the manifest is opened and run once; None: it answers.
+    The command is empty for the bundled folder. Each engine of the manifest is opened and run once;
+    None: it answers.
     """
     problems: dict[str, str | None] = {}
     with open_engines(engine_dir) as engines:
@@ -245,7 +258,11 @@ def small_inputs(name: str, entry: Entry) -> dict[str, Array]:
 
 def find_gpus() -> list[str]:
     """NVIDIA GPUs as the driver names them: name, memory, driver."""
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    command = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version",
+        "--format=csv,noheader",
+    ]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -285,7 +302,9 @@ def advise(
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
     if any(engines.values()):
         anew = f"build the engines again: {rebuild}"
-        advice.append(anew if rebuild else "install samotion again, or name another folder with --engine-dir")
+        advice.append(
+            anew if rebuild else "install samotion again, or name another folder with --engine-dir"
+        )
     if works and not advice and not video:
         named = f"--engine-dir {engine_dir!r} " if engine_dir else ""
         advice.append(f"all is well: samotion-run {named}clip.mp4")

@@ -1,4 +1,6 @@
-"""What -v adds: the engines and where they run, the sizes of a result, and the time of every stage."""
+"""What -v adds: the engines and where they run, the sizes of a result, and the time of every
+stage.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
 def of_engines(engines: Engines) -> Iterator[str]:
     """A line for the folder and one for each of its engines."""
     made_with = ", ".join(f"{tool} {version}" for tool, version in engines.manifest.tools.items())
-    yield f"engines: {engines.folder}, preset {engines.preset.name}, on {engines.device}; made with {made_with}"
+    yield (
+        f"engines: {engines.folder}, preset {engines.preset.name}, on"
+        f" {engines.device}; made with {made_with}"
+    )
     for name, entry in engines.manifest.engines.items():
         inputs = ", ".join(f"{key} {_shape(shape)}" for key, shape in entry.inputs.items())
         outputs = ", ".join(f"{key} {_shape(shape)}" for key, shape in entry.outputs.items())

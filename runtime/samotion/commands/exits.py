@@ -1,4 +1,6 @@
-"""What the commands share: one line for the user, the right exit code, and a clean end on a signal."""
+"""What the commands share: one line for the user, the right exit code, and a clean end on a
+signal.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,17 @@ INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
 
 
 class Terminated(BaseException):
-    """SIGTERM, raised in the main thread so that temporary files and locks are cleaned up on the way out."""
+    """SIGTERM, raised in the main thread so that temporary files and locks are cleaned up on the
+    way out.
+    """
 
 
 def run_command(function: Callable[[], int | None], verbose: bool = False) -> NoReturn:
     """Do a command's work and end the process with its exit code (None: 0).
 
-    A SamotionError becomes one line on stderr and its own code, a full disk 7, Ctrl-C 130, SIGTERM 143, anything
-    unexpected 1. The stack trace shows with `verbose` only. Output that nobody reads is no error.
+    A SamotionError becomes one line on stderr and its own code, a full disk 7, Ctrl-C 130, SIGTERM
+    143, anything unexpected 1. The stack trace shows with `verbose` only. Output that nobody reads
+    is no error.
     """
     sys.exit(exit_code(function, verbose))
 
@@ -65,7 +70,10 @@ def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
     if isinstance(error, OSError) and is_disk_error(error):
         where = f" while writing {str(error.filename)!r}" if error.filename else ""
         reason = os.strerror(error.errno or 0)
-        return OutputError.exit_code, f"error: {reason}{where}; free some space or choose another folder"
+        return (
+            OutputError.exit_code,
+            f"error: {reason}{where}; free some space or choose another folder",
+        )
     hint = "" if verbose else "; run again with -v for the stack trace"
     return INTERNAL, f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
 

@@ -35,7 +35,9 @@ UsageProblem: Any = typer.BadParameter.__mro__[1]  # click's UsageError, whereve
 
 
 def command_line(function: Callable[..., None]) -> typer.Typer:
-    """The command line of a function; its docstring is the help. Plain text: no boxes, the same on any terminal."""
+    """The command line of a function; its docstring is the help. Plain text: no boxes, the same
+    on any terminal.
+    """
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     settings = {"max_content_width": WIDTH, "help_option_names": ["--help"]}
     app.command(cls=Command, context_settings=settings)(function)
@@ -52,7 +54,9 @@ def start(app: typer.Typer, name: str) -> None:
 
 
 def one_of(choices: Sequence[object]) -> Callable[[Any], Any]:
-    """A check that an option is one of `choices`, or left out; if it may be repeated, every time."""
+    """A check that an option is one of `choices`, or left out; if it may be repeated, every
+    time.
+    """
 
     def check(value: Any) -> Any:
         given = value if isinstance(value, list | tuple) else [value]
@@ -64,7 +68,9 @@ def one_of(choices: Sequence[object]) -> Callable[[Any], Any]:
 
 
 def some_of(choices: Sequence[str]) -> Callable[[str | None], str | None]:
-    """A check that an option is a list of some of `choices`, with commas between them, or left out."""
+    """A check that an option is a list of some of `choices`, with commas between them, or left
+    out.
+    """
 
     def check(value: str | None) -> str | None:
         one_of(choices)(names(value or ""))
@@ -79,13 +85,17 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def choice(choices: Sequence[object], *flags: str, **more: Any) -> Any:
-    """An option that takes one of `choices`: they are its metavar, its check, and what the shell completes."""
+    """An option that takes one of `choices`: they are its metavar, its check, and what the shell
+    completes.
+    """
     texts = [str(value) for value in choices]
 
     def complete(incomplete: str) -> list[str]:
         return [text for text in texts if text.startswith(incomplete)]
 
-    return typer.Option(*flags, metavar="|".join(texts), callback=one_of(choices), autocompletion=complete, **more)
+    return typer.Option(
+        *flags, metavar="|".join(texts), callback=one_of(choices), autocompletion=complete, **more
+    )
 
 
 def teller(quiet: bool) -> Callable[[str], None]:
@@ -94,7 +104,9 @@ def teller(quiet: bool) -> Callable[[str], None]:
 
 
 def engines_at(engine_dir: str | None) -> str:
-    """How a first line names the engines it is about to open. Raises EngineError for what is no engine folder."""
+    """How a first line names the engines it is about to open. Raises EngineError for what is no
+    engine folder.
+    """
     folder = engine_folder(engine_dir)
     preset = manifest.read(folder).preset
     if folder == manifest.BUNDLED:
@@ -109,12 +121,18 @@ def _print_version(wanted: bool) -> None:
 
 
 EngineDir = Annotated[
-    str | None, typer.Option(metavar="FOLDER", help="Folder that samotion-export wrote.", show_default=DEFAULT)
+    str | None,
+    typer.Option(metavar="FOLDER", help="Folder that samotion-export wrote.", show_default=DEFAULT),
 ]
 Device = Annotated[str, choice(DEVICES, help="Where the engines run.")]
 Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Fixes every random choice.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more, and show stack traces with errors.")]
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Say more, and show stack traces with errors.")
+]
 Version = Annotated[
-    bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    bool,
+    typer.Option(
+        "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+    ),
 ]

@@ -18,7 +18,9 @@ EVERY_S = 10.0  # between two plain lines of one stage
 
 @dataclass
 class Batch:
-    """Several things of one kind, one after the other: which is being done, and how long the rest may take."""
+    """Several things of one kind, one after the other: which is being done, and how long the
+    rest may take.
+    """
 
     total: int
     clock: Clock = time.perf_counter
@@ -38,7 +40,8 @@ class Batch:
         self._spent_s += self.clock() - self._since
 
     def left_s(self) -> float | None:
-        """Time left, by the mean of those that are done. None before there is one, and when the last one takes longer.
+        """Time left, by the mean of those that are done. None before there is one, and when the
+        last one takes longer.
 
         One that takes longer than the mean counts in it, as long as it has taken.
         """
@@ -57,9 +60,14 @@ class Batch:
 
 @contextmanager
 def shown(
-    quiet: bool = False, stream: TextIO | None = None, batch: Batch | None = None, clock: Clock = time.perf_counter
+    quiet: bool = False,
+    stream: TextIO | None = None,
+    batch: Batch | None = None,
+    clock: Clock = time.perf_counter,
 ) -> Iterator[Report]:
-    """A function for the pipeline to report to. `stream` None: stderr. `batch`: what all of this is one part of."""
+    """A function for the pipeline to report to. `stream` None: stderr. `batch`: what all of this
+    is one part of.
+    """
     out = stream or sys.stderr
     if quiet:
         yield _nothing

@@ -14,7 +14,15 @@ from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, V
 from samotion.errors import UsageError
 from samotion.presets import FAST, NANO, REFINE_PX
 from samotion.results.finished import make_request
-from samotion.results.folder import KINDS, LAYOUTS, RESERVED, check_options, is_finished, locate, reserve
+from samotion.results.folder import (
+    KINDS,
+    LAYOUTS,
+    RESERVED,
+    check_options,
+    is_finished,
+    locate,
+    reserve,
+)
 from samotion.results.names import free_name
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
@@ -28,7 +36,11 @@ MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
 def _preset(name: str) -> str:
     """How help tells a default that the engines' preset decides."""
     nano, others = getattr(NANO, name), getattr(FAST, name)
-    return f"the preset's: {nano}" if nano == others else f"the preset's: {nano} for nano, {others} for others"
+    return (
+        f"the preset's: {nano}"
+        if nano == others
+        else f"the preset's: {nano} for nano, {others} for others"
+    )
 
 
 @dataclass(frozen=True)
@@ -51,15 +63,23 @@ class Job:
 
 def run(
     clips: Annotated[
-        list[str], typer.Argument(metavar="CLIP", help="Video files, or folders of frames.", show_default=False)
+        list[str],
+        typer.Argument(
+            metavar="CLIP", help="Video files, or folders of frames.", show_default=False
+        ),
     ],
     engine_dir: EngineDir = None,
-    out: Annotated[str, typer.Option("-o", "--out", metavar="FOLDER", help="Results go to FOLDER/CLIP.")] = "out",
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="FOLDER", help="Results go to FOLDER/CLIP.")
+    ] = "out",
     device: Device = "auto",
     step: Annotated[
         int | None,
         typer.Option(
-            metavar="NUMBER", min=1, help="Frames between query frames.", show_default=_preset("query_step_frames")
+            metavar="NUMBER",
+            min=1,
+            help="Frames between query frames.",
+            show_default=_preset("query_step_frames"),
         ),
     ] = None,
     max_frames: Annotated[
@@ -73,15 +93,20 @@ def run(
     ] = None,
     max_tracks: Annotated[
         int | None,
-        typer.Option(metavar="NUMBER", min=1, help="Points to follow.", show_default=_preset("max_tracks")),
+        typer.Option(
+            metavar="NUMBER", min=1, help="Points to follow.", show_default=_preset("max_tracks")
+        ),
     ] = None,
     max_objects: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most.")
+        int,
+        typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most."),
     ] = 10,
     refine_px: Annotated[
         int | None,
         options.choice(
-            REFINE_PX, help="Frames that tracks are refined on, where the engines can.", show_default="the engines' own"
+            REFINE_PX,
+            help="Frames that tracks are refined on, where the engines can.",
+            show_default="the engines' own",
         ),
     ] = None,
     seed: Seed = 0,
@@ -95,13 +120,23 @@ def run(
         ),
     ] = None,
     layout: Annotated[
-        str, options.choice(LAYOUTS, help="clip: FOLDER/CLIP/masks and more; davis: FOLDER/CLIP/00000.png.")
+        str,
+        options.choice(
+            LAYOUTS, help="clip: FOLDER/CLIP/masks and more; davis: FOLDER/CLIP/00000.png."
+        ),
     ] = "clip",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier result of samotion.")] = False,
-    skip_done: Annotated[
-        bool, typer.Option("--skip-done", help="Pass over clips that are done; several clips do so unasked.")
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier result of samotion.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per clip.")] = False,
+    skip_done: Annotated[
+        bool,
+        typer.Option(
+            "--skip-done", help="Pass over clips that are done; several clips do so unasked."
+        ),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per clip.")
+    ] = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Version = False,
@@ -115,24 +150,43 @@ def run(
             answers.note(opening(engine_dir, device))
         from samotion.settings import Settings
 
-        settings = Settings(step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px)
+        settings = Settings(
+            step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px
+        )
         kinds = None if save is None else options.names(save)
         check_options(kinds, layout)
         skips = skip_done or (len(clips) > 1 and not overwrite)
-        job = Job(clips, engine_dir, out, device, settings, kinds, layout, overwrite, skips, as_json, quiet, verbose)
+        job = Job(
+            clips,
+            engine_dir,
+            out,
+            device,
+            settings,
+            kinds,
+            layout,
+            overwrite,
+            skips,
+            as_json,
+            quiet,
+            verbose,
+        )
         return process(job)
 
     exits.run_command(work, verbose)
 
 
 def opening(engine_dir: str | None, device: str) -> str:
-    """The first line of a run: a sign of life before libraries are loaded and engines are hashed and opened."""
+    """The first line of a run: a sign of life before libraries are loaded and engines are hashed
+    and opened.
+    """
     where = "" if device == "auto" else f" on {device}"
     return f"samotion {__version__}: opening {options.engines_at(engine_dir)}{where}"
 
 
 def process(job: Job) -> int:
-    """Run a job and return its exit code. A clip that fails does not stop the others; alone it raises its error."""
+    """Run a job and return its exit code. A clip that fails does not stop the others; alone it
+    raises its error.
+    """
     from samotion.backends.engines import open_engines
     from samotion.settings import resolve
 
@@ -163,7 +217,9 @@ def open_all(engines: Engines, job: Job) -> None:
 
 
 def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: progress.Batch) -> None:
-    """Segment one clip, write its results and tell of them. The folder is claimed before the work."""
+    """Segment one clip, write its results and tell of them. The folder is claimed before the
+    work.
+    """
     from samotion import pipeline
     from samotion.results import write as output
 
@@ -201,7 +257,12 @@ def run_info(job: Job, engines: Engines) -> dict[str, Any]:
         "preset": engines.preset.name,
         "device": engines.device,
         "engines": {
-            name: {"file": entry.file, "sha256": entry.sha256, "precision": entry.precision, "data": dict(entry.data)}
+            name: {
+                "file": entry.file,
+                "sha256": entry.sha256,
+                "precision": entry.precision,
+                "data": dict(entry.data),
+            }
             for name, entry in engines.manifest.engines.items()
         },
     }

@@ -1,4 +1,6 @@
-"""stdout and stderr that never stop a run: closed, left by their reader, broken, or not in UTF-8."""
+"""stdout and stderr that never stop a run: closed, left by their reader, broken, or not in
+UTF-8.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class Tolerant(io.RawIOBase):
-    """A descriptor to write to. After an error, what comes goes nowhere; an error that is `forgiven` is not told."""
+    """A descriptor to write to. After an error, what comes goes nowhere; an error that is
+    `forgiven` is not told.
+    """
 
     def __init__(self, descriptor: int, forgiven: frozenset[int]) -> None:
         self._descriptor, self._forgiven = descriptor, forgiven
@@ -40,9 +44,11 @@ class Tolerant(io.RawIOBase):
 
 
 def prepare() -> None:
-    """Make the process's own stdout and stderr tolerant; streams that somebody put in their place stay.
+    """Make the process's own stdout and stderr tolerant; streams that somebody put in their place
+    stay.
 
-    A result that does not fit on the disk is an error all the same, a message is not: stderr may be full.
+    A result that does not fit on the disk is an error all the same, a message is not: stderr may be
+    full.
     """
     _open_closed_descriptors()
     sys.stdout = _tolerant(sys.stdout, sys.__stdout__, 1, _LEFT, PATH_BYTES)
@@ -50,16 +56,23 @@ def prepare() -> None:
 
 
 def _open_closed_descriptors() -> None:
-    """Give 0, 1 and 2 to the null device where they are closed, or the next file opened would get their number."""
+    """Give 0, 1 and 2 to the null device where they are closed, or the next file opened would
+    get their number.
+    """
     for descriptor in (0, 1, 2):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # takes the lowest number that is free
+            # takes the lowest number that is free
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _tolerant(
-    stream: TextIO | None, original: TextIO | None, descriptor: int, forgiven: frozenset[int], errors: str
+    stream: TextIO | None,
+    original: TextIO | None,
+    descriptor: int,
+    forgiven: frozenset[int],
+    errors: str,
 ) -> TextIO:
     """`stream` made anew if it is the process's own, and not yet tolerant."""
     if stream is not None and stream is not original:
@@ -69,7 +82,9 @@ def _tolerant(
         stream.flush()
         encoding = stream.encoding
     raw = io.BufferedWriter(Tolerant(descriptor, forgiven))
-    return io.TextIOWrapper(raw, encoding, errors, line_buffering=descriptor == 2 or os.isatty(descriptor))
+    return io.TextIOWrapper(
+        raw, encoding, errors, line_buffering=descriptor == 2 or os.isatty(descriptor)
+    )
 
 
 def _path_bytes(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -1,1 +1,3 @@
-"""The second method, of preset nano: motion cues without flow supervision, grouping, drawn mask prompts."""
+"""The second method, of preset nano: motion cues without flow supervision, grouping, drawn mask
+prompts.
+"""

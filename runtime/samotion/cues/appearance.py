@@ -1,7 +1,8 @@
-"""What an object looks like: a model of its colours and places, learnt where a whole clip shows it surely.
+"""What an object looks like: a model of its colours and places, learnt where a whole clip shows it
+surely.
 
-Tracks are sparse and the motion map has holes where an object is as plain as what it moves past. But all frames
-together show its colours, and each frame can be asked for them cell by cell.
+Tracks are sparse and the motion map has holes where an object is as plain as what it moves past.
+But all frames together show its colours, and each frame can be asked for them cell by cell.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 DIMENSIONS = 5  # three of colour, two of place
-WAVES = 256  # random Fourier features (Rahimi and Recht, 2007) of a Gaussian kernel; 600 are no better
+# random Fourier features (Rahimi and Recht, 2007) of a Gaussian kernel; 600 are no better
+WAVES = 256
 KERNEL_LAB = 33.0  # of CIELAB in 8 bits: colours this far apart are hardly alike
 KERNEL_HEIGHTS = 0.42  # of the frame's height: the same for places
 RIDGE = 1e-2  # 1e-4 to 1e-2 are within 0.005 of J
@@ -27,7 +29,9 @@ SAMPLES = 10_000  # cells of each side learnt from, spread over the frames
 
 @dataclass(frozen=True)
 class Look:
-    """A linear classifier on random waves of colour and place: near 1 for the object, near -1 for the rest."""
+    """A linear classifier on random waves of colour and place: near 1 for the object, near -1
+    for the rest.
+    """
 
     weights: Array  # (WAVES,)
     offset: float
@@ -63,13 +67,17 @@ def _waves() -> tuple[Array, Array]:
 
 
 def learn(points: list[Array], evidence: list[Array]) -> Look | None:
-    """A look from frames' points (GH,GW,5) and logits (GH,GW) of being the object, of which only the sure ones teach.
+    """A look from frames' points (GH,GW,5) and logits (GH,GW) of being the object, of which only
+    the sure ones teach.
 
     None where they show the object alone, or nothing of it.
     """
     if not points:
         return None
-    x, logits = np.concatenate([p.reshape(-1, p.shape[-1]) for p in points]), np.concatenate(evidence, axis=None)
+    x, logits = (
+        np.concatenate([p.reshape(-1, p.shape[-1]) for p in points]),
+        np.concatenate(evidence, axis=None),
+    )
     sides = [_thinned(np.flatnonzero(side)) for side in (logits > SURE, logits < -SURE)]
     if not all(map(len, sides)):
         return None
@@ -82,19 +90,25 @@ def _thinned(index: Array) -> Array:
 
 
 def fit(x: Array, y: Array) -> Look:
-    """Ridge regression of y (n,) bool, as 1 and -1, on waves of x (n, 5); both sides weigh the same."""
+    """Ridge regression of y (n,) bool, as 1 and -1, on waves of x (n, 5); both sides weigh the
+    same.
+    """
     seen = _seen(x)
     weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()).astype(np.float32)[:, None]
     centre = (weight * seen).sum(0)
     seen = seen - centre
     weighted = (weight * seen).T
     target = np.where(y, 1, -1).astype(np.float32)
-    weights = np.linalg.solve(weighted @ seen + RIDGE * np.eye(WAVES, dtype=np.float32), weighted @ target)
+    weights = np.linalg.solve(
+        weighted @ seen + RIDGE * np.eye(WAVES, dtype=np.float32), weighted @ target
+    )
     return Look(weights, -float(centre @ weights))
 
 
 def points_of(image: Array) -> Array:
-    """Colour and place of each cell of a small image (GH,GW,3) uint8 RGB, in units of their kernels: (GH,GW,5)."""
+    """Colour and place of each cell of a small image (GH,GW,3) uint8 RGB, in units of their
+    kernels: (GH,GW,5).
+    """
     rows, columns = image.shape[:2]
     lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) / KERNEL_LAB
     y, x = np.mgrid[:rows, :columns].astype(np.float32) / (KERNEL_HEIGHTS * rows)

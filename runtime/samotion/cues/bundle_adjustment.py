@@ -1,8 +1,8 @@
 """What a set of tracks shows that no still scene could, however the camera went.
 
-Tracks that seem still tell together how the camera turned, went and zoomed through some frames, and where each of
-them is in space: bundle adjustment (Triggs et al., 2000). A set of tracks that is still has its place in that space
-too; what goes by itself hardly has one.
+Tracks that seem still tell together how the camera turned, went and zoomed through some frames, and
+where each of them is in space: bundle adjustment (Triggs et al., 2000). A set of tracks that is
+still has its place in that space too; what goes by itself hardly has one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ SHORTEST = 4  # frames in which a track is seen
 NOISE_PX = 0.3  # of a track
 SCALES = (16.0, 6.0, 2.0)  # noises at which a departure counts half, one after the other
 LOOSE = np.array([10.0] * 3 + [0.5] * 3)  # spreads of turns, and of the way in depths of the scene
-ZOOM, ZOOM_OF_ALL = 0.05, 0.4  # spreads of the frames' zooms, and of what they share: the focal length
+# spreads of the frames' zooms, and of what they share: the focal length
+ZOOM, ZOOM_OF_ALL = 0.05, 0.4
 NEARNESS, SPREAD, NEAREST = 1.0, 1.0, 8.0  # inverse depths: usual, their spread, and largest
 ROUNDS, TRIES = 40, 6
 MUCH, LITTLE = 1e-2, 1e-4  # gains under which the scale shrinks, and under which it is done
 HELD = 1e6  # the middle frame stands
 NEAR_PLANE, LEAST = 0.05, 1e-9
-FITTED = 1.7  # loss per sight, in squared noises, that a scene may leave; more, and it was none, or not still
+# loss per sight, in squared noises, that a scene may leave; more, and it was none, or not still
+FITTED = 1.7
 UNKNOWN = -0.37  # where no camera is found: as in the median of sets
 
 
@@ -41,11 +43,15 @@ class Cameras(NamedTuple):
     zoom: Array
 
 
-def unexplained(xy: Array, visible: Array, still: Array, sets: list[Array], hw: tuple[int, int]) -> Array:
-    """Log ratios (S,) <= 0 of what a place in the still scene leaves of the motion of `sets`, to what turning leaves.
+def unexplained(
+    xy: Array, visible: Array, still: Array, sets: list[Array], hw: tuple[int, int]
+) -> Array:
+    """Log ratios (S,) <= 0 of what a place in the still scene leaves of the motion of `sets`, to
+    what turning leaves.
 
-    xy (N,T,2) in px of a picture LONG_SIDE_PX wide, of frames of size `hw`; visible (N,T); `still` (N,) bool marks
-    tracks that may show the camera. Very negative: something still and near would go as they do.
+    xy (N,T,2) in px of a picture LONG_SIDE_PX wide, of frames of size `hw`; visible (N,T); `still`
+    (N,) bool marks tracks that may show the camera. Very negative: something still and near would
+    go as they do.
     """
     px = 1 / (FOCAL * LONG_SIDE_PX)
     rays = rays_of(xy, hw, px)
@@ -54,7 +60,9 @@ def unexplained(xy: Array, visible: Array, still: Array, sets: list[Array], hw: 
     for window in _windows(visible.shape[1]):
         seen, there = visible[:, window], rays[:, window]
         frames = seen.sum(axis=1)
-        shown = _evenly(np.flatnonzero(still & (frames >= max(SHORTEST, seen.shape[1] // 4))), TRACKS)
+        shown = _evenly(
+            np.flatnonzero(still & (frames >= max(SHORTEST, seen.shape[1] // 4))), TRACKS
+        )
         if len(shown) < FEWEST:
             continue
         cameras, left = adjust(there[shown], seen[shown], NOISE_PX * px)
@@ -81,7 +89,9 @@ def _ratio(windows: list[tuple[Array, Array]]) -> float:
 
 
 def _together(departures: Array) -> Array:
-    """Squares (F,) of the median departure of tracks (N,T,2), NaN where unseen, in the frames that show any."""
+    """Squares (F,) of the median departure of tracks (N,T,2), NaN where unseen, in the frames
+    that show any.
+    """
     with_any = departures[:, ~np.isnan(departures[..., 0]).all(axis=0)]
     return np.asarray((np.nanmedian(with_any, axis=0) ** 2).sum(axis=-1))
 
@@ -90,7 +100,9 @@ def _windows(frames: int) -> list[slice]:
     """Windows spread evenly over the clip, half of each in the next one where MOST allows it."""
     length = min(frames, WINDOW)
     count = min(MOST, 1 + -(-(frames - length) // max(1, length // 2)))
-    return [slice(start, start + length) for start in np.linspace(0, frames - length, count).astype(int)]
+    return [
+        slice(start, start + length) for start in np.linspace(0, frames - length, count).astype(int)
+    ]
 
 
 def _evenly(of: Array, most: int) -> Array:
@@ -98,10 +110,11 @@ def _evenly(of: Array, most: int) -> Array:
 
 
 def adjust(rays: Array, seen: Array, noise: float) -> tuple[Cameras, float]:
-    """Cameras of the frames from still tracks, and the loss per sight that is left, in squared noises.
+    """Cameras of the frames from still tracks, and the loss per sight that is left, in squared
+    noises.
 
-    rays (N,T,2) are what is seen in direction (x,y,1), seen (N,T) bool. Levenberg-Marquardt on Cauchy's loss, whose
-    scale shrinks.
+    rays (N,T,2) are what is seen in direction (x,y,1), seen (N,T) bool. Levenberg-Marquardt on
+    Cauchy's loss, whose scale shrinks.
     """
     count, length = seen.shape
     nearest = (np.abs(np.arange(length) - length // 2) + length * ~seen).argmin(axis=1)
@@ -113,7 +126,9 @@ def adjust(rays: Array, seen: Array, noise: float) -> tuple[Cameras, float]:
     def loss(cameras: Cameras, points: Array) -> tuple[float, Array]:
         off = see(cameras, points) - rays
         data = (seen * np.log1p((off**2).sum(axis=-1) / scales[0] ** 2)).sum() * scales[0] ** 2
-        usual = ((cameras.way / LOOSE[3:]) ** 2).sum() + (((points[:, 2] - NEARNESS) / SPREAD) ** 2).sum()
+        usual = ((cameras.way / LOOSE[3:]) ** 2).sum() + (
+            ((points[:, 2] - NEARNESS) / SPREAD) ** 2
+        ).sum()
         usual += cameras.zoom @ _zooming(length) @ cameras.zoom
         return float(data + noise**2 * usual), off
 
@@ -161,7 +176,9 @@ def _normal(cameras: Cameras, points: Array, weight: Array, off: Array, noise: f
     short = -weight * off
     of_camera, to_camera = _squares(by_camera.swapaxes(0, 1), short.swapaxes(0, 1))
     of_point, to_point = _squares(by_point, short)
-    across = sum(by_camera[:, :, a, :, None] * by_point[:, :, a, None, :] for a in (0, 1)).transpose(1, 2, 0, 3)
+    across = sum(
+        by_camera[:, :, a, :, None] * by_point[:, :, a, None, :] for a in (0, 1)
+    ).transpose(1, 2, 0, 3)
     length, loose, near = len(of_camera), (noise / LOOSE) ** 2, (noise / SPREAD) ** 2
     zooming = noise**2 * _zooming(length)
     of_camera[:, range(6), range(6)] += loose
@@ -177,7 +194,9 @@ def _step(normal: Normal, damping: float) -> tuple[Array, Array]:
     """Steps (T,7) and (N,3) of cameras and points, the points eliminated first."""
     length, count = len(normal.of_camera), len(normal.of_point)
     inverse = np.linalg.inv(normal.of_point * (1 + damping * np.eye(3)) + LEAST * np.eye(3))
-    folded = np.matmul(normal.across.reshape(7 * length, count, 1, 3), inverse).reshape(7 * length, 3 * count)
+    folded = np.matmul(normal.across.reshape(7 * length, count, 1, 3), inverse).reshape(
+        7 * length, 3 * count
+    )
     reduced = (-folded @ normal.across.T).reshape(length, 7, length, 7)
     reduced[range(length), :, range(length)] += normal.of_camera * (1 + damping * np.eye(7))
     reduced[:, 6, :, 6] += normal.zooming
@@ -204,7 +223,9 @@ def moved(cameras: Cameras, by: Array) -> Cameras:
     """Cameras after steps (T,7): turns in radians about the axes, ways, zooms."""
     angle = np.linalg.norm(by[:, :3], axis=1)[:, None, None].clip(1e-12)
     cross = _cross(by[:, :3])
-    turn = np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
+    turn = (
+        np.eye(3) + np.sin(angle) / angle * cross + (1 - np.cos(angle)) / angle**2 * cross @ cross
+    )
     return Cameras(turn @ cameras.rotation, cameras.way + by[:, 3:6], cameras.zoom + by[:, 6])
 
 
@@ -216,13 +237,17 @@ def _cross(v: Array) -> Array:
 
 
 def see(cameras: Cameras, points: Array) -> Array:
-    """Where (N,T,2) cameras see points (N,3): x and y of the direction (x,y,1) from the middle frame, and nearness."""
+    """Where (N,T,2) cameras see points (N,3): x and y of the direction (x,y,1) from the middle
+    frame, and nearness.
+    """
     return _project(cameras, _before(cameras, points)[1])
 
 
 def _project(cameras: Cameras, before: Array) -> Array:
     """Where (N,T,2) cameras see what lies before them at (N,T,3)."""
-    return np.asarray(np.exp(cameras.zoom)[:, None] * before[..., :2] / before[..., 2:].clip(NEAR_PLANE))
+    return np.asarray(
+        np.exp(cameras.zoom)[:, None] * before[..., :2] / before[..., 2:].clip(NEAR_PLANE)
+    )
 
 
 def _before(cameras: Cameras, points: Array) -> tuple[Array, Array]:
@@ -241,15 +266,21 @@ def slopes(cameras: Cameras, points: Array) -> tuple[Array, Array]:
     of_place[..., 0, 0] = of_place[..., 1, 1] = scale
     of_place[..., 2] = -at / before[..., 2:].clip(NEAR_PLANE)
     by_turn = np.stack([np.cross(turned, of_place[..., a, :]) for a in (0, 1)], axis=-2)
-    to_camera = np.concatenate([by_turn, of_place * points[:, 2, None, None, None], at[..., None]], axis=-1)
+    to_camera = np.concatenate(
+        [by_turn, of_place * points[:, 2, None, None, None], at[..., None]], axis=-1
+    )
     axes = np.concatenate([cameras.rotation[..., :2], cameras.way[..., None]], axis=-1)
     return to_camera, np.matmul(of_place, axes)
 
 
-def _departures(cameras: Cameras, rays: Array, seen: Array, noise: float, nearness: float | None) -> Array:
-    """What the best place of each track, or that at `nearness`, leaves of it (N,T,2); NaN where it is not seen.
+def _departures(
+    cameras: Cameras, rays: Array, seen: Array, noise: float, nearness: float | None
+) -> Array:
+    """What the best place of each track, or that at `nearness`, leaves of it (N,T,2); NaN where it
+    is not seen.
 
-    A place is a linear unknown: sights are weighed by how far it is, and how well it fitted, in the round before.
+    A place is a linear unknown: sights are weighed by how far it is, and how well it fitted, in the
+    round before.
     """
     rays = np.where(seen[..., None], rays, 0.0)
     zoom = np.exp(cameras.zoom)[:, None, None]
@@ -263,11 +294,15 @@ def _departures(cameras: Cameras, rays: Array, seen: Array, noise: float, nearne
             normal, right = _squares(slope, goal)
             normal[:, 2, 2] += (noise / SPREAD / 2) ** 2
             right[:, 2] += (noise / SPREAD / 2) ** 2 * NEARNESS
-            near = np.linalg.solve(normal + LEAST * np.eye(3), right[..., None])[:, 2, 0].clip(0, NEAREST)
+            near = np.linalg.solve(normal + LEAST * np.eye(3), right[..., None])[:, 2, 0].clip(
+                0, NEAREST
+            )
         else:
             near = np.full(len(rays), nearness)
         normal, right = _squares(slope[..., :2], goal - slope[..., 2] * near[:, None, None])
-        points = np.column_stack([np.linalg.solve(normal + LEAST * np.eye(2), right[..., None])[..., 0], near])
+        points = np.column_stack(
+            [np.linalg.solve(normal + LEAST * np.eye(2), right[..., None])[..., 0], near]
+        )
         before = _before(cameras, points)[1]
         off = _project(cameras, before) - rays
         far = before[..., 2:].clip(NEAR_PLANE)

@@ -1,6 +1,8 @@
-"""Coarse masks: what labelled tracks say about an object, drawn as logits for SAM 2's dense mask prompt.
+"""Coarse masks: what labelled tracks say about an object, drawn as logits for SAM 2's dense mask
+prompt.
 
-The same function draws the prompts of a run and those the nano SAM 2 was trained on, so that they look alike.
+The same function draws the prompts of a run and those the nano SAM 2 was trained on, so that they
+look alike.
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ import cv2
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-LOGIT_MAX = 6.0  # sigmoid(6) = 0.998: sure, and still inside the range that SAM 2's own mask logits have
+# sigmoid(6) = 0.998: sure, and still inside the range that SAM 2's own mask logits have
+LOGIT_MAX = 6.0
 CELLS_PER_SPACING = 3.0  # the drawing grid: a track every 3 cells is fine enough for blobs
 SIGMA_SPACINGS = 0.5  # width of a track's vote, in mean distances between tracks
-SCALES = 4  # each twice as wide and FALLOFF times as light: wide votes decide only where no track is near
+# each twice as wide and FALLOFF times as light: wide votes decide only where no track is near
+SCALES = 4
 FALLOFF = 0.05
 PRIOR = 1e-5  # weight of "not the object" where no track votes at all
 GUIDED_SIGMA_SPACINGS = 1.2  # a guided vote reaches farther, for it stops at edges
@@ -23,23 +27,29 @@ GUIDED_REACH_SIGMAS = 2.0
 UNGUIDED = 0.01  # weight of votes that know no edges beside those that do
 
 
-def coarse_mask(xy: Array, positive: Array, hw: tuple[int, int], guide: Array | None = None) -> Array:
+def coarse_mask(
+    xy: Array, positive: Array, hw: tuple[int, int], guide: Array | None = None
+) -> Array:
     """Draw an object's tracks among all tracks of one frame as a soft mask.
 
-    Every track votes for its surroundings with Gaussian weights, the object's tracks for it and all others against;
-    the answer is 6 times the votes' balance, so about 0 half-way between an object's track and a still one.
+    Every track votes for its surroundings with Gaussian weights, the object's tracks for it and all
+    others against; the answer is 6 times the votes' balance, so about 0 half-way between an
+    object's track and a still one.
 
-    xy: (N,2) px of the frame, the tracks *visible in this frame* (the object's, still ones, other objects').
-    positive: (N,) bool, or weights in [0,1]; 1 for tracks of the object, 0 for all others.
-    hw: the frame's height and width. Returns (H,W) float32 logits in [-6,6]; all -6 without tracks.
-    guide: (GH,GW,C) what the frame looks like there, so that places 1 apart hardly belong together (see guide.py);
-    a track's nearest surroundings are then those that look alike. The mask is drawn on the guide's grid.
+    xy: (N,2) px of the frame, the tracks *visible in this frame* (the object's, still ones, other
+    objects'). positive: (N,) bool, or weights in [0,1]; 1 for tracks of the object, 0 for all
+    others. hw: the frame's height and width. Returns (H,W) float32 logits in [-6,6]; all -6 without
+    tracks. guide: (GH,GW,C) what the frame looks like there, so that places 1 apart hardly belong
+    together (see guide.py); a track's nearest surroundings are then those that look alike. The mask
+    is drawn on the guide's grid.
     """
     return Ballot(xy, hw, guide).mask(positive)
 
 
 class Ballot:
-    """The tracks of one frame and all their votes, counted once for the masks of several objects."""
+    """The tracks of one frame and all their votes, counted once for the masks of several
+    objects.
+    """
 
     def __init__(self, xy: Array, hw: tuple[int, int], guide: Array | None = None) -> None:
         """As `coarse_mask`."""
@@ -48,9 +58,15 @@ class Ballot:
         spacing_px = float(np.sqrt(hw[0] * hw[1] / max(len(xy), 1)))
         cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / 192)
         drawn_hw = max(2, round(hw[0] / cell_px)), max(2, round(hw[1] / cell_px))
-        self._hw, self._guide, self._grid_hw = hw, guide, drawn_hw if guide is None else guide.shape[:2]
+        self._hw, self._guide, self._grid_hw = (
+            hw,
+            guide,
+            drawn_hw if guide is None else guide.shape[:2],
+        )
         grid_wh = np.array(self._grid_hw[::-1])
-        self._cells = np.minimum(np.floor(xy * (grid_wh / hw[::-1])).astype(np.int64).reshape(-1, 2), grid_wh - 1)
+        self._cells = np.minimum(
+            np.floor(xy * (grid_wh / hw[::-1])).astype(np.int64).reshape(-1, 2), grid_wh - 1
+        )
         self._sigma = SIGMA_SPACINGS * spacing_px * grid_wh[0] / hw[1]
         self._all = self._spread(np.ones(len(xy), np.float32))
 
@@ -68,7 +84,11 @@ class Ballot:
         cells, weight = self._cells[voting], weight[voting]
         votes = _splat(cells, weight, self._grid_hw)
         spread = np.sum(
-            [FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), self._sigma * 2**k) for k in range(SCALES)], axis=0
+            [
+                FALLOFF**k * cv2.GaussianBlur(votes, (0, 0), self._sigma * 2**k)
+                for k in range(SCALES)
+            ],
+            axis=0,
         )
         if self._guide is not None:
             wide = GUIDED_SIGMA_SPACINGS / SIGMA_SPACINGS * self._sigma

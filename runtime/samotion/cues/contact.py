@@ -21,7 +21,8 @@ RIDGE_PX2 = 30.0  # what few tracks, or near ones, show of turning and growing c
 class Ties(NamedTuple):
     """What sets of tracks show of being of one object, each (S,S), NaN where no frame shows both.
 
-    `alike`: the log odds of their tracks, in the mean. `apart`: the log of the px that `apart` measures.
+    `alike`: the log odds of their tracks, in the mean. `apart`: the log of the px that `apart`
+    measures.
     """
 
     alike: Array
@@ -29,10 +30,12 @@ class Ties(NamedTuple):
 
 
 def apart(xy: Array, visible: Array, sets: list[Array]) -> Array:
-    """How far apart (S,S) two of `sets` of tracks carry a place between them, in px per STEP frames.
+    """How far apart (S,S) two of `sets` of tracks carry a place between them, in px per STEP
+    frames.
 
-    xy (N,T,2) in px of a picture about 256 px wide, visible (N,T). The place is the middle between their nearest
-    tracks, and each set has an affine motion of its own. Medians over the clip; NaN for sets never seen together.
+    xy (N,T,2) in px of a picture about 256 px wide, visible (N,T). The place is the middle between
+    their nearest tracks, and each set has an affine motion of its own. Medians over the clip; NaN
+    for sets never seen together.
     """
     length = visible.shape[1]
     step = min(STEP, length - 1)
@@ -46,7 +49,9 @@ def apart(xy: Array, visible: Array, sets: list[Array]) -> Array:
 
 
 def _in_step(before: Array, after: Array, sets: list[Array]) -> Array:
-    """How far apart (S,S) px they carry a place in one step of tracks from `before` (N,2) to `after`; NaN if empty."""
+    """How far apart (S,S) px they carry a place in one step of tracks from `before` (N,2) to
+    `after`; NaN if empty.
+    """
     centres, shifts = np.full((2, len(sets), 2), np.nan)
     slopes = np.zeros((len(sets), 2, 2))
     middles = np.full((len(sets), len(sets), 2), np.nan)
@@ -55,7 +60,9 @@ def _in_step(before: Array, after: Array, sets: list[Array]) -> Array:
         places, steps = before[sets[i]], after[sets[i]] - before[sets[i]]
         centres[i], shifts[i] = places.mean(axis=0), steps.mean(axis=0)
         around = places - centres[i]
-        slopes[i] = np.linalg.solve(around.T @ around + RIDGE_PX2 * np.eye(2), around.T @ (steps - shifts[i]))
+        slopes[i] = np.linalg.solve(
+            around.T @ around + RIDGE_PX2 * np.eye(2), around.T @ (steps - shifts[i])
+        )
     for i, j in itertools.combinations(shown, 2):
         a, b = before[sets[i]], before[sets[j]]
         nearest = ((a[:, None] - b[None]) ** 2).sum(axis=-1).argmin()

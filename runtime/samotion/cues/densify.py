@@ -1,7 +1,7 @@
 """Motion looked at again, cell by cell, and more points followed where it shows and few tracks are.
 
-The first queries are spread evenly, so an object of 1 % of the picture has 15 of 1536 tracks, fewer of them sure: too
-few to tell it from chance, or it from its neighbours.
+The first queries are spread evenly, so an object of 1 % of the picture has 15 of 1536 tracks, fewer
+of them sure: too few to tell it from chance, or it from its neighbours.
 """
 
 from __future__ import annotations
@@ -42,10 +42,12 @@ def second_look(
     progress: Callable[[int, int], None] | None = None,
     cache: Array | FlowCache | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
-    """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion maps of a clip.
+    """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion
+    maps of a clip.
 
-    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `cache` is what following those was given,
-    None: made here. Tracks that are added come last. `progress` counts the frames whose maps are looked at.
+    `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `cache` is what following
+    those was given, None: made here. Tracks that are added come last. `progress` counts the frames
+    whose maps are looked at.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
@@ -57,7 +59,10 @@ def second_look(
         small = resize_for_tracking(frames) if cache is None else cache
         raw = track(engines, small, geometry.queries_to_grid(queries, hw))
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
-        tracks, scores = join(tracks, added), np.append(scores, np.full(len(added), UNKNOWN, scores.dtype))
+        tracks, scores = (
+            join(tracks, added),
+            np.append(scores, np.full(len(added), UNKNOWN, scores.dtype)),
+        )
     return tracks, weigh(scores, tracks, maps, hw, lambda done: tell(first + done, whole)), maps
 
 
@@ -69,10 +74,11 @@ def where_few_are(
     seed: int,
     tell: Callable[[int], None] | None = None,
 ) -> Array:
-    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, as `samotion.tracks.sample_queries` has.
+    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, as
+    `samotion.tracks.sample_queries` has.
 
-    Every connected region of a map gets the cells that are farthest from its tracks, until it has REGION_TRACKS.
-    `tell` is told how many maps are done.
+    Every connected region of a map gets the cells that are farthest from its tracks, until it has
+    REGION_TRACKS. `tell` is told how many maps are done.
     """
     found = [np.zeros((0, 3))]
     for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
@@ -97,17 +103,22 @@ def where_few_are(
 
 
 def _distances(taken: Array, shape: tuple[int, ...]) -> Array:
-    """Of each cell of a grid to the nearest one that is `taken` (K,2), x and y; infinite without any."""
+    """Of each cell of a grid to the nearest one that is `taken` (K,2), x and y; infinite without
+    any.
+    """
     if not len(taken):
         return np.full(shape, np.inf)
     free = np.ones(shape, np.uint8)
     free[taken[:, 1], taken[:, 0]] = 0
     found = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-    return np.asarray(np.sqrt(np.rint(found**2)))  # squares are whole: equal distances stay equal beside later ones
+    # squares are whole: equal distances stay equal beside later ones
+    return np.asarray(np.sqrt(np.rint(found**2)))
 
 
 def _farthest(places: Array, away: Array, count: int) -> Array:
-    """Indices of `count` places (P,2), each in turn the one farthest from those before it, and `away` (P,) at first."""
+    """Indices of `count` places (P,2), each in turn the one farthest from those before it, and
+    `away` (P,) at first.
+    """
     chosen: list[int] = []
     while len(chosen) < min(count, len(places)):
         chosen.append(int(away.argmax()))

@@ -1,4 +1,6 @@
-"""What tells the surfaces of a frame apart: how they move from this frame to the next, and their hue."""
+"""What tells the surfaces of a frame apart: how they move from this frame to the next, and their
+hue.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +15,14 @@ Array = np.ndarray[Any, Any]
 LONG_SIDE = 128  # cells of the guide
 FLOW_LONG_SIDE_PX = 384
 STILL_PX = 0.5  # at the size of the flow; differences in motion below it mean nothing
-HUE = 17.0  # of a and b of CIELAB in 8 bits: as far apart as this tells two surfaces from each other
+# of a and b of CIELAB in 8 bits: as far apart as this tells two surfaces from each other
+HUE = 17.0
 
 
 class Guides:
-    """Guides of a clip's frames (T,H,W,3) uint8 RGB, made when first asked for; see `samotion.coarse`."""
+    """Guides of a clip's frames (T,H,W,3) uint8 RGB, made when first asked for; see
+    `samotion.coarse`.
+    """
 
     def __init__(self, frames: Array) -> None:
         self._frames = frames
@@ -51,7 +56,8 @@ class Guides:
 
     def _make(self, frame: int) -> Array:
         small = self.colours(frame)
-        hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32)  # brightness is mostly texture
+        # brightness is mostly texture
+        hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32)
         flow = cv2.resize(self._flow(frame), small.shape[1::-1], interpolation=cv2.INTER_AREA)
         spread = np.median(np.linalg.norm(flow - np.median(flow, axis=(0, 1)), axis=-1))
         guide: Array = np.concatenate([flow / (spread + STILL_PX), hue / HUE], axis=-1)

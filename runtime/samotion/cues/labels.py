@@ -1,4 +1,6 @@
-"""nano's masks become one label map: all that hangs together is joined, and the smaller object lies in front."""
+"""nano's masks become one label map: all that hangs together is joined, and the smaller object
+lies in front.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,8 @@ Array = np.ndarray[Any, Any]
 
 
 def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
-    """Joins masks (T,H,W) bool of objects that are one, chains included; the first object's id stays.
+    """Joins masks (T,H,W) bool of objects that are one, chains included; the first object's id
+    stays.
 
     Objects stay in order of discovery. Empty ones drop out.
     """

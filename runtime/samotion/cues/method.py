@@ -1,7 +1,8 @@
 """nano's method, stage by stage: the published one with cues that a small net lacks.
 
-Tracks are fused with optical flow and drawn again where few are; a motion map joins the scores; objects come from a
-multicut and are prompted on every frame with drawn masks; masks end at the picture's edges. See docs/method.md.
+Tracks are fused with optical flow and drawn again where few are; a motion map joins the scores;
+objects come from a multicut and are prompted on every frame with drawn masks; masks end at the
+picture's edges. See docs/method.md.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ Array = np.ndarray[Any, Any]
 
 
 def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stages) -> Found:
-    """What moves in `frames` (T,H,W,3) uint8, and its masks. Raises EngineError for engines of another method."""
+    """What moves in `frames` (T,H,W,3) uint8, and its masks. Raises EngineError for engines of
+    another method.
+    """
     cues = engines.preset.cues
     if cues is None:
-        raise EngineError(f"preset {engines.preset.name!r} has no cues; run it by the published method")
+        raise EngineError(
+            f"preset {engines.preset.name!r} has no cues; run it by the published method"
+        )
     hw = frames.shape[1], frames.shape[2]
     reserved = kept_for_it(numbers.max_tracks)
     with stages("tracks") as step:
@@ -51,7 +56,9 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         features = dino.under_tracks(engines, frames, tracks, step)
     with stages("motion") as step:
         scores = motion.score_tracks(engines, hw, tracks, disparity, features)
-        tracks, scores, maps = second_look(engines, frames, tracks, scores, reserved, numbers.seed, step, cache)
+        tracks, scores, maps = second_look(
+            engines, frames, tracks, scores, reserved, numbers.seed, step, cache
+        )
         del cache  # its features of all frames are done with
     images = sam2.Features(engines, frames)
     with stages("prompts") as step:

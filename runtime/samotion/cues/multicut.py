@@ -1,7 +1,8 @@
-"""Objects as sets of moving tracks: a minimum cost multicut of what pairs of tracks show (Keuper et al., ICCV 2015).
+"""Objects as sets of moving tracks: a minimum cost multicut of what pairs of tracks show (Keuper et
+al., ICCV 2015).
 
-It is made twice: tracks that surely belong together are parts, and parts, whose motions are known better than those
-of single tracks, are objects.
+It is made twice: tracks that surely belong together are parts, and parts, whose motions are known
+better than those of single tracks, are objects.
 """
 
 from __future__ import annotations
@@ -20,20 +21,23 @@ from samotion.prompts import ObjectPrompt, surely_visible
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds that two tracks are of one object, from `traits`, and that two parts are, from their `Ties`; each in their
-# order, by samotion_training.fit_objects. To the bias for parts, 0.15 as fitted, 0.5 are added: what is torn apart
-# costs more than what is joined (F of an object's tracks 0.54 without them, 0.56 with them).
+# Log odds that two tracks are of one object, from `traits`, and that two parts are, from their
+# `Ties`; each in their order, by samotion_training.fit_objects. To the bias for parts, 0.15 as
+# fitted, 0.5 are added: what is torn apart costs more than what is joined (F of an object's tracks
+# 0.54 without them, 0.56 with them).
 WEIGHTS, BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
 OF_PARTS, OF_PARTS_BIAS = np.array([0.6, -0.33]), 0.65
 SURER = 1.0  # log odds less for two tracks to be of one part
 FLOOR_PX = 0.1
 BUSY_FRAMES = 0.2
-NEVER_IN_STEP = 1.0  # stands for the log of px, where no step shows two sets together though some frame does
+# stands for the log of px, where no step shows two sets together though some frame does
+NEVER_IN_STEP = 1.0
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Tracks xy (P,T,2), px of a picture LONG_SIDE_PX wide, visible (P,T), and what every two of them show.
+    """Tracks xy (P,T,2), px of a picture LONG_SIDE_PX wide, visible (P,T), and what every two of
+    them show.
 
     `log_odds` (P,P) are those of being of one object, NaN for tracks never seen together.
     """
@@ -60,7 +64,9 @@ class Pairs:
         for k, one in enumerate(sets):
             within[one, k] = 1
         counts = within.T @ np.isfinite(self.log_odds) @ within
-        alike = np.where(counts, within.T @ np.nan_to_num(self.log_odds) @ within / np.maximum(counts, 1), np.nan)
+        alike = np.where(
+            counts, within.T @ np.nan_to_num(self.log_odds) @ within / np.maximum(counts, 1), np.nan
+        )
         gone = np.log(apart(self.xy, self.visible, sets) + FLOOR_PX)
         return Ties(alike, np.where(np.isnan(gone) & (counts > 0), NEVER_IN_STEP, gone))
 
@@ -75,20 +81,27 @@ def find(
     prompting: Prompting,
     max_objects: int,
 ) -> list[ObjectPrompt]:
-    """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure ones among them.
+    """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure
+    ones among them.
 
-    `scores` (N,) are the motion scores. Together an object's tracks must look like a mover's; see movers.py.
+    `scores` (N,) are the motion scores. Together an object's tracks must look like a mover's; see
+    movers.py.
     """
     seen = surely_visible(tracks, prompting.min_confidence).visible
     sets, ties = split(tracks, scores, moving, likely, hw, maps, prompting)
     sets = movers.choose(sets, ties, tracks, scores, hw)
-    return [ObjectPrompt(i + 1, busiest_frame(seen[one]), one) for i, one in enumerate(sets[:max_objects])]
+    return [
+        ObjectPrompt(i + 1, busiest_frame(seen[one]), one)
+        for i, one in enumerate(sets[:max_objects])
+    ]
 
 
 def busiest_frame(visible: Array) -> int:
-    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one must be visible.
+    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one
+    must be visible.
 
-    Among equals earlier frames come first. The published method rounds and sorts otherwise; see prompts.py.
+    Among equals earlier frames come first. The published method rounds and sorts otherwise; see
+    prompts.py.
     """
     counts = visible.sum(axis=0)
     busy = np.argsort(-counts, kind="stable")[: math.ceil(BUSY_FRAMES * len(counts))]
@@ -113,12 +126,18 @@ def split(
     pairs = compare(tracks.take(pool), scores[pool], hw, spacings(tracks.visible, hw), maps)
     seen = surely_visible(tracks, prompting.min_confidence).visible
     needed = min(prompting.min_object_tracks, max(1, len(moving)))
-    sets = [one for one in pairs.objects() if np.isin(pool[one], moving).sum() >= needed and seen[pool[one]].any()]
+    sets = [
+        one
+        for one in pairs.objects()
+        if np.isin(pool[one], moving).sum() >= needed and seen[pool[one]].any()
+    ]
     sets.sort(key=len, reverse=True)
     return [pool[one] for one in sets], pairs.ties(sets)
 
 
-def compare(tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None) -> Pairs:
+def compare(
+    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
+) -> Pairs:
     """Every two of `tracks`; arguments as of `traits`."""
     pairs, shown = traits(tracks, scores, hw, spacing_px, maps)
     log_odds = np.full((len(tracks), len(tracks)), np.nan)
@@ -137,8 +156,8 @@ def traits(
 ) -> tuple[tuple[Array, Array], Array]:
     """The pairs (Q,), (Q,) of tracks seen together, and what they show (Q,5).
 
-    In how many frames they are seen together; how far apart, in spacings (T,) of tracks; by how much that changes; how
-    little motion the maps show between them; how different their scores are.
+    In how many frames they are seen together; how far apart, in spacings (T,) of tracks; by how
+    much that changes; how little motion the maps show between them; how different their scores are.
     """
     count, length = tracks.visible.shape
     first, second = np.triu_indices(count, 1)
@@ -170,9 +189,11 @@ def traits(
 
 
 def multicut(log_odds: Array) -> list[Array]:
-    """Sets of indices that symmetric log odds (P,P) of being together speak for, by greedy additive edge contraction.
+    """Sets of indices that symmetric log odds (P,P) of being together speak for, by greedy additive
+    edge contraction.
 
-    The two sets with the largest sum of log odds between them become one, as long as there is a positive sum.
+    The two sets with the largest sum of log odds between them become one, as long as there is a
+    positive sum.
     """
     every = np.arange(len(log_odds))
     sums, owner = log_odds.astype(np.float64), every.copy()

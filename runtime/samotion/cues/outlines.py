@@ -1,4 +1,6 @@
-"""Coarse masks of objects from all that is known: their tracks' votes, the motion map, and what they look like."""
+"""Coarse masks of objects from all that is known: their tracks' votes, the motion map, and what
+they look like.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +32,11 @@ def coarse_masks(
     side: int,
     progress: Progress | None = None,
 ) -> list[dict[int, Array]]:
-    """Logits (side,side) float32 in [-6,6] of objects, each in its own `frames` squeezed so, positive on the object.
+    """Logits (side,side) float32 in [-6,6] of objects, each in its own `frames` squeezed so,
+    positive on the object.
 
-    `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong to one of them.
-    `progress` counts every frame twice: for its evidence, and for its masks.
+    `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong
+    to one of them. `progress` counts every frame twice: for its evidence, and for its masks.
     """
     own = np.zeros((len(members), len(tracks)), bool)
     for mine, some in zip(own, members):
@@ -43,7 +46,11 @@ def coarse_masks(
     there = {t: [k for k, some in enumerate(asked) if t in some] for t in every}
     shown = [None if maps is None else maps[t] for t in every]
     with ThreadPoolExecutor(WORKERS) as pool:
-        drawn = pool.map(lambda t, motion: _evidence(tracks, own, there[t], unsure, t, guides, motion), every, shown)
+        drawn = pool.map(
+            lambda t, motion: _evidence(tracks, own, there[t], unsure, t, guides, motion),
+            every,
+            shown,
+        )
         evidence: dict[int, dict[int, Array]] = {}
         for done, (t, found) in enumerate(zip(every, drawn)):
             evidence[t] = dict(zip(there[t], found))
@@ -51,9 +58,12 @@ def coarse_masks(
                 progress(done, 2 * len(every))
         points = dict(zip(every, pool.map(guides.points, every)))
         learnt = [
-            looks.learn([points[t] for t in some], [evidence[t][k] for t in some]) for k, some in enumerate(asked)
+            looks.learn([points[t] for t in some], [evidence[t][k] for t in some])
+            for k, some in enumerate(asked)
         ]
-        large = pool.map(lambda t: _with_looks(evidence[t], learnt, points[t], guides.hw, side), every)
+        large = pool.map(
+            lambda t: _with_looks(evidence[t], learnt, points[t], guides.hw, side), every
+        )
         by_frame: dict[int, dict[int, Array]] = {}
         for done, (t, found_masks) in enumerate(zip(every, large), start=len(every)):
             by_frame[t] = found_masks
@@ -63,9 +73,16 @@ def coarse_masks(
 
 
 def _evidence(
-    tracks: Tracks, own: Array, there: list[int], unsure: Array, t: int, guides: Guides, motion: Array | None
+    tracks: Tracks,
+    own: Array,
+    there: list[int],
+    unsure: Array,
+    t: int,
+    guides: Guides,
+    motion: Array | None,
 ) -> list[Array]:
-    """What tracks and the motion map (MH,MW) of frame t say of the objects `there`, logits (GH,GW) each.
+    """What tracks and the motion map (MH,MW) of frame t say of the objects `there`, logits (GH,GW)
+    each.
 
     `own` (K,N) bool: the tracks of all objects.
     """
@@ -77,7 +94,8 @@ def _evidence(
     if motion is None:
         return [votes.mask(own[k, known]) for k in there]
     moving = cv2.resize(motion, hw[::-1], interpolation=cv2.INTER_LINEAR)
-    movers = known & own.any(axis=0)  # the map does not tell objects apart: each has what is nearer to its tracks
+    # the map does not tell objects apart: each has what is nearer to its tracks
+    movers = known & own.any(axis=0)
     nearer = Ballot(cells[movers], hw)
     return [
         VOTES * votes.mask(own[k, known])
@@ -87,13 +105,22 @@ def _evidence(
 
 
 def _with_looks(
-    evidence: Mapping[int, Array], learnt: Sequence[looks.Look | None], points: Array, hw: tuple[int, int], side: int
+    evidence: Mapping[int, Array],
+    learnt: Sequence[looks.Look | None],
+    points: Array,
+    hw: tuple[int, int],
+    side: int,
 ) -> dict[int, Array]:
-    """Coarse masks (side,side) of a frame of size `hw`: the evidence for each object there, and what it looks like."""
+    """Coarse masks (side,side) of a frame of size `hw`: the evidence for each object there, and
+    what it looks like.
+    """
     known = {k: look for k in evidence if (look := learnt[k]) is not None}
     if known:
         alike = looks.alike(points, list(known.values()))
-        evidence = {**evidence, **{k: evidence[k] + LOOK_LOGITS * alike[..., i] for i, k in enumerate(known)}}
+        evidence = {
+            **evidence,
+            **{k: evidence[k] + LOOK_LOGITS * alike[..., i] for i, k in enumerate(known)},
+        }
     return {k: _squeezed(logits, hw, side) for k, logits in evidence.items()}
 
 

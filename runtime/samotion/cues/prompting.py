@@ -1,4 +1,6 @@
-"""nano's prompts for SAM 2: objects by multicut, and on every frame points with a coarse mask drawn from the tracks."""
+"""nano's prompts for SAM 2: objects by multicut, and on every frame points with a coarse mask
+drawn from the tracks.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def prompt_objects(
     max_objects: int,
     progress: Progress | None = None,
 ) -> list[ObjectPrompt]:
-    """What moves by the tracks' motion scores (N,), as objects with their prompts, largest first."""
+    """What moves by the tracks' motion scores (N,), as objects with their prompts, largest
+    first.
+    """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     likely = candidates(scores, moving, grow_threshold)
     objects = multicut.find(tracks, scores, moving, likely, images.hw, maps, prompting, max_objects)
@@ -43,22 +47,34 @@ def prompt_objects(
     shown = [seen_on(found, tracks, prompting) for found in objects]
     members = [found.members for found in objects]
     guides = Guides(images.frames)
-    drawn = outlines.coarse_masks(tracks, members, shown, unsure, guides, maps, images.mask_side, progress)
-    done = [prompt(found, tracks, unsure, here, masks) for found, here, masks in zip(objects, shown, drawn)]
+    drawn = outlines.coarse_masks(
+        tracks, members, shown, unsure, guides, maps, images.mask_side, progress
+    )
+    done = [
+        prompt(found, tracks, unsure, here, masks)
+        for found, here, masks in zip(objects, shown, drawn)
+    ]
     return [found for found in done if found.clicks]
 
 
 def candidates(scores: Array, moving: Array, grow_threshold: float) -> Array:
-    """Which tracks (N,) bool may belong to an object that a moving one has found: the moving ones, and likely ones."""
+    """Which tracks (N,) bool may belong to an object that a moving one has found: the moving
+    ones, and likely ones.
+    """
     likely = scores > grow_threshold
     likely[moving] = True
     return likely
 
 
 def prompt(
-    found: ObjectPrompt, tracks: Tracks, unsure: Array, shown: dict[int, Array], masks: dict[int, Array]
+    found: ObjectPrompt,
+    tracks: Tracks,
+    unsure: Array,
+    shown: dict[int, Array],
+    masks: dict[int, Array],
 ) -> ObjectPrompt:
-    """Prompts for one object on the frames where `seen_on` shows it, with the coarse `masks` (M,M) of these frames.
+    """Prompts for one object on the frames where `seen_on` shows it, with the coarse `masks` (M,M)
+    of these frames.
 
     `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own.
     """
@@ -75,7 +91,8 @@ def prompt(
 def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) -> Click:
     """Adds clicks on tracks nearby that do not belong to the object.
 
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong to it.
+    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong
+    to it.
     """
     is_member = np.zeros(len(tracks.xy), bool)
     is_member[members] = True
@@ -84,7 +101,11 @@ def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) 
     own = np.concatenate([click.points_xy, tracks.xy[visible & is_member, click.frame]])
     nearest = np.argsort(_distances(negatives, own).min(axis=1), kind="stable")[:NEGATIVE_CLICKS]
     points = np.concatenate([click.points_xy, negatives[nearest]])
-    return replace(click, points_xy=points, labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]))
+    return replace(
+        click,
+        points_xy=points,
+        labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]),
+    )
 
 
 def _distances(a: Array, b: Array) -> Array:

@@ -1,9 +1,10 @@
 """How far each track is from anything that a still scene could show.
 
-Seen by an affine camera, the tracks of a still scene lie in a subspace of few dimensions however the camera moves:
-three for a plane, four for any scene (Tomasi and Kanade, 1992). Still things that stand out by parallax alone are in
-the subspace of the others; things that move by themselves are not. Perspective adds a little to every track, so what
-is left of a track is compared with what is usually left of still ones.
+Seen by an affine camera, the tracks of a still scene lie in a subspace of few dimensions however
+the camera moves: three for a plane, four for any scene (Tomasi and Kanade, 1992). Still things that
+stand out by parallax alone are in the subspace of the others; things that move by themselves are
+not. Perspective adds a little to every track, so what is left of a track is compared with what is
+usually left of still ones.
 """
 
 from __future__ import annotations
@@ -24,16 +25,20 @@ FLOOR_PX = 0.05
 
 
 def unexplained(xy: Array, tracks: Tracks, still: Array) -> Array:
-    """Log ratios (N,3): what subspaces of three, four and five dimensions leave of a track, to what of still ones.
+    """Log ratios (N,3): what subspaces of three, four and five dimensions leave of a track, to what
+    of still ones.
 
-    xy (N,T,2) are the positions of `tracks` in px of a picture about 256 px wide; `still` (N,) bool marks tracks that
-    show the subspace. Medians over windows of the clip; NaN for tracks that are never compared.
+    xy (N,T,2) are the positions of `tracks` in px of a picture about 256 px wide; `still` (N,) bool
+    marks tracks that show the subspace. Medians over windows of the clip; NaN for tracks that are
+    never compared.
     """
     count, length = tracks.visible.shape
     window = min(WINDOW, length)
     found = [
         _in_window(
-            xy[:, start : start + window].reshape(count, 2 * window), tracks.visible[:, start : start + window], still
+            xy[:, start : start + window].reshape(count, 2 * window),
+            tracks.visible[:, start : start + window],
+            still,
         )
         for start in range(0, length - window + 1, STEP)
     ]
@@ -41,7 +46,9 @@ def unexplained(xy: Array, tracks: Tracks, still: Array) -> Array:
 
 
 def median_of_known(found: list[Array]) -> Array:
-    """The median of arrays of one shape, element by element, over those that are finite there; NaN where none is."""
+    """The median of arrays of one shape, element by element, over those that are finite there;
+    NaN where none is.
+    """
     median = np.ma.median(np.ma.masked_invalid(np.stack(found)), axis=0)  # type: ignore[no-untyped-call]
     return np.asarray(median.filled(np.nan))
 
@@ -64,7 +71,9 @@ def _in_window(xy: Array, visible: Array, still: Array) -> Array:
 
 
 def _subspace(xy: Array) -> tuple[Array, Array]:
-    """The mean (2W,) of xy (N,2W) and their axes (K,2W), strongest first; those far from it do not count."""
+    """The mean (2W,) of xy (N,2W) and their axes (K,2W), strongest first; those far from it do
+    not count.
+    """
     near = np.ones(len(xy), bool)
     for _ in range(ROUNDS):
         mean = xy[near].mean(axis=0)
@@ -76,7 +85,9 @@ def _subspace(xy: Array) -> tuple[Array, Array]:
 
 
 def _left(away: Array, weight: Array, axes: Array) -> Array:
-    """Px (P,) per frame that axes (2W,K) leave of `away` (P,2W), fitted where `weight` (P,2W) is 1."""
+    """Px (P,) per frame that axes (2W,K) leave of `away` (P,2W), fitted where `weight` (P,2W) is
+    1.
+    """
     grams = np.einsum("pt,ta,tb->pab", weight, axes, axes) + 1e-6 * np.eye(axes.shape[1])
     along = np.linalg.solve(grams, np.einsum("pt,ta->pa", weight * away, axes)[..., None])[..., 0]
     rest = weight * (away - along @ axes.T) ** 2

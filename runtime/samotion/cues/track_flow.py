@@ -1,7 +1,9 @@
-"""Tracks made steady by dense optical flow: the tracker says where a point is, flow how it gets to the next frame.
+"""Tracks made steady by dense optical flow: the tracker says where a point is, flow how it gets to
+the next frame.
 
-A small tracker is right about the place within a few px but jitters from frame to frame, and what moves by itself
-shows in the steps. Each track becomes the most likely chain of places, given both and how far each can be trusted.
+A small tracker is right about the place within a few px but jitters from frame to frame, and what
+moves by itself shows in the steps. Each track becomes the most likely chain of places, given both
+and how far each can be trusted.
 """
 
 from __future__ import annotations
@@ -18,12 +20,15 @@ from samotion.tracks import tracking
 from samotion.tracks.records import RawTracks, visibility_of
 
 Array = np.ndarray[Any, Any]
-ROUNDS = 3  # flow is read where the last round put the track; later rounds change delta-avg by less than 0.002
+# flow is read where the last round put the track; later rounds change delta-avg by less than 0.002
+ROUNDS = 3
 PLACE_PX = 2.0  # error of the tracker's places; 1 to 8 are within 0.01 delta-avg of each other
-STEP_PX = 0.05  # error of a step of flow, beside what its forward-backward check shows; 0.2 costs 0.01
+# error of a step of flow, beside what its forward-backward check shows; 0.2 costs 0.01
+STEP_PX = 0.05
 OUTLIER_PX = 2.0  # places farther than this from the chain lose their weight
 PIN = 1e4  # weight of the query, which is where it is
-LEAST_TRUST, LEAST_STEP = 1e-3, 0.02  # of what the tracker takes for hidden: keeps the chain defined
+# of what the tracker takes for hidden: keeps the chain defined
+LEAST_TRUST, LEAST_STEP = 1e-3, 0.02
 CENTRE_PX = 0.5  # the tracker counts px from the image's corner, flow from the first pixel's centre
 
 
@@ -52,8 +57,9 @@ def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options
 def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, flows: Array) -> Array:
     """Tracks (N,T,2) px, fused with the optical flow between neighbouring frames (see `flows_of`).
 
-    `trust` (N,T) in [0,1] is how sure the tracker is of a place; in `query_frame` (N,) the place is `query_xy` (N,2).
-    A track's answer depends on no other track. Steps whose flow back does not lead home count less.
+    `trust` (N,T) in [0,1] is how sure the tracker is of a place; in `query_frame` (N,) the place is
+    `query_xy` (N,2). A track's answer depends on no other track. Steps whose flow back does not
+    lead home count less.
     """
     if not len(flows) or not len(tracks):
         return tracks
@@ -72,7 +78,8 @@ def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, flo
 
 
 def flows_of(frames: Array) -> Array:
-    """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, (T-1,2,H,W,2) px in half precision.
+    """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, (T-1,2,H,W,2) px in half
+    precision.
 
     0.5 MB per frame of 256 px.
     """
@@ -86,7 +93,9 @@ def flows_of(frames: Array) -> Array:
 
 
 def _read(flows: Array, xy: Array) -> tuple[Array, Array]:
-    """The flow under each point (N,T-1,2), and how far from home the flow back leads (N,T-1), px."""
+    """The flow under each point (N,T-1,2), and how far from home the flow back leads (N,T-1),
+    px.
+    """
     steps = np.empty((len(xy), len(flows), 2))
     doubt_px = np.empty((len(xy), len(flows)))
     for t, (forth, back) in enumerate(flows):
@@ -98,14 +107,18 @@ def _read(flows: Array, xy: Array) -> tuple[Array, Array]:
 def _lookup(flow: Array, xy: Array) -> Array:
     """Bilinear, (N,2); beyond the border as at it."""
     x, y = np.ascontiguousarray(xy.T[:, :, None], np.float32)
-    found = cv2.remap(flow.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    found = cv2.remap(
+        flow.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
     return found[:, 0]
 
 
 def _most_likely(places: Array, anchor: Array, steps: Array, stiffness: Array) -> Array:
-    """The chains (N,T,2) that minimise anchor * |x_t - place_t|^2 + stiffness * |x_t+1 - x_t - step_t|^2.
+    """The chains (N,T,2) that minimise anchor * |x_t - place_t|^2 + stiffness * |x_t+1 - x_t -
+    step_t|^2.
 
-    A tridiagonal system per track, solved for all tracks at once by forward elimination and back substitution.
+    A tridiagonal system per track, solved for all tracks at once by forward elimination and back
+    substitution.
     """
     diagonal = anchor.copy()
     diagonal[:, :-1] += stiffness

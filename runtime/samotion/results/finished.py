@@ -1,4 +1,6 @@
-"""Whether an earlier result is the one that is asked for: same clip, same settings, same engines, all files there."""
+"""Whether an earlier result is the one that is asked for: same clip, same settings, same
+engines, all files there.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def make_request(clip: str, folder: OutputFolder, settings: Settings, engines: Engines) -> Record:
-    """What a run is asked for, as run.json keeps it; `clip` None: not there, as the reader will tell."""
+    """What a run is asked for, as run.json keeps it; `clip` None: not there, as the reader will
+    tell.
+    """
     from samotion.settings import resolve
 
     sha256 = {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
@@ -35,12 +39,16 @@ def is_done(folder: OutputFolder) -> bool:
 
 
 def is_kept(folder: OutputFolder) -> bool:
-    """Whether an earlier result asks to be kept; what a run that broke off left may be redone at any time."""
+    """Whether an earlier result asks to be kept; what a run that broke off left may be redone at
+    any time.
+    """
     return bool(read_record(folder).get("status", WRITING) != WRITING)
 
 
 def difference(folder: OutputFolder, request: Record, present: Iterable[str]) -> str:
-    """What keeps an earlier result from being the one asked for, in a few words; empty where nothing does."""
+    """What keeps an earlier result from being the one asked for, in a few words; empty where
+    nothing does.
+    """
     had = _table(read_record(folder), "request")
     if not had:
         return "that does not tell how it was asked for"
@@ -89,7 +97,9 @@ def _table(record: Record, key: str) -> Record:
 
 
 def _fingerprint(clip: str) -> Record | None:
-    """What changes when a clip does: its path, size and time of change; for a folder, those of all its frames."""
+    """What changes when a clip does: its path, size and time of change; for a folder, those of
+    all its frames.
+    """
     try:
         found = os.stat(clip)
         path = os.path.realpath(clip)
@@ -101,7 +111,8 @@ def _fingerprint(clip: str) -> Record | None:
 
 
 def _hash_frames(folder: str) -> str:
-    from samotion.clips.video import IMAGE_SUFFIXES  # with NumPy, which the command's help does without
+    # with NumPy, which the command's help does without
+    from samotion.clips.video import IMAGE_SUFFIXES
 
     with os.scandir(folder) as entries:
         frames = [entry for entry in entries if entry.name.lower().endswith(IMAGE_SUFFIXES)]

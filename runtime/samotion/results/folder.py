@@ -1,4 +1,6 @@
-"""The folder where one clip's results go: checked, locked, and never cleaned of what is not ours."""
+"""The folder where one clip's results go: checked, locked, and never cleaned of what is not
+ours.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ KINDS = ("masks", "overlay", "coco", "tracks")
 LAYOUTS = ("clip", "davis")
 LOCK = ".samotion.lock"
 RESERVED = (RUN, LOCK)  # names that no clip's folder may have in layout davis
-_OLD_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.mp4)?")  # of samotion 0.1.0 before it had names of its own
+# of samotion 0.1.0 before it had names of its own
+_OLD_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.mp4)?")
 
 
 def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
@@ -34,9 +37,14 @@ def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
 
 
 def locate(
-    folder: str | os.PathLike[str], name: str, save: Iterable[str] | None = None, layout: str = "clip"
+    folder: str | os.PathLike[str],
+    name: str,
+    save: Iterable[str] | None = None,
+    layout: str = "clip",
 ) -> OutputFolder:
-    """The folder of a clip called `name` below `folder`. Raises UsageError, also for a name that leads elsewhere."""
+    """The folder of a clip called `name` below `folder`. Raises UsageError, also for a name that
+    leads elsewhere.
+    """
     kinds = check_options(save, layout)
     if not is_plain(name) or (layout == "davis" and name in RESERVED):
         raise UsageError(f"results cannot go to a folder called {name!r}; rename the clip")
@@ -47,11 +55,13 @@ def locate(
 
 
 @contextmanager
-def reserve(folder: OutputFolder, overwrite: bool = False, request: Record | None = None) -> Iterator[None]:
+def reserve(
+    folder: OutputFolder, overwrite: bool = False, request: Record | None = None
+) -> Iterator[None]:
     """Check and lock an output folder before the work begins; what stays empty is removed after it.
 
-    What a run that broke off left there is taken over; an earlier result is an OutputError without `overwrite`,
-    which tells how it differs from `request` where that is given.
+    What a run that broke off left there is taken over; an earlier result is an OutputError without
+    `overwrite`, which tells how it differs from `request` where that is given.
     """
     with disk_errors(folder.base):
         _refuse_links(folder)
@@ -71,7 +81,9 @@ def reserve(folder: OutputFolder, overwrite: bool = False, request: Record | Non
 
 
 def is_finished(folder: OutputFolder, request: Record) -> bool:
-    """Whether the result that is asked for is there already; what a killed run left beside it is removed."""
+    """Whether the result that is asked for is there already; what a killed run left beside it is
+    removed.
+    """
     if not finished.is_done(folder) or finished.difference(folder, request, present(folder)):
         return False
     if os.path.lexists(folder.base / LOCK):
@@ -87,7 +99,9 @@ def disk_errors(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"cannot write results to {str(folder)!r}: {reason}; free it or choose another -o") from error
+        raise OutputError(
+            f"cannot write results to {str(folder)!r}: {reason}; free it or choose another -o"
+        ) from error
 
 
 def present(folder: OutputFolder) -> set[str]:
@@ -101,7 +115,9 @@ def present(folder: OutputFolder) -> set[str]:
 
 
 def delete(folder: OutputFolder, files: Iterable[str]) -> None:
-    """Delete files (relative to run.json's folder), and the masks' folder if that leaves it empty."""
+    """Delete files (relative to run.json's folder), and the masks' folder if that leaves it
+    empty.
+    """
     for file in files:
         (folder.base / file).unlink()
     with suppress(OSError):  # not empty, or never there
@@ -110,7 +126,9 @@ def delete(folder: OutputFolder, files: Iterable[str]) -> None:
 
 @contextmanager
 def _locked(folder: OutputFolder) -> Iterator[None]:
-    """Keep other runs out. The system drops the lock of a process that dies, and its file is taken over."""
+    """Keep other runs out. The system drops the lock of a process that dies, and its file is
+    taken over.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder.base / LOCK, timeout=0)
@@ -118,7 +136,9 @@ def _locked(folder: OutputFolder) -> Iterator[None]:
         try:
             lock.acquire()
         except Timeout as error:
-            raise OutputError(f"{str(folder.base)!r} is in use by another samotion-run; wait, or change -o") from error
+            raise OutputError(
+                f"{str(folder.base)!r} is in use by another samotion-run; wait, or change -o"
+            ) from error
     try:
         yield
     finally:
@@ -131,7 +151,10 @@ def _refuse_links(folder: OutputFolder) -> None:
     """Links inside -o may lead out of it; -o itself may be one."""
     for path in (folder.tree, folder.masks, folder.record, folder.base / LOCK):
         if path.is_symlink():
-            raise OutputError(f"{str(path)!r} is a link, and samotion writes through none; remove it, or change -o")
+            raise OutputError(
+                f"{str(path)!r} is a link, and samotion writes through none; remove it, or"
+                f" change -o"
+            )
 
 
 def _make(folder: Path) -> list[Path]:
@@ -149,7 +172,8 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
         foreign.append(RUN)
     if foreign:
         raise OutputError(
-            f"{str(folder.tree)!r} holds {foreign[0]!r}, which samotion did not write; choose another folder with -o"
+            f"{str(folder.tree)!r} holds {foreign[0]!r}, which samotion did not write; choose"
+            f" another folder with -o"
         )
     if finished.is_kept(folder) and not overwrite:
         how = finished.difference(folder, request, here) if request else ""
@@ -176,6 +200,12 @@ def _plain_files(folder: Path) -> list[Path]:
 
 
 def _stood_for(path: Path, base: Path) -> str | None:
-    """The file that an old temporary one was to become, relative to `base`: .overlay.1a2b3c4d.mp4 was overlay.mp4."""
+    """The file that an old temporary one was to become, relative to `base`:
+    .overlay.1a2b3c4d.mp4 was overlay.mp4.
+    """
     match = _OLD_TEMPORARY.fullmatch(path.name)
-    return (path.parent / (match[1] + (match[2] or ""))).relative_to(base).as_posix() if match else None
+    return (
+        (path.parent / (match[1] + (match[2] or ""))).relative_to(base).as_posix()
+        if match
+        else None
+    )

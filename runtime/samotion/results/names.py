@@ -1,4 +1,6 @@
-"""File and folder names for results: plain, distinct in any case, and short enough for a file system."""
+"""File and folder names for results: plain, distinct in any case, and short enough for a file
+system.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ def mask_names(numbers: Iterable[int], frame_names: Sequence[str] | None = None)
 
 
 def free_name(wish: str, taken: set[str], suffix: str = "") -> str:
-    """`wish` with `suffix`, or `wish-2`, `wish-3` and so on where that is in `taken`, which it joins.
+    """`wish` with `suffix`, or `wish-2`, `wish-3` and so on where that is in `taken`, which it
+    joins.
 
     Cut to `MAX_NAME_BYTES`. `taken` holds names as `same_file` gives them.
     """
@@ -41,12 +44,16 @@ def free_name(wish: str, taken: set[str], suffix: str = "") -> str:
 
 
 def same_file(name: str) -> str:
-    """Equal for names that some file systems take for one: they differ in case or in how accents are composed."""
+    """Equal for names that some file systems take for one: they differ in case or in how accents
+    are composed.
+    """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def is_plain(name: str) -> bool:
-    """Whether a name stands for an entry of its folder: no path, not the folder itself, not its parent."""
+    """Whether a name stands for an entry of its folder: no path, not the folder itself, not its
+    parent.
+    """
     separators = {os.sep, os.altsep, "/", "\0"}
     return name not in ("", ".", "..") and not any(s in name for s in separators if s)
 

@@ -1,4 +1,6 @@
-"""The overlay: the clip with every object tinted and outlined in its palette colour, as H.264 for any browser."""
+"""The overlay: the clip with every object tinted and outlined in its palette colour, as H.264
+for any browser.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +27,16 @@ _ITU709 = 1  # colour matrix, transfer and primaries all carry this number
 def bright_palette() -> Array:
     """The DAVIS palette (256,3) uint8 at full brightness, so that dark hues show on dark frames."""
     palette = DAVIS_PALETTE.astype(np.float32)
-    bright: Array = (palette * (255 / np.maximum(palette.max(1, keepdims=True), 1))).astype(np.uint8)
+    bright: Array = (palette * (255 / np.maximum(palette.max(1, keepdims=True), 1))).astype(
+        np.uint8
+    )
     return bright
 
 
 def draw(frame: Array, labels: Array, palette: Array) -> Array:
-    """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border; static stays as is."""
+    """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border;
+    static stays as is.
+    """
     if not labels.any():
         return frame
     colours = np.take(palette, labels, axis=0)  # 1.9 ms for 1000x562; palette[labels] takes 7
@@ -43,20 +49,22 @@ def draw(frame: Array, labels: Array, palette: Array) -> Array:
 
 
 def write_overlay(path: Path, frames: Array, labels: Array, timestamps_s: Array) -> None:
-    """Write an MP4 (H.264, yuv420p, faststart) of frames (T,H,W,3) and labels (T,H,W), each shown at its own time.
+    """Write an MP4 (H.264, yuv420p, faststart) of frames (T,H,W,3) and labels (T,H,W), each shown
+    at its own time.
 
-    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column. Appears by rename.
-    Raises OSError, and what PyAV raises where the codec is missing or refuses.
+    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column. Appears
+    by rename. Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
     with replacing(path) as temporary:
         _encode(str(temporary), frames, labels, show_ticks(timestamps_s))
 
 
 def show_ticks(timestamps_s: Array) -> Array:
-    """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly increasing.
+    """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly
+    increasing.
 
-    A time that repeats, goes back or is none comes one tick after its predecessor, a pause above `MAX_PAUSE_S` is
-    cut to that: the container holds neither, and nobody waits a day for a frame.
+    A time that repeats, goes back or is none comes one tick after its predecessor, a pause above
+    `MAX_PAUSE_S` is cut to that: the container holds neither, and nobody waits a day for a frame.
     """
     with np.errstate(invalid="ignore"):
         pauses = np.nan_to_num(np.diff(timestamps_s.astype(np.float64)), nan=0.0)
@@ -95,7 +103,9 @@ def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
 
 
 def _rate(ticks: Array) -> Fraction:
-    """The mean frame rate, which the encoder wants for its rate control; times do not follow from it."""
+    """The mean frame rate, which the encoder wants for its rate control; times do not follow
+    from it.
+    """
     length_s = float(ticks[-1] * TIME_BASE)
     mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
     return Fraction(float(np.clip(mean, 1, MAX_RATE))).limit_denominator(1001)

@@ -19,7 +19,9 @@ WRITING, DONE = "writing", "done"
 
 @dataclass(frozen=True)
 class OutputFolder:
-    """Where one clip's results go. `base` holds run.json, `tree` (in or same as base) is the clip's own folder."""
+    """Where one clip's results go. `base` holds run.json, `tree` (in or same as base) is the
+    clip's own folder.
+    """
 
     base: Path
     tree: Path
@@ -59,7 +61,9 @@ def write_record(folder: OutputFolder, record: Record) -> None:
 
 
 def owned(folder: OutputFolder) -> set[str]:
-    """The files, relative to run.json's folder, that an earlier run of this clip wrote or meant to write."""
+    """The files, relative to run.json's folder, that an earlier run of this clip wrote or meant
+    to write.
+    """
     files = read_record(folder).get("files")
     return {str(file) for file in files} if isinstance(files, list) else set()
 
@@ -67,4 +71,6 @@ def owned(folder: OutputFolder) -> set[str]:
 def _clips(record: Record) -> dict[str, Record]:
     """The records of all clips in a run.json of layout davis."""
     clips = record.get("clips")
-    return {k: v for k, v in clips.items() if isinstance(v, dict)} if isinstance(clips, dict) else {}
+    return (
+        {k: v for k, v in clips.items() if isinstance(v, dict)} if isinstance(clips, dict) else {}
+    )

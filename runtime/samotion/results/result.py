@@ -30,8 +30,8 @@ class ObjectResult:
 class Result:
     """What a run found.
 
-    `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one per track;
-    `timings` in ms per stage; `settings` are the numbers that made it.
+    `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one
+    per track; `timings` in ms per stage; `settings` are the numbers that made it.
     """
 
     labels: Array
@@ -44,7 +44,9 @@ class Result:
     warnings: list[str] = field(default_factory=list)
 
     def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
-        """Write masks, overlay, objects, tracks and run.json; options as in `samotion.results.write.write`."""
+        """Write masks, overlay, objects, tracks and run.json; options as in
+        `samotion.results.write.write`.
+        """
         write.write(self, path_of(folder, "the folder for results"), **options)
 
 

@@ -1,4 +1,6 @@
-"""Results go out: masks, overlay, objects, tracks and run.json, without touching a file that is not ours."""
+"""Results go out: masks, overlay, objects, tracks and run.json, without touching a file that is
+not ours.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,15 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-PACKAGES = ("samotion", "numpy", "av", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "pycocotools")
+PACKAGES = (
+    "samotion",
+    "numpy",
+    "av",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "pycocotools",
+)
 
 
 def write(
@@ -53,11 +63,12 @@ def write(
 ) -> Path:
     """Write a result below `folder` and return the folder that holds it.
 
-    `save` picks from masks, overlay, coco and tracks (None: all that the layout has). Layout `clip` makes
-    folder/CLIP/masks/00000.png and so on; `davis` makes folder/CLIP/00000.png and folder/run.json only. Masks of a
-    folder's frames have the frames' names. `run_info` joins run.json. An overlay that cannot be written is one more
-    of `result.warnings`. Raises OutputError for foreign files, links, an earlier result without `overwrite`, a lock
-    held by another process, and disks that are full or closed to us.
+    `save` picks from masks, overlay, coco and tracks (None: all that the layout has). Layout `clip`
+    makes folder/CLIP/masks/00000.png and so on; `davis` makes folder/CLIP/00000.png and
+    folder/run.json only. Masks of a folder's frames have the frames' names. `run_info` joins
+    run.json. An overlay that cannot be written is one more of `result.warnings`. Raises OutputError
+    for foreign files, links, an earlier result without `overwrite`, a lock held by another process,
+    and disks that are full or closed to us.
     """
     target = locate(folder, result.clip.name, save, layout)
     with reserve(target, overwrite):
@@ -65,7 +76,9 @@ def write(
     return target.tree
 
 
-def write_to(target: OutputFolder, result: Result, run_info: Mapping[str, Any] | None = None) -> None:
+def write_to(
+    target: OutputFolder, result: Result, run_info: Mapping[str, Any] | None = None
+) -> None:
     """Write a result into a reserved folder: the overlay after all else, run.json last.
 
     Before that run.json tells of a run that broke off, and which files are its own.
@@ -103,14 +116,21 @@ def _write_overlay(target: OutputFolder, result: Result) -> bool:
     """Whether there is one: whatever goes wrong with it is a warning, but for a full disk."""
     clip = result.clip
     if cut := long_pauses(clip.timestamps_s):
-        _warn(result, f"pauses of more than {MAX_PAUSE_S:.0f} s between frames are cut to that in the overlay ({cut})")
+        _warn(
+            result,
+            f"pauses of more than {MAX_PAUSE_S:.0f} s between frames are cut to that in the"
+            f" overlay ({cut})",
+        )
     try:
         write_overlay(target.tree / OVERLAY, clip.frames, result.labels, clip.timestamps_s)
     except Exception as error:
         if is_disk_error(error):
             raise
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        _warn(result, f"the overlay cannot be written ({type(error).__name__}: {reason}); all else is there")
+        _warn(
+            result,
+            f"the overlay cannot be written ({type(error).__name__}: {reason}); all else is there",
+        )
         return False
     return True
 
@@ -165,14 +185,20 @@ def _objects(result: Result, name: str, rles: list[list[Record | None]]) -> Reco
         "frames": clip.indices.tolist(),
         "timestamps_s": [round(t, 6) for t in clip.timestamps_s.tolist()],
         "objects": [
-            {"id": found.id, "score": round(found.score, 6), **_per_frame([row[k] for row in rles], clip.indices)}
+            {
+                "id": found.id,
+                "score": round(found.score, 6),
+                **_per_frame([row[k] for row in rles], clip.indices),
+            }
             for k, found in enumerate(result.objects)
         ],
     }
 
 
 def _per_frame(rles: list[Record | None], indices: Array) -> Record:
-    """One object's entries. Boxes are x, y, width, height in px of the source, None where it is not seen."""
+    """One object's entries. Boxes are x, y, width, height in px of the source, None where it is
+    not seen.
+    """
     from pycocotools import mask as coco
 
     seen = [k for k, rle in enumerate(rles) if rle]
@@ -186,7 +212,9 @@ def _per_frame(rles: list[Record | None], indices: Array) -> Record:
 
 
 def _tracks(result: Result) -> bytes:
-    """tracks.npz: the tracks with `scores`, `frames` (source numbers); xy in px of the source, pixel centres whole."""
+    """tracks.npz: the tracks with `scores`, `frames` (source numbers); xy in px of the source,
+    pixel centres whole.
+    """
     tracks, clip = result.tracks, result.clip
     height, width = clip.frames.shape[1:3]
     scale = np.array([clip.source_hw[1] / width, clip.source_hw[0] / height], np.float32)
@@ -206,7 +234,9 @@ def _tracks(result: Result) -> bytes:
 
 
 def _frame_table(result: Result, target: OutputFolder, masks: list[str]) -> list[Record]:
-    """For every frame: its mask (relative to run.json, None: not saved), number and name in the source, and time."""
+    """For every frame: its mask (relative to run.json, None: not saved), number and name in the
+    source, and time.
+    """
     clip = result.clip
     names: Sequence[str | None] = clip.frame_names or [None] * len(masks)
     times = [round(time_s, 6) for time_s in clip.timestamps_s.tolist()]
@@ -252,7 +282,10 @@ def versions() -> dict[str, str]:
     """Versions of what a result depends on, and of Python and the machine's kind."""
     from importlib import metadata
 
-    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    found = {
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             found[package] = metadata.version(package)

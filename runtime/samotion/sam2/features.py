@@ -1,4 +1,6 @@
-"""What SAM 2 sees of a clip: frames at its own size, and their image features in a cache of bounded size."""
+"""What SAM 2 sees of a clip: frames at its own size, and their image features in a cache of
+bounded size.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +17,34 @@ from samotion.errors import UsageError
 Array = np.ndarray[Any, Any]
 Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by name
 
-CAPACITY_PX = 16 * 1024**2  # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
+# of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
+CAPACITY_PX = 16 * 1024**2
 CAPACITY_FRAMES = 96  # at most, however small they are
 _PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
 
 class Features:
-    """Image features of a clip, computed at first use and shared by objects, prompts and both directions.
+    """Image features of a clip, computed at first use and shared by objects, prompts and both
+    directions.
 
-    `frames` (T,H,W,3) uint8 RGB of any size; at most `capacity` frames' features are held, the last used ones. None:
-    as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
+    `frames` (T,H,W,3) uint8 RGB of any size; at most `capacity` frames' features are held, the last
+    used ones. None: as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
     """
 
     def __init__(self, engines: Engines, frames: Array, capacity: int | None = None) -> None:
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
-            raise UsageError(f"frames are {frames.dtype} {list(frames.shape)}; expected uint8 (T,H,W,3), T at least 1")
+            raise UsageError(
+                f"frames are {frames.dtype} {list(frames.shape)}; expected uint8 (T,H,W,3), T"
+                f" at least 1"
+            )
         self.frames = frames
         self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
         self.side_px = engines.preset.sam2.image_size_px
         fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
         self.capacity = max(1, fitting if capacity is None else capacity)
         engine = engines["sam2_image"]
-        self._engine: Any = getattr(engine, "keep", engine)  # on the GPU, where the other engines want them
+        # on the GPU, where the other engines want them
+        self._engine: Any = getattr(engine, "keep", engine)
         self._known: OrderedDict[int, Levels] = OrderedDict()
 
     @property
@@ -48,7 +56,9 @@ class Features:
         return len(self.frames)
 
     def __getitem__(self, frame: int) -> Levels:
-        """The features of one frame, as the engine names them: level0, level1, level2 and query, each (1,...)."""
+        """The features of one frame, as the engine names them: level0, level1, level2 and query,
+        each (1,...).
+        """
         levels = self._get(frame)
         self._known[frame] = levels
         self._known.move_to_end(frame)
@@ -57,7 +67,9 @@ class Features:
         return levels
 
     def pass_by(self, frame: int) -> Levels:
-        """As `[frame]`, for a sweep over the clip: it takes what is cached, but pushes nothing out."""
+        """As `[frame]`, for a sweep over the clip: it takes what is cached, but pushes nothing
+        out.
+        """
         levels = self._get(frame)
         if len(self._known) < self.capacity:
             self._known[frame] = levels
@@ -84,7 +96,9 @@ def resize_frame(frame: Array, side_px: int) -> Array:
 def _resample(image: Array, size: int, axis: int) -> Array:
     index, weight = _taps(image.shape[axis], size)
     shape = (1, size, 1) if axis == 1 else (size, 1, 1)
-    total: Array = np.full((image.shape[0], size, 3) if axis == 1 else (size, image.shape[1], 3), 1, np.int32)
+    total: Array = np.full(
+        (image.shape[0], size, 3) if axis == 1 else (size, image.shape[1], 3), 1, np.int32
+    )
     total <<= _PRECISION_BITS - 1
     for k in range(index.shape[1]):
         total += np.take(image, index[:, k], axis=axis) * weight[:, k].reshape(shape)

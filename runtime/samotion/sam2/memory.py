@@ -1,7 +1,8 @@
 """SAM 2's memory of one object: a value that is passed in and returned, never changed.
 
-What is kept and what is attended to follow the sam2 package's video predictor: all prompted frames (or the nearest
-ones, where the preset sets a limit), the last six tracked frames, and up to sixteen object pointers.
+What is kept and what is attended to follow the sam2 package's video predictor: all prompted frames
+(or the nearest ones, where the preset sets a limit), the last six tracked frames, and up to sixteen
+object pointers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ Array = np.ndarray[Any, Any]
 
 
 class Remembered(NamedTuple):
-    """One frame of one object: spatial memory (L,D) as bfloat16 bits in uint16, and object pointer (C,) float32."""
+    """One frame of one object: spatial memory (L,D) as bfloat16 bits in uint16, and object
+    pointer (C,) float32.
+    """
 
     memory: Array
     pointer: Array
@@ -27,7 +30,9 @@ NO_MEMORY = np.zeros((0, 0), np.uint16)  # of prompted frames that nothing atten
 
 @dataclass(frozen=True)
 class Bank:
-    """All that is remembered of one object, by frame. `start`: its earliest prompted frame, where tracking begins."""
+    """All that is remembered of one object, by frame. `start`: its earliest prompted frame,
+    where tracking begins.
+    """
 
     start: int
     prompted: Mapping[int, Remembered]
@@ -35,7 +40,9 @@ class Bank:
 
 
 class Reach(NamedTuple):
-    """How much is attended to: `frames` (with the present one), `pointers`, and prompted frames (None: all)."""
+    """How much is attended to: `frames` (with the present one), `pointers`, and prompted frames
+    (None: all).
+    """
 
     frames: int
     pointers: int
@@ -43,7 +50,9 @@ class Reach(NamedTuple):
 
 
 class Recalled(NamedTuple):
-    """Inputs of engine sam2_track for one object: bank (K,L,D), slot (K,), pointers (P,C), age (P,)."""
+    """Inputs of engine sam2_track for one object: bank (K,L,D), slot (K,), pointers (P,C), age
+    (P,).
+    """
 
     bank: Array
     slot: Array
@@ -63,7 +72,9 @@ def remember(bank: Bank, frame: int, memory: Array, pointer: Array, reach: Reach
 
 
 def recall(bank: Bank, frame: int, frame_count: int, reverse: bool, reach: Reach) -> Recalled:
-    """What an object attends to at `frame`, coming from earlier frames, or from later ones where `reverse`."""
+    """What an object attends to at `frame`, coming from earlier frames, or from later ones where
+    `reverse`.
+    """
     sign = -1 if reverse else 1
     chosen = nearest_prompted(bank.prompted, frame, reach.prompted)
     others = {**{t: r for t, r in bank.prompted.items() if t not in chosen}, **bank.tracked}
@@ -73,7 +84,9 @@ def recall(bank: Bank, frame: int, frame_count: int, reverse: bool, reach: Reach
             spatial.append((back - 1, past.memory))
 
     most = min(frame_count, reach.pointers)
-    pointers = [((frame - t) * sign, bank.prompted[t].pointer) for t in chosen if (frame - t) * sign >= 0]
+    pointers = [
+        ((frame - t) * sign, bank.prompted[t].pointer) for t in chosen if (frame - t) * sign >= 0
+    ]
     for back in range(1, most):
         if (past := others.get(frame - sign * back)) is not None:
             pointers.append((back, past.pointer))
@@ -96,7 +109,9 @@ def frames_attended(prompted: Sequence[int], frame: int, reverse: bool, reach: R
 
 
 def nearest_prompted(frames: Collection[int], frame: int, limit: int | None) -> list[int]:
-    """The prompted frames attended to: all, or the last before, the first not before, and then the nearest others."""
+    """The prompted frames attended to: all, or the last before, the first not before, and then
+    the nearest others.
+    """
     if limit is None or len(frames) <= limit:
         return list(frames)
     before = max((t for t in frames if t < frame), default=None)

@@ -1,4 +1,5 @@
-"""Prompts to masks of whole clips with SAM 2, as the sam2 package's video predictor does it, several objects at once.
+"""Prompts to masks of whole clips with SAM 2, as the sam2 package's video predictor does it,
+several objects at once.
 
 images = Features(engines, frames)
 masks = propagate(engines, frames, [Click(1, 0, np.array([[210.0, 350.0]]), np.array([1]))])
@@ -18,15 +19,27 @@ from samotion.backends.engines import Engines
 from samotion.errors import UsageError
 from samotion.manifest import meta_number
 from samotion.sam2.features import Features
-from samotion.sam2.memory import NO_MEMORY, Bank, Reach, Remembered, frames_attended, recall, remember, to_bfloat16
+from samotion.sam2.memory import (
+    NO_MEMORY,
+    Bank,
+    Reach,
+    Remembered,
+    frames_attended,
+    recall,
+    remember,
+    to_bfloat16,
+)
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]  # done, in all: prompted frames, then frames tracked in either direction
-Refine = Callable[[Array, Array], Array]  # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
+# done, in all: prompted frames, then frames tracked in either direction
+Progress = Callable[[int, int], None]
+# a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
+Refine = Callable[[Array, Array], Array]
 
-HOLE_AREA = 8  # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
+# px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
+HOLE_AREA = 8
 PROMPT_LIMIT = 32.0  # largest mask logit that is fed back as a prompt
 LABELS = (0, 1, 2, 3)  # outside, inside, a box's top left and its bottom right corner
 
@@ -35,10 +48,10 @@ LABELS = (0, 1, 2, 3)  # outside, inside, a box's top left and its bottom right 
 class Click:
     """A prompt for one object on one frame.
 
-    points_xy (P,2) float px of the frame; labels (P,) int: 1 inside, 0 outside, 2 and 3 the corners of a box.
-    mask, optional: float32 logits of a coarse mask, positive inside; (H,W) of the frame's size, or (M,M) as the decoder
-    takes it, a quarter of SAM 2's image side.
-    A second click on the same object and frame is a correction: it is decoded with the first one's mask as a prompt.
+    points_xy (P,2) float px of the frame; labels (P,) int: 1 inside, 0 outside, 2 and 3 the corners
+    of a box. mask, optional: float32 logits of a coarse mask, positive inside; (H,W) of the frame's
+    size, or (M,M) as the decoder takes it, a quarter of SAM 2's image side. A second click on the
+    same object and frame is a correction: it is decoded with the first one's mask as a prompt.
     """
 
     object_id: int
@@ -49,15 +62,21 @@ class Click:
 
 
 class Decoded(NamedTuple):
-    """A mask (M,M) of logits at the decoder's size, the object's pointer (C,), and its score, a logit."""
+    """A mask (M,M) of logits at the decoder's size, the object's pointer (C,), and its score, a
+    logit.
+    """
 
     mask: Array
     pointer: Array
     score: float
 
 
-def segment(engines: Engines, features: Features, click: Click, fill_holes_area: int = HOLE_AREA) -> Array:
-    """The mask (H,W) bool of one prompt on its own frame, without memory; for one point, the best of three."""
+def segment(
+    engines: Engines, features: Features, click: Click, fill_holes_area: int = HOLE_AREA
+) -> Array:
+    """The mask (H,W) bool of one prompt on its own frame, without memory; for one point, the
+    best of three.
+    """
     _check(click, features)
     return to_frame(_prompt(engines, features, click, None, fill_holes_area).mask, features.hw) > 0
 
@@ -75,16 +94,19 @@ def propagate(
 ) -> dict[int, Array]:
     """Follow every prompted object through the clip: object id -> (T,H,W) bool, or float32 logits.
 
-    frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already. Each object is
-    tracked forward from its earliest prompted frame and then backward from it; on prompted frames the mask is the
-    prompt's. With `reach_frames`, frames farther than this from all of an object's prompts are passed over and have
-    no mask: there nobody has seen the object, and a small SAM 2 finds something all the same. `refine` has the last
-    word on each frame's logits. Raises UsageError for clicks outside the clip or without points.
+    frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already.
+    Each object is tracked forward from its earliest prompted frame and then backward from it; on
+    prompted frames the mask is the prompt's. With `reach_frames`, frames farther than this from all
+    of an object's prompts are passed over and have no mask: there nobody has seen the object, and a
+    small SAM 2 finds something all the same. `refine` has the last word on each frame's logits.
+    Raises UsageError for clicks outside the clip or without points.
     """
     images = features if features is not None else Features(engines, frames)
     for click in clicks:
         _check(click, images)
-    clip = _Clip(engines, images, _reach(engines), fill_holes_area, getattr(engines, "device", None) == "cpu")
+    clip = _Clip(
+        engines, images, _reach(engines), fill_holes_area, getattr(engines, "device", None) == "cpu"
+    )
     kind, shape = (np.float32 if return_logits else np.bool_), (len(images), *images.hw)
     found: dict[int, Array] = {click.object_id: np.zeros(shape, kind) for click in clicks}
 
@@ -103,7 +125,9 @@ def propagate(
     made = _prompt_all(clip, clicks, asked_for, keep, lambda done: tell(done, whole))
     banks = {object_id: Bank(min(mine), mine) for object_id, mine in made.items()}
     for done, (frame, reverse, active) in enumerate(sweep, start=first):
-        for object_id, (mask, bank) in _step(clip, {i: banks[i] for i in active}, frame, reverse).items():
+        for object_id, (mask, bank) in _step(
+            clip, {i: banks[i] for i in active}, frame, reverse
+        ).items():
             banks[object_id] = bank
             keep(frame, object_id, mask)
         tell(done + 1, whole)
@@ -133,22 +157,34 @@ def _check(click: Click, images: Features) -> None:
     if not 0 <= click.frame < len(images):
         raise UsageError(f"{where}: the clip has frames 0 to {len(images) - 1}")
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
-        raise UsageError(f"{where}: points {points.shape}, labels {labels.shape}; expected (P,2) and (P,)")
+        raise UsageError(
+            f"{where}: points {points.shape}, labels {labels.shape}; expected (P,2) and (P,)"
+        )
     if not np.isin(labels, LABELS).all() or not np.isfinite(points).all():
-        raise UsageError(f"{where}: labels {labels.tolist()}, points {points.tolist()}; labels are 0 to 3")
+        raise UsageError(
+            f"{where}: labels {labels.tolist()}, points {points.tolist()}; labels are 0 to 3"
+        )
     if click.mask is None and not len(points):
         raise UsageError(f"{where}: neither points nor a mask")
     if click.mask is not None and click.mask.shape not in (images.hw, (images.mask_side,) * 2):
         raise UsageError(f"{where}: its mask is {click.mask.shape}, the frames {images.hw}")
 
 
-def _prompt(engines: Engines, images: Features, click: Click, previous: Array | None, fill_holes_area: int) -> Decoded:
-    """Decode one click; `previous` (M,M): the logits of an earlier click on the same object and frame."""
+def _prompt(
+    engines: Engines, images: Features, click: Click, previous: Array | None, fill_holes_area: int
+) -> Decoded:
+    """Decode one click; `previous` (M,M): the logits of an earlier click on the same object and
+    frame.
+    """
     return _decode(engines, images, [click], [previous], fill_holes_area)[0]
 
 
 def _decode(
-    engines: Engines, images: Features, clicks: Sequence[Click], previous: Sequence[Array | None], fill_holes_area: int
+    engines: Engines,
+    images: Features,
+    clicks: Sequence[Click],
+    previous: Sequence[Array | None],
+    fill_holes_area: int,
 ) -> list[Decoded]:
     """Decode clicks with as many points each, on one frame, in one call."""
     levels = {name: images[clicks[0].frame][name] for name in ("level0", "level1", "level2")}
@@ -157,7 +193,9 @@ def _decode(
     points, labels, coarse = [], [], []
     for click, earlier in zip(clicks, previous):
         if click.mask is not None:
-            earlier = cv2.resize(np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA)
+            earlier = cv2.resize(
+                np.asarray(click.mask, np.float32), (side, side), interpolation=cv2.INTER_AREA
+            )
         coarse.append(earlier)
         own = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)
         if not len(own[0]):  # the package's stand-in for no points
@@ -192,8 +230,9 @@ def _prompt_all(
 ) -> dict[int, dict[int, Remembered]]:
     """Memories of all objects on their prompted frames: object id -> frame -> memory.
 
-    Frame by frame, for image features are held of a few frames only. Memories that nothing asks for stay empty. Each
-    mask (M,M) of logits goes to `keep`, with its frame and object before it; `tell` is told how many frames are done.
+    Frame by frame, for image features are held of a few frames only. Memories that nothing asks for
+    stay empty. Each mask (M,M) of logits goes to `keep`, with its frame and object before it;
+    `tell` is told how many frames are done.
     """
     made: dict[int, dict[int, Remembered]] = {click.object_id: {} for click in clicks}
     for done, frame in enumerate(sorted({click.frame for click in clicks}), start=1):
@@ -218,7 +257,9 @@ def _prompt_all(
 
 
 def _together(clicks: Sequence[Click]) -> Iterator[list[Click]]:
-    """The clicks of one frame in calls of equally many points, no object's corrections before what they correct."""
+    """The clicks of one frame in calls of equally many points, no object's corrections before
+    what they correct.
+    """
     rounds: Counter[int] = Counter()
     calls: dict[tuple[int, int], list[Click]] = {}
     for click in clicks:
@@ -228,11 +269,14 @@ def _together(clicks: Sequence[Click]) -> Iterator[list[Click]]:
         yield calls[key]
 
 
-Sweep = list[tuple[int, bool, list[int]]]  # frames in the order they are tracked: frame, reverse, objects
+# frames in the order they are tracked: frame, reverse, objects
+Sweep = list[tuple[int, bool, list[int]]]
 
 
 def _sweep(prompted: Mapping[int, list[int]], frame_count: int, reach: int | None) -> Sweep:
-    """The frames to track objects to, forward and then backward; `prompted`: object id -> its prompted frames."""
+    """The frames to track objects to, forward and then backward; `prompted`: object id -> its
+    prompted frames.
+    """
     starts = [min(frames) for frames in prompted.values()] or [0]
     forward = ((t, False) for t in range(min(starts), frame_count))
     backward = ((t, True) for t in range(max(starts), -1, -1))
@@ -250,28 +294,40 @@ def _sweep(prompted: Mapping[int, list[int]], frame_count: int, reach: int | Non
     return order
 
 
-def _asked_for(prompted: Mapping[int, list[int]], sweep: Sweep, reach: Reach) -> dict[int, set[int]]:
+def _asked_for(
+    prompted: Mapping[int, list[int]], sweep: Sweep, reach: Reach
+) -> dict[int, set[int]]:
     """The prompted frames whose memories some tracked frame attends to: object id -> frames."""
     return {
         i: {
-            t for frame, reverse, active in sweep if i in active for t in frames_attended(frames, frame, reverse, reach)
+            t
+            for frame, reverse, active in sweep
+            if i in active
+            for t in frames_attended(frames, frame, reverse, reach)
         }
         for i, frames in prompted.items()
     }
 
 
-def _step(clip: _Clip, banks: dict[int, Bank], frame: int, reverse: bool) -> dict[int, tuple[Array, Bank]]:
+def _step(
+    clip: _Clip, banks: dict[int, Bank], frame: int, reverse: bool
+) -> dict[int, tuple[Array, Bank]]:
     """Track objects to one frame: object id -> mask (M,M) of logits and the new bank.
 
-    Objects whose memories are of one length go through the engine together, but for a CPU: there each by itself is a
-    tenth faster, for the attention scores of several together leave the cache (three of tiny at 1024 px: 9.9 against
-    8.9 s).
+    Objects whose memories are of one length go through the engine together, but for a CPU: there
+    each by itself is a tenth faster, for the attention scores of several together leave the cache
+    (three of tiny at 1024 px: 9.9 against 8.9 s).
     """
     levels = clip.images.pass_by(frame)
-    recalled = {i: recall(bank, frame, len(clip.images), reverse, clip.reach) for i, bank in banks.items()}
+    recalled = {
+        i: recall(bank, frame, len(clip.images), reverse, clip.reach) for i, bank in banks.items()
+    }
     result = {}
     for group in [[i] for i in recalled] if clip.one_by_one else _equal_lengths(recalled.items()):
-        inputs = {name: np.stack([getattr(recalled[i], name) for i in group]) for name in recalled[group[0]]._fields}
+        inputs = {
+            name: np.stack([getattr(recalled[i], name) for i in group])
+            for name in recalled[group[0]]._fields
+        }
         out = clip.engines["sam2_track"](**levels, **inputs)
         for row, i in enumerate(group):
             bank = remember(banks[i], frame, out["memory"][row], out["pointer"][row], clip.reach)
@@ -290,7 +346,9 @@ def fill_holes(mask: Array, area: int) -> Array:
     """Logits (M,M) with holes of at most `area` px (8-connected) raised to 0.1, just inside."""
     if area <= 0:
         return mask
-    _, labels, stats, _ = cv2.connectedComponentsWithStats((mask <= 0).astype(np.uint8), connectivity=8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(
+        (mask <= 0).astype(np.uint8), connectivity=8
+    )
     small = stats[:, cv2.CC_STAT_AREA] <= area
     small[0] = False  # label 0 is the mask itself
     return np.where(small[labels], np.float32(0.1), mask)

@@ -1,4 +1,6 @@
-"""Tracks of a live source: frame by frame, with a causal tracker whose memory is a value that the caller holds."""
+"""Tracks of a live source: frame by frame, with a causal tracker whose memory is a value that
+the caller holds.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,9 @@ ONLINE_POINTS = 512  # points followed at once: about 1 MB each with BootsTAPIR
 class OnlineTracker:
     """N points that are followed through a live source, and all that is kept of the frames so far.
 
-    `query_lowres` (N,C) and `query_hires` (N,C'): what the points looked like. `past` (R,N,4,D): the last frames, as
-    the temporal convolutions of each mixer block remember them. All float32, 0.4 MB a point with BootsTAPIR.
+    `query_lowres` (N,C) and `query_hires` (N,C'): what the points looked like. `past` (R,N,4,D):
+    the last frames, as the temporal convolutions of each mixer block remember them. All float32,
+    0.4 MB a point with BootsTAPIR.
     """
 
     query_lowres: Array
@@ -31,7 +34,9 @@ class OnlineTracker:
     past: Array
 
     def take(self, index: Array | slice) -> OnlineTracker:
-        """The points that `index` selects, numbers or a boolean mask; the others are followed no more."""
+        """The points that `index` selects, numbers or a boolean mask; the others are followed no
+        more.
+        """
         return OnlineTracker(self.query_lowres[index], self.query_hires[index], self.past[:, index])
 
     def __len__(self) -> int:
@@ -39,25 +44,31 @@ class OnlineTracker:
 
 
 def start(engines: Engines) -> OnlineTracker:
-    """A tracker that follows no points yet. Raises EngineError for engines that need later frames too."""
+    """A tracker that follows no points yet. Raises EngineError for engines that need later
+    frames too.
+    """
     if not engines.preset.tracks.causal:
         raise EngineError(
-            f"the tracker of preset {engines.preset.name!r} needs later frames, a live source has none;"
+            f"the tracker of preset {engines.preset.name!r} needs later frames, a live source"
+            f" has none;"
             " export a causal one with: samotion-export tracks --preset live --out engines-live"
         )
     shapes = engines.entry("tracks_online").inputs
     names = ("query_lowres", "query_hires", "past")
-    return OnlineTracker(*(np.zeros([0 if d == "N" else int(d) for d in shapes[name]], np.float32) for name in names))
+    return OnlineTracker(
+        *(np.zeros([0 if d == "N" else int(d) for d in shapes[name]], np.float32) for name in names)
+    )
 
 
 def step(
     engines: Engines, frame: Array, tracker: OnlineTracker, points: Array | None = None
 ) -> tuple[RawTracks, OnlineTracker]:
-    """Where the tracker's points are in the next `frame` (256,256,3) uint8, and the tracker for the frame after it.
+    """Where the tracker's points are in the next `frame` (256,256,3) uint8, and the tracker for the
+    frame after it.
 
-    `points` (M,2) x, y px of 256 in this frame are followed from now on, in rows after those followed already. The
-    answer has one frame: tracks (N+M,1,2). As published, a new point is found by its looks in its own frame too.
-    Raises UsageError for arrays of another shape.
+    `points` (M,2) x, y px of 256 in this frame are followed from now on, in rows after those
+    followed already. The answer has one frame: tracks (N+M,1,2). As published, a new point is found
+    by its looks in its own frame too. Raises UsageError for arrays of another shape.
     """
     frames, points = _checked(frame, points)
     grids = engines["tracks_features"](frames=frames)
@@ -95,5 +106,7 @@ def _checked(frame: Array, points: Array | None) -> tuple[Array, Array]:
         )
     points = np.zeros((0, 2), np.float32) if points is None else np.asarray(points, np.float32)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise UsageError(f"points have shape {list(points.shape)}, expected [M, 2]: x, y px of {TRACKER_PX}")
+        raise UsageError(
+            f"points have shape {list(points.shape)}, expected [M, 2]: x, y px of {TRACKER_PX}"
+        )
     return frame[None], points

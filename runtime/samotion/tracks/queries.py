@@ -18,8 +18,11 @@ LANCZOS_LOBES = 3
 BAND_PX = 32  # resampled by one matrix: most of a matrix for a whole line would be zeros
 
 
-def sample_queries(frame_count: int, hw: tuple[int, int], step: int, max_tracks: int, seed: int) -> Array:
-    """Points to follow: (N,3) float32 t, y, x px of the source, spread evenly over query frames and the image.
+def sample_queries(
+    frame_count: int, hw: tuple[int, int], step: int, max_tracks: int, seed: int
+) -> Array:
+    """Points to follow: (N,3) float32 t, y, x px of the source, spread evenly over query frames and
+    the image.
 
     Every `step`-th frame has the published grid (docs/method.md, stage 3). The published program
     tracks it all and keeps a random part. Here that part is drawn first: on each query frame every
@@ -28,7 +31,8 @@ def sample_queries(frame_count: int, hw: tuple[int, int], step: int, max_tracks:
     """
     if min(frame_count, step, max_tracks, *hw) < 1:
         raise UsageError(
-            f"frames {frame_count}, size {hw}, step {step} and max_tracks {max_tracks} must all be at least 1"
+            f"frames {frame_count}, size {hw}, step {step} and max_tracks {max_tracks} must all"
+            f" be at least 1"
         )
     rng = np.random.default_rng(seed)
     grid_yx = _along_curve(_grid(hw))
@@ -37,7 +41,9 @@ def sample_queries(frame_count: int, hw: tuple[int, int], step: int, max_tracks:
     parts = []
     for frame, share in zip(frames, rng.permutation(shares)):
         count = min(int(share), len(grid_yx))
-        chosen = ((np.arange(count) + rng.random()) * (len(grid_yx) / max(count, 1))).astype(np.int64)
+        chosen = ((np.arange(count) + rng.random()) * (len(grid_yx) / max(count, 1))).astype(
+            np.int64
+        )
         yx = grid_yx[np.minimum(chosen, len(grid_yx) - 1)]
         parts.append(np.column_stack((np.full(count, frame), yx)))
     return np.concatenate(parts).astype(np.float32)
@@ -51,19 +57,27 @@ def _grid(hw: tuple[int, int]) -> Array:
 
 
 def _along_curve(yx: Array) -> Array:
-    """Points in the order of a Z-curve through their ranks, so that neighbours in order are neighbours in space."""
-    ranks = np.column_stack([np.unique(axis, return_inverse=True)[1] for axis in yx.T]).astype(np.int64)
+    """Points in the order of a Z-curve through their ranks, so that neighbours in order are
+    neighbours in space.
+    """
+    ranks = np.column_stack([np.unique(axis, return_inverse=True)[1] for axis in yx.T]).astype(
+        np.int64
+    )
     code = np.zeros(len(yx), np.int64)
     for bit in range(16):
-        code |= ((ranks[:, 0] >> bit & 1) << (2 * bit + 1)) | ((ranks[:, 1] >> bit & 1) << (2 * bit))
+        code |= ((ranks[:, 0] >> bit & 1) << (2 * bit + 1)) | (
+            (ranks[:, 1] >> bit & 1) << (2 * bit)
+        )
     order: Array = yx[np.argsort(code, kind="stable")]
     return order
 
 
 def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
-    """uint8 (T,H,W,3) -> (T,256,256,3) or another size, with a Lanczos filter that widens when it shrinks.
+    """uint8 (T,H,W,3) -> (T,256,256,3) or another size, with a Lanczos filter that widens when it
+    shrinks.
 
-    So does the reference's; OpenCV's Lanczos does not widen and aliases. Within 1 level of Pillow's.
+    So does the reference's; OpenCV's Lanczos does not widen and aliases. Within 1 level of
+    Pillow's.
     """
     count, height, width = frames.shape[:3]
     if (height, width) == (size_px, size_px):
@@ -91,12 +105,16 @@ def _resample(bands: Bands, lines: Array) -> Array:
 
 
 def _lanczos(size: int, size_out: int) -> Bands:
-    """How to resample a line of pixels, in parts: (pixels out, pixels in, matrix from these to those)."""
+    """How to resample a line of pixels, in parts: (pixels out, pixels in, matrix from these to
+    those).
+    """
     scale = size / size_out
     width = max(scale, 1.0)
     centres = (np.arange(size_out) + 0.5) * scale
     offset = (np.arange(size) + 0.5 - centres[:, None]) / width
-    weight = np.where(np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * np.sinc(offset / LANCZOS_LOBES), 0)
+    weight = np.where(
+        np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * np.sinc(offset / LANCZOS_LOBES), 0
+    )
     weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
     bands = []
     for start in range(0, size_out, BAND_PX):

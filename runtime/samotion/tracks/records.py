@@ -13,7 +13,9 @@ Array = np.ndarray[Any, Any]
 
 
 class RawTracks(NamedTuple):
-    """The tracker's answer: tracks (N,T,2) x, y px of 256; occlusion and expected_dist (N,T) logits."""
+    """The tracker's answer: tracks (N,T,2) x, y px of 256; occlusion and expected_dist (N,T)
+    logits.
+    """
 
     tracks: Array
     occlusion: Array
@@ -24,8 +26,8 @@ class RawTracks(NamedTuple):
 class Tracks:
     """N tracks over T frames; the first axis of every field is the track.
 
-    `xy` (N,T,2) and `query_xy` (N,2) float32 px of the source frame; `visible` (N,T) bool; `visibility` and
-    `confidence` (N,T) float32 in [0,1]; `query_frame` (N,) int.
+    `xy` (N,T,2) and `query_xy` (N,2) float32 px of the source frame; `visible` (N,T) bool;
+    `visibility` and `confidence` (N,T) float32 in [0,1]; `query_frame` (N,) int.
     """
 
     xy: Array
@@ -50,18 +52,25 @@ def join(first: Tracks, second: Tracks) -> Tracks:
 
 
 def visibility_of(occlusion: Array, expected_dist: Array) -> tuple[Array, Array]:
-    """Probabilities that a point can be seen, and that its place is right, from the tracker's logits."""
-    visibility, confidence = (0.5 - 0.5 * np.tanh(0.5 * logits) for logits in (occlusion, expected_dist))
+    """Probabilities that a point can be seen, and that its place is right, from the tracker's
+    logits.
+    """
+    visibility, confidence = (
+        0.5 - 0.5 * np.tanh(0.5 * logits) for logits in (occlusion, expected_dist)
+    )
     return visibility, confidence
 
 
-def filter_tracks(raw: RawTracks, queries: Array, hw: tuple[int, int], one_a_frame: bool = True) -> Tracks:
-    """Judge raw tracks of `queries` (N,3) t, y, x px of the source of size `hw`; docs/method.md, stages 3 and 4.
+def filter_tracks(
+    raw: RawTracks, queries: Array, hw: tuple[int, int], one_a_frame: bool = True
+) -> Tracks:
+    """Judge raw tracks of `queries` (N,3) t, y, x px of the source of size `hw`; docs/method.md,
+    stages 3 and 4.
 
-    A point is visible where visibility times confidence is over 0.5, surely hidden where (1 - visibility) times
-    confidence is; where it is neither, its confidence becomes 0. Tracks that are never visible are dropped. In a
-    frame in which none is visible the most confident one is marked so, if `one_a_frame`: the motion net needs one.
-    At its query frame a track is at its query.
+    A point is visible where visibility times confidence is over 0.5, surely hidden where (1 -
+    visibility) times confidence is; where it is neither, its confidence becomes 0. Tracks that are
+    never visible are dropped. In a frame in which none is visible the most confident one is marked
+    so, if `one_a_frame`: the motion net needs one. At its query frame a track is at its query.
     """
     frame = np.rint(queries[:, 0]).astype(np.int64)
     xy = geometry.xy_from_grid(raw.tracks, hw)

@@ -1,4 +1,6 @@
-"""Tracks: where points of the query frames are in every frame, and whether they can be seen there."""
+"""Tracks: where points of the query frames are in every frame, and whether they can be seen
+there.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,16 @@ from samotion.presets import REFINE_PX
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries
 from samotion.tracks.records import RawTracks, Tracks, filter_tracks, join, visibility_of
-from samotion.tracks.windows import beyond, chunks, handover, home, shared, travellers, visits, windows
+from samotion.tracks.windows import (
+    beyond,
+    chunks,
+    handover,
+    home,
+    shared,
+    travellers,
+    visits,
+    windows,
+)
 
 __all__ = [
     "FrameCache",
@@ -36,7 +47,8 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
 
-POINT_FRAMES = 6000  # points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
+# points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
+POINT_FRAMES = 6000
 FEATURE_FRAMES = 8  # frames whose features are computed at once
 WINDOW_FRAMES = 320  # frames tracked together; their features take 3.1 MB a frame with BootsTAPIR
 OVERLAP_FRAMES = 32
@@ -46,7 +58,9 @@ LARGE_WINDOW_FRAMES = 128  # with the features of frames of 512 px, 15.7 MB a fr
 
 @dataclass
 class FrameCache:
-    """Features of `frames` (T,256,256,3) uint8 that calls of `track` share; kept for clips of one window."""
+    """Features of `frames` (T,256,256,3) uint8 that calls of `track` share; kept for clips of
+    one window.
+    """
 
     frames: Array
     grids: dict[str, Array] = field(default_factory=dict)
@@ -65,13 +79,14 @@ def track(
 ) -> RawTracks:
     """Follow `queries` (N,3) t, y, x px of 256 through `frames` (T,256,256,3) uint8.
 
-    Who will ask for more tracks of the same frames gives them as one `FrameCache`, which keeps their features.
-    `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`: tracks are refined on them once more,
-    and the answer is the mean of both rounds, as published.
-    At most `point_frames` points x frames are refined at once. Clips longer than `window_frames` (None: 320, or 128
-    with `large`) are tracked in windows that share `overlap_frames`; memory depends on these three numbers, not on the
-    clip, but for the answer itself. Raises UsageError for arrays of another shape or queries outside the clip,
-    EngineError for engines that do not refine on large frames.
+    Who will ask for more tracks of the same frames gives them as one `FrameCache`, which keeps
+    their features. `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`:
+    tracks are refined on them once more, and the answer is the mean of both rounds, as published.
+    At most `point_frames` points x frames are refined at once. Clips longer than `window_frames`
+    (None: 320, or 128 with `large`) are tracked in windows that share `overlap_frames`; memory
+    depends on these three numbers, not on the clip, but for the answer itself. Raises UsageError
+    for arrays of another shape or queries outside the clip, EngineError for engines that do not
+    refine on large frames.
     """
     cache = frames if isinstance(frames, FrameCache) else FrameCache(frames)
     frames, queries = _checked(cache.frames, queries)
@@ -80,8 +95,13 @@ def track(
     if window_frames is None:
         window_frames = WINDOW_FRAMES if large is None else LARGE_WINDOW_FRAMES
     if not 0 < overlap_frames < window_frames:
-        raise UsageError(f"overlap_frames is {overlap_frames}, expected 1 to {window_frames - 1} (window_frames - 1)")
-    raw = RawTracks(*(np.zeros((len(queries), len(frames), *last), np.float32) for last in ((2,), (), ())))
+        raise UsageError(
+            f"overlap_frames is {overlap_frames}, expected 1 to {window_frames - 1}"
+            f" (window_frames - 1)"
+        )
+    raw = RawTracks(
+        *(np.zeros((len(queries), len(frames), *last), np.float32) for last in ((2,), (), ()))
+    )
     parts = windows(len(frames), window_frames, overlap_frames)
     where = home(parts, queries[:, 0])
     looks: dict[str, Array] = {}
@@ -96,7 +116,9 @@ def track(
                 kept |= _features(engines, "tracks_features", frames[part], FEATURE_FRAMES)
             grids = dict(kept)
             if large is not None:
-                grids |= _features(engines, "tracks_features_large", large[part], LARGE_FEATURE_FRAMES)
+                grids |= _features(
+                    engines, "tracks_features_large", large[part], LARGE_FEATURE_FRAMES
+                )
         if source is None:
             local = queries[rows] - np.array([part.start, 0, 0], np.float32)
             _look(engines, grids, rows, local, looks, len(queries))
@@ -104,7 +126,13 @@ def track(
             local = _go_on(raw, rows, part, parts[source])
         for some in chunks(len(rows), point_frames // (part.stop - part.start)):
             answer = _refine(engines, grids, looks, rows[some], local[some])
-            _write(raw, rows[some], part, beyond(part, None if source is None else parts[source]), answer)
+            _write(
+                raw,
+                rows[some],
+                part,
+                beyond(part, None if source is None else parts[source]),
+                answer,
+            )
             done += some.stop - some.start
             if progress:
                 progress(done, total)
@@ -123,15 +151,19 @@ def sample_and_track(
     track: Callable[..., RawTracks] = track,
     progress: Progress | None = None,
 ) -> Tracks:
-    """Draw at most `max_tracks` queries on every `step_frames`-th of `frames` (T,H,W,3) uint8 and follow them.
+    """Draw at most `max_tracks` queries on every `step_frames`-th of `frames` (T,H,W,3) uint8 and
+    follow them.
 
-    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256 refines on larger ones.
+    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256 refines
+    on larger ones.
     """
     hw = frames.shape[1], frames.shape[2]
     queries = sample_queries(len(frames), hw, step_frames, max_tracks, seed)
     large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
     small = resize_for_tracking(frames) if small is None else small
-    raw = track(engines, small, geometry.queries_to_grid(queries, hw), large=large, progress=progress)
+    raw = track(
+        engines, small, geometry.queries_to_grid(queries, hw), large=large, progress=progress
+    )
     return filter_tracks(raw, queries, hw)
 
 
@@ -148,9 +180,16 @@ def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dic
 
 
 def _look(
-    engines: Engines, grids: dict[str, Array], rows: Array, local: Array, looks: dict[str, Array], count: int
+    engines: Engines,
+    grids: dict[str, Array],
+    rows: Array,
+    local: Array,
+    looks: dict[str, Array],
+    count: int,
 ) -> None:
-    """Write the features of the query points `local` into `looks`, where those of all `count` tracks are kept."""
+    """Write the features of the query points `local` into `looks`, where those of all `count`
+    tracks are kept.
+    """
     if not len(rows):
         return
     for engine in ("tracks_query", *(["tracks_query_large"] if "large_lowres" in grids else [])):
@@ -177,13 +216,17 @@ def _call(engines: Engines, engine: str, values: dict[str, Array]) -> dict[str, 
 
 
 def _go_on(raw: RawTracks, rows: Array, part: slice, source: slice) -> Array:
-    """Queries, with t counted from the window `part`, of the tracks `rows` that are known in the window `source`."""
+    """Queries, with t counted from the window `part`, of the tracks `rows` that are known in the
+    window `source`.
+    """
     both = shared(part, source)
     visibility, confidence = visibility_of(raw.occlusion[rows, both], raw.expected_dist[rows, both])
     return handover(raw.tracks[rows, both], visibility * confidence, both.start - part.start)
 
 
-def _write(raw: RawTracks, rows: Array, part: slice, fresh: slice, answer: dict[str, Array]) -> None:
+def _write(
+    raw: RawTracks, rows: Array, part: slice, fresh: slice, answer: dict[str, Array]
+) -> None:
     """Keep what `answer` says of the frames `fresh` of the window `part`."""
     inside = slice(fresh.start - part.start, fresh.stop - part.start)
     for name, values in zip(raw._fields, raw):
@@ -192,7 +235,12 @@ def _write(raw: RawTracks, rows: Array, part: slice, fresh: slice, answer: dict[
 
 def _checked(frames: Array, queries: Array) -> tuple[Array, Array]:
     size = geometry.TRACKER_PX
-    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or not len(frames):
+    if (
+        frames.dtype != np.uint8
+        or frames.ndim != 4
+        or frames.shape[1:] != (size, size, 3)
+        or not len(frames)
+    ):
         raise UsageError(
             f"frames are {frames.dtype}{list(frames.shape)}, expected uint8[T, {size}, {size}, 3];"
             " make them with samotion.tracks.resize_for_tracking"
@@ -202,7 +250,8 @@ def _checked(frames: Array, queries: Array) -> tuple[Array, Array]:
         raise UsageError(f"queries have shape {list(queries.shape)}, expected [N, 3]: t, y, x")
     if len(queries) and (queries[:, 0].min() < 0 or queries[:, 0].max() > len(frames) - 1):
         raise UsageError(
-            f"queries name frames {queries[:, 0].min():g} to {queries[:, 0].max():g}, expected 0 to {len(frames) - 1}"
+            f"queries name frames {queries[:, 0].min():g} to {queries[:, 0].max():g}, expected"
+            f" 0 to {len(frames) - 1}"
         )
     return frames, queries
 
@@ -211,7 +260,8 @@ def _check_large(engines: Engines, large: Array, count: int) -> None:
     numbers = engines.preset.tracks
     if not numbers.refines_large:
         raise EngineError(
-            f"these engines refine tracks on frames of {numbers.refine_px} px only; for larger ones export with:"
+            f"these engines refine tracks on frames of {numbers.refine_px} px only; for larger"
+            f" ones export with:"
             f" samotion-export tracks --preset {engines.preset.name} --refine-px {max(REFINE_PX)}"
         )
     shape = (count, numbers.refine_px, numbers.refine_px, 3)

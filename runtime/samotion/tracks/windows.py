@@ -1,4 +1,6 @@
-"""Long clips: which frames are tracked together, and where a track goes on from one window to the next."""
+"""Long clips: which frames are tracked together, and where a track goes on from one window to
+the next.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ NO_FRAME = -1.0  # a query frame outside the window: the track is found by its l
 
 
 def windows(frame_count: int, window: int, overlap: int) -> list[slice]:
-    """Slices that cover all frames, none longer than `window`, neighbours sharing at least `overlap` frames."""
+    """Slices that cover all frames, none longer than `window`, neighbours sharing at least
+    `overlap` frames.
+    """
     if frame_count <= window:
         return [slice(0, frame_count)]
     count = -(-(frame_count - overlap) // (window - overlap))
@@ -21,17 +25,21 @@ def windows(frame_count: int, window: int, overlap: int) -> list[slice]:
 
 
 def home(parts: list[slice], query_frame: Array) -> Array:
-    """The window (N,) in which each query lies, the one in whose middle it lies where several hold it."""
+    """The window (N,) in which each query lies, the one in whose middle it lies where several
+    hold it.
+    """
     middles = np.array([(part.start + part.stop - 1) / 2 for part in parts])
     nearest: Array = np.abs(query_frame[:, None] - middles).argmin(1)
     return nearest
 
 
 def handover(tracks: Array, certainty: Array, start: int) -> Array:
-    """Queries (N,3) t, y, x from what is known of tracks (N,S,2) in S shared frames, the first numbered `start`.
+    """Queries (N,3) t, y, x from what is known of tracks (N,S,2) in S shared frames, the first
+    numbered `start`.
 
-    Each track goes on from the shared frame where it is most surely visible (`certainty` (N,S): visibility times
-    confidence); one that is visible in none of them is left to its looks (`NO_FRAME`).
+    Each track goes on from the shared frame where it is most surely visible (`certainty` (N,S):
+    visibility times confidence); one that is visible in none of them is left to its looks
+    (`NO_FRAME`).
     """
     best = certainty.argmax(1)
     rows = np.arange(len(tracks))
@@ -41,7 +49,8 @@ def handover(tracks: Array, certainty: Array, start: int) -> Array:
 
 
 def visits(count: int) -> list[tuple[int, int | None]]:
-    """The order of work on `count` windows: (window, the one that tracks arrive from, or None: they start here).
+    """The order of work on `count` windows: (window, the one that tracks arrive from, or None: they
+    start here).
 
     Forward, each window starts its own tracks and takes over those of all earlier ones; then back.
     """
@@ -50,7 +59,9 @@ def visits(count: int) -> list[tuple[int, int | None]]:
 
 
 def travellers(where: Array, index: int, source: int | None) -> Array:
-    """Which tracks (by number) a visit is about, by the window `where` (N,) each of them starts in."""
+    """Which tracks (by number) a visit is about, by the window `where` (N,) each of them starts
+    in.
+    """
     if source is None:
         return np.flatnonzero(where == index)
     return np.flatnonzero(where <= source if source < index else where >= source)
@@ -65,10 +76,16 @@ def beyond(part: slice, source: slice | None) -> slice:
     """The frames of `part` that `source` does not hold."""
     if source is None:
         return part
-    return slice(source.stop, part.stop) if part.stop > source.stop else slice(part.start, source.start)
+    return (
+        slice(source.stop, part.stop)
+        if part.stop > source.stop
+        else slice(part.start, source.start)
+    )
 
 
 def chunks(count: int, at_most: int) -> list[slice]:
-    """Slices of nearly equal length that cover `count`; onnxruntime keeps its memory for a length it has seen."""
+    """Slices of nearly equal length that cover `count`; onnxruntime keeps its memory for a
+    length it has seen.
+    """
     parts = -(-count // max(at_most, 1))
     return [slice(count * k // parts, count * (k + 1) // parts) for k in range(parts)]

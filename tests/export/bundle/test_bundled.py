@@ -33,14 +33,19 @@ def test_every_file_is_the_one_in_the_manifest(name: str) -> None:
     assert entry.weights_sha256 == manifest.sha256_of(weights)
     assert external_files(path) == entry.data.keys()
     told = {
-        p.key.removeprefix("sha256 of "): p.value for p in onnx.load(str(path), load_external_data=False).metadata_props
+        p.key.removeprefix("sha256 of "): p.value
+        for p in onnx.load(str(path), load_external_data=False).metadata_props
     }
     assert entry.data.items() <= told.items()  # the graph's own hash tells its weights
 
 
 def test_no_file_is_left_over() -> None:
     named = {file for entry in HELD.engines.values() for file in (entry.file, *entry.data)}
-    assert {file.name for file in manifest.BUNDLED.iterdir()} - named == {"manifest.json", "README.md", "sam2.md"}
+    assert {file.name for file in manifest.BUNDLED.iterdir()} - named == {
+        "manifest.json",
+        "README.md",
+        "sam2.md",
+    }
 
 
 def test_weights_lie_once() -> None:
@@ -60,4 +65,6 @@ def test_graphs_answer_as_pytorch(net: str) -> None:
 def test_it_holds_every_engine_of_nano() -> None:
     from samotion.contract import engines_of
 
-    assert list(HELD.engines) == [name for net in NETS for name in engines_of(net, getattr(NANO, net))]
+    assert list(HELD.engines) == [
+        name for net in NETS for name in engines_of(net, getattr(NANO, net))
+    ]

@@ -43,7 +43,8 @@ def weight(rng: np.random.Generator) -> Array:
 @pytest.fixture
 def stored(tmp_path: Path, weight: Array) -> Stored:
     save_file(
-        {"first": np.zeros(5, np.float16), "w": weight, "count": np.zeros(1, np.int64)}, tmp_path / "w.safetensors"
+        {"first": np.zeros(5, np.float16), "w": weight, "count": np.zeros(1, np.int64)},
+        tmp_path / "w.safetensors",
     )
     return Stored(tmp_path / "w.safetensors")
 
@@ -51,7 +52,9 @@ def stored(tmp_path: Path, weight: Array) -> Stored:
 def model_of(array: Array, as_node: bool) -> onnx.ModelProto:
     """y = x + array."""
     tensor = numpy_helper.from_array(array, "a")
-    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, list(array.shape)) for name in "xy"]
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, list(array.shape)) for name in "xy"
+    ]
     nodes = [helper.make_node("Add", ["x", "a"], ["y"])]
     if as_node:
         nodes.insert(0, helper.make_node("Constant", [], ["a"], value=tensor))
@@ -68,7 +71,9 @@ def test_what_export_makes_of_weights(stored: Stored, weight: Array, fold: str) 
 
 @pytest.mark.parametrize("as_node", [False, True])
 @pytest.mark.parametrize("fold", FOLDS)
-def test_a_graph_answers_as_before(tmp_path: Path, stored: Stored, weight: Array, fold: str, as_node: bool) -> None:
+def test_a_graph_answers_as_before(
+    tmp_path: Path, stored: Stored, weight: Array, fold: str, as_node: bool
+) -> None:
     array = np.ascontiguousarray(FOLDS[fold][0](weight.astype(np.float32)), np.float32)
     path = tmp_path / "graph.onnx"
     onnx.save(model_of(array, as_node), str(path))
@@ -91,7 +96,9 @@ def test_other_numbers_become_tables_in_the_smallest_type(
         "small": rng.normal(size=100).astype(np.float32),
     }
     arrays["again"] = arrays["f32"]
-    tables = share.tables_of({name: model_of(array, False) for name, array in arrays.items()}, [stored])
+    tables = share.tables_of(
+        {name: model_of(array, False) for name, array in arrays.items()}, [stored]
+    )
     assert {name: table.dtype.name for name, table in tables.items()} == {
         "u8.a": "uint8",
         "f16.a": "float16",

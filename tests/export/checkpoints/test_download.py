@@ -1,4 +1,6 @@
-"""Weights are fetched once, checked against their hash, never fetched when offline; the hub is imitated."""
+"""Weights are fetched once, checked against their hash, never fetched when offline; the hub is
+imitated.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
 class Hub(ThreadingHTTPServer):
-    """Serves `files` by path: /REPO/resolve/REVISION/FILE as the hub does, anything else plainly."""
+    """Serves `files` by path: /REPO/resolve/REVISION/FILE as the hub does, anything else
+    plainly.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -107,7 +111,9 @@ def at_url(hub: Hub, content: bytes = CONTENT) -> Weights:
 
 
 def fetch(weights: Weights, offline: bool = False, accept_hash: bool = False) -> tuple[Path, str]:
-    return download.fetch("depth", weights, offline=offline, report=Report(), accept_hash=accept_hash)
+    return download.fetch(
+        "depth", weights, offline=offline, report=Report(), accept_hash=accept_hash
+    )
 
 
 def left_in_cache(tmp_path: Path) -> list[str]:
@@ -243,7 +249,9 @@ def test_next_command_goes_on_where_the_last_one_stopped(hub: Hub, tmp_path: Pat
 
 @pytest.mark.parametrize("change", ["content", "ranges", "validator", "whole"])
 def test_what_cannot_be_continued_is_fetched_anew(hub: Hub, change: str) -> None:
-    """Another file by now; a server that knows no parts; one that names no version; no byte left."""
+    """Another file by now; a server that knows no parts; one that names no version; no byte
+    left.
+    """
     weights = at_url(hub, content=b"older" * 5000 if change == "content" else CONTENT)
     hub.validator = change != "validator"
     hub.ranges = change != "ranges"
@@ -268,7 +276,9 @@ def test_partial_files_of_two_addresses_are_two(tmp_path: Path) -> None:
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a git-lfs pointer"),
     ],
 )
-def test_what_is_no_checkpoint_is_never_kept(hub: Hub, tmp_path: Path, content: bytes, kind: str) -> None:
+def test_what_is_no_checkpoint_is_never_kept(
+    hub: Hub, tmp_path: Path, content: bytes, kind: str
+) -> None:
     weights = replace(at_url(hub, content=content), size_bytes=len(CONTENT))
     for accept_hash in (False, True):
         with pytest.raises(EngineError, match=f"answered with {kind}, not the file"):
@@ -292,7 +302,9 @@ def test_full_disk_is_not_blamed_on_the_network(hub: Hub, monkeypatch: pytest.Mo
         fetch(at_url(hub))
 
 
-def test_licence_is_shown_before_a_non_commercial_file(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+def test_licence_is_shown_before_a_non_commercial_file(
+    hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
     weights = replace(on_hub(hub), licence="CC-BY-NC-4.0", non_commercial=True)
     with pytest.raises(EngineError):
         fetch(weights, offline=True)

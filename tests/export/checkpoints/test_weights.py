@@ -33,7 +33,9 @@ SAM1: Shapes = {"image_encoder.patch_embed.proj.weight": (1280, 3, 16, 16)}
 
 
 def sam2_shapes(width: int, blocks: int, newer: bool = True) -> Shapes:
-    shapes: Shapes = {f"image_encoder.trunk.blocks.{i}.norm1.weight": (width,) for i in range(blocks)}
+    shapes: Shapes = {
+        f"image_encoder.trunk.blocks.{i}.norm1.weight": (width,) for i in range(blocks)
+    }
     shapes["image_encoder.trunk.patch_embed.proj.weight"] = (width, 3, 7, 7)
     return {**shapes, "no_obj_embed_spatial": (1, 64)} if newer else shapes
 
@@ -65,7 +67,9 @@ def refusal(name: str, net: object, path: Path) -> str:
 def test_official_format_gives_back_every_number(tmp_path: Path, name: str) -> None:
     net = getattr(NANO, name)
     state = official.random_state(name, net)
-    loaded = weights.load(name, net, official.write(tmp_path / "a file.pt", name, state), module(name, net))
+    loaded = weights.load(
+        name, net, official.write(tmp_path / "a file.pt", name, state), module(name, net)
+    )
     assert loaded.keys() == state.keys()
     assert all(torch.equal(loaded[key], state[key]) for key in state)
     module(name, net).load_state_dict(loaded, strict=True)
@@ -74,7 +78,9 @@ def test_official_format_gives_back_every_number(tmp_path: Path, name: str) -> N
 def test_half_precision_safetensors_come_back_as_float32(
     tmp_path: Path, dino_state: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_file({key: value.half() for key, value in dino_state.items()}, tmp_path / NANO.dino.weights.file)
+    save_file(
+        {key: value.half() for key, value in dino_state.items()}, tmp_path / NANO.dino.weights.file
+    )
     monkeypatch.setattr("samotion_export.checkpoints.download.BUNDLED", tmp_path)
     loaded = weights.load("dino", NANO.dino)
     assert {value.dtype for value in loaded.values()} == {torch.float32}
@@ -116,15 +122,29 @@ def test_nets_are_recognised(shapes: Shapes, label: str) -> None:
 
 def test_official_shapes_are_what_the_builder_wants(parity_folder: Path) -> None:
     published = json.loads((parity_folder / "shapes.json").read_text())["depth_anything_v2_vits"]
-    expected = {key: tuple(value.shape) for key, value in module("depth", DEPTH_SMALL).state_dict().items()}
-    weights.check({key: tuple(shape) for key, shape in published.items()}, expected, Path("published"))
+    expected = {
+        key: tuple(value.shape) for key, value in module("depth", DEPTH_SMALL).state_dict().items()
+    }
+    weights.check(
+        {key: tuple(shape) for key, shape in published.items()}, expected, Path("published")
+    )
 
 
 @pytest.mark.parametrize(
     "name, net, shapes, said",
     [
-        ("depth", DEPTH_SMALL, DEPTH_LARGE, "this is Depth Anything V2 Large, expected Depth Anything V2 Small"),
-        ("depth", DEPTH_SMALL, DINO_LARGE, "this is DINOv2 Large, expected Depth Anything V2 Small"),
+        (
+            "depth",
+            DEPTH_SMALL,
+            DEPTH_LARGE,
+            "this is Depth Anything V2 Large, expected Depth Anything V2 Small",
+        ),
+        (
+            "depth",
+            DEPTH_SMALL,
+            DINO_LARGE,
+            "this is DINOv2 Large, expected Depth Anything V2 Small",
+        ),
         ("dino", NANO.dino, DINO_LARGE, "this is DINOv2 Large, expected DINOv2 of width 128"),
         ("dino", NANO.dino, SAM1, "this is SAM 1, expected DINOv2"),
         (
@@ -141,11 +161,15 @@ def test_official_shapes_are_what_the_builder_wants(parity_folder: Path) -> None
         ),
     ],
 )
-def test_another_net_is_named(tmp_path: Path, name: str, net: object, shapes: Shapes, said: str) -> None:
+def test_another_net_is_named(
+    tmp_path: Path, name: str, net: object, shapes: Shapes, said: str
+) -> None:
     assert said in refusal(name, net, official.write(tmp_path / "given.pth", name, hollow(shapes)))
 
 
-def test_lacking_tensors_are_counted_and_the_first_named(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+def test_lacking_tensors_are_counted_and_the_first_named(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor]
+) -> None:
     gone = [name for name in dino_state if name.startswith("blocks.1.norm")][:3]
     state = {name: value for name, value in dino_state.items() if name not in gone}
     said = refusal("dino", NANO.dino, official.write(tmp_path / "dino.pth", "dino", state))
@@ -158,10 +182,13 @@ def test_another_shape_is_named(tmp_path: Path, dino_state: dict[str, torch.Tens
     assert "'norm.bias' has shape [64], expected [128]" in said
 
 
-def test_harmless_extras_pass_and_others_do_not(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+def test_harmless_extras_pass_and_others_do_not(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor]
+) -> None:
     extra = {**dino_state, "bn.num_batches_tracked": torch.zeros((), dtype=torch.int64)}
     assert (
-        weights.load("dino", NANO.dino, official.write(tmp_path / "a.pth", "dino", extra)).keys() == dino_state.keys()
+        weights.load("dino", NANO.dino, official.write(tmp_path / "a.pth", "dino", extra)).keys()
+        == dino_state.keys()
     )
     extra = {**dino_state, "blocks.99.norm1.weight": torch.zeros(128)}
     said = refusal("dino", NANO.dino, official.write(tmp_path / "b.pth", "dino", extra))
@@ -206,7 +233,9 @@ def test_truncated_files_are_called_so(
     assert "truncated" in refusal("dino", NANO.dino, path)
 
 
-def test_truncated_safetensors_are_called_so(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+def test_truncated_safetensors_are_called_so(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor]
+) -> None:
     save_file(dino_state, tmp_path / "dino.safetensors")
     data = (tmp_path / "dino.safetensors").read_bytes()
     (tmp_path / "dino.safetensors").write_bytes(data[:-100])
@@ -272,13 +301,19 @@ def test_wrapped_state_dicts_are_unwrapped(
     assert all(torch.equal(loaded[name], dino_state[name]) for name in dino_state)
 
 
-def test_two_nets_in_one_file_are_not_guessed_at(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
+def test_two_nets_in_one_file_are_not_guessed_at(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor]
+) -> None:
     path = tmp_path / "two.pt"
     torch.save({"model": dino_state, "ema": dino_state}, path)
-    assert "holds model and ema, and which is the net is not told" in refusal("dino", NANO.dino, path)
+    assert "holds model and ema, and which is the net is not told" in refusal(
+        "dino", NANO.dino, path
+    )
     twice = {f"{word}.{k}": v for word in ("model", "ema_model") for k, v in dino_state.items()}
     torch.save(twice, path)
-    assert "2 times, with names that begin with 'model.' and 'ema_model.'" in refusal("dino", NANO.dino, path)
+    assert "2 times, with names that begin with 'model.' and 'ema_model.'" in refusal(
+        "dino", NANO.dino, path
+    )
 
 
 def test_prefixes_do_not_hide_what_a_file_is(tmp_path: Path) -> None:
@@ -303,7 +338,9 @@ def test_arrays_are_a_checkpoint_too(tmp_path: Path, dino_state: dict[str, torch
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_content_counts_and_not_the_name(tmp_path: Path, dino_state: dict[str, torch.Tensor], zipped: bool) -> None:
+def test_content_counts_and_not_the_name(
+    tmp_path: Path, dino_state: dict[str, torch.Tensor], zipped: bool
+) -> None:
     path = tmp_path / "dino.safetensors"
     torch.save(dino_state, path, _use_new_zipfile_serialization=zipped)
     assert checkpoints.read(path).keys() == dino_state.keys()

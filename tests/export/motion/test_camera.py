@@ -8,7 +8,9 @@ SCALES = (1.0, 0.1, 0.04, 0.02, 0.02)
 
 def _affine(xy: torch.Tensor) -> torch.Tensor:
     """Steps under a panning, zooming and turning camera."""
-    return torch.stack([0.03 + 0.02 * xy[..., 0] - 0.01 * xy[..., 1], 0.01 * xy[..., 0] + 0.02 * xy[..., 1]], -1)
+    return torch.stack(
+        [0.03 + 0.02 * xy[..., 0] - 0.01 * xy[..., 1], 0.01 * xy[..., 0] + 0.02 * xy[..., 1]], -1
+    )
 
 
 def _tracks() -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,4 +1,6 @@
-"""The motion net: official names, parity with the original, its channels, its loop, and its export at other sizes."""
+"""The motion net: official names, parity with the original, its channels, its loop, and its
+export at other sizes.
+"""
 
 from __future__ import annotations
 
@@ -34,15 +36,20 @@ def net() -> motion.Motion:
 
 
 def test_names_and_shapes_are_the_official_ones(parity_folder: Path) -> None:
-    built = {name: tuple(value.shape) for name, value in motion.build_module(MOSEG).state_dict().items()}
+    built = {
+        name: tuple(value.shape) for name, value in motion.build_module(MOSEG).state_dict().items()
+    }
     assert built == parity.shapes(parity_folder, "motion")
 
 
 def test_graph_answers_as_pytorch_at_every_size(net: motion.Motion, tmp_path: Path) -> None:
     graph = motion.graphs(NANO.motion, net)[0]
-    others = [tracks(n, t, NANO.motion.dino_channels, 5) for n, t in ((1, 1), (1, 9), (70, 1), (8, 40))]
+    others = [
+        tracks(n, t, NANO.motion.dino_channels, 5) for n, t in ((1, 1), (1, 9), (70, 1), (8, 40))
+    ]
     model = graphs.check(graph, tmp_path, others)
-    assert sum(node.op_type == "Loop" for node in model.graph.node) == 22  # 6 along time, 4 across tracks, 12 in MSDE
+    # 6 along time, 4 across tracks, 12 in MSDE
+    assert sum(node.op_type == "Loop" for node in model.graph.node) == 22
 
 
 def test_88_channels_in_their_order() -> None:
@@ -69,7 +76,10 @@ def test_88_channels_in_their_order() -> None:
 
 def test_attention_is_pytorchs_with_masked_keys() -> None:
     torch.manual_seed(0)
-    attention, reference = motion.Attention(16, 4), torch.nn.MultiheadAttention(16, 4, batch_first=True)
+    attention, reference = (
+        motion.Attention(16, 4),
+        torch.nn.MultiheadAttention(16, 4, batch_first=True),
+    )
     torch.nn.init.normal_(attention.in_proj_weight)
     reference.load_state_dict(attention.state_dict())
     x, memory = torch.randn(2, 5, 6, 16)
@@ -81,7 +91,9 @@ def test_attention_is_pytorchs_with_masked_keys() -> None:
     frames = x.transpose(0, 1)
     in_space = reference(frames, frames, frames, key_padding_mask=hidden.T)[0].transpose(0, 1)
     assert torch.allclose(attention.across_tracks(x, mask), in_space, atol=EXACT)
-    assert torch.allclose(attention(x[0], memory[0]), reference(x[0], memory[0], memory[0])[0], atol=EXACT)
+    assert torch.allclose(
+        attention(x[0], memory[0]), reference(x[0], memory[0], memory[0])[0], atol=EXACT
+    )
 
 
 def test_order_of_tracks_does_not_matter_and_order_of_time_does(net: motion.Motion) -> None:
@@ -118,7 +130,9 @@ def test_tracks_hidden_throughout_leave_scores_finite(net: motion.Motion) -> Non
 def test_gradients_reach_every_parameter() -> None:
     net = motion.build_module(NANO.motion)
     labels = (torch.arange(12) % 3 == 0).float()
-    torch.nn.functional.binary_cross_entropy_with_logits(net.logits(*torch_tracks(12, 6)), labels).backward()
+    torch.nn.functional.binary_cross_entropy_with_logits(
+        net.logits(*torch_tracks(12, 6)), labels
+    ).backward()
     own = {name: p for name, p in net.named_parameters() if not name.startswith("map.")}
     assert not [name for name, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0]
 
@@ -126,7 +140,9 @@ def test_gradients_reach_every_parameter() -> None:
 def test_parity_with_the_original_through_onnxruntime(parity_folder: Path, tmp_path: Path) -> None:
     data = np.load(parity_folder / "motion.npz")
     hw = data["disparity"].shape[1:]
-    with open_engines(parity.engines(parity_folder, tmp_path / "engines", "motion"), "cpu", threads=2) as engines:
+    with open_engines(
+        parity.engines(parity_folder, tmp_path / "engines", "motion"), "cpu", threads=2
+    ) as engines:
         score = runtime.score(
             engines,
             xy_px=data["tracks_xy"],

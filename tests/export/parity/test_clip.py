@@ -1,4 +1,6 @@
-"""What half precision costs the masks of a clip: when that is measured, what is written, and what is refused."""
+"""What half precision costs the masks of a clip: when that is measured, what is written, and
+what is refused.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,17 @@ WHOLE = Request(NETS, "nano", Path("e"), precision="fp16")
 def held(**changes: Any) -> Manifest:
     """A manifest of all nano engines in half precision."""
     entries = {
-        name: Entry(f"{name}.onnx", "h", f"graph of {name}", "w", half.precision_of(net, "fp16"), {}, {}, {}, "s")
+        name: Entry(
+            f"{name}.onnx",
+            "h",
+            f"graph of {name}",
+            "w",
+            half.precision_of(net, "fp16"),
+            {},
+            {},
+            {},
+            "s",
+        )
         for net in NETS
         for name in engines_of(net, getattr(NANO, net))
     }
@@ -53,10 +65,13 @@ def test_once_for_the_same_graphs() -> None:
     assert half_clip.is_wanted(half_clip.DEMO, WHOLE, everything)
     done = replace(everything, masks={"key": half_clip._key(half_clip.DEMO, everything)})
     assert not half_clip.is_wanted(half_clip.DEMO, WHOLE, done)
-    other = replace(done, engines={**done.engines, "depth": replace(done.engines["depth"], onnx_sha256="other")})
+    other = replace(
+        done, engines={**done.engines, "depth": replace(done.engines["depth"], onnx_sha256="other")}
+    )
     assert half_clip.is_wanted(half_clip.DEMO, WHOLE, other)
     full = replace(
-        everything, engines={**everything.engines, "depth": replace(other.engines["depth"], precision="fp32")}
+        everything,
+        engines={**everything.engines, "depth": replace(other.engines["depth"], precision="fp32")},
     )
     assert not half_clip.is_wanted(half_clip.DEMO, WHOLE, full)
     without = {name: entry for name, entry in everything.engines.items() if name != "dino"}
@@ -78,7 +93,9 @@ def test_figures() -> None:
 
 def test_masks_that_suffer_are_refused() -> None:
     half_clip.judge({"clip": "a.mp4", "mask_iou": 0.98, "limit": 0.98})
-    with pytest.raises(ParityError, match=r"masks of a\.mp4 .* by 0\.9700, expected 0\.98; use --precision fp32"):
+    with pytest.raises(
+        ParityError, match=r"masks of a\.mp4 .* by 0\.9700, expected 0\.98; use --precision fp32"
+    ):
         half_clip.judge({"clip": "a.mp4", "mask_iou": 0.97, "limit": 0.98})
 
 
@@ -90,7 +107,9 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
     everything, requests = held(), []
     monkeypatch.setattr(half_clip, "Engines", lambda folder, device, opener: Path(folder))
     monkeypatch.setattr(half_clip, "segment_clip", lambda clip, folder, settings: folder)
-    monkeypatch.setattr(half_clip, "figures", lambda full, halved: {"mask_iou": score} if halved == tmp_path else {})
+    monkeypatch.setattr(
+        half_clip, "figures", lambda full, halved: {"mask_iou": score} if halved == tmp_path else {}
+    )
     monkeypatch.setattr(exporter, "find_source", lambda net, config, request, report: None)
     monkeypatch.setattr(exporter, "_is_current", lambda request, known, source: True)
     manifest.write(tmp_path, everything)
@@ -106,4 +125,8 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
         assert nested(request, Report(-1)) == []
     assert manifest.read(tmp_path).masks["mask_iou"] == score
     (plain,) = requests
-    assert (plain.precision, plain.nets, plain.verify) == ("fp32", NETS, False) and plain.out != tmp_path
+    assert (plain.precision, plain.nets, plain.verify) == (
+        "fp32",
+        NETS,
+        False,
+    ) and plain.out != tmp_path

@@ -1,4 +1,6 @@
-"""SAM 2's module and graphs: the package's own answers, and exports at sizes they were not traced at."""
+"""SAM 2's module and graphs: the package's own answers, and exports at sizes they were not
+traced at.
+"""
 
 from __future__ import annotations
 
@@ -37,13 +39,21 @@ def module(one_thread: None) -> Any:
     return reference.lively_module(SMALL)
 
 
-def test_graphs_answer_as_pytorch_at_sizes_they_were_not_traced_at(module: Any, tmp_path: Path) -> None:
+def test_graphs_answer_as_pytorch_at_sizes_they_were_not_traced_at(
+    module: Any, tmp_path: Path
+) -> None:
     unseen = {"sam2_image": 3, "sam2_prompt": 3, "sam2_memory": 3, "sam2_track": 3}
     for graph in sam2.graphs(SMALL, module):
         first = graph.examples[0]
         more = [grown(graph.name, first, unseen[graph.name])]
         model = graphs.check(graph, tmp_path, more)
-        assert not {node.op_type for node in model.graph.node} & {"Loop", "If", "Scan", "NonZero", "ScatterND"}
+        assert not {node.op_type for node in model.graph.node} & {
+            "Loop",
+            "If",
+            "Scan",
+            "NonZero",
+            "ScatterND",
+        }
 
 
 def grown(name: str, arrays: tuple[np.ndarray, ...], batch: int) -> tuple[np.ndarray, ...]:
@@ -58,10 +68,15 @@ def grown(name: str, arrays: tuple[np.ndarray, ...], batch: int) -> tuple[np.nda
 
 
 def test_track_step_is_the_packages(module: Any) -> None:
-    """Memory attention alone, with real-valued rotations, folded values and shared first self-attention."""
+    """Memory attention alone, with real-valued rotations, folded values and shared first
+    self-attention.
+    """
     rng = torch.Generator().manual_seed(0)
     level2 = torch.randn(1, 128, SIDE, SIDE, generator=rng)
-    bank, slot = torch.randn(2, 3, SIDE * SIDE, 64, generator=rng), torch.tensor([[6, 1, 0], [6, 5, 0]])
+    bank, slot = (
+        torch.randn(2, 3, SIDE * SIDE, 64, generator=rng),
+        torch.tensor([[6, 1, 0], [6, 5, 0]]),
+    )
     pointers, age = torch.randn(2, 4, 128, generator=rng), torch.tensor([[0.5, 0.1, 0.2, 0.3]] * 2)
     graph = TrackGraph(module, chunk=None)
     with torch.no_grad():
@@ -86,7 +101,10 @@ def test_track_step_is_the_packages(module: Any) -> None:
 @pytest.mark.parametrize("from_points", [True, False])
 def test_memory_is_the_packages(module: Any, score: float, from_points: bool) -> None:
     rng = torch.Generator().manual_seed(0)
-    level2, masks = torch.randn(1, 128, SIDE, SIDE, generator=rng), torch.randn(1, 32, 32, generator=rng)
+    level2, masks = (
+        torch.randn(1, 128, SIDE, SIDE, generator=rng),
+        torch.randn(1, 32, 32, generator=rng),
+    )
     wide = torch.nn.functional.interpolate(masks[None], (128, 128), mode="bilinear")
     logit = torch.full((1, 1), score)
     with torch.no_grad():
@@ -105,7 +123,9 @@ def test_unstable_single_masks_give_way_to_the_best_of_three(module: Any) -> Non
         iou = torch.tensor([[0.1, 0.2, 0.9, 0.3]])
         expected, _ = decoder._dynamic_multimask_via_stability(masks, iou)
         stable = head._stable(masks[:, 0])
-        assert torch.equal(torch.where(stable[:, None, None], masks[:, 0], masks[:, 2]), expected[:, 0])
+        assert torch.equal(
+            torch.where(stable[:, None, None], masks[:, 0], masks[:, 2]), expected[:, 0]
+        )
         assert bool(stable) == (scale > 1)
 
 
@@ -138,7 +158,9 @@ def test_2_0_does_not_tell_pointers_by_age() -> None:
 
 
 def test_tiny_has_its_published_size() -> None:
-    assert sum(p.numel() for p in build_module(SAM21_TINY).parameters()) == pytest.approx(38.9e6, rel=3e-3)
+    assert sum(p.numel() for p in build_module(SAM21_TINY).parameters()) == pytest.approx(
+        38.9e6, rel=3e-3
+    )
 
 
 def test_unknown_configurations_are_refused_by_name() -> None:

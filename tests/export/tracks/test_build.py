@@ -1,4 +1,6 @@
-"""The tracker's net: official names, parity with the original, its shortcuts against the obvious, and its export."""
+"""The tracker's net: official names, parity with the original, its shortcuts against the
+obvious, and its export.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,16 @@ def net() -> tapir.Tapir:
 
 
 @pytest.fixture(scope="module")
-def exported(net: tapir.Tapir, tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
+def exported(
+    net: tapir.Tapir, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, onnx.ModelProto]:
     """The three graphs, each compared with PyTorch at sizes it was not traced at."""
     folder = tmp_path_factory.mktemp("graphs")
-    inputs: dict[str, list[tuple[np.ndarray, ...]]] = {"tracks_features": [], "tracks_query": [], "tracks_refine": []}
+    inputs: dict[str, list[tuple[np.ndarray, ...]]] = {
+        "tracks_features": [],
+        "tracks_query": [],
+        "tracks_refine": [],
+    }
     for count, points in ((1, 5), (9, 1)):
         clip = frames(count, 256, 256, seed=count)
         queries = np.random.default_rng(points).uniform(0, 255.9, (points, 3)).astype(np.float32)
@@ -45,22 +53,31 @@ def exported(net: tapir.Tapir, tmp_path_factory: pytest.TempPathFactory) -> dict
         inputs["tracks_features"].append((clip,))
         inputs["tracks_query"].append((*(g.numpy() for g in grids), queries))
         inputs["tracks_refine"].append((*(g.numpy() for g in (*grids, *looks)), queries))
-    return {graph.name: graphs.check(graph, folder, inputs[graph.name]) for graph in tracks.graphs(TINY, net)}
+    return {
+        graph.name: graphs.check(graph, folder, inputs[graph.name])
+        for graph in tracks.graphs(TINY, net)
+    }
 
 
 def test_names_and_shapes_are_the_official_ones(parity_folder: Path) -> None:
-    official = {name: tuple(value.shape) for name, value in parity.state(parity_folder, "tracks").items()}
+    official = {
+        name: tuple(value.shape) for name, value in parity.state(parity_folder, "tracks").items()
+    }
     with torch.device("meta"):
         built = tracks.build_module(BOOTSTAPIR).state_dict()
     assert {name: tuple(value.shape) for name, value in built.items()} == official
 
 
 @pytest.mark.parametrize("name", ["tracks_features", "tracks_query", "tracks_refine"])
-def test_graph_answers_as_pytorch_at_every_size(exported: dict[str, onnx.ModelProto], name: str) -> None:
+def test_graph_answers_as_pytorch_at_every_size(
+    exported: dict[str, onnx.ModelProto], name: str
+) -> None:
     assert len(exported[name].graph.output) == len(samotion.contract.SIGNATURES[name].outputs)
 
 
-def test_no_array_in_the_graphs_has_more_than_four_axes(exported: dict[str, onnx.ModelProto]) -> None:
+def test_no_array_in_the_graphs_has_more_than_four_axes(
+    exported: dict[str, onnx.ModelProto],
+) -> None:
     for model in exported.values():
         known = onnx.shape_inference.infer_shapes(model)
         ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in known.graph.value_info}
@@ -69,19 +86,29 @@ def test_no_array_in_the_graphs_has_more_than_four_axes(exported: dict[str, onnx
         assert all(ranks[name] == 4 for node in samplers for name in node.input)
 
 
-def test_onnxruntime_fuses_every_gelu_and_needs_no_pad(exported: dict[str, onnx.ModelProto], tmp_path: Path) -> None:
-    gelus = {"tracks_features": 1, "tracks_query": 0, "tracks_refine": 2 * TINY.mixer_blocks * TINY.iterations}
+def test_onnxruntime_fuses_every_gelu_and_needs_no_pad(
+    exported: dict[str, onnx.ModelProto], tmp_path: Path
+) -> None:
+    gelus = {
+        "tracks_features": 1,
+        "tracks_query": 0,
+        "tracks_refine": 2 * TINY.mixer_blocks * TINY.iterations,
+    }
     for name, expected in gelus.items():
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns that an optimised file suits this machine only
         options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
-        onnxruntime.InferenceSession(exported[name].SerializeToString(), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(
+            exported[name].SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
         kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
         assert kinds.count("FastGelu") == expected and "Tanh" not in kinds
         assert "Pad" not in kinds
 
 
-def test_parity_with_the_original_through_the_public_api(parity_folder: Path, tmp_path: Path) -> None:
+def test_parity_with_the_original_through_the_public_api(
+    parity_folder: Path, tmp_path: Path
+) -> None:
     clip = np.load(parity_folder / "clip.npz")["frames"]
     expected = np.load(parity_folder / "tracks.npz")
     folder = parity.engines(parity_folder, tmp_path / "engines", "tracks")
@@ -123,7 +150,8 @@ def test_folded_temporal_convolution_is_the_published_pair() -> None:
     block, x = tapir_mixer.MixerBlock(8), torch.randn(2, 5, 8)
     up, down = block.mlp1_up, block.mlp1_up_1
     y = F.gelu(
-        F.conv1d(block.layer_norm(x).transpose(1, 2), up.weight, up.bias, padding=1, groups=8), approximate="tanh"
+        F.conv1d(block.layer_norm(x).transpose(1, 2), up.weight, up.bias, padding=1, groups=8),
+        approximate="tanh",
     )
     y = F.conv1d(y, down.weight, down.bias, padding=1, groups=32)
     mixed = x + y.reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
@@ -165,4 +193,6 @@ def test_query_features_are_clamped_at_the_border(rng: np.random.Generator) -> N
     queries = np.array([[0, 0, 0], [1, 255.9, 255.9], [1, 4, 12], [0, 8, 8]], np.float32)
     got = tapir_maps.sample_queries(torch.from_numpy(grid), torch.from_numpy(queries)).numpy()
     middle = grid[0, :2, :2].mean((0, 1))  # 8 px is the corner of four cells
-    np.testing.assert_allclose(got, [grid[0, 0, 0], grid[1, -1, -1], grid[1, 0, 1], middle], **EXACT)
+    np.testing.assert_allclose(
+        got, [grid[0, 0, 0], grid[1, -1, -1], grid[1, 0, 1], middle], **EXACT
+    )

@@ -1,4 +1,6 @@
-"""Building engines: shapes, the builder's command line, what is rebuilt when, and what failures say."""
+"""Building engines: shapes, the builder's command line, what is rebuilt when, and what failures
+say.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,18 @@ from samotion_export.trt import norms as trt_norms
 from samotion_export.trt.build import Target
 from samotion_export.trt.profiles import profiles
 
-SIZES = {"C": 64, "C'": 32, "S": 384, "M": 96, "M/2": 48, "G": 24, "L": 576, "D": 64, "C0": 16, "C1": 32}
+SIZES = {
+    "C": 64,
+    "C'": 32,
+    "S": 384,
+    "M": 96,
+    "M/2": 48,
+    "G": 24,
+    "L": 576,
+    "D": 64,
+    "C0": 16,
+    "C1": 32,
+}
 SIZES |= {"S/8": 48, "S/4": 96, "R": 6}
 QUIET = Report(-1)
 
@@ -46,7 +59,9 @@ def dims(engine: str) -> dict[str, list[int | str]]:
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 @pytest.mark.parametrize("engine", SIGNATURES)
 def test_every_engine_has_profiles(preset: Preset, engine: str) -> None:
-    """Each has smallest, usual and largest shapes in that order, of all inputs, and one size per letter."""
+    """Each has smallest, usual and largest shapes in that order, of all inputs, and one size per
+    letter.
+    """
     found = profiles(preset, engine, dims(engine))
     assert 1 <= len(found) <= 3
     for profile in found:
@@ -117,10 +132,15 @@ def graph(tmp_path: Path) -> Path:
 )
 def test_types_are_the_graphs(graph: Path, version: str, wanted: list[str], unwanted: str) -> None:
     shapes = [{"x": ((1, 4), (2, 4), (3, 4))}, {"x": ((4, 4), (5, 4), (6, 4))}]
-    command = trt_build.build_command(graph, graph.with_suffix(".engine"), shapes, Target(version, "g"), graph)
+    command = trt_build.build_command(
+        graph, graph.with_suffix(".engine"), shapes, Target(version, "g"), graph
+    )
     assert set(wanted) <= set(command)
     assert unwanted not in command
-    assert [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"] == ["x:[3,4]", "x:[6,4]"]
+    assert [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"] == [
+        "x:[3,4]",
+        "x:[6,4]",
+    ]
     tactics = command[command.index("--tactic-sources") :] if "--tactic-sources" in command else []
     assert not [word for word in tactics if "CUBLAS" in word or "CUDNN" in word]
     assert ("--tactic-sources" in command) == version.startswith("8.")
@@ -160,14 +180,17 @@ depth (float[B, 2, H, W] x) => (float[B, 2, H, W] y) <float[2] scale = {1.5, -2}
 { a = Relu(x) y = InstanceNormalization <epsilon = 0.01> (a, scale, bias) }"""
 
 
-def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(rng: np.random.Generator) -> None:
+def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(
+    rng: np.random.Generator,
+) -> None:
     x = rng.normal(3, 5, (2, 2, 5, 7)).astype(np.float32)
     model = onnx.parser.parse_model(NORMED)
     (wanted,) = ReferenceEvaluator(model).run(None, {"x": x})
     model = trt_norms.spelled(model)
     onnx.checker.check_model(model, full_check=True)
     assert "InstanceNormalization" not in {node.op_type for node in model.graph.node}
-    assert all(a.name != "value_ints" for node in model.graph.node for a in node.attribute)  # 8.6 takes them for none
+    # 8.6 takes them for none
+    assert all(a.name != "value_ints" for node in model.graph.node for a in node.attribute)
     np.testing.assert_allclose(ReferenceEvaluator(model).run(None, {"x": x})[0], wanted, atol=2e-6)
 
 
@@ -213,14 +236,20 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
             {"disparity": 1e-3},
         )
     ]
-    stand_in = types.SimpleNamespace(build_module=lambda net: Sums(), graphs=lambda net, module: list(graphs))
+    stand_in = types.SimpleNamespace(
+        build_module=lambda net: Sums(), graphs=lambda net, module: list(graphs)
+    )
     monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
     checkpoint = official.write(tmp_path / "depth.pt", "depth", Sums().state_dict())
     use(monkeypatch, "10.13.0")
-    return Request(("depth",), "nano", tmp_path / "e", checkpoints={"depth": checkpoint}, target="tensorrt")
+    return Request(
+        ("depth",), "nano", tmp_path / "e", checkpoints={"depth": checkpoint}, target="tensorrt"
+    )
 
 
-def use(monkeypatch: pytest.MonkeyPatch, version: str, trouble: str = "", gpu: str = "Fake GPU") -> None:
+def use(
+    monkeypatch: pytest.MonkeyPatch, version: str, trouble: str = "", gpu: str = "Fake GPU"
+) -> None:
     """Install a fake TensorRT and its builder, which runs `trouble` before it builds."""
     fake_tensorrt.install(monkeypatch, version, fake_tensorrt.Gpu(gpu))
     script = BUILDER.format(version=version, trouble=trouble, magic=fake_tensorrt.MAGIC)
@@ -241,7 +270,9 @@ def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) 
     frames = rng.integers(0, 256, (1, 140, 252, 3), np.uint8)
     with samotion.open_engines(request_.out) as engines:
         assert engines.device == "tensorrt"
-        np.testing.assert_array_equal(engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
+        np.testing.assert_array_equal(
+            engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)
+        )
 
 
 def test_what_is_current_is_kept(request_: Request) -> None:
@@ -261,7 +292,10 @@ def test_another_tensorrt_or_gpu_rebuilds_the_engine_alone(
 
 def test_back_to_graphs(request_: Request) -> None:
     export(request_, QUIET)
-    assert [p.name for p in export(replace(request_, target="onnx"), QUIET)] == ["depth.onnx", "manifest.json"]
+    assert [p.name for p in export(replace(request_, target="onnx"), QUIET)] == [
+        "depth.onnx",
+        "manifest.json",
+    ]
     assert manifest.read(request_.out).engines["depth"].tensorrt is None
 
 
@@ -280,7 +314,11 @@ def test_precision_rebuilds_both(request_: Request) -> None:
     ],
 )  # fmt: skip
 def test_failures_are_told_and_leave_the_graph(
-    request_: Request, monkeypatch: pytest.MonkeyPatch, trouble: str, kind: type[Exception], said: str
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+    kind: type[Exception],
+    said: str,
 ) -> None:
     use(monkeypatch, "10.13.0", trouble)
     with pytest.raises(kind, match=said):
@@ -300,7 +338,10 @@ def test_float32_where_old_tensorrt_has_no_kernels_for_half(
 ) -> None:
     use(monkeypatch, "8.6.0", NO_KERNEL.format())
     export(request_, Report(0))
-    assert "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead" in capsys.readouterr().err
+    assert (
+        "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead"
+        in capsys.readouterr().err
+    )
     entry = manifest.read(request_.out).engines["depth"]
     assert (entry.file, entry.tensorrt) == ("depth.engine", "8.6.0")
     assert export(request_, QUIET) == [], "it is current"
@@ -308,12 +349,20 @@ def test_float32_where_old_tensorrt_has_no_kernels_for_half(
 
 def test_no_kernels_at_all_are_told(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, "8.6.0", NO_KERNEL.format().replace("'--fp16' in arguments", "True"))
-    with pytest.raises(EngineError, match=r"cannot build it .*Could not find any implementation .*ForeignNode"):
+    with pytest.raises(
+        EngineError, match=r"cannot build it .*Could not find any implementation .*ForeignNode"
+    ):
         export(request_, QUIET)
 
 
-def test_an_interrupted_build_takes_its_child_along(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, "10.13.0", "import time; print('[I] building', os.getpid(), flush=True); time.sleep(60)")
+def test_an_interrupted_build_takes_its_child_along(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(
+        monkeypatch,
+        "10.13.0",
+        "import time; print('[I] building', os.getpid(), flush=True); time.sleep(60)",
+    )
     pids: list[int] = []
 
     def interrupt(self: Report, text: str) -> None:
@@ -330,13 +379,25 @@ def test_an_interrupted_build_takes_its_child_along(request_: Request, monkeypat
 @pytest.mark.parametrize(
     ("break_", "said"),
     [
-        (lambda patch: patch.setitem(sys.modules, "tensorrt", None), r"TensorRT is not installed .*samotion\[trt\]"),
-        (lambda patch: patch.setattr(trt_build, "find_spec", lambda name: None), r"polygraphy is not installed"),
-        (lambda patch: fake_tensorrt.install(patch, gpu=fake_tensorrt.Gpu(count=0)), "no NVIDIA GPU is visible"),
+        (
+            lambda patch: patch.setitem(sys.modules, "tensorrt", None),
+            r"TensorRT is not installed .*samotion\[trt\]",
+        ),
+        (
+            lambda patch: patch.setattr(trt_build, "find_spec", lambda name: None),
+            r"polygraphy is not installed",
+        ),
+        (
+            lambda patch: fake_tensorrt.install(patch, gpu=fake_tensorrt.Gpu(count=0)),
+            "no NVIDIA GPU is visible",
+        ),
     ],
 )
 def test_machines_that_cannot_build(
-    request_: Request, monkeypatch: pytest.MonkeyPatch, break_: Callable[[pytest.MonkeyPatch], object], said: str
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+    break_: Callable[[pytest.MonkeyPatch], object],
+    said: str,
 ) -> None:
     """Said before anything is exported."""
     break_(monkeypatch)

@@ -82,11 +82,26 @@ def export_and_check(net: str, config: Any, folder: Path) -> None:
 
 
 REFUSED = {
-    "Einsum": ("(float[2] x) => (float y) { y = Einsum <equation = 'i->'> (x) }", "not in the table"),
-    "Clip of integers": ("(int64[2] x, int64 low) => (int64[2] y) { y = Clip(x, low) }", "takes INT64"),
-    "uint8 inside": ("(uint8[2, 3] x) => (float[3, 2] y) { t = Transpose(x) y = Cast <to = 1> (t) }", "takes UINT8"),
-    "uint8 to integer": ("(uint8[2] x) => (int64[2] y) { y = Cast <to = 7> (x) }", "uint8 must become float"),
-    "uint8 output": ("(float[2] x) => (uint8[2] y) { y = Cast <to = 2> (x) }", "uint8 is for network inputs"),
+    "Einsum": (
+        "(float[2] x) => (float y) { y = Einsum <equation = 'i->'> (x) }",
+        "not in the table",
+    ),
+    "Clip of integers": (
+        "(int64[2] x, int64 low) => (int64[2] y) { y = Clip(x, low) }",
+        "takes INT64",
+    ),
+    "uint8 inside": (
+        "(uint8[2, 3] x) => (float[3, 2] y) { t = Transpose(x) y = Cast <to = 1> (t) }",
+        "takes UINT8",
+    ),
+    "uint8 to integer": (
+        "(uint8[2] x) => (int64[2] y) { y = Cast <to = 7> (x) }",
+        "uint8 must become float",
+    ),
+    "uint8 output": (
+        "(float[2] x) => (uint8[2] y) { y = Cast <to = 2> (x) }",
+        "uint8 is for network inputs",
+    ),
     "GridSample in 3-D": (
         "(float[1, 1, 4, 4, 4] x, float[1, 2, 2, 2, 3] at) => (float[1, 1, 2, 2, 2] y) { y = GridSample(x, at) }",
         "rank 5, expected 4",
@@ -96,7 +111,10 @@ REFUSED = {
         " { y = Resize <mode = 'cubic'> (x, , , size) }",
         "mode cubic",
     ),
-    "axes from outside": ("(float[2] x, int64[1] axis) => (float y) { y = ReduceSum(x, axis) }", "not a constant"),
+    "axes from outside": (
+        "(float[2] x, int64[1] axis) => (float y) { y = ReduceSum(x, axis) }",
+        "not a constant",
+    ),
     "Loop without a state": (
         "(int64 n, bool go) => (float[m] y) <float one = {1}> { y = Loop(n, go) <body = b (int64 i, bool on)"
         " => (bool next, float z) { next = Identity(on) z = Identity(one) }> }",
@@ -119,8 +137,13 @@ def test_what_is_not_taken_is_found(what: str) -> None:
 
 def test_newer_opsets_and_foreign_domains_are_found() -> None:
     body = "net (float[2] x) => (float[2] y) { y = Relu(x) }"
-    newer = onnx.parser.parse_model('<ir_version: 8, opset_import: ["" : 18, "ai.foreign" : 1]>' + body)
-    assert operators.problems(newer, "8.6") == ["opset 18 of ai.onnx; at most 17", "opset 1 of ai.foreign; at most 17"]
+    newer = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 18, "ai.foreign" : 1]>' + body
+    )
+    assert operators.problems(newer, "8.6") == [
+        "opset 18 of ai.onnx; at most 17",
+        "opset 1 of ai.foreign; at most 17",
+    ]
 
 
 def test_the_table_is_whole() -> None:

@@ -1,4 +1,6 @@
-"""Steps recorded as CUDA graphs, on a TensorRT that punishes what the real one does; and times by CUDA events."""
+"""Steps recorded as CUDA graphs, on a TensorRT that punishes what the real one does; and times
+by CUDA events.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def record(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=VERSIONS)
-def gpu(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fake_tensorrt.Gpu:
+def gpu(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> fake_tensorrt.Gpu:
     record(monkeypatch)
     tensorrt_folder(tmp_path, request.param)
     return fake_tensorrt.install(monkeypatch, request.param)
@@ -49,37 +53,49 @@ def run(engines: Engines, rng: np.random.Generator, times: int, side: int = 4) -
     kept: list[tuple[Any, np.ndarray]] = []
     for _ in range(times):
         frames = picture(rng, side)
-        kept.append((engines["depth"].keep(frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)))  # type: ignore[attr-defined]
+        kept.append(
+            (engines["depth"].keep(frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
+        )  # type: ignore[attr-defined]
     for got, wanted in kept:
         np.testing.assert_array_equal(got, wanted)
 
 
-def test_what_recurs_is_launched(engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator) -> None:
+def test_what_recurs_is_launched(
+    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
     run(engines, rng, WARM_RUNS)
     assert gpu.recordings == 0
     run(engines, rng, 6)  # the first of them records
     assert (gpu.recordings, gpu.launches) == (1, 5)
 
 
-def test_device_inputs_are_copied_in(engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator) -> None:
+def test_device_inputs_are_copied_in(
+    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
     """Features of different frames lie at different addresses."""
     level2 = rng.normal(size=(1, 4, 2, 2)).astype(np.float32)
     for k in range(WARM_RUNS + 4):
         frames = picture(rng, 8)
         masks = engines["depth"].keep(frames=frames)["disparity"]  # type: ignore[attr-defined]
-        got = engines["sam2_memory"](level2=level2, masks=masks, object_score=np.full(1, k, np.float32))["memory"]
+        got = engines["sam2_memory"](
+            level2=level2, masks=masks, object_score=np.full(1, k, np.float32)
+        )["memory"]
         np.testing.assert_array_equal(got, frames.sum(-1, dtype=np.float32) + k)
     assert gpu.launches > 4
 
 
-def test_few_steps_are_held(engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator) -> None:
+def test_few_steps_are_held(
+    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
     """Shapes take turns; no more than the last used ones hold memory."""
     for side in (2, 3, 4, 5, 2):
         run(engines, rng, WARM_RUNS + 2, side)
         assert gpu.recordings <= MOST_STEPS
 
 
-def test_all_is_given_back(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_all_is_given_back(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         run(engines, rng, WARM_RUNS + 3)
         used = gpu.used
@@ -108,24 +124,32 @@ def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     gpu = fake_tensorrt.install(monkeypatch, "8.6.0")
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         run(engines, rng, WARM_RUNS + 4)
-        assert engines["depth"].device_ms(frames=picture(rng)) == pytest.approx(fake_tensorrt.RUN_MS)  # type: ignore[attr-defined]
+        assert engines["depth"].device_ms(frames=picture(rng)) == pytest.approx(
+            fake_tensorrt.RUN_MS
+        )  # type: ignore[attr-defined]
         test_long_batches_go_in_parts(engines, rng)
     assert gpu.launches == 0
 
 
-def test_no_memory_for_a_recording(engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator) -> None:
+def test_no_memory_for_a_recording(
+    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
     run(engines, rng, WARM_RUNS)
     gpu.limit = gpu.used  # another context finds no room
     for _ in range(3):
         frames = picture(rng)
-        np.testing.assert_array_equal(engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
+        np.testing.assert_array_equal(
+            engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)
+        )
     assert gpu.recordings == 0
 
 
 def test_long_batches_go_in_parts(engines: Engines, rng: np.random.Generator) -> None:
     for _ in range(WARM_RUNS + 3):
         frames = rng.integers(0, 256, (5, 16, 16, 3), np.uint8)
-        np.testing.assert_array_equal(engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
+        np.testing.assert_array_equal(
+            engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)
+        )
 
 
 def test_device_time_is_that_of_the_run_alone(

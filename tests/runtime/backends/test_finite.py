@@ -1,4 +1,6 @@
-"""An engine that answers NaN or infinity is named, on every backend, and nothing of its answer is used."""
+"""An engine that answers NaN or infinity is named, on every backend, and nothing of its answer
+is used.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ LEVELS = {"level0": (1, 2, 8, 8), "level1": (1, 2, 4, 4), "level2": (1, 4, 2, 2)
 
 
 @pytest.fixture(params=KINDS)
-def engines(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+def engines(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engines]:
     with backends.open_backend(request.param, tmp_path, monkeypatch) as opened:
         yield opened
 
@@ -32,15 +36,24 @@ def memory_inputs(score: float) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
-def test_what_was_given_to_an_engine_is_blamed_where_it_was_not_finite(engines: Engines, score: float) -> None:
-    with pytest.raises(EngineError, match="'sam2_memory' was given NaN or infinity in 'object_score'"):
+def test_what_was_given_to_an_engine_is_blamed_where_it_was_not_finite(
+    engines: Engines, score: float
+) -> None:
+    with pytest.raises(
+        EngineError, match="'sam2_memory' was given NaN or infinity in 'object_score'"
+    ):
         engines["sam2_memory"](**memory_inputs(score))
 
 
-def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(engines: Engines) -> None:
+def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(
+    engines: Engines,
+) -> None:
     large = memory_inputs(3e38)
     large["masks"][0, 0, 0] = 3e38  # the sum is beyond float32
-    with pytest.raises(EngineError, match=r"'sam2_memory' .* \(1 of 64 numbers of 'memory'\).* samotion-export sam2$"):
+    with pytest.raises(
+        EngineError,
+        match=r"'sam2_memory' .* \(1 of 64 numbers of 'memory'\).* samotion-export sam2$",
+    ):
         engines["sam2_memory"](**large)
 
 
@@ -48,7 +61,9 @@ def test_large_numbers_are_finite(engines: Engines) -> None:
     assert engines["sam2_memory"](**memory_inputs(3e38))["memory"].max() == np.float32(3e38)
 
 
-def test_outputs_kept_on_the_cpu_are_looked_at_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_outputs_kept_on_the_cpu_are_looked_at_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = backends.open_backend("cpu", tmp_path, monkeypatch)["sam2_memory"]
     large = memory_inputs(3e38)
     large["masks"][:] = 3e38
@@ -67,6 +82,11 @@ class OnDevice:
 
 
 def test_an_output_kept_on_a_device_is_blamed_on_the_engine_that_made_it() -> None:
-    level, masks = OnDevice(np.full((1, 4), np.nan, np.float32)), {"masks": np.full((1, 2), np.nan, np.float32)}
-    with pytest.raises(EngineError, match=r"'sam2_image' answers NaN or infinity \(4 of 4 numbers of 'level2'\)"):
+    level, masks = (
+        OnDevice(np.full((1, 4), np.nan, np.float32)),
+        {"masks": np.full((1, 2), np.nan, np.float32)},
+    )
+    with pytest.raises(
+        EngineError, match=r"'sam2_image' answers NaN or infinity \(4 of 4 numbers of 'level2'\)"
+    ):
         require_finite("sam2_track", {"level2": level}, masks)

@@ -44,11 +44,15 @@ def test_the_first_of_four(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_bad_variable_is_named(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     holding_nothing(empty / "engines")
     monkeypatch.setenv("SAMOTION_ENGINES", "nowhere")
-    with pytest.raises(EngineError, match="SAMOTION_ENGINES is 'nowhere': no engine folder at 'nowhere'"):
+    with pytest.raises(
+        EngineError, match="SAMOTION_ENGINES is 'nowhere': no engine folder at 'nowhere'"
+    ):
         engine_folder()
 
 
-def test_an_installation_without_engines_says_so(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installation_without_engines_says_so(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(manifest, "BUNDLED", empty / "nano")
     with pytest.raises(EngineError, match="install samotion again"):
         engine_folder()
@@ -60,12 +64,16 @@ def test_engines_open_without_a_folder() -> None:
         engines["motion_map"]
 
 
-def test_damaged_bundled_engines_are_not_exported_anew(empty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_damaged_bundled_engines_are_not_exported_anew(
+    empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(manifest.BUNDLED, empty / "nano")
     monkeypatch.setattr(manifest, "BUNDLED", empty / "nano")
     (empty / "nano" / "motion.safetensors").write_bytes(b"")
     with (
         samotion.open_engines(device="cpu") as engines,
-        pytest.raises(EngineError, match=r"motion\.safetensors was changed .*; install samotion again"),
+        pytest.raises(
+            EngineError, match=r"motion\.safetensors was changed .*; install samotion again"
+        ),
     ):
         engines["motion_map"]

@@ -1,4 +1,6 @@
-"""Threads that share one opened folder: each engine is opened once, and answers each as if it were alone."""
+"""Threads that share one opened folder: each engine is opened once, and answers each as if it
+were alone.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ class Slow:
         Slow.closed += 1
 
 
-def test_an_engine_is_opened_once_and_closed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_is_opened_once_and_closed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Slow, "opened", 0)
     monkeypatch.setattr(Slow, "closed", 0)
     onnx_folder(tmp_path)

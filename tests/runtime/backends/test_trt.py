@@ -28,7 +28,9 @@ BACKENDS = ("cpu", *FAKES)
 
 
 @pytest.fixture(params=BACKENDS)
-def engines(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engines]:
+def engines(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engines]:
     with open_backend(request.param, tmp_path, monkeypatch) as opened:
         yield opened
 
@@ -90,13 +92,22 @@ def test_shapes_change_from_call_to_call(engines: Engines, rng: np.random.Genera
 
 def test_any_layout_and_kind_of_number(engines: Engines, rng: np.random.Generator) -> None:
     inputs = prompt(rng)
-    odd = {**inputs, "points": inputs["points"].astype(np.float64), "labels": inputs["labels"].astype(np.int32)}
-    odd |= {"has_mask": inputs["has_mask"].astype(bool), "mask_prompt": inputs["mask_prompt"].T.copy().T}
+    odd = {
+        **inputs,
+        "points": inputs["points"].astype(np.float64),
+        "labels": inputs["labels"].astype(np.int32),
+    }
+    odd |= {
+        "has_mask": inputs["has_mask"].astype(bool),
+        "mask_prompt": inputs["mask_prompt"].T.copy().T,
+    }
     close(engines["sam2_prompt"](**odd), expected(inputs))
 
 
 def test_outputs_belong_to_the_caller(engines: Engines, rng: np.random.Generator) -> None:
-    """A later call leaves earlier answers alone, and inputs may change as soon as a call returns."""
+    """A later call leaves earlier answers alone, and inputs may change as soon as a call
+    returns.
+    """
     first, second = frames(rng, 1, 4, 4), frames(rng, 1, 4, 4)
     wanted = first.sum(-1, dtype=np.float32)
     one = engines["depth"](frames=first)["disparity"]
@@ -114,7 +125,9 @@ def test_outputs_belong_to_the_caller(engines: Engines, rng: np.random.Generator
         ({"labels": np.full((2, 3), 0.5)}, "input 'labels' is float64, expected int64"),
     ],
 )
-def test_wrong_inputs(engines: Engines, rng: np.random.Generator, change: dict[str, Any], said: str) -> None:
+def test_wrong_inputs(
+    engines: Engines, rng: np.random.Generator, change: dict[str, Any], said: str
+) -> None:
     inputs = {k: v for k, v in {**prompt(rng), **change}.items() if v is not None}
     with pytest.raises(EngineError, match=said):
         engines["sam2_prompt"](**inputs)
@@ -132,7 +145,9 @@ def test_outputs_go_on_to_the_next_engine(
             passed = {name: decoded[name] for name in ("masks", "object_score")}
             memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
             want = expected(inputs)
-            np.testing.assert_allclose(memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5)
+            np.testing.assert_allclose(
+                memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5
+            )
             close(decoded, want)
         memory[:] = 0  # the caller's own
 
@@ -175,7 +190,9 @@ def test_onnxruntime_passes_values_on_without_copies(
         assert bound == {name: decoded[name].value.data_ptr() for name in passed}
 
 
-def test_onnxruntime_names_shapes_of_kept_inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnxruntime_names_shapes_of_kept_inputs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     said = r"engine 'sam2_memory' failed on masks float32\[2, 8, 8\]"
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
         decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))  # type: ignore[attr-defined]
@@ -187,13 +204,20 @@ def test_onnxruntime_names_shapes_of_kept_inputs(tmp_path: Path, monkeypatch: py
 def test_onnxruntime_is_timed_between_cuda_events(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    """The CUDA session on its stream, played by a CPU one and a fake device whose runs take time."""
+    """The CUDA session on its stream, played by a CPU one and a fake device whose runs take
+    time.
+    """
     gpu = fake_tensorrt.install(monkeypatch)
     held = onnx_folder(tmp_path)
     device = cuda.Device()
     monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
     engine = ort_engine.OrtEngine(
-        "depth", tmp_path / "depth.onnx", held.engines["depth"], ort_engine.PROVIDERS["cpu"], 1, device
+        "depth",
+        tmp_path / "depth.onnx",
+        held.engines["depth"],
+        ort_engine.PROVIDERS["cpu"],
+        1,
+        device,
     )
     run = engine._session.run_with_iobinding
 
@@ -202,7 +226,9 @@ def test_onnxruntime_is_timed_between_cuda_events(
         gpu.enqueue(lambda: setattr(gpu, "clock_ms", gpu.clock_ms + 7.5))
 
     monkeypatch.setattr(
-        engine, "_session", types.SimpleNamespace(io_binding=engine._session.io_binding, run_with_iobinding=timed)
+        engine,
+        "_session",
+        types.SimpleNamespace(io_binding=engine._session.io_binding, run_with_iobinding=timed),
     )
     assert engine.device_ms is not None
     assert engine.device_ms(frames=frames(rng, 1, 4, 4)) == pytest.approx(7.5)
@@ -212,11 +238,17 @@ def test_onnxruntime_is_timed_between_cuda_events(
 def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda_provider = ort_engine.PROVIDERS["cuda"]
     monkeypatch.setitem(sys.modules, "cuda", None)
-    assert ort_engine.stream_of(cuda_provider) is None and ort_engine.stream_of(ort_engine.PROVIDERS["cpu"]) is None
+    assert (
+        ort_engine.stream_of(cuda_provider) is None
+        and ort_engine.stream_of(ort_engine.PROVIDERS["cpu"]) is None
+    )
     assert ort_engine.session_provider(cuda_provider, None) == cuda_provider
     fake_tensorrt.install(monkeypatch)
     stream = ort_engine.stream_of(cuda_provider)
-    assert ort_engine.session_provider(cuda_provider, stream) == (cuda_provider, {"user_compute_stream": "1"})
+    assert ort_engine.session_provider(cuda_provider, stream) == (
+        cuda_provider,
+        {"user_compute_stream": "1"},
+    )
 
 
 # TensorRT alone.
@@ -235,18 +267,26 @@ def test_chain_stays_on_the_device(
         memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
         assert uploads == [inputs["level2"].nbytes]  # the other two were there already
         want = expected(inputs)
-        np.testing.assert_allclose(memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5)
+        np.testing.assert_allclose(
+            memory, want["masks"] + want["object_score"][:, None, None], rtol=1e-5
+        )
         close(decoded, want)
 
 
 def count_uploads(monkeypatch: pytest.MonkeyPatch, device: Any) -> list[int]:
     sizes: list[int] = []
     upload = device.upload
-    monkeypatch.setattr(device, "upload", lambda array, address: (sizes.append(array.nbytes), upload(array, address)))
+    monkeypatch.setattr(
+        device,
+        "upload",
+        lambda array, address: (sizes.append(array.nbytes), upload(array, address)),
+    )
     return sizes
 
 
-def test_kept_outputs_outlive_later_calls(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_kept_outputs_outlive_later_calls(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         pictures = [frames(rng, 1, 4, 4) for _ in range(3)]
         kept = [engines["depth"].keep(frames=picture)["disparity"] for picture in pictures]  # type: ignore[attr-defined]
@@ -254,7 +294,9 @@ def test_kept_outputs_outlive_later_calls(gpu: fake_tensorrt.Gpu, tmp_path: Path
             np.testing.assert_array_equal(one, picture.sum(-1, dtype=np.float32))
 
 
-def test_long_batches_go_in_parts(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_long_batches_go_in_parts(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
     """Seven objects through an engine for two: shared inputs go with each part."""
     inputs = prompt(rng, objects=7)
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
@@ -262,13 +304,20 @@ def test_long_batches_go_in_parts(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: n
         close(engines["sam2_prompt"].keep(**inputs), expected(inputs))  # type: ignore[attr-defined]
 
 
-def test_rows_are_cut_along_their_own_axis(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_rows_are_cut_along_their_own_axis(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
     """Seven points through an engine for three; what they remember has them on its second axis."""
     query_lowres, query_hires = rng.normal(size=(2, 7, 2)).astype(np.float32)
     past = rng.normal(size=(2, 7, 4, 5)).astype(np.float32)
-    grids = {"lowres": np.zeros((1, 32, 32, 2), np.float32), "hires": np.zeros((1, 64, 64, 2), np.float32)}
+    grids = {
+        "lowres": np.zeros((1, 32, 32, 2), np.float32),
+        "hires": np.zeros((1, 64, 64, 2), np.float32),
+    }
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        answer = engines["tracks_online"](**grids, query_lowres=query_lowres, query_hires=query_hires, past=past)
+        answer = engines["tracks_online"](
+            **grids, query_lowres=query_lowres, query_hires=query_hires, past=past
+        )
     np.testing.assert_array_equal(answer["tracks"][:, 0], query_hires)
     np.testing.assert_allclose(answer["occlusion"][:, 0], query_lowres.sum(1), rtol=1e-6)
     np.testing.assert_array_equal(answer["present"], past + 1)
@@ -276,22 +325,33 @@ def test_rows_are_cut_along_their_own_axis(gpu: fake_tensorrt.Gpu, tmp_path: Pat
 
 @pytest.mark.parametrize("name", [name for name in SIGNATURES if name != "motion"])
 def test_every_engine_but_the_motion_net_may_be_cut(name: str) -> None:
-    """The motion net's tracks see each other; all others answer row by row, and all their outputs have these rows."""
+    """The motion net's tracks see each other; all others answer row by row, and all their
+    outputs have these rows.
+    """
     signature = SIGNATURES[name]
     assert all(signature.rows in tensor.dims for tensor in signature.outputs)
     assert any(signature.rows in tensor.dims for tensor in signature.inputs)
 
 
 def test_shapes_outside_all_profiles_are_named(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
-    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError) as raised:
+    with (
+        samotion.open_engines(tmp_path, "tensorrt") as engines,
+        pytest.raises(EngineError) as raised,
+    ):
         engines["depth"](frames=np.zeros((1, 64, 64, 3), np.uint8))
     said = str(raised.value)
-    assert "engine 'depth' was built for frames [1, 2, 2, 3] to [2, 8, 8, 3]; or frames [1, 9, 9, 3]" in said
+    assert (
+        "engine 'depth' was built for frames [1, 2, 2, 3] to [2, 8, 8, 3]; or frames [1, 9, 9, 3]"
+        in said
+    )
     assert "got frames [1, 64, 64, 3]" in said
 
 
 def test_inputs_larger_than_the_staging_memory(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    gpu: fake_tensorrt.Gpu,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
 ) -> None:
     """Copies are queued; staging memory is not overwritten before they are done."""
     monkeypatch.setattr(cuda, "UPLOAD_BYTES", 700)
@@ -301,7 +361,9 @@ def test_inputs_larger_than_the_staging_memory(
             close(engines["sam2_prompt"](**inputs), expected(inputs))
 
 
-def test_memory_is_reused_and_given_back(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_memory_is_reused_and_given_back(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         inputs = prompt(rng)
         engines["sam2_prompt"](**inputs)
@@ -325,7 +387,9 @@ def test_spare_memory_is_freed_before_giving_up(
         gpu.limit = 100
         with pytest.raises(DeviceError, match="out of GPU memory: 0 MiB wanted, 0 of 0 MiB free"):
             engines["depth"](frames=frames(rng, 1, 8, 8))
-        with pytest.raises(DeviceError, match="engine 'depth': no GPU memory for its scratch space"):
+        with pytest.raises(
+            DeviceError, match="engine 'depth': no GPU memory for its scratch space"
+        ):
             gpu.limit = 0
             engines["depth"](frames=frames(rng, 1, 9, 9))
 
@@ -333,9 +397,18 @@ def test_spare_memory_is_freed_before_giving_up(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"tensorrt": "8.6.1"}, "was built by TensorRT 8.6.1, this is 10.13.0; build again: samotion-export depth"),
-        ({"gpu": "Other GPU"}, "was built for Other GPU, this is Fake GPU; build again: samotion-export depth"),
-        ({"tensorrt": None}, "is an ONNX graph, not built for TensorRT; build it: samotion-export depth"),
+        (
+            {"tensorrt": "8.6.1"},
+            "was built by TensorRT 8.6.1, this is 10.13.0; build again: samotion-export depth",
+        ),
+        (
+            {"gpu": "Other GPU"},
+            "was built for Other GPU, this is Fake GPU; build again: samotion-export depth",
+        ),
+        (
+            {"tensorrt": None},
+            "is an ONNX graph, not built for TensorRT; build it: samotion-export depth",
+        ),
     ],
 )
 def test_engines_from_elsewhere(
@@ -343,7 +416,10 @@ def test_engines_from_elsewhere(
 ) -> None:
     fake_tensorrt.install(monkeypatch, "10.13.0")
     tensorrt_folder(tmp_path, "10.13.0", **changes)
-    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError, match=said) as raised:
+    with (
+        samotion.open_engines(tmp_path, "tensorrt") as engines,
+        pytest.raises(EngineError, match=said) as raised,
+    ):
         engines["depth"]
     assert "--target tensorrt --out" in str(raised.value)
 
@@ -353,7 +429,10 @@ def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Monkey
     fake_tensorrt.install(monkeypatch, "10.13.0")
     tensorrt_folder(tmp_path, "10.12.0", tensorrt="10.13.0")
     said = r"TensorRT 10\.13\.0 refuses depth\.engine; build again"
-    with samotion.open_engines(tmp_path, "tensorrt") as engines, pytest.raises(EngineError, match=said):
+    with (
+        samotion.open_engines(tmp_path, "tensorrt") as engines,
+        pytest.raises(EngineError, match=said),
+    ):
         engines["depth"]
 
 
@@ -363,10 +442,15 @@ def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"count": 0}, "no NVIDIA GPU is visible; use --device cpu"),
         ({"has_driver": False}, r"no NVIDIA driver is found \(.*libcuda.so.1\); use --device cpu"),
         ({"error": "cudaErrorNoDevice"}, "no NVIDIA GPU is visible"),
-        ({"error": "cudaErrorInsufficientDriver"}, "the NVIDIA driver does not fit the installed CUDA"),
+        (
+            {"error": "cudaErrorInsufficientDriver"},
+            "the NVIDIA driver does not fit the installed CUDA",
+        ),
     ],
 )
-def test_no_usable_gpu(gpu: fake_tensorrt.Gpu, tmp_path: Path, fault: dict[str, Any], said: str) -> None:
+def test_no_usable_gpu(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, fault: dict[str, Any], said: str
+) -> None:
     for name, value in fault.items():
         setattr(gpu, name, value)
     with pytest.raises(DeviceError, match=said):
@@ -388,7 +472,9 @@ def test_auto_follows_the_folder(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None
         assert engines.device == "tensorrt"
 
 
-def test_onnxruntime_names_the_device_for_a_tensorrt_engine(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
+def test_onnxruntime_names_the_device_for_a_tensorrt_engine(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path
+) -> None:
     said = r"depth\.engine is built for TensorRT; use --device tensorrt"
     with samotion.open_engines(tmp_path, "cpu") as engines, pytest.raises(EngineError, match=said):
         engines["depth"]
@@ -402,5 +488,7 @@ def test_backend_imports_nothing_but_numpy() -> None:
         "from importlib.metadata import packages_distributions as known\n"
         "print(sorted({m.partition('.')[0] for m in set(sys.modules) - before} & set(known()) - allowed))"
     )
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     assert answer.stdout.strip() == "[]"

@@ -32,12 +32,20 @@ def in_attribute(attribute: AttributeProto) -> ModelProto:
 
 PLACES: dict[str, Callable[[TensorProto], ModelProto]] = {
     "initializer": lambda t: ModelProto(graph=GraphProto(initializer=[t])),
-    "sparse": lambda t: ModelProto(graph=GraphProto(sparse_initializer=[SparseTensorProto(values=t)])),
-    "indices": lambda t: ModelProto(graph=GraphProto(sparse_initializer=[SparseTensorProto(indices=t)])),
+    "sparse": lambda t: ModelProto(
+        graph=GraphProto(sparse_initializer=[SparseTensorProto(values=t)])
+    ),
+    "indices": lambda t: ModelProto(
+        graph=GraphProto(sparse_initializer=[SparseTensorProto(indices=t)])
+    ),
     "attribute": lambda t: in_attribute(AttributeProto(t=t)),
     "attributes": lambda t: in_attribute(AttributeProto(tensors=[t])),
-    "sparse attribute": lambda t: in_attribute(AttributeProto(sparse_tensor=SparseTensorProto(values=t))),
-    "sparse attributes": lambda t: in_attribute(AttributeProto(sparse_tensors=[SparseTensorProto(values=t)])),
+    "sparse attribute": lambda t: in_attribute(
+        AttributeProto(sparse_tensor=SparseTensorProto(values=t))
+    ),
+    "sparse attributes": lambda t: in_attribute(
+        AttributeProto(sparse_tensors=[SparseTensorProto(values=t)])
+    ),
     "inner graph": lambda t: in_attribute(AttributeProto(g=GraphProto(initializer=[t]))),
     "inner graphs": lambda t: in_attribute(AttributeProto(graphs=[GraphProto(initializer=[t])])),
     "function": lambda t: with_function(t),
@@ -65,7 +73,9 @@ def found(folder: Path, data: bytes) -> set[str]:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_tensors_are_found_wherever_they_are(tmp_path: Path, place: str) -> None:
-    assert found(tmp_path, PLACES[place](pointing("weights.bin")).SerializeToString()) == {"weights.bin"}
+    assert found(tmp_path, PLACES[place](pointing("weights.bin")).SerializeToString()) == {
+        "weights.bin"
+    }
 
 
 def test_every_message_that_can_hold_a_tensor_is_known() -> None:
@@ -86,8 +96,12 @@ def test_every_message_that_can_hold_a_tensor_is_known() -> None:
     kinds = {long: kind for kind, long in messages.items()}
     for kind, fields in MESSAGES.items():
         described = [f for f in getattr(onnx, messages[kind]).DESCRIPTOR.fields if f.message_type]
-        inner = {f.number: kinds[f.message_type.name] for f in described if f.message_type.name in kinds}
-        assert {number for number in inner if inner[number] != "pair"} | {13} & inner.keys() == fields.keys()
+        inner = {
+            f.number: kinds[f.message_type.name] for f in described if f.message_type.name in kinds
+        }
+        assert {number for number in inner if inner[number] != "pair"} | {
+            13
+        } & inner.keys() == fields.keys()
         assert all(inner[number] == fields[number] for number in fields)
 
 

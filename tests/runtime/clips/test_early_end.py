@@ -49,7 +49,9 @@ def decoded(path: Path) -> int:
         ("a.avi", "mpeg4", {}),
     ],
 )
-def test_cut_files(tmp_path: Path, name: str, codec: str, options: dict[str, str], part: float) -> None:
+def test_cut_files(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str], part: float
+) -> None:
     path = media.write_video(tmp_path / name, noise(16), codec, fps=25, **options)
     assert video.read_clip(path).warnings == ()
     data = path.read_bytes()

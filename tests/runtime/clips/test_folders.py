@@ -56,13 +56,18 @@ def test_several_files_for_one_frame_are_refused(tmp_path: Path) -> None:
 
 def test_mixed_names_are_noted(tmp_path: Path) -> None:
     clip = video.read_clip(write(tmp_path / "f", ["a0.png", "a1.png", "b0.png"]))
-    assert len(clip.frames) == 3 and "names of 2 kinds (2 like a0.png, 1 like b0.png)" in (clip.warnings[0])
+    assert (
+        len(clip.frames) == 3
+        and "names of 2 kinds (2 like a0.png, 1 like b0.png)" in (clip.warnings[0])
+    )
 
 
 def test_gaps_are_noted_where_numbers_leap(tmp_path: Path) -> None:
     numbers = [0, 5, 10, 25, 30]
     clip = video.read_clip(write(tmp_path / "f", [f"{n:05d}.png" for n in numbers]))
-    assert clip.warnings == ("numbers in the frames' names leap: 2 are missing, the first after 00010.png",)
+    assert clip.warnings == (
+        "numbers in the frames' names leap: 2 are missing, the first after 00010.png",
+    )
     for case, some in (("even", [0, 5, 10]), ("from1", [1, 2, 3]), ("two", [3, 9])):
         folder = write(tmp_path / case, [f"{n:05d}.png" for n in some])
         assert video.read_clip(folder).warnings == (), case
@@ -95,4 +100,6 @@ def test_cut_jpegs_are_noted(tmp_path: Path) -> None:
     for index, image in enumerate(noise):
         data = cv2.imencode(".jpg", image)[1].tobytes()
         (folder / f"{index}.jpg").write_bytes(data[: -len(data) // 3 if index == 1 else None])
-    assert video.read_clip(folder).warnings == ("1 images are cut and grey below, the first: 1.jpg",)
+    assert video.read_clip(folder).warnings == (
+        "1 images are cut and grey below, the first: 1.jpg",
+    )

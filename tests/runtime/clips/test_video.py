@@ -1,4 +1,6 @@
-"""Clips of all kinds come in with the right frames, numbers, times and turns; broken ones are named as such."""
+"""Clips of all kinds come in with the right frames, numbers, times and turns; broken ones are
+named as such.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,9 @@ def test_reads_frames_in_rgb_with_numbers_and_times(clip_path: Path) -> None:
 @pytest.mark.parametrize(
     ("max_frames", "kept"), [(2, [0, 5]), (4, [0, 3, 6, 9]), (9, [0, 2, 4, 6, 8]), (10, range(10))]
 )
-def test_max_frames_keeps_every_kth_frame(clip_path: Path, max_frames: int, kept: list[int]) -> None:
+def test_max_frames_keeps_every_kth_frame(
+    clip_path: Path, max_frames: int, kept: list[int]
+) -> None:
     clip = video.read_clip(clip_path, max_frames=max_frames)
     assert clip.indices.tolist() == list(kept)
     np.testing.assert_allclose(clip.timestamps_s, np.array(kept) / 10, atol=1e-6)
@@ -86,14 +90,18 @@ def test_scaled_hw_never_scales_up() -> None:
     ],
 )
 def test_formats(tmp_path: Path, name: str, codec: str, pix_fmt: str, hw: tuple[int, int]) -> None:
-    clip = video.read_clip(media.write_video(tmp_path / name, media.quadrants(5, hw), codec, pix_fmt, fps=25))
+    clip = video.read_clip(
+        media.write_video(tmp_path / name, media.quadrants(5, hw), codec, pix_fmt, fps=25)
+    )
     assert clip.frames.shape == (5, *hw, 3)
     assert [corners(frame) for frame in clip.frames] == ["rgbk"] * 5
     assert clip.warnings == ()
 
 
 def test_grayscale(tmp_path: Path) -> None:
-    clip = video.read_clip(media.write_video(tmp_path / "g.mkv", media.quadrants(3), "ffv1", "gray"))
+    clip = video.read_clip(
+        media.write_video(tmp_path / "g.mkv", media.quadrants(3), "ffv1", "gray")
+    )
     assert np.ptp(clip.frames, axis=-1).max() == 0 and np.ptp(clip.frames) > 100
 
 
@@ -113,7 +121,9 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
         ((0, 1, 1, 0), "rbgk"),
     ],
 )
-def test_display_matrix_turns_frames_upright(clip_path: Path, matrix: tuple[int, int, int, int], expected: str) -> None:
+def test_display_matrix_turns_frames_upright(
+    clip_path: Path, matrix: tuple[int, int, int, int], expected: str
+) -> None:
     media.set_display_matrix(clip_path, *matrix)
     clip = video.read_clip(clip_path)
     assert corners(clip.frames[0]) == expected
@@ -133,7 +143,8 @@ def test_holds_no_more_than_the_kept_frames(tmp_path: Path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert len(clip.frames) == 3
-    assert peak < 8 * hw[0] * hw[1] * 3  # three kept, one or two on their way; 60 would be seven times more
+    # three kept, one or two on their way; 60 would be seven times more
+    assert peak < 8 * hw[0] * hw[1] * 3
 
 
 def test_repair_times() -> None:
@@ -145,7 +156,9 @@ def test_repair_times() -> None:
 
 def test_folder_in_natural_order(tmp_path: Path) -> None:
     names = ["f10.png", "f9.PNG", "f2.jpg", "f1.webp", "f100.bmp"]
-    frames = np.full((5, 32, 40, 3), np.array([100, 90, 20, 10, 200], np.uint8)[:, None, None, None])
+    frames = np.full(
+        (5, 32, 40, 3), np.array([100, 90, 20, 10, 200], np.uint8)[:, None, None, None]
+    )
     folder = media.write_images(tmp_path / "walk", frames, names)
     (folder / "notes.txt").write_text("not a frame")
     (folder / "._f1.png").write_bytes(b"not a frame either")
@@ -181,7 +194,8 @@ def test_array(rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["with space.mp4", 'quote\'s "x".mp4', "Ünïcödé-猫.mp4", "file:a,b%03d.mp4", "-dash.mp4"]
+    "name",
+    ["with space.mp4", 'quote\'s "x".mp4', "Ünïcödé-猫.mp4", "file:a,b%03d.mp4", "-dash.mp4"],
 )
 def test_paths(clip_path: Path, name: str) -> None:
     path = shutil.copy(clip_path, clip_path.with_name(name))
@@ -208,7 +222,9 @@ def test_names() -> None:
     assert video.clip_name("/") == "clip"
 
 
-def test_cut_file_gives_what_is_there_and_a_warning(tmp_path: Path, rng: np.random.Generator) -> None:
+def test_cut_file_gives_what_is_there_and_a_warning(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
     noise = rng.integers(0, 255, (20, 64, 64, 3), np.uint8)
     path = media.write_video(tmp_path / "cut.mp4", noise, movflags="+faststart")
     data = path.read_bytes()
@@ -265,7 +281,11 @@ def test_frame_limit_holds_in_the_decoder(clip_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "codec", "pix_fmt"),
-    [("a.mp4", "libx264", "yuv420p"), ("a.webm", "libvpx-vp9", "yuv420p"), ("a.gif", "gif", "rgb8")],
+    [
+        ("a.mp4", "libx264", "yuv420p"),
+        ("a.webm", "libvpx-vp9", "yuv420p"),
+        ("a.gif", "gif", "rgb8"),
+    ],
 )
 def test_damage_of_any_kind_gives_a_clip_or_one_line(
     tmp_path: Path, rng: np.random.Generator, name: str, codec: str, pix_fmt: str
@@ -282,4 +302,7 @@ def test_damage_of_any_kind_gives_a_clip_or_one_line(
         except InputError as error:
             assert name in str(error) and "\n" not in str(error)
         else:
-            assert len(clip.frames) == len(clip.indices) >= 2 and (np.diff(clip.timestamps_s) > 0).all()
+            assert (
+                len(clip.frames) == len(clip.indices) >= 2
+                and (np.diff(clip.timestamps_s) > 0).all()
+            )

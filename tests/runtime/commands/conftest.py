@@ -33,13 +33,19 @@ def opened(engines: Path) -> Iterator[Engines]:
 
 @pytest.fixture
 def run(engines: Path, opened: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Call samotion-run in an empty folder; the pipeline is replaced by one that finds the brighter half.
+    """Call samotion-run in an empty folder; the pipeline is replaced by one that finds the brighter
+    half.
 
-    The good engines are opened once for all tests (a third of a second each time), others as always.
+    The good engines are opened once for all tests (a third of a second each time), others as
+    always.
     """
 
     def open_or_share(folder: str, device: str) -> AbstractContextManager[Engines]:
-        return nullcontext(opened) if (folder, device) == (str(engines), "auto") else open_engines(folder, device)
+        return (
+            nullcontext(opened)
+            if (folder, device) == (str(engines), "auto")
+            else open_engines(folder, device)
+        )
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(pipeline, "segment_clip", half_segmenter)

@@ -1,4 +1,6 @@
-"""The same command goes on where it stopped, and one clip's bad name or state costs that clip alone."""
+"""The same command goes on where it stopped, and one clip's bad name or state costs that clip
+alone.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def pair(clip: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A video and a folder of frames whose names are not their numbers."""
-    frames = media.write_images(tmp_path / "walk", media.quadrants(3), ["00005.jpg", "00010.jpg", "00015.jpg"])
+    frames = media.write_images(
+        tmp_path / "walk", media.quadrants(3), ["00005.jpg", "00010.jpg", "00015.jpg"]
+    )
     return clip, frames
 
 
@@ -57,7 +61,12 @@ def test_masks_are_mapped_to_source_frames(run: Run, pair: tuple[Path, Path]) ->
         {"mask": "masks/00005.png", "frame": 0, "name": "00005.jpg", "time_s": 0.0},
         {"mask": "masks/00015.png", "frame": 2, "name": "00015.jpg", "time_s": 0.083333},
     ]
-    assert record()["frames"][1] == {"mask": "masks/00002.png", "frame": 2, "name": None, "time_s": 0.2}
+    assert record()["frames"][1] == {
+        "mask": "masks/00002.png",
+        "frame": 2,
+        "name": None,
+        "time_s": 0.2,
+    }
 
 
 def test_masks_in_layout_davis_carry_the_frames_names(run: Run, pair: tuple[Path, Path]) -> None:
@@ -84,14 +93,20 @@ def test_clips_that_are_done_are_skipped(
         "skipped, it is done already; --overwrite makes it anew"
     ] * 2
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
-    assert run("-q", "--layout", layout, "--overwrite", *pair).exit_code == 0 and seen == ["clip.mp4", "walk"]
+    assert run("-q", "--layout", layout, "--overwrite", *pair).exit_code == 0 and seen == [
+        "clip.mp4",
+        "walk",
+    ]
 
 
 def test_one_clip_is_skipped_where_that_is_asked_for(run: Run, clip: Path) -> None:
     run("-q", clip)
     assert run("-q", clip).exit_code == 7
     outcome = run("-q", "--skip-done", clip)
-    assert (outcome.exit_code, outcome.stdout) == (0, "out/clip/overlay.mp4\n") and "skipped" in outcome.stderr
+    assert (outcome.exit_code, outcome.stdout) == (
+        0,
+        "out/clip/overlay.mp4\n",
+    ) and "skipped" in outcome.stderr
     assert run("--skip-done", "--overwrite", clip).exit_code == 2
 
 
@@ -122,22 +137,38 @@ def save_without_request(clip: Path) -> None:
         (change_clip, [], "earlier result of this clip before it was changed; use --overwrite"),
         (lose_a_mask, [], "earlier result without 'masks/00001.png'"),
         (save_without_request, [], "earlier result that does not tell how it was asked for"),
-        (None, ["--max-tracks", "9"], "earlier result made with max_tracks 1500, not 9; use --overwrite"),
+        (
+            None,
+            ["--max-tracks", "9"],
+            "earlier result made with max_tracks 1500, not 9; use --overwrite",
+        ),
         (None, ["--save", "coco"], "earlier result without 'coco'"),
     ],
 )
 def test_result_that_is_not_the_same_is_named(
-    run: Run, clip: Path, tmp_path: Path, change: Callable[[Path], None] | None, options: list[str], words: str
+    run: Run,
+    clip: Path,
+    tmp_path: Path,
+    change: Callable[[Path], None] | None,
+    options: list[str],
+    words: str,
 ) -> None:
     other = shutil.copy(clip, tmp_path / "other.mp4")
     assert run("-q", "--save", "masks", clip, other).exit_code == 0
     if change:
         change(clip)
     outcome = run("-q", *(options if "--save" in options else ["--save", "masks", *options]), clip)
-    assert outcome.exit_code == 7 and words.replace("1500", str(record()["settings"]["max_tracks"])) in outcome.stderr
+    assert (
+        outcome.exit_code == 7
+        and words.replace("1500", str(record()["settings"]["max_tracks"])) in outcome.stderr
+    )
     if change:
         outcome = run("-q", "--save", "masks", clip, other)
-        assert outcome.exit_code == 8 and words in outcome.stderr and "other.mp4: skipped" in outcome.stderr
+        assert (
+            outcome.exit_code == 8
+            and words in outcome.stderr
+            and "other.mp4: skipped" in outcome.stderr
+        )
 
 
 def test_less_than_what_was_saved_is_done_as_well(run: Run, clip: Path) -> None:
@@ -149,7 +180,11 @@ def test_frame_that_changes_in_a_folder_is_seen(run: Run, pair: tuple[Path, Path
     run("-q", *pair)
     os.utime(pair[1] / "00010.jpg", ns=(0, 0))
     outcome = run("-q", *pair)
-    assert outcome.exit_code == 8 and "walk: error: " in outcome.stderr and "before it was changed" in outcome.stderr
+    assert (
+        outcome.exit_code == 8
+        and "walk: error: " in outcome.stderr
+        and "before it was changed" in outcome.stderr
+    )
 
 
 def test_engines_that_differ_are_named(run: Run, clip: Path) -> None:
@@ -168,17 +203,24 @@ def test_clip_of_another_folder_is_not_taken_for_done(run: Run, clip: Path, tmp_
     (tmp_path / "b").mkdir()
     other = shutil.copy(clip, tmp_path / "b")
     outcome = run("-q", "--skip-done", other)
-    assert outcome.exit_code == 7 and f"of another clip, {os.path.realpath(clip)!r}" in outcome.stderr
+    assert (
+        outcome.exit_code == 7 and f"of another clip, {os.path.realpath(clip)!r}" in outcome.stderr
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_batch_goes_on(
     run: Run, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    # a background job ignores it
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with monkeypatch.context() as patch:
-            patch.setattr(overlay, "draw", lambda frame, *_: (len(done) and signal.raise_signal(number)) or frame)
+            patch.setattr(
+                overlay,
+                "draw",
+                lambda frame, *_: (len(done) and signal.raise_signal(number)) or frame,
+            )
             done: list[int] = []
             assert run("-q", pair[0]).exit_code == 0
             done.append(1)
@@ -200,11 +242,23 @@ def test_lock_of_a_dead_run_goes_with_the_next(run: Run, pair: tuple[Path, Path]
     assert run("-q", *pair).exit_code == 0 and not hidden()
 
 
-NAMES = ["...mp4", "..mp4", ".mp4", "-.mp4", "two\nlines.mp4", "x" * 251 + ".mp4", "CON.mp4", "dots...mp4", " .mp4"]
+NAMES = [
+    "...mp4",
+    "..mp4",
+    ".mp4",
+    "-.mp4",
+    "two\nlines.mp4",
+    "x" * 251 + ".mp4",
+    "CON.mp4",
+    "dots...mp4",
+    " .mp4",
+]
 
 
 @pytest.mark.parametrize("layout", ["clip", "davis"])
-def test_names_of_every_kind_stay_below_the_output_folder(run: Run, clip: Path, tmp_path: Path, layout: str) -> None:
+def test_names_of_every_kind_stay_below_the_output_folder(
+    run: Run, clip: Path, tmp_path: Path, layout: str
+) -> None:
     (tmp_path / "in").mkdir()
     names = [*NAMES, "run.json.mp4", ".samotion.lock.mp4", "Clip.mp4", "clip.mp4"]
     clips = [str(shutil.copy(clip, tmp_path / "in" / name)) for name in names]
@@ -213,22 +267,34 @@ def test_names_of_every_kind_stay_below_the_output_folder(run: Run, clip: Path, 
     assert os.listdir("user") == ["out"]
     own = {"run.json"} if layout == "davis" else set()
     found = {path.name for path in Path("user/out").iterdir()}
-    assert len(found) == len(names) + len(own) and len({name.casefold() for name in found}) == len(found)
+    assert len(found) == len(names) + len(own) and len({name.casefold() for name in found}) == len(
+        found
+    )
     assert run("-q", "-o", "user/out", "--save", "masks", "--layout", layout, *clips).exit_code == 0
 
 
 def test_what_is_no_clip_costs_itself_alone(run: Run, clip: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.mp4")
     os.symlink("circle.mp4", tmp_path / "circle.mp4")
-    bad = [tmp_path / "fifo.mp4", tmp_path / "circle.mp4", "/dev/null", tmp_path / ("n" * 300), "no\nsuch.mp4"]
+    bad = [
+        tmp_path / "fifo.mp4",
+        tmp_path / "circle.mp4",
+        "/dev/null",
+        tmp_path / ("n" * 300),
+        "no\nsuch.mp4",
+    ]
     outcome = run("-q", "--json", *bad, clip)
     told = [json.loads(line) for line in outcome.stdout.splitlines()]
     assert outcome.exit_code == 8
-    assert [(each["status"], each.get("exit_code")) for each in told] == [("failed", 3)] * 5 + [("done", None)]
+    assert [(each["status"], each.get("exit_code")) for each in told] == [("failed", 3)] * 5 + [
+        ("done", None)
+    ]
     assert len(outcome.stderr.splitlines()) == 5 and os.listdir("out") == ["clip"]
 
 
-def test_link_inside_the_output_folder_is_not_followed(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+def test_link_inside_the_output_folder_is_not_followed(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere").mkdir()
     Path("out").mkdir()
     Path("out/clip").symlink_to(tmp_path / "elsewhere")
@@ -237,7 +303,9 @@ def test_link_inside_the_output_folder_is_not_followed(run: Run, pair: tuple[Pat
     assert not os.listdir(tmp_path / "elsewhere") and record("walk")["status"] == "done"
 
 
-def test_overlay_that_fails_is_a_warning_everywhere(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overlay_that_fails_is_a_warning_everywhere(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: Any) -> None:
         raise ValueError("no such codec")
 

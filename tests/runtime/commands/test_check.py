@@ -56,7 +56,9 @@ def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
             return [np.zeros((2, 2), np.float32)]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(check.PROVIDERS.values()))
+    monkeypatch.setattr(
+        onnxruntime, "get_available_providers", lambda: list(check.PROVIDERS.values())
+    )
     assert "computes wrongly" in str(check.try_onnxruntime("cpu").problem)
     assert "CUDAExecutionProvider did not start" in str(check.try_onnxruntime("cuda").problem)
 
@@ -75,27 +77,46 @@ def test_engine_folder(tmp_path: Path) -> None:
     (engines / "depth.onnx").write_bytes(b"edited")
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
     assert outcome.exit_code == 4
-    assert "depth.onnx was changed" in outcome.stdout and "next: build the engines again" in outcome.stdout
+    assert (
+        "depth.onnx was changed" in outcome.stdout
+        and "next: build the engines again" in outcome.stdout
+    )
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path / "none")])
     assert outcome.exit_code == 4 and outcome.stderr.count("error: ") == 1
 
 
-def test_without_a_folder_it_takes_the_one_of_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_folder_it_takes_the_one_of_a_run(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SAMOTION_ENGINES", raising=False)
     outcome = CliRunner().invoke(check.app, [])
-    assert "nano' holds preset nano" in outcome.stdout and "all is well: samotion-run clip.mp4" in outcome.stdout
+    assert (
+        "nano' holds preset nano" in outcome.stdout
+        and "all is well: samotion-run clip.mp4" in outcome.stdout
+    )
     monkeypatch.setenv("SAMOTION_ENGINES", "nowhere")
     outcome = CliRunner().invoke(check.app, [])
-    assert outcome.exit_code == 4 and "error: the variable SAMOTION_ENGINES is 'nowhere'" in outcome.stderr
+    assert (
+        outcome.exit_code == 4
+        and "error: the variable SAMOTION_ENGINES is 'nowhere'" in outcome.stderr
+    )
 
 
 def test_advice() -> None:
     cpu, cuda = Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")
-    assert "pip install 'samotion[gpu]'" in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
+    assert (
+        "pip install 'samotion[gpu]'"
+        in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
+    )
     assert "only 1.0 GiB are free" in check.advise([cpu, cuda], [], 1 << 30, "e", {})[0]
-    assert check.advise([cpu, cuda], [], 1 << 40, None, {}) == ["all is well: samotion-run clip.mp4"]
-    assert "install samotion again" in check.advise([cpu, cuda], [], 1 << 40, None, {"depth": "was changed"})[0]
+    assert check.advise([cpu, cuda], [], 1 << 40, None, {}) == [
+        "all is well: samotion-run clip.mp4"
+    ]
+    assert (
+        "install samotion again"
+        in check.advise([cpu, cuda], [], 1 << 40, None, {"depth": "was changed"})[0]
+    )
 
 
 def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +156,9 @@ def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
     assert f"samotion-export all --preset fast --out {str(folder)!r}" in outcome.stdout
 
 
-def test_an_engine_that_opens_but_fails_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_opens_but_fails_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = media.zero_engines(tmp_path / "engines")
 
     def fail(*_: Any, **__: Any) -> None:

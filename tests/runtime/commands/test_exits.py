@@ -41,11 +41,19 @@ def test_codes_are_handed_through() -> None:
 @pytest.mark.parametrize(
     "error, code, said",
     [
-        (OSError(errno.ENOSPC, "full", "/out/a.png"), 7, "No space left on device while writing '/out/a.png'"),
+        (
+            OSError(errno.ENOSPC, "full", "/out/a.png"),
+            7,
+            "No space left on device while writing '/out/a.png'",
+        ),
         (OSError(errno.EROFS, "ro"), 7, "Read-only file system"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
-        (ZeroDivisionError("by zero"), 1, "internal error: ZeroDivisionError: by zero; run again with -v"),
+        (
+            ZeroDivisionError("by zero"),
+            1,
+            "internal error: ZeroDivisionError: by zero; run again with -v",
+        ),
         (PermissionError(errno.EACCES, "no"), 1, "internal error: PermissionError"),
     ],
 )

@@ -51,7 +51,10 @@ def test_a_log_hears_of_a_long_stage_now_and_then(clock: Clock) -> None:
         report("prompts", 40, 40)
     lines = out.getvalue().splitlines()
     assert lines[0] == "prompts  3 of 40, about 111 s left".replace("111 s", "2 min")
-    assert lines[-2:] == ["prompts  39 of 40, about 3 s left", "prompts   120.0 s"] and len(lines) == 11
+    assert (
+        lines[-2:] == ["prompts  39 of 40, about 3 s left", "prompts   120.0 s"]
+        and len(lines) == 11
+    )
 
 
 def test_a_log_hears_of_a_stage_whose_length_is_unknown(clock: Clock) -> None:
@@ -71,7 +74,9 @@ def test_quiet_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(("term", "moves"), [("xterm", True), ("dumb", False)])
-def test_bars_are_for_terminals_that_can(monkeypatch: pytest.MonkeyPatch, term: str, moves: bool) -> None:
+def test_bars_are_for_terminals_that_can(
+    monkeypatch: pytest.MonkeyPatch, term: str, moves: bool
+) -> None:
     monkeypatch.setenv("TERM", term)
     out = Terminal()
     with progress.shown(stream=out) as report:
@@ -82,7 +87,9 @@ def test_bars_are_for_terminals_that_can(monkeypatch: pytest.MonkeyPatch, term: 
     assert re.search(r"\d\.\d s", out.getvalue())
 
 
-def test_a_terminal_shows_the_batch_while_a_clip_runs(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_a_terminal_shows_the_batch_while_a_clip_runs(
+    monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
     monkeypatch.setenv("TERM", "xterm")
     batch, out = Batch(3, clock), Terminal()
     batch.start()
@@ -100,7 +107,9 @@ def test_columns_survive_what_is_unknown() -> None:
     task = rows.tasks[0]
     assert Count().render(task).plain == "" and Time().render(task).plain == "0:00:00 so far"
     rows.update(task.id, completed=2, total=2)
-    assert Count().render(task).plain == "2/2" and re.fullmatch(r"\d\.\d s", Time().render(task).plain)
+    assert Count().render(task).plain == "2/2" and re.fullmatch(
+        r"\d\.\d s", Time().render(task).plain
+    )
 
 
 def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
@@ -112,7 +121,10 @@ def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
     batch.end()
     batch.start()  # skipped: it says nothing of the others
     batch.start()
-    assert batch.left_s() == 60 and batch.title("clip", "c.mp4") == "clip 3 of 4: c.mp4, about 60 s left"
+    assert (
+        batch.left_s() == 60
+        and batch.title("clip", "c.mp4") == "clip 3 of 4: c.mp4, about 60 s left"
+    )
     clock.now = 50
     assert batch.left_s() == 40
     clock.now = 90  # the third takes 60 s already: the mean is 45
@@ -124,7 +136,8 @@ def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"), [(0.2, "about 1 s"), (89, "about 89 s"), (600, "about 10 min"), (9000, "about 2.5 h")]
+    ("seconds", "text"),
+    [(0.2, "about 1 s"), (89, "about 89 s"), (600, "about 10 min"), (9000, "about 2.5 h")],
 )
 def test_times_are_told_roughly(seconds: float, text: str) -> None:
     assert progress.about(seconds) == text

@@ -1,4 +1,6 @@
-"""samotion-run: every bad input gets one line and its exit code, good ones get results, in any mixture."""
+"""samotion-run: every bad input gets one line and its exit code, good ones get results, in any
+mixture.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ Run = Callable[..., Outcome]
 
 def only_line(outcome: Outcome) -> str:
     """The one line on stderr beside those that say that a run begins."""
-    lines = [x for x in outcome.stderr.splitlines() if not x.startswith(("samotion 0.", "engines "))]
+    lines = [
+        x for x in outcome.stderr.splitlines() if not x.startswith(("samotion 0.", "engines "))
+    ]
     assert len(lines) == 1 and outcome.stdout == "", outcome.output
     return lines[0]
 
@@ -52,11 +56,16 @@ def test_prints_the_overlays_path_last(run: Run, clip: Path, engines: Path) -> N
     ]
     record = json.loads(Path("out/clip/run.json").read_text())
     assert record["arguments"]["clips"] == [str(clip)] and record["preset"] == "nano"
-    assert record["engines"].keys() == SIGNATURES.keys() and len(record["engines"]["depth"]["sha256"]) == 64
+    assert (
+        record["engines"].keys() == SIGNATURES.keys()
+        and len(record["engines"]["depth"]["sha256"]) == 64
+    )
 
 
 def test_options_reach_the_run(run: Run, clip: Path) -> None:
-    options = "--step 3 --max-frames 2 --max-tracks 9 --max-objects 4 --seed 5 --save masks -q -o results"
+    options = (
+        "--step 3 --max-frames 2 --max-tracks 9 --max-objects 4 --seed 5 --save masks -q -o results"
+    )
     outcome = run(*options.split(), clip)
     assert (outcome.exit_code, outcome.stdout) == (0, "results/clip\n")
     assert outcome.stderr == "of 4 frames every 2nd is used; --max-frames 4 uses all of them\n"
@@ -69,9 +78,17 @@ def test_options_reach_the_run(run: Run, clip: Path) -> None:
 def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:
     outcome = run("--json", clip, "missing.mp4")
     done, failed = [json.loads(line) for line in outcome.stdout.splitlines()]
-    assert done["status"] == "done" and done["overlay"] == "out/clip/overlay.mp4" and done["frames"] == 4
+    assert (
+        done["status"] == "done"
+        and done["overlay"] == "out/clip/overlay.mp4"
+        and done["frames"] == 4
+    )
     assert done["objects"] == [{"id": 1, "score": 0.75}]
-    assert failed["status"] == "failed" and failed["exit_code"] == 3 and "no such file" in failed["error"]
+    assert (
+        failed["status"] == "failed"
+        and failed["exit_code"] == 3
+        and "no such file" in failed["error"]
+    )
     assert outcome.exit_code == 8
 
 
@@ -101,7 +118,9 @@ def test_other_clips_go_on_after_a_failure(run: Run, clip: Path, tmp_path: Path)
     ]
 
 
-def test_an_error_within_does_not_stop_the_others(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_within_does_not_stop_the_others(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail_once(path: str, *rest: Any) -> Result:
         if path == "a":
             raise ZeroDivisionError("oh")
@@ -110,15 +129,21 @@ def test_an_error_within_does_not_stop_the_others(run: Run, clip: Path, monkeypa
     monkeypatch.setattr(pipeline, "segment_clip", fail_once)
     outcome = run("-q", "a", clip)
     assert outcome.exit_code == 8 and outcome.stdout == "out/clip/overlay.mp4\n"
-    assert "a: internal error: ZeroDivisionError: oh" in outcome.stderr and "Traceback" not in outcome.stderr
+    assert (
+        "a: internal error: ZeroDivisionError: oh" in outcome.stderr
+        and "Traceback" not in outcome.stderr
+    )
     assert run("a").exit_code == 1
     assert "Traceback" in run("-v", "a", "a").stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted(run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int) -> None:
+def test_interrupted(
+    run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch, number: int, code: int
+) -> None:
     monkeypatch.setattr(pipeline, "segment_clip", lambda *_: signal.raise_signal(number))
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+    # a background job ignores it
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         outcome = run(clip, clip)
     finally:
@@ -201,7 +226,10 @@ def test_options_are_checked_before_engines_are_opened(run: Run, clip: Path) -> 
 
 def test_verbose_tells_of_engines_sizes_and_times(run: Run, clip: Path) -> None:
     said = run("-v", clip).stderr
-    assert "preset nano, on cpu; made with" in said and "depth (fp32): frames BxHxWx3 -> disparity BxHxW" in said
+    assert (
+        "preset nano, on cpu; made with" in said
+        and "depth (fp32): frames BxHxWx3 -> disparity BxHxW" in said
+    )
     assert "4 frames of 64x48" in said and "ms: tracks 1" in said
 
 
@@ -263,7 +291,11 @@ def test_onnx_with_other_names_or_shapes(
     put_engine(own_engines, media.write_engine(own_engines, "depth", model))
     outcome = run(clip, engine_dir=own_engines)
     line = only_line(outcome)
-    assert outcome.exit_code == 4 and words.replace("'", "") in line.replace("'", "") and "depth.onnx" in line
+    assert (
+        outcome.exit_code == 4
+        and words.replace("'", "") in line.replace("'", "")
+        and "depth.onnx" in line
+    )
 
 
 def test_engine_that_is_no_onnx(run: Run, clip: Path, own_engines: Path) -> None:
@@ -275,21 +307,36 @@ def test_engine_that_is_no_onnx(run: Run, clip: Path, own_engines: Path) -> None
 def put_engine(folder: Path, entry: Entry) -> None:
     """Set the entry of `depth` in a folder's manifest."""
     before = manifest.read(folder)
-    manifest.write(folder, Manifest(before.preset, before.tools, {**before.engines, "depth": entry}))
+    manifest.write(
+        folder, Manifest(before.preset, before.tools, {**before.engines, "depth": entry})
+    )
 
 
 def test_help_tells_all_options_and_version() -> None:
     runner = CliRunner()
-    text = runner.invoke(cli.app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}).stdout
+    text = runner.invoke(
+        cli.app, ["--help"], env={"COLUMNS": "200", "NO_COLOR": "1", "TERM": "dumb"}
+    ).stdout
     for option in (
-        *("--engine-dir", "--out", "--device", "--step", "--max-frames", "--max-tracks", "--max-objects", "--seed"),
+        *(
+            "--engine-dir",
+            "--out",
+            "--device",
+            "--step",
+            "--max-frames",
+            "--max-tracks",
+            "--max-objects",
+            "--seed",
+        ),
         *("--save", "--layout", "--overwrite", "--json", "--quiet", "--verbose", "--version"),
     ):
         assert option in text
     assert runner.invoke(cli.app, []).exit_code == 2
 
 
-def in_a_process(tmp_path: Path, *arguments: Any, **options: Any) -> subprocess.CompletedProcess[bytes]:
+def in_a_process(
+    tmp_path: Path, *arguments: Any, **options: Any
+) -> subprocess.CompletedProcess[bytes]:
     """Run samotion-run as a process of its own, with the half segmenter."""
     script = (
         "import samotion.pipeline; from helpers.half_segmenter import half_segmenter;"
@@ -316,7 +363,9 @@ def test_path_that_is_no_utf8(engines: Path, clip: Path, tmp_path: Path) -> None
 
 
 def test_disk_that_runs_full(engines: Path, clip: Path, tmp_path: Path) -> None:
-    """A real limit on file size stands in for a full disk: the kernel refuses the write in the same place."""
+    """A real limit on file size stands in for a full disk: the kernel refuses the write in the
+    same place.
+    """
     limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))  # noqa: E731
     done = in_a_process(tmp_path, "--engine-dir", engines, clip, preexec_fn=limit)
     assert done.returncode == 7, done.stderr

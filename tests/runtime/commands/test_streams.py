@@ -1,4 +1,6 @@
-"""stdout and stderr that are closed, left, full or not UTF-8 change neither the work nor its exit code."""
+"""stdout and stderr that are closed, left, full or not UTF-8 change neither the work nor its
+exit code.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +27,29 @@ run_command(work)
 
 
 def run(tmp_path, redirection, code=WORK):
-    """Exit code, stdout, stderr and what the work wrote to a file; it must not meet what went to stdout."""
+    """Exit code, stdout, stderr and what the work wrote to a file; it must not meet what went to
+    stdout.
+    """
     command = f'"$0" -c "$1" "$2" {redirection}'
     done = subprocess.run(
-        ["bash", "-c", command, sys.executable, code, str(tmp_path / "file")], capture_output=True, text=True
+        ["bash", "-c", command, sys.executable, code, str(tmp_path / "file")],
+        capture_output=True,
+        text=True,
     )
     return done.returncode, done.stdout, done.stderr, (tmp_path / "file").read_text()
 
 
 @pytest.mark.parametrize(
     "redirection",
-    [">&-", "2>&-", ">&- 2>&- <&-", "2>/dev/full", "> >(true)", "2> >(true)", "| true; exit ${PIPESTATUS[0]}"],
+    [
+        ">&-",
+        "2>&-",
+        ">&- 2>&- <&-",
+        "2>/dev/full",
+        "> >(true)",
+        "2> >(true)",
+        "| true; exit ${PIPESTATUS[0]}",
+    ],
 )
 def test_work_is_done_whatever_the_streams_are(tmp_path, redirection):
     code, _, said, written = run(tmp_path, redirection)
@@ -45,13 +59,22 @@ def test_work_is_done_whatever_the_streams_are(tmp_path, redirection):
 def test_results_that_do_not_fit_are_an_error(tmp_path):
     code = WORK.replace("    print", "    open(sys.argv[1], 'w').write('begun'); print", 1)
     assert run(tmp_path, ">/dev/full", code) == (
-        *(7, "", "error: No space left on device; free some space or choose another folder\n", "begun"),
+        *(
+            7,
+            "",
+            "error: No space left on device; free some space or choose another folder\n",
+            "begun",
+        ),
     )
 
 
-@pytest.mark.parametrize(("encoding", "expected"), [("utf-8", "caf\xe9 \U0001f408"), ("ascii", "caf\xe9 \U0001f408")])
+@pytest.mark.parametrize(
+    ("encoding", "expected"), [("utf-8", "caf\xe9 \U0001f408"), ("ascii", "caf\xe9 \U0001f408")]
+)
 def test_paths_come_out_as_the_file_system_has_them(encoding, expected):
-    code = "import sys\nfrom samotion.commands import streams\nstreams.prepare()\nprint(sys.argv[1])"
+    code = (
+        "import sys\nfrom samotion.commands import streams\nstreams.prepare()\nprint(sys.argv[1])"
+    )
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", code, os.fsencode(expected) + b"\xff"],
         capture_output=True,

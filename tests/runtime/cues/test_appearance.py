@@ -17,7 +17,9 @@ def _image(tint: int = 60) -> np.ndarray:
 
 
 def _evidence(inside: float = 0.5) -> np.ndarray:
-    """Surely not the object all around the box; on it, `inside`, but for a corner that is surely the object."""
+    """Surely not the object all around the box; on it, `inside`, but for a corner that is surely
+    the object.
+    """
     logits = np.full(GRID, -3.0, np.float32)
     logits[BOX] = inside
     logits[15:19, 25:29] = 3.0
@@ -62,7 +64,9 @@ def test_one_side_alone_gives_no_look() -> None:
 
 def test_both_sides_weigh_the_same_however_many_they_are() -> None:
     rng = np.random.default_rng(2)
-    x = np.concatenate([rng.normal(0, 0.1, (5, 5)), rng.normal(1, 0.1, (500, 5))]).astype(np.float32)
+    x = np.concatenate([rng.normal(0, 0.1, (5, 5)), rng.normal(1, 0.1, (500, 5))]).astype(
+        np.float32
+    )
     look = looks.fit(x, np.arange(505) < 5)
     assert look(np.zeros(5, np.float32)) > 0.5 and look(np.ones(5, np.float32)) < -0.5
 

@@ -14,24 +14,32 @@ NOISE = 0.1 / FOCAL_PX
 
 
 def _cameras(way: float = 1.0, turn: float = 0.05, zoom: float = 0.0) -> bundle.Cameras:
-    start = bundle.Cameras(np.tile(np.eye(3), (FRAMES, 1, 1)), np.zeros((FRAMES, 3)), np.zeros(FRAMES))
+    start = bundle.Cameras(
+        np.tile(np.eye(3), (FRAMES, 1, 1)), np.zeros((FRAMES, 3)), np.zeros(FRAMES)
+    )
     ways = way * np.column_stack([1.5 * TIME, 0.4 * np.sin(4 * TIME), -0.5 * TIME])
     turns = turn * np.column_stack([np.sin(7 * TIME), TIME, 0 * TIME])
     return bundle.moved(start, np.column_stack([turns, ways, zoom * TIME]))
 
 
 def _seen(cameras: bundle.Cameras, noise_px: float = 0.1) -> np.ndarray:
-    """Tracks (160,T,2), px, of things at all depths, of one thing before most of them and of a mover."""
+    """Tracks (160,T,2), px, of things at all depths, of one thing before most of them and of a
+    mover.
+    """
     rng = np.random.default_rng(0)
     points = np.column_stack([rng.uniform(-0.6, 0.6, (160, 2)), 1 / rng.uniform(4, 20, 160)])
     for which, centre in ((NEAR, (-0.1, 0.05)), (GOING, (0.15, -0.05))):
-        points[which] = np.column_stack([np.array(centre) + rng.uniform(-0.08, 0.08, (20, 2)), np.full(20, 1 / 6)])
+        points[which] = np.column_stack(
+            [np.array(centre) + rng.uniform(-0.08, 0.08, (20, 2)), np.full(20, 1 / 6)]
+        )
     rays = bundle.see(cameras, points)
     rays[GOING] += 0.12 * np.column_stack([np.sin(9 * TIME), TIME])
     return rays * FOCAL_PX + np.array(HW[::-1]) / 2 + rng.normal(0, noise_px, rays.shape)
 
 
-def _ratios(xy: np.ndarray, shows: np.ndarray = SHOWS, sets: list[np.ndarray] | None = None) -> np.ndarray:
+def _ratios(
+    xy: np.ndarray, shows: np.ndarray = SHOWS, sets: list[np.ndarray] | None = None
+) -> np.ndarray:
     visible = np.ones(xy.shape[:2], bool)
     return bundle.unexplained(xy, visible, shows, [NEAR, GOING] if sets is None else sets, HW)
 
@@ -55,7 +63,9 @@ def test_a_camera_that_only_turns_explains_no_motion() -> None:
 
 def test_a_few_tracks_of_a_mover_among_what_seems_still_do_not_hinder() -> None:
     xy = _seen(_cameras())
-    np.testing.assert_allclose(_ratios(xy, np.arange(160) < 143), _ratios(xy, np.arange(160) < 140), atol=0.05)
+    np.testing.assert_allclose(
+        _ratios(xy, np.arange(160) < 143), _ratios(xy, np.arange(160) < 140), atol=0.05
+    )
 
 
 def test_tracks_come_and_go() -> None:
@@ -95,12 +105,16 @@ def test_cameras_leave_what_the_tracks_are_off() -> None:
 
 def test_slopes_are_those_of_what_is_seen() -> None:
     cameras, step = _cameras(zoom=0.2), 1e-6
-    points = np.column_stack([np.random.default_rng(2).uniform(-0.5, 0.5, (9, 2)), np.linspace(0, 0.2, 9)])
+    points = np.column_stack(
+        [np.random.default_rng(2).uniform(-0.5, 0.5, (9, 2)), np.linspace(0, 0.2, 9)]
+    )
     by_camera, by_point = bundle.slopes(cameras, points)
     for k in range(7):
         by = np.zeros((FRAMES, 7))
         by[:, k] = step
-        change = (bundle.see(bundle.moved(cameras, by), points) - bundle.see(cameras, points)) / step
+        change = (
+            bundle.see(bundle.moved(cameras, by), points) - bundle.see(cameras, points)
+        ) / step
         np.testing.assert_allclose(by_camera[..., k], change, atol=1e-4)
     for k in range(3):
         there = points + step * (np.arange(3) == k)

@@ -9,7 +9,9 @@ HW = (240, 426)
 
 
 def _tracks(spacing_px: int) -> tuple[np.ndarray, np.ndarray]:
-    xs, ys = np.meshgrid(np.arange(spacing_px / 2, HW[1], spacing_px), np.arange(spacing_px / 2, HW[0], spacing_px))
+    xs, ys = np.meshgrid(
+        np.arange(spacing_px / 2, HW[1], spacing_px), np.arange(spacing_px / 2, HW[0], spacing_px)
+    )
     xy = np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float32)
     return xy, _inside(xy[:, 0], xy[:, 1])
 

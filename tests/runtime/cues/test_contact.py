@@ -1,4 +1,6 @@
-"""What moves alike where it meets is near; what does not is apart, however alike it moves elsewhere."""
+"""What moves alike where it meets is near; what does not is apart, however alike it moves
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ def test_a_joint_holds_two_that_turn_against_each_other() -> None:
         """A limb on one side of the joint, that swings up as the other does."""
         turn = side * 0.6 * np.sin(TIME / 4)
         x, y = side * (GRID[:, :1] + 1), GRID[:, 1:] / 20 - 0.4
-        around = np.stack([x * np.cos(turn).T - y * np.sin(turn).T, x * np.sin(turn).T + y * np.cos(turn).T], -1)
+        around = np.stack(
+            [x * np.cos(turn).T - y * np.sin(turn).T, x * np.sin(turn).T + y * np.cos(turn).T], -1
+        )
         return joint + around
 
     left, right = swung(-1), swung(1)

@@ -1,4 +1,6 @@
-"""The second look: more tracks where maps show motion and few tracks are, judged by the maps alone."""
+"""The second look: more tracks where maps show motion and few tracks are, judged by the maps
+alone.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,11 @@ from samotion.presets import NANO
 from samotion.tracks.tracking import RawTracks, Tracks
 
 HW, CELLS, FRAMES = (80, 120), (40, 60), 11
-LARGE, SMALL, TINY = (slice(2, 20), slice(2, 20)), (slice(30, 36), slice(40, 46)), (slice(38, 39), slice(0, 3))
+LARGE, SMALL, TINY = (
+    (slice(2, 20), slice(2, 20)),
+    (slice(30, 36), slice(40, 46)),
+    (slice(38, 39), slice(0, 3)),
+)
 Maps: Any = list[np.ndarray]
 
 
@@ -34,7 +40,9 @@ def _tracks(xy: np.ndarray) -> Tracks:
 
 def _spread(count: int) -> np.ndarray:
     """So many points in the large region, and three in the small one, px."""
-    return np.concatenate([np.column_stack([np.linspace(5, 38, count), np.full(count, 10)]), np.full((3, 2), 85)])
+    return np.concatenate(
+        [np.column_stack([np.linspace(5, 38, count), np.full(count, 10)]), np.full((3, 2), 85)]
+    )
 
 
 def test_regions_get_what_they_lack_and_no_more() -> None:
@@ -50,7 +58,8 @@ def test_regions_get_what_they_lack_and_no_more() -> None:
     assert len(np.unique(queries, axis=0)) == len(queries)
     first = queries[queries[:, 0] == 0, :0:-1]
     apart = np.linalg.norm(first[:, None] - first[None], axis=2) + 99 * np.eye(lacking)
-    assert apart.min() > 3.5 and np.linalg.norm(first - [85, 65], axis=1).min() > 3.5  # spread over 12 px
+    # spread over 12 px
+    assert apart.min() > 3.5 and np.linalg.norm(first - [85, 65], axis=1).min() > 3.5
 
 
 def test_hidden_tracks_do_not_count() -> None:
@@ -63,7 +72,9 @@ def test_hidden_tracks_do_not_count() -> None:
 
 def test_queries_are_bounded_and_seeded() -> None:
     tracks = _tracks(np.array([[110.0, 5.0]]))
-    some, again, other = (second_look.where_few_are(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1))
+    some, again, other = (
+        second_look.where_few_are(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1)
+    )
     assert len(some) == len(other) == 7
     np.testing.assert_array_equal(some, again)
     assert not np.array_equal(some, other)
@@ -94,9 +105,17 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 3 * second_look.REGION_TRACKS
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
-    assert len(weighed) == len(found) and (weighed[len(tracks) :] > 0.9).all() and weighed[len(tracks) - 1] < 0.05
-    assert not found.visible[len(tracks) :, 7].any()  # none has to be visible: the motion net does not see them
-    assert found.xy[len(tracks) :].min() >= 0 and (found.xy[len(tracks) :].max(axis=(0, 1)) < HW[::-1]).all()
+    assert (
+        len(weighed) == len(found)
+        and (weighed[len(tracks) :] > 0.9).all()
+        and weighed[len(tracks) - 1] < 0.05
+    )
+    # none has to be visible: the motion net does not see them
+    assert not found.visible[len(tracks) :, 7].any()
+    assert (
+        found.xy[len(tracks) :].min() >= 0
+        and (found.xy[len(tracks) :].max(axis=(0, 1)) < HW[::-1]).all()
+    )
 
 
 def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +123,9 @@ def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.Monkey
     monkeypatch.setattr(second_look, "MotionMaps", lambda *_: maps)
     tracks, scores = _tracks(_spread(4)), np.full(7, 0.5, np.float32)
     engines: Any = None
-    found, _, _ = second_look.second_look(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99)
+    found, _, _ = second_look.second_look(
+        engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99
+    )
     assert found is tracks
 
 
@@ -113,9 +134,13 @@ def test_both_looks_together_stay_within_the_tracks_asked_for(
 ) -> None:
     given: list[int] = []
 
-    def everywhere(_: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, *__: Any) -> np.ndarray:
+    def everywhere(
+        _: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, *__: Any
+    ) -> np.ndarray:
         given.extend((len(tracks), most))
-        return np.column_stack([np.zeros(most), np.random.default_rng(0).uniform(0, 47, (most, 2))]).astype(np.float32)
+        return np.column_stack(
+            [np.zeros(most), np.random.default_rng(0).uniform(0, 47, (most, 2))]
+        ).astype(np.float32)
 
     monkeypatch.setattr(second_look, "where_few_are", everywhere)
     frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), np.uint8)

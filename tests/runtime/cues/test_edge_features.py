@@ -14,7 +14,9 @@ BOX = (slice(60, 130), slice(100, 210))
 def _clip(seed: int, step_px: int, tint: int = 0) -> np.ndarray:
     """Two frames of one texture; a box of it moves by `step_px`, and is redder by `tint`."""
     rng = np.random.default_rng(seed)
-    coarse = rng.integers(90, 150, (HW[0] // 4, HW[1] // 4, 1)).repeat(4, 0).repeat(4, 1).repeat(3, 2)
+    coarse = (
+        rng.integers(90, 150, (HW[0] // 4, HW[1] // 4, 1)).repeat(4, 0).repeat(4, 1).repeat(3, 2)
+    )
     frames = np.stack([coarse, coarse]).astype(np.uint8)
     patch = rng.integers(90, 150, (70, 110, 1)).repeat(3, 2).astype(np.uint8)
     patch[..., 0] += tint
@@ -45,7 +47,9 @@ def test_a_guide_sharpens_the_coarse_mask(step_px, tint):
 def test_guides_fit_any_frame_and_the_last_one_too():
     for hw in ((180, 320), (320, 180), (17, 23), (1, 5)):
         guides = Guides(np.zeros((2, *hw, 3), np.uint8))
-        assert all(max(guides[t].shape[:2]) == LONG_SIDE and guides[t].shape[2] == 4 for t in (0, 1))
+        assert all(
+            max(guides[t].shape[:2]) == LONG_SIDE and guides[t].shape[2] == 4 for t in (0, 1)
+        )
         assert guides[1] is guides[1]
     assert np.isfinite(Guides(np.zeros((1, 40, 60, 3), np.uint8))[0]).all()
 

@@ -10,7 +10,9 @@ from samotion.cues import guided_filter as edges
 HW = (240, 320)
 
 
-def _disc(radius_px: float, hw: tuple[int, int] = HW, at: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+def _disc(
+    radius_px: float, hw: tuple[int, int] = HW, at: tuple[float, float] = (0.5, 0.5)
+) -> np.ndarray:
     y, x = np.mgrid[: hw[0], : hw[1]]
     return (x - at[1] * hw[1]) ** 2 + (y - at[0] * hw[0]) ** 2 < radius_px**2
 
@@ -18,13 +20,19 @@ def _disc(radius_px: float, hw: tuple[int, int] = HW, at: tuple[float, float] = 
 def _picture(disc: np.ndarray) -> np.ndarray:
     """A reddish disc before a greenish ground, both with grain."""
     grain = np.random.default_rng(0).normal(0, 6, (*disc.shape, 3))
-    return (np.where(disc[..., None], (170, 90, 80), (90, 140, 90)) + grain).clip(0, 255).astype(np.uint8)
+    return (
+        (np.where(disc[..., None], (170, 90, 80), (90, 140, 90)) + grain)
+        .clip(0, 255)
+        .astype(np.uint8)
+    )
 
 
 def _coarse(mask: np.ndarray, cell_px: int = 10) -> np.ndarray:
     """Logits as a net that answers per cell gives them."""
     height, width = mask.shape
-    cells = cv2.resize(mask.astype(np.float32), (width // cell_px, height // cell_px), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(
+        mask.astype(np.float32), (width // cell_px, height // cell_px), interpolation=cv2.INTER_AREA
+    )
     return cv2.resize(8 * (cells - 0.5), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
@@ -69,13 +77,18 @@ def test_the_fit_is_the_mean_of_least_squares_in_the_windows_around() -> None:
     rng = np.random.default_rng(1)
     picture, mask = rng.random((9, 9, 3), np.float32), rng.random((9, 9), np.float32)
     every = [_in_window(picture, mask, y, x) for y in range(2, 7) for x in range(2, 7)]
-    np.testing.assert_allclose(edges._fit(picture, mask, 2)[4, 4], np.mean(every, axis=0), rtol=1e-2, atol=1e-3)
+    np.testing.assert_allclose(
+        edges._fit(picture, mask, 2)[4, 4], np.mean(every, axis=0), rtol=1e-2, atol=1e-3
+    )
 
 
 def _in_window(picture: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
     """Slopes and what is added in the 5 x 5 px around a px."""
     part = (slice(y - 2, y + 3), slice(x - 2, x + 3))
-    colours, wanted = picture[part].reshape(-1, 3).astype(np.float64), mask[part].ravel().astype(np.float64)
+    colours, wanted = (
+        picture[part].reshape(-1, 3).astype(np.float64),
+        mask[part].ravel().astype(np.float64),
+    )
     spread = np.cov(colours.T, bias=True) + edges.FLATTEST * np.eye(3)
     slopes = np.linalg.solve(spread, ((colours - colours.mean(0)) * wanted[:, None]).mean(0))
     return np.append(slopes, wanted.mean() - slopes @ colours.mean(0))

@@ -1,4 +1,6 @@
-"""The motion map: residuals see what moves by itself, whatever the camera does, and scores follow the maps."""
+"""The motion map: residuals see what moves by itself, whatever the camera does, and scores
+follow the maps.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def _texture(seed: int, hw: tuple[int, int]) -> np.ndarray:
 
 
 def _clip(pan_px: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A box of 40 px glides by STEP_PX a frame over a ground that the camera pans over; frames, and the box's masks."""
+    """A box of 40 px glides by STEP_PX a frame over a ground that the camera pans over; frames,
+    and the box's masks.
+    """
     ground, box = _texture(0, (HW[0], HW[1] + FRAMES * pan_px)), _texture(1, (40, 40))
     frames = np.stack([ground[:, pan_px * t : pan_px * t + HW[1]] for t in range(FRAMES)])
     masks = np.zeros(frames.shape[:3], bool)
@@ -40,9 +44,14 @@ def _clip(pan_px: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tracks(pan_px: int = 0) -> tuple[Tracks, np.ndarray]:
-    """20 points on the box and 200 on the ground, and their scores: those beside the box are as high as its own."""
+    """20 points on the box and 200 on the ground, and their scores: those beside the box are as
+    high as its own.
+    """
     rng = np.random.default_rng(2)
-    on, rest = rng.uniform([104, 54], [136, 86], (20, 2)), rng.uniform([0, 0], [HW[1], 45], (100, 2))
+    on, rest = (
+        rng.uniform([104, 54], [136, 86], (20, 2)),
+        rng.uniform([0, 0], [HW[1], 45], (100, 2)),
+    )
     start = np.concatenate([on, rest, rng.uniform([0, 95], HW[::-1], (100, 2))])
     step = np.repeat([[STEP_PX, 0], [-pan_px, 0]], [20, 200], axis=0)
     xy = (start[:, None] + step[:, None] * np.arange(FRAMES)[None, :, None]).astype(np.float32)
@@ -53,7 +62,9 @@ def _tracks(pan_px: int = 0) -> tuple[Tracks, np.ndarray]:
 
 
 class _Engines(dict[str, Any]):
-    """An engine whose map is the log difference along the ground, over the usual one, minus `bias`."""
+    """An engine whose map is the log difference along the ground, over the usual one, minus
+    `bias`.
+    """
 
     def __init__(self, bias: float = 1.0) -> None:
         super().__init__(motion_map=self.map)
@@ -68,13 +79,21 @@ class _Engines(dict[str, Any]):
 def test_residuals_show_the_mover_and_not_the_panned_ground(pan_px: int) -> None:
     frames, masks = _clip(pan_px)
     residual = Residuals(frames, *_tracks(pan_px))[8]
-    assert residual.shape == (72, 128, CHANNELS) and residual.dtype == np.float32 and np.isfinite(residual).all()
+    assert (
+        residual.shape == (72, 128, CHANNELS)
+        and residual.dtype == np.float32
+        and np.isfinite(residual).all()
+    )
     inner = cv2.erode(masks[8].astype(np.uint8), np.ones((9, 9)))[::2, ::2] > 0
     outer = cv2.dilate(masks[8].astype(np.uint8), np.ones((21, 21)))[::2, ::2] == 0
     along_ground, along_flow = residual[..., ALONG_GROUND], residual[..., ALONG_FLOW]
     assert np.median(along_ground[inner]) > 2 > 1.5 > np.percentile(along_ground[outer], 90)
-    assert np.median(along_flow[inner]) < np.median(along_ground[inner]) - 1  # the flow finds the box again
-    assert np.median(residual[inner, FLOW.start]) > 1 and np.abs(np.median(residual[outer, FLOW.start])) < 0.3
+    # the flow finds the box again
+    assert np.median(along_flow[inner]) < np.median(along_ground[inner]) - 1
+    assert (
+        np.median(residual[inner, FLOW.start]) > 1
+        and np.abs(np.median(residual[outer, FLOW.start])) < 0.3
+    )
     assert residual[inner, 0].mean() > 0.3 > -0.5 > residual[outer, 0].mean()  # the tracks' votes
 
 
@@ -115,7 +134,11 @@ def test_the_graph_answers_as_pytorch_at_every_size(tmp_path: Path) -> None:
     (graph,) = net.graphs(net.MotionMap().eval())
     rng = np.random.default_rng(1)
     shapes = (1, 72, 128), (3, 9, 8), (1, 2, 2)
-    graphs.check(graph, tmp_path, [(rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes])
+    graphs.check(
+        graph,
+        tmp_path,
+        [(rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes],
+    )
 
 
 def test_the_net_takes_grids_of_any_size_and_belongs_to_nano_alone() -> None:

@@ -24,7 +24,9 @@ def _ties(count: int, **known: dict[tuple[int, int], float]) -> Ties:
 
 def test_what_sets_show() -> None:
     xy = plane_scene()
-    ties = _ties(3, alike={(0, 1): 2.0, (0, 2): -4.0, (1, 2): 0.5}, apart={(0, 1): 1.5, (0, 2): 0.25})
+    ties = _ties(
+        3, alike={(0, 1): 2.0, (0, 2): -4.0, (1, 2): 0.5}, apart={(0, 1): 1.5, (0, 2): 0.25}
+    )
     shown = movers.traits([PLANE, NEAR, GOING], ties, always_visible(xy), SCORES, HW)
     odds, beside_plane, in_scene, speed, count, alike, near = shown.T
     np.testing.assert_allclose(odds, np.log(9) * np.array([-1, 1, 1]), rtol=1e-3)
@@ -33,7 +35,8 @@ def test_what_sets_show() -> None:
     step = np.linalg.norm(np.diff(xy[GOING], axis=1), axis=-1).mean()
     assert speed[2] == pytest.approx(np.log(step + movers.SLOWEST_PX), rel=1e-3)
     np.testing.assert_allclose(np.exp(count), [200, 20, 20])
-    np.testing.assert_allclose(alike, [movers.NO_LARGER, 2, 0.5])  # nothing is larger than the first
+    # nothing is larger than the first
+    np.testing.assert_allclose(alike, [movers.NO_LARGER, 2, 0.5])
     np.testing.assert_allclose(near, [movers.NO_LARGER, -1.5, -0.25])
 
 
@@ -43,14 +46,21 @@ def test_what_goes_with_a_larger_set_is_its_part() -> None:
     def odds(ties: Ties) -> float:
         return float((movers.traits([NEAR, GOING], ties, tracks, SCORES, HW) @ movers.WEIGHTS)[1])
 
-    assert odds(_ties(2, alike={(0, 1): 0}, apart={(0, 1): 0})) < odds(_ties(2, alike={(0, 1): -2}, apart={(0, 1): 2}))
+    assert odds(_ties(2, alike={(0, 1): 0}, apart={(0, 1): 0})) < odds(
+        _ties(2, alike={(0, 1): -2}, apart={(0, 1): 2})
+    )
 
 
 def test_parallax_speaks_against_a_set_and_scores_for_it() -> None:
     tracks = always_visible(plane_scene())
 
     def odds(one: np.ndarray, scores: np.ndarray) -> float:
-        return float((movers.traits([one], _ties(1), tracks, scores, HW)[:, : len(movers.ON_ONE)] @ movers.ON_ONE)[0])
+        return float(
+            (
+                movers.traits([one], _ties(1), tracks, scores, HW)[:, : len(movers.ON_ONE)]
+                @ movers.ON_ONE
+            )[0]
+        )
 
     assert odds(NEAR[:10], SCORES) < odds(GOING, SCORES) < odds(GOING, SURER)
 
@@ -59,7 +69,12 @@ def test_unsure_sets_are_movers_beside_a_sure_one_only(monkeypatch: pytest.Monke
     tracks = always_visible(plane_scene())
     monkeypatch.setattr(movers, "WEIGHTS", np.array([1.0, 0, 0, 0, 0, 0, 0]))
     monkeypatch.setattr(movers, "ON_ONE", np.array([1.0, 0, 0]))
-    for name, number in {"BIAS": -np.log(9), "ON_ONE_BIAS": -np.log(9), "LEAST": -1.0, "SURE": 1.0}.items():
+    for name, number in {
+        "BIAS": -np.log(9),
+        "ON_ONE_BIAS": -np.log(9),
+        "LEAST": -1.0,
+        "SURE": 1.0,
+    }.items():
         monkeypatch.setattr(movers, name, number)
     both = np.where(np.arange(240) < 220, SCORES, 0.99)
     for scores, kept in ((SCORES, []), (both, [NEAR, GOING])):

@@ -107,7 +107,12 @@ def _pairs(log_odds: np.ndarray, xy: np.ndarray) -> multicut.Pairs:
 
 def test_the_ties_of_sets_are_means_of_what_is_known_of_their_tracks():
     log_odds = np.array(
-        [[np.nan, 5, 1, np.nan], [5, np.nan, -4, np.nan], [1, -4, np.nan, 2], [np.nan, np.nan, 2, np.nan]]
+        [
+            [np.nan, 5, 1, np.nan],
+            [5, np.nan, -4, np.nan],
+            [1, -4, np.nan, 2],
+            [np.nan, np.nan, 2, np.nan],
+        ]
     )
     xy = (
         np.array([[10, 10], [20, 10], [20, 14], [90, 90]])[:, None]
@@ -120,7 +125,9 @@ def test_the_ties_of_sets_are_means_of_what_is_known_of_their_tracks():
     np.testing.assert_allclose(ties.apart, ties.apart.T)
 
 
-@pytest.mark.parametrize(("step_x", "objects"), [(1.0, [[*range(72)]]), (9.0, [[*range(36)], [*range(36, 72)]])])
+@pytest.mark.parametrize(
+    ("step_x", "objects"), [(1.0, [[*range(72)]]), (9.0, [[*range(36)], [*range(36, 72)]])]
+)
 def test_parts_are_one_object_unless_they_go_apart(step_x: float, objects: list[list[int]]):
     side = np.arange(72) // 36
     log_odds = np.where(side[:, None] == side, 3.0, 0.5)
@@ -153,7 +160,9 @@ def test_a_set_has_six_sure_tracks_unless_there_are_no_six():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:5])
     for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
         likely = np.isin(np.arange(41), moving)
-        (found,), _ = multicut.split(tracks, np.where(likely, 0.9, 0.1), moving, likely, HW, _maps(tracks), PROMPTING)
+        (found,), _ = multicut.split(
+            tracks, np.where(likely, 0.9, 0.1), moving, likely, HW, _maps(tracks), PROMPTING
+        )
         np.testing.assert_array_equal(found, kept)
 
 
@@ -187,7 +196,12 @@ def _by_trial(log_odds: np.ndarray) -> list[list[int]]:
     """The same greedy contraction, the slow and obvious way."""
     sets = [[k] for k in range(len(log_odds))]
     while len(sets) > 1:
-        sums = [(log_odds[np.ix_(a, b)].sum(), i, j) for i, a in enumerate(sets) for j, b in enumerate(sets) if i < j]
+        sums = [
+            (log_odds[np.ix_(a, b)].sum(), i, j)
+            for i, a in enumerate(sets)
+            for j, b in enumerate(sets)
+            if i < j
+        ]
         most, i, j = max(sums)
         if most <= 0:
             break

@@ -15,7 +15,9 @@ LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
 
 
 def _scene() -> tuple[Guides, dict[int, np.ndarray], Tracks, np.ndarray]:
-    """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on, 0 for none."""
+    """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on,
+    0 for none.
+    """
     frames = np.random.default_rng(0).integers(90, 120, (FRAMES, *HW, 3)).astype(np.uint8)
     logits = np.full(HW, -5.0, np.float32)
     for box in (LEFT, RIGHT):
@@ -70,7 +72,9 @@ def test_a_map_that_sees_nothing_leaves_little() -> None:
     guides, maps, tracks, on = _scene()
     empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
     members = [np.flatnonzero(on == k) for k in (1, 2)]
-    masks = outlines.coarse_masks(tracks, members, [[0], [0]], on < 0, guides, maps_like(empty), SIDE)
+    masks = outlines.coarse_masks(
+        tracks, members, [[0], [0]], on < 0, guides, maps_like(empty), SIDE
+    )
     assert not any((found[0] > 0).any() for found in masks)
 
 

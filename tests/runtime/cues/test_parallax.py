@@ -8,7 +8,9 @@ from helpers.camera_tracks import FRAMES, GOING, HW, NEAR, STILL, plane_scene
 from samotion.cues import parallax
 
 
-def _ratios(xy: np.ndarray, still: np.ndarray = STILL, sets: list[np.ndarray] | None = None) -> np.ndarray:
+def _ratios(
+    xy: np.ndarray, still: np.ndarray = STILL, sets: list[np.ndarray] | None = None
+) -> np.ndarray:
     visible = np.ones(xy.shape[:2], bool)
     return parallax.unexplained(xy, visible, still, [NEAR, GOING] if sets is None else sets, HW)
 
@@ -50,7 +52,9 @@ def test_without_a_plane_or_a_track_nothing_is_known() -> None:
 def test_a_line_or_a_point_is_no_plane(across_px: float) -> None:
     for along_px in (0.0, 1.0):
         xy = plane_scene()
-        xy[STILL] = 50 + np.arange(200)[:, None, None] * np.array([along_px, across_px]) * np.ones((1, FRAMES, 1))
+        xy[STILL] = 50 + np.arange(200)[:, None, None] * np.array([along_px, across_px]) * np.ones(
+            (1, FRAMES, 1)
+        )
         assert np.isfinite(_ratios(xy)).all()
 
 

@@ -43,7 +43,9 @@ def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
     unsure = np.zeros(len(tracks), bool)
     noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
     shown = seen_on(found, tracks, STYLE)
-    masks = outlines.coarse_masks(tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE)[0]
+    masks = outlines.coarse_masks(
+        tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE
+    )[0]
     click = prompting.prompt(found, tracks, unsure, shown, masks).clicks[0]
     assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
     large = cv2.resize(click.mask, HW[::-1])
@@ -54,5 +56,7 @@ def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
 def test_a_lone_point_is_given_once():
     tracks = tracks_at(np.array([[30, 30]], np.float32))
     masks = {0: np.zeros((SIDE, SIDE), np.float32)}
-    found = prompting.prompt(ObjectPrompt(1, 0, np.arange(1)), tracks, np.zeros(1, bool), {0: np.arange(1)}, masks)
+    found = prompting.prompt(
+        ObjectPrompt(1, 0, np.arange(1)), tracks, np.zeros(1, bool), {0: np.arange(1)}, masks
+    )
     assert found.clicks[0].points_xy.tolist() == [[30, 30]]

@@ -11,7 +11,9 @@ FRAMES = 24
 
 
 def _scene(own_px: float) -> np.ndarray:
-    """Tracks (130,T,2) before a camera that drifts and sways: 100 of a slanted ground, 20 near, 10 that go."""
+    """Tracks (130,T,2) before a camera that drifts and sways: 100 of a slanted ground, 20 near,
+    10 that go.
+    """
     rng = np.random.default_rng(0)
     depth = np.concatenate([np.zeros(100), np.full(20, 2.5), np.full(10, 1.5)])
     start = rng.uniform(20, 230, (130, 2))

@@ -1,4 +1,6 @@
-"""Tracks fused with optical flow: nearer to the truth, each alone, and still where nothing is known."""
+"""Tracks fused with optical flow: nearer to the truth, each alone, and still where nothing is
+known.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,14 @@ SPEED_PX = np.array([1.3, -0.7])
 @pytest.fixture(scope="module")
 def frames() -> Array:
     """A texture that glides by SPEED_PX a frame."""
-    wide = cv2.GaussianBlur(np.random.default_rng(0).uniform(0, 255, (240, 240, 3)).astype(np.float32), (0, 0), 2)
+    wide = cv2.GaussianBlur(
+        np.random.default_rng(0).uniform(0, 255, (240, 240, 3)).astype(np.float32), (0, 0), 2
+    )
     wide = (wide - wide.min()) / np.ptp(wide) * 255
-    shift = [np.float32([[1, 0, -50 + t * SPEED_PX[0]], [0, 1, -50 + t * SPEED_PX[1]]]) for t in range(FRAMES)]
+    shift = [
+        np.float32([[1, 0, -50 + t * SPEED_PX[0]], [0, 1, -50 + t * SPEED_PX[1]]])
+        for t in range(FRAMES)
+    ]
     return np.stack([cv2.warpAffine(wide, m, (SIZE, SIZE)) for m in shift]).astype(np.uint8)
 
 
@@ -77,24 +84,40 @@ def test_the_chain_is_the_minimum() -> None:
     rng = np.random.default_rng(5)
     places, steps = rng.normal(0, 5, (1, 6, 2)), rng.normal(0, 2, (1, 5, 2))
     anchor, stiffness = rng.uniform(0.1, 2, (1, 6)), rng.uniform(0.1, 9, (1, 5))
-    rows = np.concatenate([np.eye(6), np.diff(np.eye(6), axis=0)]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
-    wanted = np.concatenate([places[0], steps[0]]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+    rows = (
+        np.concatenate([np.eye(6), np.diff(np.eye(6), axis=0)])
+        * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+    )
+    wanted = (
+        np.concatenate([places[0], steps[0]]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+    )
     expected = np.linalg.lstsq(rows, wanted, rcond=None)[0]
-    np.testing.assert_allclose(track_flow._most_likely(places, anchor, steps, stiffness)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(
+        track_flow._most_likely(places, anchor, steps, stiffness)[0], expected, atol=1e-9
+    )
 
 
 def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: Array) -> None:
     one = np.ones((3, 1, 2), np.float32)
-    assert track_flow.steady(one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.flows_of(frames[:1])) is one
+    assert (
+        track_flow.steady(
+            one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.flows_of(frames[:1])
+        )
+        is one
+    )
     none = np.ones((0, FRAMES, 2), np.float32)
-    assert len(track_flow.steady(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
+    assert (
+        len(track_flow.steady(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
+    )
 
 
 def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
     frames: Array, truth: Array, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
-    raw = RawTracks(noisy(truth, query), np.full(truth.shape[:2], -4.0), np.full(truth.shape[:2], -4.0))
+    raw = RawTracks(
+        noisy(truth, query), np.full(truth.shape[:2], -4.0), np.full(truth.shape[:2], -4.0)
+    )
     monkeypatch.setattr(track_flow.tracking, "track", lambda engines, cache, queries: raw)
     cache = track_flow.FlowCache(frames)
     yx = truth[np.arange(POINTS), query, ::-1]

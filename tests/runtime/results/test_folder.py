@@ -16,15 +16,24 @@ from samotion.results import folder as folders
 from samotion.results import write as output
 
 
-@pytest.mark.parametrize("arguments", ["clip masks,overlay 7", "davis masks 13", "clip masks 17 before"])
+@pytest.mark.parametrize(
+    "arguments", ["clip masks,overlay 7", "davis masks 13", "clip masks 17 before"]
+)
 def test_run_that_is_killed_anywhere_is_taken_up_again(tmp_path: Path, arguments: str) -> None:
-    command = [sys.executable, "-m", "helpers.killed_runs", str(tmp_path / "out"), *arguments.split()]
+    command = [
+        sys.executable,
+        "-m",
+        "helpers.killed_runs",
+        str(tmp_path / "out"),
+        *arguments.split(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "tests")
     lines = [line.split() for line in done.stdout.splitlines()]
     expected = lines[-1][3:]
     assert len(lines) > 3 and expected and lines[-1][1] == "0", done.stderr
     for kill_at, killed, again, *left in lines[:-1]:
-        finished = "earlier result" in done.stderr and again == "1"  # killed after run.json, before its end
+        # killed after run.json, before its end
+        finished = "earlier result" in done.stderr and again == "1"
         assert killed == "-9" and (again == "0" or finished) and left == expected, kill_at
 
 

@@ -1,4 +1,6 @@
-"""Names of masks and folders: those of the frames and clips, never two alike, never one that leads elsewhere."""
+"""Names of masks and folders: those of the frames and clips, never two alike, never one that
+leads elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +39,17 @@ def test_long_names_stay_distinct_and_fit() -> None:
 
 def test_free_names_differ_in_more_than_case_and_accents() -> None:
     taken: set[str] = set()
-    names = [free_name(wish, taken) for wish in ("Clip", "clip", "CLIP", "caf\u00e9", "cafe\u0301", "clip-2")]
+    names = [
+        free_name(wish, taken)
+        for wish in ("Clip", "clip", "CLIP", "caf\u00e9", "cafe\u0301", "clip-2")
+    ]
     assert names == ["Clip", "clip-2", "CLIP-3", "caf\u00e9", "cafe\u0301-2", "clip-2-2"]
     assert len({free_name("x" * 255, taken) for _ in range(3)}) == 3
 
 
 def test_plain_names() -> None:
-    assert all(is_plain(name) for name in ("walk", "...", ".mp4", "-", "CON", "a. ", "two\nlines", "caf\udce9"))
+    assert all(
+        is_plain(name)
+        for name in ("walk", "...", ".mp4", "-", "CON", "a. ", "two\nlines", "caf\udce9")
+    )
     assert not any(is_plain(name) for name in ("", ".", "..", "a/b", "/", "../a", "a\0b"))

@@ -35,10 +35,14 @@ DAY_S = 86_400.0
 def test_ticks_keep_the_times_and_increase(times_s: Any, shown_s: Any) -> None:
     ticks = overlay.show_ticks(np.array(times_s))
     assert (np.diff(ticks) > 0).all()
-    np.testing.assert_allclose(ticks * float(overlay.TIME_BASE), shown_s, atol=60.1 if np.inf in times_s else 5e-5)
+    np.testing.assert_allclose(
+        ticks * float(overlay.TIME_BASE), shown_s, atol=60.1 if np.inf in times_s else 5e-5
+    )
 
 
-@pytest.mark.parametrize("times_s", [np.arange(4) * DAY_S, np.zeros(4), np.array([0, 5e-6, 0.1, 0.1 + 5e-6])])
+@pytest.mark.parametrize(
+    "times_s", [np.arange(4) * DAY_S, np.zeros(4), np.array([0, 5e-6, 0.1, 0.1 + 5e-6])]
+)
 def test_every_frame_is_there_at_its_tick(tmp_path: Path, times_s: Any) -> None:
     result = make_result()
     overlay.write_overlay(tmp_path / "o.mp4", result.clip.frames, result.labels, times_s)
@@ -49,9 +53,12 @@ def test_every_frame_is_there_at_its_tick(tmp_path: Path, times_s: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no codec\ncalled libx264"), av.error.ArgumentError(22, "Invalid"), MemoryError()]
+    "error",
+    [ValueError("no codec\ncalled libx264"), av.error.ArgumentError(22, "Invalid"), MemoryError()],
 )
-def test_overlay_that_fails_costs_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_overlay_that_fails_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     def fail(*_: Any) -> None:
         raise error
 
@@ -85,4 +92,6 @@ def test_long_pauses_are_told(tmp_path: Path) -> None:
     clip = replace(result.clip, timestamps_s=np.arange(4) * DAY_S)
     output.write(replace(result, clip=clip), tmp_path)
     told = json.loads((tmp_path / "walk" / "run.json").read_text())["warnings"]
-    assert told[1:] == ["pauses of more than 60 s between frames are cut to that in the overlay (3)"]
+    assert told[1:] == [
+        "pauses of more than 60 s between frames are cut to that in the overlay (3)"
+    ]

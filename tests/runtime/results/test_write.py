@@ -13,7 +13,15 @@ import cv2
 import numpy as np
 import pytest
 from filelock import FileLock
-from helpers.made_result import CLIP_FILES, NUMBERS, SIZE_HW, SOURCE_HW, TIMES_S, files_below, make_result
+from helpers.made_result import (
+    CLIP_FILES,
+    NUMBERS,
+    SIZE_HW,
+    SOURCE_HW,
+    TIMES_S,
+    files_below,
+    make_result,
+)
 from pycocotools import mask as coco
 from samotion import png
 from samotion.errors import OutputError, UsageError
@@ -24,14 +32,27 @@ from samotion.results import write as output
 
 
 def test_palette_is_that_of_davis() -> None:
-    known = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 5: (128, 0, 128), 8: (64, 0, 0), 21: (128, 64, 128)}
+    known = {
+        0: (0, 0, 0),
+        1: (128, 0, 0),
+        2: (0, 128, 0),
+        5: (128, 0, 128),
+        8: (64, 0, 0),
+        21: (128, 64, 128),
+    }
     for label, colour in known.items():
         assert tuple(png.DAVIS_PALETTE[label]) == colour
-    assert tuple(png.DAVIS_PALETTE[22]) == (22, 22, 22) and tuple(png.DAVIS_PALETTE[255]) == (255, 255, 255)
+    assert tuple(png.DAVIS_PALETTE[22]) == (22, 22, 22) and tuple(png.DAVIS_PALETTE[255]) == (
+        255,
+        255,
+        255,
+    )
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 7), (48, 65)])
-def test_png_reads_back_as_indices_with_palette(tmp_path: Path, rng: np.random.Generator, hw: tuple[int, int]) -> None:
+def test_png_reads_back_as_indices_with_palette(
+    tmp_path: Path, rng: np.random.Generator, hw: tuple[int, int]
+) -> None:
     labels = rng.integers(0, 255, hw, np.uint8)
     path = tmp_path / "a.png"
     path.write_bytes(png.encode_indexed(labels))
@@ -69,7 +90,8 @@ def test_masks_are_at_the_size_of_the_source(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels, result.labels[t].repeat(2, 0).repeat(2, 1))
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # inside pycocotools.decode
+# inside pycocotools.decode
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
     result = make_result(source_hw=SIZE_HW)
     data = json.loads((output.write(result, tmp_path) / "objects.json").read_text())
@@ -78,7 +100,11 @@ def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
     one, two = data["objects"]
     assert (one["id"], one["score"], one["first_frame"], one["last_frame"]) == (1, 0.9, 0, 9)
     assert (two["id"], two["first_frame"], two["last_frame"]) == (2, 3, 6)
-    assert two["segmentations"][0] is None and two["boxes"][3] is None and two["areas"] == [0, 80, 80, 0]
+    assert (
+        two["segmentations"][0] is None
+        and two["boxes"][3] is None
+        and two["areas"] == [0, 80, 80, 0]
+    )
     assert one["boxes"][1] == [7, 4, 10, 8] and one["areas"][1] == 80
     for t in range(4):
         np.testing.assert_array_equal(coco.decode(one["segmentations"][t]), result.labels[t] == 1)
@@ -88,7 +114,16 @@ def test_tracks_are_in_px_of_the_source(tmp_path: Path) -> None:
     result = make_result()
     with np.load(output.write(result, tmp_path) / "tracks.npz") as data:
         assert set(data.files) == {
-            *("xy", "visible", "visibility", "confidence", "query_frame", "query_xy", "scores", "frames")
+            *(
+                "xy",
+                "visible",
+                "visibility",
+                "confidence",
+                "query_frame",
+                "query_xy",
+                "scores",
+                "frames",
+            )
         }
         np.testing.assert_allclose(data["xy"], result.tracks.xy * 2 + 0.5, atol=1e-4)
         np.testing.assert_array_equal(data["visible"], result.tracks.visible)
@@ -111,18 +146,25 @@ def test_overlay_plays_in_browsers_at_the_times_of_the_source(tmp_path: Path) ->
     expected = overlay.draw(result.clip.frames[1], result.labels[1], overlay.bright_palette())
     static = result.labels[1] == 0
     assert np.abs(rgb[static].astype(int) - expected[static]).mean() < 6
-    assert np.abs(rgb[8, 12].astype(int) - expected[8, 12]).max() < 40  # red survives subsampled colour
+    # red survives subsampled colour
+    assert np.abs(rgb[8, 12].astype(int) - expected[8, 12]).max() < 40
 
 
 def test_run_json_tells_how_the_result_was_made(tmp_path: Path) -> None:
-    record = json.loads((output.write(make_result(), tmp_path, run_info={"preset": "nano"}) / "run.json").read_text())
+    record = json.loads(
+        (
+            output.write(make_result(), tmp_path, run_info={"preset": "nano"}) / "run.json"
+        ).read_text()
+    )
     assert (record["status"], record["seed"], record["preset"], record["warnings"]) == (
         "done",
         7,
         "nano",
         ["a warning"],
     )
-    assert record["clip"]["size"] == list(SOURCE_HW) and record["clip"]["processing_size"] == list(SIZE_HW)
+    assert record["clip"]["size"] == list(SOURCE_HW) and record["clip"]["processing_size"] == list(
+        SIZE_HW
+    )
     assert record["timings_ms"]["tracks"] == 12.5 and record["timings_ms"]["output"] > 0
     assert record["versions"]["numpy"] == np.__version__
     assert {f"walk/{file}" for file in record["files"]} == CLIP_FILES - {"walk/run.json"}
@@ -131,7 +173,11 @@ def test_run_json_tells_how_the_result_was_made(tmp_path: Path) -> None:
 
 def test_run_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = []
-    monkeypatch.setattr(os, "replace", lambda a, b, replace=os.replace: (written.append(Path(b).name), replace(a, b)))
+    monkeypatch.setattr(
+        os,
+        "replace",
+        lambda a, b, replace=os.replace: (written.append(Path(b).name), replace(a, b)),
+    )
     output.write(make_result(), tmp_path)
     assert written[0] == written[-1] == "run.json" and written.count("run.json") == 2
     assert {"overlay.mp4", "objects.json", "tracks.npz", "00009.png"} < set(written)
@@ -146,7 +192,9 @@ def test_nothing_moves(tmp_path: Path) -> None:
 def test_save_picks_what_is_written(tmp_path: Path) -> None:
     output.write(make_result(), tmp_path, save=("coco", "masks"))
     assert files_below(tmp_path) == {f for f in CLIP_FILES if f.split(".")[-1] in ("png", "json")}
-    with pytest.raises(UsageError, match="cannot save 'mask'; choose from masks, overlay, coco, tracks"):
+    with pytest.raises(
+        UsageError, match="cannot save 'mask'; choose from masks, overlay, coco, tracks"
+    ):
         output.write(make_result(), tmp_path / "b", save=("mask",))
     with pytest.raises(UsageError, match="layout 'coco' is unknown"):
         output.write(make_result(), tmp_path / "b", layout="coco")
@@ -157,9 +205,14 @@ def test_davis_layout_holds_masks_of_all_clips_and_one_run_json(tmp_path: Path) 
     for name in ("walk", "run"):
         output.write(make_result(name), tmp_path, layout="davis")
     masks = {f"{name}/{n:05d}.png" for name in ("walk", "run") for n in NUMBERS}
-    assert {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()} == masks | {"run.json"}
+    assert {
+        p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()
+    } == masks | {"run.json"}
     record = json.loads((tmp_path / "run.json").read_text())
-    assert {name: clip["status"] for name, clip in record["clips"].items()} == {"walk": "done", "run": "done"}
+    assert {name: clip["status"] for name, clip in record["clips"].items()} == {
+        "walk": "done",
+        "run": "done",
+    }
     with pytest.raises(OutputError, match="--overwrite"):
         output.write(make_result("walk"), tmp_path, layout="davis")
     output.write(make_result("walk"), tmp_path, layout="davis", overwrite=True)
@@ -187,7 +240,12 @@ def test_earlier_result_needs_overwrite_and_only_its_own_files_go(tmp_path: Path
     (tmp_path / "walk" / ".DS_Store").touch()
     (tmp_path / "other.txt").touch()
     output.write(make_result(), tmp_path, save=("coco",), overwrite=True)
-    assert files_below(tmp_path) == {"walk/objects.json", "walk/run.json", "walk/.DS_Store", "other.txt"}
+    assert files_below(tmp_path) == {
+        "walk/objects.json",
+        "walk/run.json",
+        "walk/.DS_Store",
+        "other.txt",
+    }
     assert not (tmp_path / "walk" / "masks").exists()
     (tmp_path / "walk" / "new.txt").touch()
     with pytest.raises(OutputError, match=r"new\.txt"):
@@ -195,18 +253,23 @@ def test_earlier_result_needs_overwrite_and_only_its_own_files_go(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "files", [["../precious.txt", "/etc/hostname", "a/../../precious.txt"], "run.json", {"a": 1}, None]
+    "files",
+    [["../precious.txt", "/etc/hostname", "a/../../precious.txt"], "run.json", {"a": 1}, None],
 )
 def test_run_json_cannot_make_us_delete_elsewhere(tmp_path: Path, files: Any) -> None:
     (tmp_path / "precious.txt").write_text("precious")
     (tmp_path / "walk").mkdir()
-    (tmp_path / "walk" / "run.json").write_text(json.dumps({"tool": "samotion", "layout": "clip", "files": files}))
+    (tmp_path / "walk" / "run.json").write_text(
+        json.dumps({"tool": "samotion", "layout": "clip", "files": files})
+    )
     output.write(make_result(), tmp_path, overwrite=True)
     assert (tmp_path / "precious.txt").read_text() == "precious"
     assert files_below(tmp_path) == CLIP_FILES | {"precious.txt"}
 
 
-def test_run_that_broke_off_can_be_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_that_broke_off_can_be_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_space(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -227,7 +290,9 @@ def test_overlay_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(overlay, "draw", fail)
     clip = make_result().clip
     with pytest.raises(OSError, match="No space"):
-        overlay.write_overlay(tmp_path / "o.mp4", clip.frames, clip.frames[..., 0], clip.timestamps_s)
+        overlay.write_overlay(
+            tmp_path / "o.mp4", clip.frames, clip.frames[..., 0], clip.timestamps_s
+        )
     assert list(tmp_path.iterdir()) == []
 
 

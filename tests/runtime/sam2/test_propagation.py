@@ -1,4 +1,6 @@
-"""SAM 2 video: the same masks as the package's predictor, and each part of the runtime for itself."""
+"""SAM 2 video: the same masks as the package's predictor, and each part of the runtime for
+itself.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ IOU = 0.995
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Many small operators: PyTorch's threads cost more than they bring, the more so on a busy machine."""
+    """Many small operators: PyTorch's threads cost more than they bring, the more so on a busy
+    machine.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -66,7 +70,9 @@ def inside(object_id: int, frame: int, centres: np.ndarray) -> Click:
 
 def inside_and_outside(object_id: int, frame: int, centres: np.ndarray) -> Click:
     other = centres[object_id % 3, frame]
-    return Click(object_id, frame, np.stack([centres[object_id - 1, frame], other]), np.array([1, 0]))
+    return Click(
+        object_id, frame, np.stack([centres[object_id - 1, frame], other]), np.array([1, 0])
+    )
 
 
 def test_masks_are_those_of_the_packages_predictor(
@@ -79,7 +85,9 @@ def test_masks_are_those_of_the_packages_predictor(
         *(inside_and_outside(3, 12, centres), inside(3, 5, centres)),
         inside_and_outside(1, 0, centres),  # a correction
     ]
-    expected = reference.reference_masks(reference.predictor_of(NET, module), frames, clicks, monkeypatch)
+    expected = reference.reference_masks(
+        reference.predictor_of(NET, module), frames, clicks, monkeypatch
+    )
     logits = propagate(engines, frames, clicks, return_logits=True)
     masks = propagate(engines, frames, clicks)
     assert list(logits) == list(expected) == [1, 2, 3]
@@ -91,7 +99,8 @@ def test_masks_are_those_of_the_packages_predictor(
         assert min(iou(a > 0, b > 0) for a, b in zip(got, wanted)) >= IOU
         covered += [(frame > 0).mean() for frame in wanted]
     present = [part for part in covered if 0.02 < part < 0.98]
-    assert len(present) > 24 and 0.0 in covered  # else the weights prove little: most masks real, some absent
+    # else the weights prove little: most masks real, some absent
+    assert len(present) > 24 and 0.0 in covered
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
@@ -99,14 +108,24 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / union) if union else 1.0
 
 
-def test_objects_do_not_change_each_other(engines: Any, clip: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "device", "cuda")  # where objects are a batch; a CPU takes them one by one
+def test_objects_do_not_change_each_other(
+    engines: Any, clip: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # where objects are a batch; a CPU takes them one by one
+    monkeypatch.setattr(engines, "device", "cuda")
     frames, centres = clip
     frames = frames[:8]
-    clicks = [inside(1, 0, centres), inside(2, 0, centres), inside(3, 5, centres), inside(1, 6, centres)]
+    clicks = [
+        inside(1, 0, centres),
+        inside(2, 0, centres),
+        inside(3, 5, centres),
+        inside(1, 6, centres),
+    ]
     together = propagate(engines, frames, clicks, return_logits=True)
     for object_id, logits in together.items():
-        alone = propagate(engines, frames, [c for c in clicks if c.object_id == object_id], return_logits=True)
+        alone = propagate(
+            engines, frames, [c for c in clicks if c.object_id == object_id], return_logits=True
+        )
         np.testing.assert_allclose(logits, alone[object_id], atol=1e-4)
 
 
@@ -116,8 +135,11 @@ def test_mask_prompt_goes_with_the_points(module: Any, engines: Any, clip: Any) 
     every = (inside(i, f, centres) for f in range(4) for i in (1, 2, 3))
     click = next(click for click in every if segment(engines, images, click).any())
     y, x = np.mgrid[: side // 4, : side // 4].astype(np.float32)
-    coarse = 50 - 8 * np.hypot(x - 10, y - 12)  # at the decoder's size, so that no resize blurs the comparison
-    levels = {name: torch.from_numpy(np.asarray(array)) for name, array in images[click.frame].items()}
+    # at the decoder's size, so that no resize blurs the comparison
+    coarse = 50 - 8 * np.hypot(x - 10, y - 12)
+    levels = {
+        name: torch.from_numpy(np.asarray(array)) for name, array in images[click.frame].items()
+    }
     points = torch.from_numpy(click.points_xy / HW[::-1] * side).float()[None]
     with torch.inference_mode():
         expected = module._forward_sam_heads(
@@ -138,17 +160,26 @@ def test_mask_prompt_goes_with_the_points(module: Any, engines: Any, clip: Any) 
 
 
 def test_objects_of_one_frame_are_decoded_together_as_each_alone(engines: Any, clip: Any) -> None:
-    """With one point or two, and a correction of one of them: calls of equally many points, corrections after."""
+    """With one point or two, and a correction of one of them: calls of equally many points,
+    corrections after.
+    """
     frames, centres = clip
     frames, first = frames[15:], replace(inside(1, 15, centres), frame=0)
     points = np.tile(first.points_xy, (2, 1)) + np.array([[0, 0], [1, 0]])
     two = replace(first, object_id=2, points_xy=points, labels=np.ones(2, int))
-    clicks = [first, two, replace(first, object_id=3), replace(first, points_xy=first.points_xy + 2)]
+    clicks = [
+        first,
+        two,
+        replace(first, object_id=3),
+        replace(first, points_xy=first.points_xy + 2),
+    ]
     calls = [[c.object_id for c in some] for some in sam2._together(clicks)]
     assert calls == [[1, 3], [2], [1]]
     together = propagate(engines, frames, clicks, return_logits=True)
     for k in (1, 2, 3):
-        alone = propagate(engines, frames, [c for c in clicks if c.object_id == k], return_logits=True)
+        alone = propagate(
+            engines, frames, [c for c in clicks if c.object_id == k], return_logits=True
+        )
         np.testing.assert_allclose(together[k], alone[k], atol=1e-4)
     assert np.abs(together[1] - together[3]).max() > 0.1, "the correction counts"
 
@@ -176,13 +207,17 @@ class Counted:
         return counting
 
 
-def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(engines: Any, clip: Any) -> None:
+def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(
+    engines: Any, clip: Any
+) -> None:
     frames, centres = clip
     counted: Any = Counted(engines)
     features = Features(counted, frames[:8], capacity=3)
     steps: list[tuple[int, int]] = []
     clicks = [inside(i, f, centres) for i in (1, 2, 3) for f in (2, 6)]
-    propagate(counted, frames[:8], clicks, features=features, progress=lambda *done: steps.append(done))
+    propagate(
+        counted, frames[:8], clicks, features=features, progress=lambda *done: steps.append(done)
+    )
     assert counted.calls["sam2_image"] == 8
     assert steps == [(i, 8) for i in range(1, 9)]  # two prompted frames, six tracked ones
     assert len(features._known) == 3
@@ -190,7 +225,10 @@ def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(engines:
 
 def test_objects_are_tracked_within_reach_of_their_prompts(engines: Any, clip: Any) -> None:
     frames, centres = clip
-    clicks = [Click(i, f, centres[i, f][None], np.array([1])) for i, f in ((0, 3), (0, len(frames) - 1), (1, 0))]
+    clicks = [
+        Click(i, f, centres[i, f][None], np.array([1]))
+        for i, f in ((0, 3), (0, len(frames) - 1), (1, 0))
+    ]
     near = propagate(engines, frames, clicks, return_logits=True, reach_frames=1)
     shown = {i: np.flatnonzero(logits.any(axis=(1, 2))).tolist() for i, logits in near.items()}
     last = len(frames) - 1
@@ -210,7 +248,9 @@ def test_masks_are_refined_on_their_own_frames_and_memory_is_not(engines: Any, c
 
     clicks = [inside(1, 2, centres)]
     plain = propagate(engines, frames, clicks, return_logits=True)
-    np.testing.assert_array_equal(propagate(engines, frames, clicks, return_logits=True, refine=flip)[1], -plain[1])
+    np.testing.assert_array_equal(
+        propagate(engines, frames, clicks, return_logits=True, refine=flip)[1], -plain[1]
+    )
     order = [2, *range(3, len(frames)), 1, 0]
     np.testing.assert_array_equal(np.stack(seen), frames[order])
 
@@ -239,7 +279,9 @@ def test_no_clicks_give_no_objects(engines: Any, clip: Any) -> None:
         ({"mask": np.zeros((3, 3))}, r"its mask is \(3, 3\)"),
     ],
 )
-def test_clicks_that_do_not_fit_are_refused(engines: Any, clip: Any, change: dict[str, Any], message: str) -> None:
+def test_clicks_that_do_not_fit_are_refused(
+    engines: Any, clip: Any, change: dict[str, Any], message: str
+) -> None:
     frames, centres = clip
     with pytest.raises(UsageError, match=message):
         propagate(engines, frames, [replace(inside(1, 0, centres), **change)])
@@ -255,9 +297,14 @@ def remembered(frame: int) -> Remembered:
 
 
 def test_memory_is_selected_as_the_package_does() -> None:
-    bank = Bank(10, {10: remembered(10), 16: remembered(16)}, {t: remembered(t) for t in (11, 12, 13, 14, 15, 17)})
+    bank = Bank(
+        10,
+        {10: remembered(10), 16: remembered(16)},
+        {t: remembered(t) for t in (11, 12, 13, 14, 15, 17)},
+    )
     got = recall(bank, 18, 40, False, Reach(7, 16))
-    # Prompted frames first, then 6 frames back to 1: frame 16 is prompted, so its place stays empty.
+    # Prompted frames first, then 6 frames back to 1: frame 16 is prompted, so its place stays
+    # empty.
     assert [m[0, 0] for m in to_bfloat16(got.bank)] == [10, 16, 12, 13, 14, 15, 17]
     assert got.slot.tolist() == [6, 6, 5, 4, 3, 2, 0]
     assert got.pointers[:, 0].tolist() == [10, 16, 17, 15, 14, 13, 12, 11]
@@ -269,7 +316,9 @@ def test_memory_is_selected_as_the_package_does() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, None])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_attended_frames_are_those_recalled(limit: int | None, reverse: bool, rng: np.random.Generator) -> None:
+def test_attended_frames_are_those_recalled(
+    limit: int | None, reverse: bool, rng: np.random.Generator
+) -> None:
     reach = Reach(7, 16, limit)
     for _ in range(20):
         prompted = sorted(rng.choice(np.arange(8, 40), 12, replace=False).tolist())
@@ -310,7 +359,9 @@ def test_nearest_prompted_frames_are_the_packages(limit: int | None, frame: int)
 
 
 def test_bfloat16_rounds_as_torch_does(rng: np.random.Generator) -> None:
-    x = np.concatenate([rng.normal(size=4000), [1.00390625, 1.01171875, 0.0, -0.0, 1e-40, 3e38]]).astype(np.float32)
+    x = np.concatenate(
+        [rng.normal(size=4000), [1.00390625, 1.01171875, 0.0, -0.0, 1e-40, 3e38]]
+    ).astype(np.float32)
     expected = torch.from_numpy(x).bfloat16().float().numpy()
     assert np.array_equal(from_bfloat16(to_bfloat16(x)), expected)
 
@@ -323,7 +374,9 @@ def test_frames_are_resized_as_pillow_does(hw: tuple[int, int], rng: np.random.G
     assert np.array_equal(resize_frame(frame, 64), expected)
 
 
-def test_holes_are_filled_as_the_package_does(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_holes_are_filled_as_the_package_does(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import sam2.utils.misc as misc
 
     monkeypatch.setattr(misc, "get_connected_components", reference.components_on_cpu)
@@ -337,21 +390,31 @@ def test_holes_are_filled_as_the_package_does(rng: np.random.Generator, monkeypa
 
 
 @pytest.mark.parametrize("hw", [(90, 120), (20, 30)])
-def test_logits_reach_the_frames_size_as_in_torch(hw: tuple[int, int], rng: np.random.Generator) -> None:
+def test_logits_reach_the_frames_size_as_in_torch(
+    hw: tuple[int, int], rng: np.random.Generator
+) -> None:
     mask = rng.normal(size=(32, 32)).astype(np.float32)
-    expected = torch.nn.functional.interpolate(torch.from_numpy(mask)[None, None], hw, mode="bilinear")[0, 0]
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(mask)[None, None], hw, mode="bilinear"
+    )[0, 0]
     np.testing.assert_allclose(to_frame(mask, hw), expected, atol=1e-4)  # measured 1e-5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["sam2_hiera_t", "sam2.1_hiera_t"])
-def test_official_configurations_agree_too(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_official_configurations_agree_too(
+    config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     net = replace(NANO.sam2, config=config, image_size_px=256, max_conditioning_frames=2)
     module = reference.lively_module(net)
     engines: Any = reference.FolderlessEngines(net, module, tmp_path)
     frames, centres = reference.moving_discs(12, HW)
-    clicks = [inside(1, f, centres) for f in (0, 4, 9)] + [inside_and_outside(2, f, centres) for f in (6, 3)]
-    expected = reference.reference_masks(reference.predictor_of(net, module), frames, clicks, monkeypatch)
+    clicks = [inside(1, f, centres) for f in (0, 4, 9)] + [
+        inside_and_outside(2, f, centres) for f in (6, 3)
+    ]
+    expected = reference.reference_masks(
+        reference.predictor_of(net, module), frames, clicks, monkeypatch
+    )
     got = propagate(engines, frames, clicks, return_logits=True)
     for object_id, wanted in expected.items():
         assert np.abs(got[object_id] - wanted).max() <= LOGITS

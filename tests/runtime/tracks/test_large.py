@@ -1,4 +1,6 @@
-"""Refinement on larger frames: the published second round, in PyTorch, as graphs, and through the runtime."""
+"""Refinement on larger frames: the published second round, in PyTorch, as graphs, and through
+the runtime.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +55,9 @@ def queries(rng: np.random.Generator) -> Array:
 
 
 def published(net: tapir.Tapir, clip: tuple[Array, Array], queries: Array) -> list[Array]:
-    """As published, in px of the larger frames: two rounds from one initial guess, and the mean of their answers."""
+    """As published, in px of the larger frames: two rounds from one initial guess, and the mean
+    of their answers.
+    """
     tyx = torch.from_numpy(queries)
     small_grids, grids = (net.features(torch.from_numpy(each)) for each in clip)
     states = list(net.states(*small_grids, *net.query(*small_grids, tyx), tyx))
@@ -96,7 +100,9 @@ def test_the_answer_is_the_published_mean_of_two_rounds(
 
 
 @torch.no_grad()
-def test_without_large_frames_nothing_changes(pair: Pair, clip: tuple[Array, Array], queries: Array) -> None:
+def test_without_large_frames_nothing_changes(
+    pair: Pair, clip: tuple[Array, Array], queries: Array
+) -> None:
     """The net that can refine on larger frames answers on small ones as the one that cannot."""
     engines, net = pair
     plain = exporter.build_module(tiny_tracks.TINY).eval()
@@ -108,19 +114,25 @@ def test_without_large_frames_nothing_changes(pair: Pair, clip: tuple[Array, Arr
     np.testing.assert_allclose(got.tracks, other.tracks, rtol=0, atol=TRACK_PX)
 
 
-def test_windows_take_their_part_of_the_large_frames(pair: Pair, clip: tuple[Array, Array], queries: Array) -> None:
+def test_windows_take_their_part_of_the_large_frames(
+    pair: Pair, clip: tuple[Array, Array], queries: Array
+) -> None:
     engines, _ = pair
     still = [np.repeat(each[:1], 5, 0) for each in clip]
     queries[:, 0] = 0
     whole = tracks.track(engines, still[0], queries, large=still[1])
-    parts = tracks.track(engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3)
+    parts = tracks.track(
+        engines, still[0], queries, large=still[1], window_frames=4, overlap_frames=3
+    )
     assert np.isfinite(parts.tracks).all() and parts.tracks.shape == whole.tracks.shape
     same = slice(0, 4)
     alone = tracks.track(engines, still[0][same], queries, large=still[1][same])
     np.testing.assert_allclose(parts.tracks[:, same], alone.tracks, rtol=0, atol=TRACK_PX)
 
 
-def test_graphs_answer_as_pytorch_and_suit_tensorrt(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_graphs_answer_as_pytorch_and_suit_tensorrt(
+    pair: Pair, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("graphs")
     made = {g.name: g for g in exporter.graphs(LARGE, pair[1])}
     large = {name for name in made if name.endswith("_large")}
@@ -134,7 +146,9 @@ def test_graphs_answer_as_pytorch_and_suit_tensorrt(pair: Pair, tmp_path_factory
                 assert operators.problems(each, version) == []
 
 
-def test_what_cannot_be_refined_is_refused(pair: Pair, clip: tuple[Array, Array], queries: Array) -> None:
+def test_what_cannot_be_refined_is_refused(
+    pair: Pair, clip: tuple[Array, Array], queries: Array
+) -> None:
     with pytest.raises(UsageError, match=r"resize_for_tracking\(frames, 512\)"):
         tracks.track(pair[0], clip[0], queries, large=clip[1][:2])
     with pytest.raises(EngineError, match="--refine-px 512"):
@@ -145,7 +159,9 @@ def test_what_cannot_be_refined_is_refused(pair: Pair, clip: tuple[Array, Array]
         Settings(refine_px=300)
 
 
-@pytest.mark.parametrize(("asked", "shape"), [(None, (2, 512, 512, 3)), (512, (2, 512, 512, 3)), (256, None)])
+@pytest.mark.parametrize(
+    ("asked", "shape"), [(None, (2, 512, 512, 3)), (512, (2, 512, 512, 3)), (256, None)]
+)
 def test_a_run_brings_the_frames_it_was_asked_for(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, asked: int | None, shape: tuple[int, ...] | None
 ) -> None:
@@ -159,5 +175,7 @@ def test_a_run_brings_the_frames_it_was_asked_for(
 
     numbers = resolve(Settings(max_tracks=4, refine_px=asked), engines.preset)
     clip = frames(2, 60, 90)
-    tracks.sample_and_track(engines, clip, step_frames=10, max_tracks=4, seed=0, refine_px=numbers.refine_px, track=spy)
+    tracks.sample_and_track(
+        engines, clip, step_frames=10, max_tracks=4, seed=0, refine_px=numbers.refine_px, track=spy
+    )
     assert seen == [shape]

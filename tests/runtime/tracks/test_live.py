@@ -1,4 +1,6 @@
-"""The causal tracker: frame by frame as for a whole clip, in PyTorch, as a graph and through the runtime."""
+"""The causal tracker: frame by frame as for a whole clip, in PyTorch, as a graph and through the
+runtime.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,8 @@ STEP_PX = 1e-3  # one and the same float32 net, its frames taken one by one
 LOOKS_ALONE = -1.0  # a query frame that is not in the clip
 
 Pair = tuple[Engines, tapir.Tapir]
-Kept = list[list[list[Tensor]]]  # by iteration, block and convolution: its last two inputs (N,channels,2)
+# by iteration, block and convolution: its last two inputs (N,channels,2)
+Kept = list[list[list[Tensor]]]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,9 @@ def nothing(net: tapir.Tapir, points: int) -> Kept:
 
 
 def convolve(x: Tensor, conv: torch.nn.Conv1d, kept: list[Tensor], which: int) -> Tensor:
-    """One frame (N,channels,1) through a temporal convolution, after the two frames that `kept` remembers."""
+    """One frame (N,channels,1) through a temporal convolution, after the two frames that `kept`
+    remembers.
+    """
     seen = torch.cat((kept[which], x), 2)
     kept[which] = seen[:, :, 1:]
     return F.conv1d(seen, conv.weight, conv.bias, groups=conv.groups)
@@ -80,7 +85,10 @@ def published_mixer(mixer: tapir_mixer.Mixer, x: Tensor, kept: list[list[Tensor]
     x = mixer.linear(x)
     for block, its_kept in zip(mixer.blocks, kept):
         assert isinstance(block, tapir_mixer.MixerBlock)
-        y = F.gelu(convolve(block.layer_norm(x)[:, :, None], block.mlp1_up, its_kept, 0), approximate="tanh")
+        y = F.gelu(
+            convolve(block.layer_norm(x)[:, :, None], block.mlp1_up, its_kept, 0),
+            approximate="tanh",
+        )
         y = convolve(y, block.mlp1_up_1, its_kept, 1)[:, :, 0]
         x = x + y[:, 0::4] + y[:, 1::4] + y[:, 2::4] + y[:, 3::4]
         x = x + block.conv_channels_mixer(block.layer_norm_1(x))
@@ -88,8 +96,12 @@ def published_mixer(mixer: tapir_mixer.Mixer, x: Tensor, kept: list[list[Tensor]
     return out
 
 
-def published_step(net: tapir.Tapir, frame: np.ndarray[Any, Any], looks: tuple[Tensor, Tensor], kept: Kept) -> Any:
-    """The causal model on one frame: tracks (N,2) and logits (N,2). `kept` is brought up to date."""
+def published_step(
+    net: tapir.Tapir, frame: np.ndarray[Any, Any], looks: tuple[Tensor, Tensor], kept: Kept
+) -> Any:
+    """The causal model on one frame: tracks (N,2) and logits (N,2). `kept` is brought up to
+    date.
+    """
     lowres, hires = net.features(torch.from_numpy(frame[None]))
     rounds = iter(kept)
 
@@ -108,7 +120,9 @@ def compare(raw: tracks.RawTracks, expected: Any) -> None:
     assert np.abs(raw.expected_dist - expected.expected_dist.numpy()).max() < LOGIT
 
 
-def looks_of(net: tapir.Tapir, frame: np.ndarray[Any, Any], points: np.ndarray[Any, Any]) -> tuple[Tensor, Tensor]:
+def looks_of(
+    net: tapir.Tapir, frame: np.ndarray[Any, Any], points: np.ndarray[Any, Any]
+) -> tuple[Tensor, Tensor]:
     queries = np.column_stack((np.zeros(len(points)), points[:, ::-1])).astype(np.float32)
     return net.query(*net.features(torch.from_numpy(frame[None])), torch.from_numpy(queries))
 
@@ -126,7 +140,9 @@ def follow_and_compare(engines: Engines, net: tapir.Tapir, clip: Any, points: An
     return float(np.ptp(np.concatenate(seen, 1), axis=1).max())
 
 
-def test_engines_answer_as_the_published_model_frame_by_frame(pair: Pair, clip: Any, points: Any) -> None:
+def test_engines_answer_as_the_published_model_frame_by_frame(
+    pair: Pair, clip: Any, points: Any
+) -> None:
     assert follow_and_compare(*pair, clip, points) > 1
 
 
@@ -150,7 +166,9 @@ def test_later_frames_change_nothing_before_them(pair: Pair, clip: Any, points: 
     changed[3:] = 255 - changed[3:]
     queries = torch.from_numpy(np.column_stack((np.zeros(len(points)), points)).astype(np.float32))
     for net, same in ((pair[1], True), (exporter.build_module(tiny_tracks.TINY).eval(), False)):
-        one, other = (net(torch.from_numpy(each), queries)[-1].tracks[:, :3] for each in (clip, changed))
+        one, other = (
+            net(torch.from_numpy(each), queries)[-1].tracks[:, :3] for each in (clip, changed)
+        )
         assert torch.allclose(one, other, atol=1e-4) == same
 
 
@@ -165,7 +183,9 @@ def test_causal_block_is_the_published_pair_of_convolutions() -> None:
     torch.testing.assert_close(block(x), expected, **EXACT)
 
 
-def test_points_added_later_join_those_that_are_followed(pair: Pair, clip: Any, points: Any) -> None:
+def test_points_added_later_join_those_that_are_followed(
+    pair: Pair, clip: Any, points: Any
+) -> None:
     engines, _ = pair
     both, late = tracks.start(engines), tracks.start(engines)
     for t, frame in enumerate(clip):
@@ -223,7 +243,11 @@ def model(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelPro
     (graph,) = (g for g in exporter.graphs(CAUSAL, net) if g.name == "tracks_online")
     *rest, past = graph.examples[0]
     inputs = [
-        (*rest[:2], *(np.resize(look, (count, look.shape[1])) for look in rest[2:]), np.resize(past, (*shape,)))
+        (
+            *rest[:2],
+            *(np.resize(look, (count, look.shape[1])) for look in rest[2:]),
+            np.resize(past, (*shape,)),
+        )
         for count in (1, 33)
         for shape in [(past.shape[0], count, *past.shape[2:])]
     ]
@@ -244,11 +268,15 @@ def test_the_live_preset_tracks_with_the_causal_weights() -> None:
     assert replace(live, name="fast", tracks=fast.tracks) == fast
 
 
-def test_the_checkpoint_of_the_other_kind_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_checkpoint_of_the_other_kind_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Their tensors have the same names and shapes, so only the hash tells them apart."""
     file = official.checkpoint(tmp_path, "tracks", CAUSAL)
     causal = replace(CAUSAL, weights=replace(CAUSAL.weights, sha256=sha256_of(file)))
-    other = replace(tiny_tracks.TINY, weights=replace(CAUSAL.weights, file="other.pt", sha256="0" * 64))
+    other = replace(
+        tiny_tracks.TINY, weights=replace(CAUSAL.weights, file="other.pt", sha256="0" * 64)
+    )
     for name, net in (("tiny-live", causal), ("tiny", other)):
         monkeypatch.setitem(PRESETS, name, replace(PRESETS["nano"], name=name, tracks=net))
     with pytest.raises(EngineError, match="the tracker of preset 'tiny-live'; expected other"):
@@ -257,7 +285,9 @@ def test_the_checkpoint_of_the_other_kind_is_refused(tmp_path: Path, monkeypatch
 
 @pytest.mark.slow
 def test_parity_at_the_official_sizes(parity_folder: Path, tmp_path: Path) -> None:
-    """The live preset's engines, from a file in the published format, against the published layers frame by frame."""
+    """The live preset's engines, from a file in the published format, against the published
+    layers frame by frame.
+    """
     folder = parity.engines(parity_folder, tmp_path / "engines", "tracks", preset="live")
     net = exporter.build_module(CAUSAL_BOOTSTAPIR).eval()
     net.load_state_dict(parity.state(parity_folder, "tracks"))

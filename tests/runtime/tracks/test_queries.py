@@ -64,7 +64,11 @@ def test_frames_of_the_trackers_size_stay_as_they_are(rng: np.random.Generator) 
 
 @pytest.mark.parametrize("hw", [(480, 854), (100, 90)])
 def test_a_ramp_stays_a_ramp(hw: tuple[int, int]) -> None:
-    ramp = np.broadcast_to(np.linspace(20, 220, hw[1])[None, :, None], (*hw, 3)).round().astype(np.uint8)
+    ramp = (
+        np.broadcast_to(np.linspace(20, 220, hw[1])[None, :, None], (*hw, 3))
+        .round()
+        .astype(np.uint8)
+    )
     small = resize_for_tracking(ramp[None])[0]
     assert small.shape == (256, 256, 3)
     expected = 20 + 200 * ((np.arange(256) + 0.5) / 256 * hw[1] - 0.5) / (hw[1] - 1)

@@ -42,14 +42,18 @@ def test_chunks_do_not_change_the_answer(engines: Engines, clip: Any, queries: A
             np.testing.assert_allclose(one, other, atol=CHUNK_TOLERANCE_PX)
 
 
-def test_order_of_points_does_not_change_the_answer(engines: Engines, clip: Any, queries: Any) -> None:
+def test_order_of_points_does_not_change_the_answer(
+    engines: Engines, clip: Any, queries: Any
+) -> None:
     order = np.random.default_rng(1).permutation(len(queries))
     whole = tracks.track(engines, clip, queries, point_frames=18)
     shuffled = tracks.track(engines, clip, queries[order], point_frames=18)
     np.testing.assert_allclose(whole.tracks[order], shuffled.tracks, atol=CHUNK_TOLERANCE_PX)
 
 
-def test_a_window_as_long_as_the_clip_changes_nothing(engines: Engines, clip: Any, queries: Any) -> None:
+def test_a_window_as_long_as_the_clip_changes_nothing(
+    engines: Engines, clip: Any, queries: Any
+) -> None:
     whole = tracks.track(engines, clip, queries)
     window = tracks.track(engines, clip, queries, window_frames=6, overlap_frames=2)
     np.testing.assert_array_equal(whole.tracks, window.tracks)
@@ -79,7 +83,13 @@ def test_one_frame_and_no_points_are_fine(engines: Engines, clip: Any, queries: 
 def test_progress_counts_up_to_all_points(engines: Engines, clip: Any, queries: Any) -> None:
     told: list[tuple[int, int]] = []
     tracks.track(
-        engines, clip, queries, progress=lambda *a: told.append(a), point_frames=20, window_frames=4, overlap_frames=2
+        engines,
+        clip,
+        queries,
+        progress=lambda *a: told.append(a),
+        point_frames=20,
+        window_frames=4,
+        overlap_frames=2,
     )
     assert told == sorted(told)
     assert told[-1] == (len(queries) * 2, len(queries) * 2)
@@ -105,11 +115,12 @@ def test_an_overlap_longer_than_the_window_is_refused(clip: Any, queries: Any) -
 
 
 class FakeEngines:
-    """A tracker that knows the truth: points move by a velocity told by their place, and hide in frames 8 to 11.
+    """A tracker that knows the truth: points move by a velocity told by their place, and hide in
+    frames 8 to 11.
 
-    Frames carry their number in their first pixel, `lowres` hands it on, `query_lowres` is the point at time 0 and
-    its velocity. As in the real one, a query given in its own window tells where the track is; without one only
-    the looks do.
+    Frames carry their number in their first pixel, `lowres` hands it on, `query_lowres` is the
+    point at time 0 and its velocity. As in the real one, a query given in its own window tells
+    where the track is; without one only the looks do.
     """
 
     preset = FAST
@@ -131,7 +142,9 @@ class FakeEngines:
         return {"query_lowres": np.hstack((start, velocity)), "query_hires": start}
 
     @staticmethod
-    def tracks_refine(lowres: Any, hires: Any, query_lowres: Any, query_hires: Any, queries: Any) -> dict[str, Any]:
+    def tracks_refine(
+        lowres: Any, hires: Any, query_lowres: Any, query_hires: Any, queries: Any
+    ) -> dict[str, Any]:
         time = lowres[:, 0, 0, 0]
         told = np.flatnonzero(queries[:, 0] >= 0)
         start, velocity = query_lowres[:, :2].copy(), query_lowres[:, 2:]
@@ -140,11 +153,17 @@ class FakeEngines:
         xy = start[:, None] + time[None, :, None] * velocity[:, None]
         hidden = np.where((time >= 8) & (time < 12), HIDDEN, -HIDDEN)
         occlusion = np.broadcast_to(hidden, xy.shape[:2])
-        return {"tracks": xy, "occlusion": occlusion, "expected_dist": np.full(xy.shape[:2], -HIDDEN)}
+        return {
+            "tracks": xy,
+            "occlusion": occlusion,
+            "expected_dist": np.full(xy.shape[:2], -HIDDEN),
+        }
 
 
 @pytest.mark.parametrize("window, overlap", [(8, 3), (9, 2), (7, 4), (24, 1)])
-def test_tracks_go_on_from_window_to_window(window: int, overlap: int, rng: np.random.Generator) -> None:
+def test_tracks_go_on_from_window_to_window(
+    window: int, overlap: int, rng: np.random.Generator
+) -> None:
     frames = np.zeros((25, 256, 256, 3), np.uint8)
     frames[:, 0, 0, 0] = np.arange(25)
     points = rng.uniform(0, 255, (30, 3)).astype(np.float32)
@@ -166,7 +185,9 @@ def test_tracks_go_on_from_window_to_window(window: int, overlap: int, rng: np.r
 def judged(visibility: Any, confidence: Any) -> tracks.Tracks:
     """`filter_tracks` on tracks with the given probabilities, all queried at frame 0."""
     v, c = np.asarray(visibility, np.float32), np.asarray(confidence, np.float32)
-    raw = RawTracks(np.full((*v.shape, 2), 51.0, np.float32), np.log((1 - v) / v), np.log((1 - c) / c))
+    raw = RawTracks(
+        np.full((*v.shape, 2), 51.0, np.float32), np.log((1 - v) / v), np.log((1 - c) / c)
+    )
     queries = np.tile(np.float32([[0, 10, 20]]), (len(v), 1))
     return tracks.filter_tracks(raw, queries, (100, 200))
 

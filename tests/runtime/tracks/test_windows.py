@@ -6,7 +6,9 @@ from samotion.tracks import windows as track_windows
 from samotion.tracks.windows import NO_FRAME
 
 
-@pytest.mark.parametrize("frames, window, overlap", [(1, 8, 2), (8, 8, 2), (9, 8, 2), (50, 8, 3), (1001, 320, 32)])
+@pytest.mark.parametrize(
+    "frames, window, overlap", [(1, 8, 2), (8, 8, 2), (9, 8, 2), (50, 8, 3), (1001, 320, 32)]
+)
 def test_windows_cover_the_clip_and_overlap(frames: int, window: int, overlap: int) -> None:
     parts = track_windows.windows(frames, window, overlap)
     assert parts[0].start == 0 and parts[-1].stop == frames

@@ -25,12 +25,20 @@ SOME_FAILED = 8  # exit code
 
 
 def convert(
-    layout: str, dataset: Path, folder: Path, numbers: tuple[int, int | None], frames: int, size_px: int, slim: bool
+    layout: str,
+    dataset: Path,
+    folder: Path,
+    numbers: tuple[int, int | None],
+    frames: int,
+    size_px: int,
+    slim: bool,
 ) -> int:
-    """Write the windows of a dataset as clips number FIRST, FIRST + 1, ... of a pool, up to END; those there are kept.
+    """Write the windows of a dataset as clips number FIRST, FIRST + 1, ... of a pool, up to END;
+    those there are kept.
 
-    A window that cannot be read is told of on stderr and left out. Returns the exit code: 0, or 8 when some were left
-    out. Raises UsageError for an unknown layout and InputError when nothing can be read at all.
+    A window that cannot be read is told of on stderr and left out. Returns the exit code: 0, or 8
+    when some were left out. Raises UsageError for an unknown layout and InputError when nothing can
+    be read at all.
     """
     first, end = numbers
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,5 +57,8 @@ def convert(
             failed += 1
             print(f"left out: {error}", file=sys.stderr, flush=True)
     if not done:
-        raise InputError(f"{dataset}: got nothing that can be read as {layout}; see training/README.md for its layout")
+        raise InputError(
+            f"{dataset}: got nothing that can be read as {layout}; see training/README.md for"
+            f" its layout"
+        )
     return SOME_FAILED if failed else 0

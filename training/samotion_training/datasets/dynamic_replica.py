@@ -1,10 +1,11 @@
 """Dynamic Replica: people and animals in scanned rooms.
 
-`frame_annotations_SPLIT.jgz` (gzipped JSON, one entry per frame and camera) names, relative to its own folder, the
-picture, the depth (a PNG whose 16 bits are a half float), the mask of what is animated, perhaps a map of instances, and
-`trajectories/*.pth`: `traj_2d` (N, 2 or 3) px, `verts_inds_vis` (N,), `traj_3d_world` (N, 3) of the same points in
-every frame. The left camera alone has trajectories. An instance moves when its points do in the world, or, where it
-has none, when the mask covers it. Whole numbers are taken for pixel centres.
+`frame_annotations_SPLIT.jgz` (gzipped JSON, one entry per frame and camera) names, relative to its
+own folder, the picture, the depth (a PNG whose 16 bits are a half float), the mask of what is
+animated, perhaps a map of instances, and `trajectories/*.pth`: `traj_2d` (N, 2 or 3) px,
+`verts_inds_vis` (N,), `traj_3d_world` (N, 3) of the same points in every frame. The left camera
+alone has trajectories. An instance moves when its points do in the world, or, where it has none,
+when the mask covers it. Whole numbers are taken for pixel centres.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ LEAST_DEPTH_M = 1e-3  # nearer is a hole
 
 def sources(folder: Path, frames: int) -> Iterator[Source]:
     """All windows of the left camera's sequences in `folder` or the splits in it."""
-    for index in sorted([*folder.glob("frame_annotations_*.jgz"), *folder.glob("*/frame_annotations_*.jgz")]):
+    for index in sorted(
+        [*folder.glob("frame_annotations_*.jgz"), *folder.glob("*/frame_annotations_*.jgz")]
+    ):
         for name, entries in _sequences(index).items():
             for window in windows(len(entries), frames):
                 label = f"{index.parent.name}/{name}:{window.start}"
@@ -47,7 +50,10 @@ def _sequences(index: Path) -> dict[str, list[Entry]]:
         for entry in files.read_json(index):
             if entry["camera_name"] == "left":
                 found.setdefault(entry["sequence_name"], []).append(entry)
-        return {name: sorted(found[name], key=lambda entry: int(entry["frame_number"])) for name in sorted(found)}
+        return {
+            name: sorted(found[name], key=lambda entry: int(entry["frame_number"]))
+            for name in sorted(found)
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{index}: got no list of frames ({error!r}); {files.ADVICE}") from error
 
@@ -59,7 +65,10 @@ def _read(root: Path, entries: list[Entry], label: str) -> Recording:
     labels = files.compact(_instances(root, entries, animated, label), label)
     depth = files.stacked([_depth(_path(root, entry, "depth")) for entry in entries], label)
     if not frames.shape[:3] == labels.shape == depth.shape == animated.shape:
-        raise InputError(f"{label}: got pictures, masks and depth of differing sizes, expected one; {files.ADVICE}")
+        raise InputError(
+            f"{label}: got pictures, masks and depth of differing sizes, expected one;"
+            f" {files.ADVICE}"
+        )
     known = np.isfinite(depth) & (depth > LEAST_DEPTH_M)
     disparity = files.fill_holes(known / np.where(known, depth, 1), known)
     tracks, goes = _tracks(root, entries, labels, label)
@@ -77,7 +86,9 @@ def _depth(path: Path) -> Array:
     """(H, W) float32 metres; holes are 0 or not finite."""
     bits = files.raster(path)
     if bits.ndim != 2 or bits.dtype.kind not in "iu":
-        raise InputError(f"{path}: got {bits.dtype} {bits.shape}, expected a PNG of 16 bits; {files.ADVICE}")
+        raise InputError(
+            f"{path}: got {bits.dtype} {bits.shape}, expected a PNG of 16 bits; {files.ADVICE}"
+        )
     return bits.astype(np.uint16).view(np.float16).astype(np.float32)
 
 
@@ -85,12 +96,18 @@ def _instances(root: Path, entries: list[Entry], animated: Array, label: str) ->
     """The map of instances where the annotation names one, or what is animated as one instance."""
     if not all(entry.get("instance_id_map_path") for entry in entries):
         return animated.astype(np.int64)
-    maps = [files.packed(files.raster(_path(root, entry, "instance_id_map_path"))) for entry in entries]
+    maps = [
+        files.packed(files.raster(_path(root, entry, "instance_id_map_path"))) for entry in entries
+    ]
     return files.stacked(maps, label)
 
 
-def _tracks(root: Path, entries: list[Entry], labels: Array, label: str) -> tuple[TruthTracks, Array]:
-    """At most POINTS points that are seen in two frames at least, and which of them move in the world."""
+def _tracks(
+    root: Path, entries: list[Entry], labels: Array, label: str
+) -> tuple[TruthTracks, Array]:
+    """At most POINTS points that are seen in two frames at least, and which of them move in the
+    world.
+    """
     if not all(entry.get("trajectories") for entry in entries):
         return no_tracks(len(entries)), np.zeros(0, bool)
     found = [_points(_path(root, entry, "trajectories")) for entry in entries]
@@ -108,11 +125,16 @@ def _points(path: Path) -> tuple[Array, Array, Array]:
     try:
         xy, visible, world = found["traj_2d"], found["verts_inds_vis"], found["traj_3d_world"]
     except KeyError as error:
-        raise InputError(f"{path}: got no tensor {error}, expected trajectories; {files.ADVICE}") from error
+        raise InputError(
+            f"{path}: got no tensor {error}, expected trajectories; {files.ADVICE}"
+        ) from error
     count = len(visible)
     if xy.ndim != 2 or xy.shape[1:] not in ((2,), (3,)):
-        raise InputError(f"{path}: got traj_2d of shape {xy.shape}, expected (N, 2 or 3); {files.ADVICE}")
-    places = np.nan_to_num(xy[:, :2], nan=-1e5, posinf=1e5, neginf=-1e5)  # of what lies behind the camera
+        raise InputError(
+            f"{path}: got traj_2d of shape {xy.shape}, expected (N, 2 or 3); {files.ADVICE}"
+        )
+    # of what lies behind the camera
+    places = np.nan_to_num(xy[:, :2], nan=-1e5, posinf=1e5, neginf=-1e5)
     return (
         files.numbers(places, (count, 2), f"{path}: traj_2d"),
         files.numbers(visible, (count,), f"{path}: verts_inds_vis") > 0,
@@ -131,7 +153,9 @@ def _owners(xy: Array, visible: Array, labels: Array) -> Array:
 def _moving(labels: Array, animated: Array, owner: Array, goes: Array) -> Array:
     """(instances,) bool; instance 0, the room, stands still."""
     count = int(labels.max()) + 1
-    area, covered = (np.bincount(part.ravel(), minlength=count) for part in (labels, labels[animated]))
+    area, covered = (
+        np.bincount(part.ravel(), minlength=count) for part in (labels, labels[animated])
+    )
     moving = covered > 0.5 * area
     points, going = (np.bincount(part, minlength=count) for part in (owner, owner[goes]))
     judged = points >= LEAST_POINTS

@@ -1,4 +1,6 @@
-"""Files of foreign datasets, read with suspicion: no pickles, no paths that lead outside, one line for errors."""
+"""Files of foreign datasets, read with suspicion: no pickles, no paths that lead outside, one
+line for errors.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,19 @@ ADVICE = "download it again, or leave its folder out"
 
 
 def within(root: Path, relative: Any) -> Path:
-    """`root / relative`, a path that an annotation names. Raises InputError where it leads outside `root`."""
+    """`root / relative`, a path that an annotation names. Raises InputError where it leads
+    outside `root`.
+    """
     if not isinstance(relative, str):
-        raise InputError(f"{root}: an annotation names {relative!r:.80}, expected the path of a file; {ADVICE}")
+        raise InputError(
+            f"{root}: an annotation names {relative!r:.80}, expected the path of a file; {ADVICE}"
+        )
     path = root / relative
     if not path.resolve().is_relative_to(root.resolve()):
-        raise InputError(f"{root}: an annotation names {relative!r:.80}, which lies outside this folder; {ADVICE}")
+        raise InputError(
+            f"{root}: an annotation names {relative!r:.80}, which lies outside this folder;"
+            f" {ADVICE}"
+        )
     return path
 
 
@@ -44,13 +53,18 @@ def read_json(path: Path) -> Any:
 
 
 def raster(source: Path | bytes, name: object = None) -> Array:
-    """A picture file's own values: (H, W) of any type (palette indices, 16 bit, float32), or (H, W, channels)."""
+    """A picture file's own values: (H, W) of any type (palette indices, 16 bit, float32), or (H,
+    W, channels).
+    """
     name = source if name is None else name
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             return np.asarray(image)
-    except Exception as error:  # damaged files raise anything from KeyError to struct.error in Pillow's readers
-        raise InputError(f"{name}: got a file that is no picture, expected a PNG or TIFF; {ADVICE}") from error
+    # damaged files raise anything from KeyError to struct.error in Pillow's readers
+    except Exception as error:
+        raise InputError(
+            f"{name}: got a file that is no picture, expected a PNG or TIFF; {ADVICE}"
+        ) from error
 
 
 def rgb(source: Path | bytes, name: object = None) -> Array:
@@ -58,7 +72,10 @@ def rgb(source: Path | bytes, name: object = None) -> Array:
     values = raster(source, name)
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] < 3:
         name = source if name is None else name
-        raise InputError(f"{name}: got {values.dtype} {values.shape}, expected an RGB picture of 8 bits; {ADVICE}")
+        raise InputError(
+            f"{name}: got {values.dtype} {values.shape}, expected an RGB picture of 8 bits;"
+            f" {ADVICE}"
+        )
     return np.ascontiguousarray(values[..., :3])
 
 
@@ -77,9 +94,13 @@ def numbers(values: Any, shape: tuple[int, ...], name: object) -> Array:
         if array.shape != shape and array.size == np.prod(shape):
             array = array.reshape(shape)
     except (TypeError, ValueError) as error:
-        raise InputError(f"{name}: got {values!r:.80}, expected numbers of shape {shape}; {ADVICE}") from error
+        raise InputError(
+            f"{name}: got {values!r:.80}, expected numbers of shape {shape}; {ADVICE}"
+        ) from error
     if array.shape != shape or not np.isfinite(array).all():
-        raise InputError(f"{name}: got numbers of shape {array.shape}, expected finite ones of {shape}; {ADVICE}")
+        raise InputError(
+            f"{name}: got numbers of shape {array.shape}, expected finite ones of {shape}; {ADVICE}"
+        )
     return array
 
 
@@ -89,13 +110,27 @@ def tensors(path: Path) -> dict[str, Array]:
 
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
-        return {key: value.numpy() for key, value in found.items() if isinstance(value, torch.Tensor)}
-    except (OSError, EOFError, RuntimeError, ValueError, AttributeError, KeyError, pickle.UnpicklingError) as error:
-        raise InputError(f"{path}: no plain tensors can be read ({type(error).__name__}); {ADVICE}") from error
+        return {
+            key: value.numpy() for key, value in found.items() if isinstance(value, torch.Tensor)
+        }
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        AttributeError,
+        KeyError,
+        pickle.UnpicklingError,
+    ) as error:
+        raise InputError(
+            f"{path}: no plain tensors can be read ({type(error).__name__}); {ADVICE}"
+        ) from error
 
 
 def video(path: Path, pixels: str) -> Iterator[Array]:
-    """Frames of a video in PyAV's pixel format `pixels`: rgb24 (H, W, 3) uint8, gray16le (H, W) uint16."""
+    """Frames of a video in PyAV's pixel format `pixels`: rgb24 (H, W, 3) uint8, gray16le (H, W)
+    uint16.
+    """
     import av
 
     try:
@@ -114,20 +149,26 @@ def compact(labels: Array, name: object) -> Array:
     values = np.unique(labels)
     values = np.concatenate([[0], values[values != 0]])
     if len(values) > 256:
-        raise InputError(f"{name}: got {len(values)} instances, expected at most 255; leave this sequence out")
+        raise InputError(
+            f"{name}: got {len(values)} instances, expected at most 255; leave this sequence out"
+        )
     order = np.argsort(values)
     return order[np.searchsorted(values, labels, sorter=order)].astype(np.uint8)
 
 
 def packed(labels: Array) -> Array:
-    """Labels (..., H, W), or colours (..., H, W, 3 or 4), as one whole number per pixel; black is 0."""
+    """Labels (..., H, W), or colours (..., H, W, 3 or 4), as one whole number per pixel; black
+    is 0.
+    """
     if labels.ndim < 3 or labels.shape[-1] not in (3, 4):
         return labels.astype(np.int64)
     return np.asarray(labels[..., :3].astype(np.int64) @ [1 << 16, 1 << 8, 1])
 
 
 def fill_holes(values: Array, known: Array) -> Array:
-    """(T, H, W) with what is not `known` (bool) taken from the nearest pixel of its frame that is."""
+    """(T, H, W) with what is not `known` (bool) taken from the nearest pixel of its frame that
+    is.
+    """
     out = values.copy()
     for frame, fine in zip(out, known):
         if fine.any() and not fine.all():

@@ -1,10 +1,11 @@
 """HOI4D: hands that handle things, before a camera worn on the head.
 
-`.../T1/align_rgb/image.mp4`, `.../T1/align_depth/depth_video.avi` (16 bit, millimetres, 0 = unknown) and
-`.../T1/2Dseg/mask/*.png` or `2Dseg/shift_mask/*.png` (a colour per part, black = the rest), all below one folder or
-each below a folder of its own (`HOI4D_release`, `HOI4D_depth_video`, `HOI4D_annotations`). There are no tracks: motion
-learns from what the nano tracker makes of these clips (samotion_training.make_tracks).
-The masks mark hands and what they handle. All of it counts as moving but the bodies of furniture, which stay.
+`.../T1/align_rgb/image.mp4`, `.../T1/align_depth/depth_video.avi` (16 bit, millimetres, 0 =
+unknown) and `.../T1/2Dseg/mask/*.png` or `2Dseg/shift_mask/*.png` (a colour per part, black = the
+rest), all below one folder or each below a folder of its own (`HOI4D_release`, `HOI4D_depth_video`,
+`HOI4D_annotations`). There are no tracks: motion learns from what the nano tracker makes of these
+clips (samotion_training.make_tracks). The masks mark hands and what they handle. All of it counts
+as moving but the bodies of furniture, which stay.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, windows
 
 Array = np.ndarray[Any, Any]
-LONG_SIDE_PX = 640  # frames are 1920 x 1080, the pool's 256 x 256: no need to hold what is thrown away
+# frames are 1920 x 1080, the pool's 256 x 256: no need to hold what is thrown away
+LONG_SIDE_PX = 640
 UNIT = 1000.0  # depth in a metre
 # By category and number in the dataset's own table of labels: cabinet, safe, trash can.
 STAYS = {("C4", 3), ("C6", 1), ("C14", 1)}
@@ -39,11 +41,16 @@ def sources(folder: Path, frames: int) -> Iterator[Source]:
         sequence = picture.parent.parent
         masks = _masks(folder, sequence)
         for window in windows(len(masks), frames):
-            yield Source(f"{sequence}:{window.start}", partial(_read, folder, sequence, masks[window], window))
+            yield Source(
+                f"{sequence}:{window.start}",
+                partial(_read, folder, sequence, masks[window], window),
+            )
 
 
 def _beside(folder: Path, sequence: Path, inner: str) -> Iterator[Path]:
-    """Where `inner` of a sequence may lie: in its own folder, or at the same place below a sibling of its root."""
+    """Where `inner` of a sequence may lie: in its own folder, or at the same place below a
+    sibling of its root.
+    """
     yield sequence / inner
     parts = sequence.relative_to(folder).parts
     for root in sorted(p for p in folder.iterdir() if p.is_dir() and parts):
@@ -51,7 +58,8 @@ def _beside(folder: Path, sequence: Path, inner: str) -> Iterator[Path]:
 
 
 def _masks(folder: Path, sequence: Path) -> list[Path]:
-    for inner in ("2Dseg/shift_mask", "2Dseg/mask"):  # the first is aligned to the pictures where both are there
+    # the first is aligned to the pictures where both are there
+    for inner in ("2Dseg/shift_mask", "2Dseg/mask"):
         for place in _beside(folder, sequence, inner):
             if paths := sorted(place.glob("*.png")):
                 return paths
@@ -60,7 +68,11 @@ def _masks(folder: Path, sequence: Path) -> list[Path]:
 
 def _read(folder: Path, sequence: Path, masks: list[Path], window: slice) -> Recording:
     frames = files.stacked(
-        [_small(f, cv2.INTER_AREA) for f in _cut(sequence / "align_rgb/image.mp4", "rgb24", window)], sequence
+        [
+            _small(f, cv2.INTER_AREA)
+            for f in _cut(sequence / "align_rgb/image.mp4", "rgb24", window)
+        ],
+        sequence,
     )
     colours = [_small(files.rgb(path), cv2.INTER_NEAREST_EXACT) for path in masks]
     labels, moving = _labels(files.stacked(colours, sequence), sequence)
@@ -71,7 +83,8 @@ def _read(folder: Path, sequence: Path, masks: list[Path], window: slice) -> Rec
             break
     if labels.shape != frames.shape[:3] or (len(disparity) and disparity.shape != labels.shape):
         raise InputError(
-            f"{sequence}: got pictures {frames.shape[:3]}, masks {labels.shape} and depth {disparity.shape} from frame "
+            f"{sequence}: got pictures {frames.shape[:3]}, masks {labels.shape} and depth"
+            f" {disparity.shape} from frame "
             f"{window.start}, expected as many of each, of one shape; {files.ADVICE}"
         )
     return Recording(Clip(frames, disparity, labels, labels, moving), no_tracks(len(frames)))
@@ -88,7 +101,9 @@ def _small(picture: Array, how: int) -> Array:
 
 
 def _disparity(path: Path, window: slice) -> Array:
-    depth = files.stacked([_small(f, cv2.INTER_NEAREST_EXACT) for f in _cut(path, "gray16le", window)], path)
+    depth = files.stacked(
+        [_small(f, cv2.INTER_NEAREST_EXACT) for f in _cut(path, "gray16le", window)], path
+    )
     known = depth > 0
     disparity = files.fill_holes(known * UNIT / np.maximum(depth, 1), known)
     # A few wrong pixels right before the lens would leave the rest no range.
@@ -104,7 +119,10 @@ def _labels(colours: Array, sequence: Path) -> tuple[Array, Array]:
     packed = files.packed((colours > 63) * np.uint8(128))
     unknown = set(np.unique(packed).tolist()) - {0, *COLOURS}
     if unknown:
-        raise InputError(f"{sequence}: got masks with colour {min(unknown):06x}, expected HOI4D's; {files.ADVICE}")
+        raise InputError(
+            f"{sequence}: got masks with colour {min(unknown):06x}, expected HOI4D's;"
+            f" {files.ADVICE}"
+        )
     labels = np.zeros(packed.shape, np.uint8)
     for colour, label in COLOURS.items():
         labels[packed == colour] = label

@@ -17,9 +17,10 @@ LEAST_FRAMES = 8  # of a window: shorter rests of a sequence are left out
 
 
 class Recording(NamedTuple):
-    """A window of a sequence at its own size. What the dataset does not know has length 0, so that a command that
-    needs it fails instead of learning from something made up: `clip.disparity`, `clip.labels`, `clip.moving` (T or
-    instances), and the N of `tracks`."""
+    """A window of a sequence at its own size. What the dataset does not know has length 0, so that
+    a command that needs it fails instead of learning from something made up: `clip.disparity`,
+    `clip.labels`, `clip.moving` (T or instances), and the N of `tracks`.
+    """
 
     clip: Clip
     tracks: TruthTracks
@@ -46,7 +47,10 @@ def random_of(name: str) -> np.random.Generator:
 
 def no_tracks(frames: int) -> TruthTracks:
     return TruthTracks(
-        np.zeros((0, frames, 2), np.float32), np.zeros((0, frames), bool), np.zeros(0, int), np.zeros(0, bool)
+        np.zeros((0, frames, 2), np.float32),
+        np.zeros((0, frames), bool),
+        np.zeros(0, int),
+        np.zeros(0, bool),
     )
 
 
@@ -56,13 +60,18 @@ def to_sample(recording: Recording, size_px: int) -> Sample:
     height, width = clip.frames.shape[1:3]
     size = (size_px, size_px)
     scale = np.array([size_px / width, size_px / height])
-    seen = seen_disparity(clip, tracks.xy) if len(clip.disparity) else np.zeros(tracks.visible.shape)
+    seen = (
+        seen_disparity(clip, tracks.xy) if len(clip.disparity) else np.zeros(tracks.visible.shape)
+    )
     return Sample(
         frames=_resized(clip.frames, size, cv2.INTER_AREA),
-        disparity=_resized(clip.disparity[::DEPTH_EVERY], size, cv2.INTER_NEAREST_EXACT).astype(np.float16),
+        disparity=_resized(clip.disparity[::DEPTH_EVERY], size, cv2.INTER_NEAREST_EXACT).astype(
+            np.float16
+        ),
         labels=_resized(clip.labels, size, cv2.INTER_NEAREST_EXACT),
         instance_moving=clip.moving,
-        xy=((tracks.xy + 0.5) * scale - 0.5).astype(np.float32),  # edges, not pixel centres, are what scales about
+        # edges, not pixel centres, are what scales about
+        xy=((tracks.xy + 0.5) * scale - 0.5).astype(np.float32),
         visible=tracks.visible,
         instance=tracks.instance.astype(np.int16),
         point_disparity=seen.astype(np.float16),

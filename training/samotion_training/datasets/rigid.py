@@ -1,4 +1,6 @@
-"""Exact tracks of rigid things from depth, the camera and each thing's pose: what Kubric's scenes are made of."""
+"""Exact tracks of rigid things from depth, the camera and each thing's pose: what Kubric's
+scenes are made of.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,11 @@ TURNED = 0.1  # radians
 
 @dataclass(frozen=True)
 class Poses:
-    """The camera and the instances through a window. Quaternions are w, x, y, z from own axes to the world's.
+    """The camera and the instances through a window. Quaternions are w, x, y, z from own axes to
+    the world's.
 
-    The camera looks along its own -z with y up, as Blender's does. `focal` is in widths of the picture.
+    The camera looks along its own -z with y up, as Blender's does. `focal` is in widths of the
+    picture.
     """
 
     focal: float
@@ -31,7 +35,9 @@ class Poses:
 
 def rotations(quaternions: Array) -> Array:
     """(..., 4) w, x, y, z of any length but 0 -> (..., 3, 3)."""
-    w, x, y, z = np.moveaxis(quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True), -1, 0)
+    w, x, y, z = np.moveaxis(
+        quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True), -1, 0
+    )
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
         [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
@@ -41,7 +47,9 @@ def rotations(quaternions: Array) -> Array:
 
 
 def moved(poses: Poses) -> Array:
-    """(1 + instances,) bool: which change their place or turn within the window; the first is the backdrop."""
+    """(1 + instances,) bool: which change their place or turn within the window; the first is
+    the backdrop.
+    """
     far = np.linalg.norm(poses.xyz - poses.xyz[:, :1], axis=-1).max(1, initial=0) > MOVED_UNITS
     relative = poses.rotation @ np.swapaxes(poses.rotation[:, :1], -1, -2)
     cosine = (np.trace(relative, axis1=-2, axis2=-1) - 1) / 2
@@ -50,7 +58,9 @@ def moved(poses: Poses) -> Array:
 
 
 def directions(xy: Array, hw: tuple[int, int], focal: float) -> Array:
-    """Rays (..., 3) of length 1 along the camera's axes through points (..., 2) px (pixel centres at whole numbers)."""
+    """Rays (..., 3) of length 1 along the camera's axes through points (..., 2) px (pixel
+    centres at whole numbers).
+    """
     height, width = hw
     x = (xy[..., 0] + 0.5 - width / 2) / (focal * width)
     y = -(xy[..., 1] + 0.5 - height / 2) / (focal * width)
@@ -67,20 +77,26 @@ def disparity(distance: Array, focal: float) -> Array:
 
 
 def follow(poses: Poses, clip: Clip, distance: Array, tyx: Array) -> TruthTracks:
-    """The surfaces seen at `tyx` (N, 3) (frame, y, x px), carried by their instances through all frames.
+    """The surfaces seen at `tyx` (N, 3) (frame, y, x px), carried by their instances through all
+    frames.
 
-    `distance` (T, H, W) from the camera's centre; `clip.labels` k belongs to instance k - 1 of `poses`. A point is
-    visible where a pixel around it shows its own instance at its own distance.
+    `distance` (T, H, W) from the camera's centre; `clip.labels` k belongs to instance k - 1 of
+    `poses`. A point is visible where a pixel around it shows its own instance at its own distance.
     """
     hw = clip.labels.shape[1:]
     frames, y, x = tyx.astype(int).T
     owner = clip.labels[frames, y, x].astype(int)
-    rays = directions(tyx[:, :0:-1].astype(np.float64), hw, poses.focal) * distance[frames, y, x, None]
+    rays = (
+        directions(tyx[:, :0:-1].astype(np.float64), hw, poses.focal) * distance[frames, y, x, None]
+    )
     world = np.einsum("nij,nj->ni", poses.camera_rotation[frames], rays) + poses.camera_xyz[frames]
     moving_world = _carried(poses, world, owner, frames)
     local = np.einsum("tji,ntj->nti", poses.camera_rotation, moving_world - poses.camera_xyz)
     depth = np.maximum(-local[..., 2], 1e-6)
-    at = poses.focal * hw[1] * local[..., :2] / depth[..., None] * [1, -1] + [hw[1] / 2 - 0.5, hw[0] / 2 - 0.5]
+    at = poses.focal * hw[1] * local[..., :2] / depth[..., None] * [1, -1] + [
+        hw[1] / 2 - 0.5,
+        hw[0] / 2 - 0.5,
+    ]
     xy = at.clip(-1e5, 1e5).astype(np.float32)
     seen = _shown(xy, np.linalg.norm(local, axis=-1), clip.labels, distance, owner)
     visible = (local[..., 2] < 0) & inside(xy, hw) & seen
@@ -98,7 +114,9 @@ def _carried(poses: Poses, world: Array, owner: Array, frames: Array) -> Array:
 
 
 def _shown(xy: Array, far: Array, labels: Array, distance: Array, owner: Array) -> Array:
-    """(N, T): does one of the four pixels around xy show the point's instance, and nothing of it before the point?"""
+    """(N, T): does one of the four pixels around xy show the point's instance, and nothing of it
+    before the point?
+    """
     height, width = labels.shape[1:]
     low = np.floor(xy).astype(int)
     t = np.arange(len(labels))
@@ -106,5 +124,7 @@ def _shown(xy: Array, far: Array, labels: Array, distance: Array, owner: Array) 
     for dy in (0, 1):
         for dx in (0, 1):
             x, y = (low[..., 0] + dx).clip(0, width - 1), (low[..., 1] + dy).clip(0, height - 1)
-            seen |= (labels[t, y, x] == owner[:, None]) & (distance[t, y, x] > far * (1 - DEPTH_SLACK))
+            seen |= (labels[t, y, x] == owner[:, None]) & (
+                distance[t, y, x] > far * (1 - DEPTH_SLACK)
+            )
     return seen

@@ -1,7 +1,9 @@
-"""TFRecord files of tf.train.Example, read without TensorFlow: Movi-F is published in no other form.
+"""TFRecord files of tf.train.Example, read without TensorFlow: Movi-F is published in no other
+form.
 
-A record is its length (8 bytes), a checksum of that (4), the message and a checksum of the message (4); checksums are
-not compared. A message is a map from names to lists of bytes, floats or whole numbers, in protocol buffers.
+A record is its length (8 bytes), a checksum of that (4), the message and a checksum of the message
+(4); checksums are not compared. A message is a map from names to lists of bytes, floats or whole
+numbers, in protocol buffers.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ Value = list[bytes] | Array
 
 
 def offsets(path: Path) -> Iterator[tuple[int, int]]:
-    """Where each record's message starts and how long it is. Raises InputError for a file that breaks off."""
+    """Where each record's message starts and how long it is. Raises InputError for a file that
+    breaks off.
+    """
     size = path.stat().st_size
     with open(path, "rb") as file:
         place = 0
@@ -31,13 +35,17 @@ def offsets(path: Path) -> Iterator[tuple[int, int]]:
             header = file.read(HEADER)
             length = struct.unpack("<Q", header[:8])[0] if len(header) == HEADER else size
             if place + HEADER + length + FOOTER > size:
-                raise InputError(f"{path}: the record at byte {place} breaks off; download the file again")
+                raise InputError(
+                    f"{path}: the record at byte {place} breaks off; download the file again"
+                )
             yield place + HEADER, length
             place += HEADER + length + FOOTER
 
 
 def read(path: Path, start: int, length: int, names: frozenset[str]) -> dict[str, Value]:
-    """Those features of one record that are in `names`: lists of bytes, float32 (n,) or int64 (n,)."""
+    """Those features of one record that are in `names`: lists of bytes, float32 (n,) or int64
+    (n,).
+    """
     with open(path, "rb") as file:
         file.seek(start)
         message = memoryview(file.read(length))
@@ -56,7 +64,9 @@ def read(path: Path, start: int, length: int, names: frozenset[str]) -> dict[str
 
 
 def fields(message: memoryview, wanted: int | None = None) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of each field of a message, of whole numbers the bytes they are written in."""
+    """Number and content of each field of a message, of whole numbers the bytes they are written
+    in.
+    """
     place = 0
     while place < len(message):
         key, place = varint(message, place)
