@@ -1,0 +1,23 @@
+"""nano's labels on the demo clip, bit for bit: a change that only moves or renames code keeps them.
+
+Other processors may round otherwise: there, compare the hashes of the code before and after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import samotion
+from helpers.paths import ROOT
+
+LABELS_SHA256 = "56f1992b057f39969e869d66eaddb6c86fe67c519532dffcd69c9d9f33786a6d"
+
+
+@pytest.mark.slow
+def test_labels_of_the_demo_are_the_same_bit_for_bit() -> None:
+    with samotion.open_engines(device="cpu") as engines:
+        assert engines.preset.name == "nano"
+        result = samotion.segment_clip(ROOT / "demo" / "demo.mp4", engines)
+    assert result.labels.any()
+    assert hashlib.sha256(result.labels.tobytes()).hexdigest() == LABELS_SHA256
