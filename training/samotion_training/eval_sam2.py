@@ -1,7 +1,7 @@
 """Measures a nano SAM 2: what it adds to coarse masks on single frames, and how long its memory
 holds.
 
-    python -m samotion_training.eval_sam2 --data ../shared/data --weights FILE
+    python -m samotion_training.eval_sam2 --data DATA --weights FILE
 
 Prompts are simulated from the true masks with the same errors as in training, with seeds of their
 own.

@@ -1,6 +1,6 @@
 """Trains the nano SAM 2: prompted single images first, short clips through the memory after.
 
-    python -m samotion_training.train_sam2 --data ../shared/data --out runs/sam2 --minutes 100
+    python -m samotion_training.train_sam2 --data DATA --out runs/sam2 --minutes 100
 
 Without --data it trains on procedural pictures. With --prompts half of the single images are scenes
 with the prompts that a run draws over them (samotion_training.make_prompts). A run stopped at any
