@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samotion.commands.progress import Batch, is_terminal, left
+from samotion.commands.batch import Batch, left
+from samotion.commands.progress import is_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from samotion.commands.progress import Batch, Report
+from samotion.commands.batch import Batch, Report
 
 BAR_COLUMNS = 24
 WHOLE = "all"  # the row of a batch

@@ -10,6 +10,7 @@ import typer
 
 from samotion import __version__
 from samotion.commands import answers, details, exits, options, progress
+from samotion.commands.batch import Batch
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
 from samotion.presets import FAST, NANO, REFINE_PX
@@ -191,7 +192,7 @@ def process(job: Job) -> int:
     from samotion.settings import resolve
 
     failed = 0
-    batch = progress.Batch(len(job.clips))
+    batch = Batch(len(job.clips))
     with open_engines(job.engine_dir, job.device) as engines:
         resolve(job.settings, engines.preset)
         open_all(engines, job)
@@ -216,7 +217,7 @@ def open_all(engines: Engines, job: Job) -> None:
         details.tell(details.of_engines(engines))
 
 
-def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: progress.Batch) -> None:
+def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: Batch) -> None:
     """Segment one clip, write its results and tell of them. The folder is claimed before the
     work.
     """

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from samotion.commands import progress
 from samotion.commands.bars import Count, Time, bars
-from samotion.commands.progress import Batch
+from samotion.commands.batch import Batch, about
 
 
 class Clock:
@@ -140,4 +140,4 @@ def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
     [(0.2, "about 1 s"), (89, "about 89 s"), (600, "about 10 min"), (9000, "about 2.5 h")],
 )
 def test_times_are_told_roughly(seconds: float, text: str) -> None:
-    assert progress.about(seconds) == text
+    assert about(seconds) == text

@@ -1,0 +1,78 @@
+"""The house: which room may import from which, and how many things lie in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from helpers import source_imports
+from helpers.paths import ROOT
+
+STAGES = ("tracks", "depth", "dino", "motion", "prompts", "sam2", "masks")
+ABOVE_THE_STAGES = ("samotion.pipeline", "samotion.commands")
+
+
+def below(names: Iterable[str], rooms: Iterable[str]) -> list[str]:
+    """Those of `names` that are one of the rooms, or lie in one."""
+    inside = tuple(f"{room}." for room in rooms)
+    return sorted(name for name in names if name in rooms or name.startswith(inside))
+
+
+def holds_code(folder: Path) -> bool:
+    return any(folder.glob("*.py"))
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    assert source_imports.circle(source_imports.graph()) == []
+
+
+def test_circles_are_found_inside_functions_too_and_imports_for_types_are_none() -> None:
+    known = {"a", "b", "b.c", "d"}
+    source = (
+        "from typing import TYPE_CHECKING\nfrom b import c, other\n"
+        "if TYPE_CHECKING:\n    import d\n"
+        "def f():\n    import a\n"
+    )
+    assert source_imports.imports(source, known) == {"a", "b", "b.c"}
+    assert source_imports.imports(source, known, inside=False) == {"b", "b.c"}
+    assert set(source_imports.circle({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}})) == set(
+        "abc"
+    )
+    assert source_imports.circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+@pytest.mark.parametrize("stage", [*STAGES, "cues", "clips"])
+def test_a_stage_imports_nothing_that_runs_stages(stage: str) -> None:
+    edges = source_imports.graph()
+    rooms = below(edges, [f"samotion.{stage}"])
+    assert rooms
+    for module in rooms:
+        assert below(edges[module], ABOVE_THE_STAGES) == [], module
+
+
+def test_a_backend_imports_no_stage() -> None:
+    edges = source_imports.graph()
+    forbidden = (*ABOVE_THE_STAGES, *(f"samotion.{stage}" for stage in (*STAGES, "cues", "clips")))
+    backends = below(edges, ["samotion.backends"])
+    assert len(backends) > 5
+    for module in backends:
+        assert below(edges[module], forbidden) == [], module
+
+
+def test_cues_have_one_door() -> None:
+    """The pipeline imports them inside its one branch; nothing else of the runtime does."""
+    edges, at_once = source_imports.graph(), source_imports.graph(inside=False)
+    cues = below(edges, ["samotion.cues"])
+    outside = [name for name in below(edges, ["samotion"]) if name not in cues]
+    assert [name for name in outside if below(edges[name], ["samotion.cues"])] == [
+        "samotion.pipeline"
+    ]
+    assert [name for name in outside if below(at_once[name], ["samotion.cues"])] == []
+
+
+@pytest.mark.parametrize("package, most", [("samotion", 24), ("samotion_export", 22)])
+def test_a_folder_list_can_be_read(package: str, most: int) -> None:
+    folder = ROOT / source_imports.ROOTS[package] / package
+    entries = [path.name for path in folder.iterdir() if path.suffix == ".py" or holds_code(path)]
+    assert 0 < len(entries) <= most, sorted(entries)
