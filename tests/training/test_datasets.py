@@ -19,7 +19,15 @@ from helpers import media
 from helpers.traced import FRAMES, HW, Array, only, png
 from samotion.errors import InputError
 from samotion_bench.scenes.render import Clip
-from samotion_training import motion_data, pool, train_depth, train_dino, train_motion, train_tracks
+from samotion_training import (
+    motion_data,
+    pool,
+    samples,
+    train_depth,
+    train_dino,
+    train_motion,
+    train_tracks,
+)
 from samotion_training.datasets import dynamic_replica, files, hoi4d, movi_f, recording
 
 
@@ -41,7 +49,7 @@ def test_a_converted_pool_trains_every_net(
     paths = convert("movi-f", rendered, tmp_path / "pool", monkeypatch, "--seeds", "40", "60")
     assert [p.name for p in paths] == ["000040.npz"]
     assert "frames, tracks, depth, masks, what moves" in capsys.readouterr().err
-    sample = pool.load(paths[0])
+    sample = samples.load(paths[0])
     assert sample.frames.shape == (FRAMES, 256, 256, 3) and sample.labels.shape == (
         FRAMES,
         256,
@@ -63,7 +71,7 @@ def test_points_of_the_pool_follow_the_squeeze(
     rendered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (path,) = convert("movi-f", rendered, tmp_path / "pool", monkeypatch)
-    sample = pool.load(path)
+    sample = samples.load(path)
     x, y = np.rint(sample.xy).clip(0, 255).astype(int).transpose(2, 0, 1)
     t = np.broadcast_to(np.arange(FRAMES), x.shape)
     under = sample.labels[t, y, x]
@@ -136,7 +144,7 @@ def test_exported_tracks_know_no_masks(
         "kubric-tracks", tmp_path / "export", tmp_path / "pool", monkeypatch, "--size", "80"
     )
     assert "frames, tracks of" in capsys.readouterr().err
-    sample = pool.load(path)
+    sample = samples.load(path)
     assert sample.frames.shape == (FRAMES, 80, 80, 3) and sample.visible.mean() == pytest.approx(
         1 - hidden.mean()
     )
@@ -346,6 +354,6 @@ def test_a_pool_without_tracks_does_not_hang_the_tracker(tmp_path: Path) -> None
         np.zeros(1, bool),
     )
     sample = recording.to_sample(recording.Recording(clip, recording.no_tracks(FRAMES)), 32)
-    pool.save(tmp_path / "000000.npz", sample)
+    samples.save(tmp_path / "000000.npz", sample)
     with pytest.raises(InputError, match="got no clip with tracks"):
         train_tracks.require_points(tmp_path)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from helpers.traced import FRAMES, HW, Traced, only, record, write_published
 from samotion.errors import InputError
-from samotion_training import pool
+from samotion_training import samples
 from samotion_training.datasets import movi_f, rigid, tfrecord
 
 
@@ -72,7 +72,7 @@ def test_movi_f_points_keep_their_colour(
     np.testing.assert_array_equal(clip.frames, scene.frames)
     np.testing.assert_array_equal(clip.labels, scene.labels)
     assert clip.moving.tolist() == [False, True, False]
-    assert {0, 1, 2} == set(tracks.instance.tolist()) and len(tracks.xy) == pool.POINTS
+    assert {0, 1, 2} == set(tracks.instance.tolist()) and len(tracks.xy) == samples.POINTS
     places = tracks.xy.transpose(1, 0, 2).clip(-1, HW[1])
     looks = [
         cv2.remap(f, p, None, cv2.INTER_LINEAR)[:, 0]

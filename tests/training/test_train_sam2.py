@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from samotion.errors import UsageError
-from samotion_training import make_prompts, pool
+from samotion_training import make_prompts, samples
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training import train_sam2 as training
@@ -145,7 +145,7 @@ def test_prompts_of_runs_stay_on_their_objects_however_they_are_shown() -> None:
 
 
 def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pool.save(tmp_path / "1.npz", _example())
+    samples.save(tmp_path / "1.npz", _example())
     monkeypatch.setattr(training, "PROMPTS_SHARE", 1.0)
     batch = training.Batches(data.load(None), [tmp_path / "1.npz"], 0)[0, STAGE]
     assert batch.kind == "run" and batch.frames.shape == (4, SIZE, SIZE, 3)

@@ -29,6 +29,7 @@ from samotion_training import (
     metrics,
     motion_data,
     pool,
+    samples,
     train_depth,
     train_dino,
     train_motion,
@@ -167,7 +168,7 @@ def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     residuals[..., 2:5] += 2 * (moving[..., None] > 0)
     residuals[..., 7] += 2 * (moving > 0)
     example = make_residuals.Example(residuals, moving)
-    pool.save(path, example)
+    samples.save(path, example)
     return example
 
 
@@ -214,13 +215,13 @@ def test_residuals_of_scenes_come_from_the_nets(
         example = make_residuals.make(engines, 3, Library())
     assert example is not None and example.residuals.shape == (*example.moving.shape, CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
-    pool.save(tmp_path / "3.npz", example)
+    samples.save(tmp_path / "3.npz", example)
     np.testing.assert_array_equal(
         make_residuals.load(tmp_path / "3.npz").residuals, example.residuals
     )
 
 
-def _truth(sample: pool.Sample) -> tuple[Tracks, np.ndarray]:
+def _truth(sample: samples.Sample) -> tuple[Tracks, np.ndarray]:
     """Sixty of the sample's points that its first frame shows, and their indices."""
     here = np.flatnonzero(sample.visible[:, 0])[::4][:60]
     seen = sample.visible[here]
@@ -233,7 +234,7 @@ def _truth(sample: pool.Sample) -> tuple[Tracks, np.ndarray]:
 def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     engine_folder: Path, paths: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sample = pool.load(paths[0])
+    sample = samples.load(paths[0])
     tracks, here = _truth(sample)
     monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
     monkeypatch.setattr(movers, "choose", lambda sets, *_: sets)
@@ -267,7 +268,7 @@ def test_the_fit_finds_the_odds_that_were_drawn_with(root: bool) -> None:
 def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     engine_folder: Path, paths: list[Path]
 ) -> None:
-    sample, rng = pool.load(paths[0]), np.random.default_rng(0)
+    sample, rng = samples.load(paths[0]), np.random.default_rng(0)
     truth, here = _truth(sample)
     scores = np.full(len(here), 0.9)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
@@ -360,7 +361,7 @@ def test_augmented_points_stay_on_what_they_marked() -> None:
 
 
 def test_augmented_tracks_keep_a_visible_key_in_every_frame(paths: list[Path]) -> None:
-    sample = pool.load(paths[0])
+    sample = samples.load(paths[0])
     for seed in range(10):
         rng = np.random.default_rng(seed)
         made = motion_data.augment(rng, motion_data.from_truth(rng, sample, 256, 8), 40)
@@ -382,7 +383,7 @@ def test_turning_the_camera_adds_no_parallax() -> None:
 
 
 def test_track_sets_survive_saving(tmp_path: Path, paths: list[Path]) -> None:
-    made = motion_data.from_truth(np.random.default_rng(0), pool.load(paths[0]), 256, 8)
+    made = motion_data.from_truth(np.random.default_rng(0), samples.load(paths[0]), 256, 8)
     motion_data.save(tmp_path / "a.npz", made)
     for a, b in zip(made, motion_data.load(tmp_path / "a.npz")):
         np.testing.assert_allclose(a, b, atol=0.02)
@@ -431,6 +432,6 @@ def test_the_pool_command_keeps_points_alone(
     ]
     monkeypatch.setattr(sys, "argv", arguments)
     pool.main()
-    sample = pool.load(tmp_path / "p" / "000000.npz")
+    sample = samples.load(tmp_path / "p" / "000000.npz")
     assert sample.frames.shape == (4, 48, 0, 3)
     assert sample.xy.shape[1:] == (4, 2)

@@ -19,7 +19,7 @@ import samotion
 from samotion.backends.engines import Engines
 from samotion_bench.scenes.data import read_labels, read_rgb
 
-from samotion_training import motion_data, pool
+from samotion_training import motion_data, samples
 from samotion_training.metrics import auc, tap_vid
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +29,7 @@ ALARM_TRACKS = 10
 LONG_SIDE_PX = 480
 
 
-def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
+def tracker(engines: Engines, sample: samples.Sample) -> dict[str, float]:
     """TAP-Vid figures at 256 px; each point is asked for at the first frame in which it is
     visible.
     """
@@ -45,11 +45,11 @@ def tracker(engines: Engines, sample: pool.Sample) -> dict[str, float]:
     return tap_vid(raw.tracks, sure, xy, visible, np.arange(visible.shape[1]) > first[:, None])
 
 
-def depth(engines: Engines, sample: pool.Sample) -> dict[str, float]:
+def depth(engines: Engines, sample: samples.Sample) -> dict[str, float]:
     """Mean absolute error of disparity per frame after the best scale and shift, in shares of
     the frame's range.
     """
-    answer = samotion.depth.estimate(engines, sample.frames[:: pool.DEPTH_EVERY])
+    answer = samotion.depth.estimate(engines, sample.frames[:: samples.DEPTH_EVERY])
     errors = []
     for a, b in zip(answer, sample.disparity.astype(np.float32)):
         truth = (b - b.min()) / max(float(b.max() - b.min()), 1e-6)
@@ -97,7 +97,7 @@ def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> di
     figures: dict[str, list[float]] = {}
     scores, truths = [], []
     for path in sorted(folder.glob("*.npz"))[:clips]:
-        sample = pool.load(path)
+        sample = samples.load(path)
         masks = sample.instance_moving[sample.labels]
         moved, score, truth = motion(engines, sample.frames, masks, max_tracks)
         scores.append(score)

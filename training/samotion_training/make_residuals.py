@@ -25,7 +25,7 @@ from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.render import Clip, render, shown_hw
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
-from samotion_training import pool
+from samotion_training import samples
 from samotion_training.motion_data import through_nets
 
 Array = np.ndarray[Any, Any]
@@ -111,7 +111,7 @@ def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
         for seed in range(*args.seeds):
             path = args.folder / f"{seed:06d}.npz"
             if not path.exists() and (example := make(engines, seed, library)) is not None:
-                pool.save(path, example)
+                samples.save(path, example)
                 print(path, flush=True)
 
 

@@ -14,12 +14,14 @@ import numpy as np
 import samotion
 from samotion.backends.engines import Engines
 
-from samotion_training import motion_data, pool
+from samotion_training import motion_data, samples
 
 SHORTEST = 16  # frames
 
 
-def make(engines: Engines, sample: pool.Sample, seed: int, max_tracks: int) -> motion_data.TrackSet:
+def make(
+    engines: Engines, sample: samples.Sample, seed: int, max_tracks: int
+) -> motion_data.TrackSet:
     """One clip of the pool, cut to a random length of at least SHORTEST frames, through the
     engines.
     """
@@ -47,7 +49,7 @@ def main() -> None:
             out = args.folder / path.name
             if not out.exists():
                 motion_data.save(
-                    out, make(engines, pool.load(path), int(path.stem), args.max_tracks)
+                    out, make(engines, samples.load(path), int(path.stem), args.max_tracks)
                 )
                 print(out, flush=True)
 

@@ -12,7 +12,7 @@ from samotion.backends.engines import Engines
 from samotion.tracks.tracking import Tracks
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training.pool import Sample
+from samotion_training.samples import Sample
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -8,37 +8,17 @@ skipped.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
 from samotion_bench.scenes.data import Library, open_library
-from samotion_bench.scenes.render import Clip, render, surface_points, track
+from samotion_bench.scenes.render import render, surface_points, track
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
-Array = np.ndarray[Any, Any]
-POINTS = 1024
-DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest array
-
-
-class Sample(NamedTuple):
-    """One clip of the pool, px of its frames with pixel centres at whole numbers."""
-
-    frames: Array  # (T, 256, 256, 3) uint8 RGB
-    disparity: Array  # (ceil(T / 4), 256, 256) float16, 1 / depth of every fourth frame
-    labels: Array  # (T, 256, 256) uint8 instance
-    instance_moving: Array  # (instances,) bool
-    xy: Array  # (N, T, 2) float32
-    visible: Array  # (N, T) bool
-    instance: Array  # (N,)
-    # (N, T) float16: of what is seen where the point is, itself or what hides it
-    point_disparity: Array
-    aspect: Array  # () float: width over height of the picture as shown
+from samotion_training.samples import DEPTH_EVERY, POINTS, Sample, points_only, save, seen_disparity
 
 
 def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: int = 256) -> Sample:
@@ -59,30 +39,6 @@ def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: i
     )
 
 
-def seen_disparity(clip: Clip, xy: Array) -> Array:
-    """(N, T) disparity of the clip at xy (N, T, 2) px, clamped to the picture, min-max
-    normalised per frame.
-    """
-    frames, height, width = clip.disparity.shape
-    low = clip.disparity.min((1, 2), keepdims=True)
-    scaled = (clip.disparity - low) / np.maximum(
-        clip.disparity.max((1, 2), keepdims=True) - low, 1e-6
-    )
-    x, y = (
-        np.clip(np.rint(xy[..., i]), 0, n - 1).astype(int) for i, n in ((0, width), (1, height))
-    )
-    return np.asarray(scaled[np.arange(frames), y, x])
-
-
-def points_only(sample: Sample) -> Sample:
-    """The sample with pictures of no width: enough to train motion on, at a fiftieth of the
-    room.
-    """
-    return sample._replace(
-        frames=sample.frames[:, :, :0], disparity=sample.disparity[:0], labels=sample.labels[:0]
-    )
-
-
 def fill(
     folder: Path,
     library: Library,
@@ -100,29 +56,6 @@ def fill(
         if not path.exists():
             sample = make_sample(seed, library, settings, size_px)
             save(path, points_only(sample) if slim else sample)
-
-
-def save(path: Path, sample: NamedTuple) -> None:
-    """Write the arrays of a tuple by their names; the file appears whole."""
-    partial = path.with_suffix(f".{os.getpid()}.tmp")
-    with open(partial, "wb") as file:
-        np.savez(file, **sample._asdict())
-    partial.rename(path)
-
-
-def load(path: Path) -> Sample:
-    with np.load(path) as arrays:
-        return Sample(**{name: arrays[name] for name in Sample._fields})
-
-
-def endless(folder: Path, rng: np.random.Generator) -> Iterator[Sample]:
-    """Samples of the pool in random order, for ever; clips that are added meanwhile join in at
-    the next round.
-    """
-    while True:
-        paths = sorted(folder.glob("*.npz"))
-        for i in rng.permutation(len(paths)):
-            yield load(paths[i])
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from samotion_training.augment import place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.pool import DEPTH_EVERY, Sample, load
+from samotion_training.samples import DEPTH_EVERY, Sample, load
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.pool import Sample, load
+from samotion_training.samples import Sample, load
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator

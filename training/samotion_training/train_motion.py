@@ -15,7 +15,7 @@ from samotion.presets import NANO
 from samotion_export.motion.net import CHANNELS, OCTAVES, WIDTH, Motion, build_module
 from torch import Tensor
 
-from samotion_training import motion_data, pool
+from samotion_training import motion_data, samples
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.metrics import auc
 from samotion_training.motion_data import TrackSet
@@ -112,7 +112,7 @@ def _paths(folder: Path) -> list[Path]:
     return sorted(folder.glob("*.npz"))
 
 
-_sample = lru_cache(maxsize=4000)(pool.load)  # points alone: 0.5 MB a clip
+_sample = lru_cache(maxsize=4000)(samples.load)  # points alone: 0.5 MB a clip
 _made = lru_cache(maxsize=4000)(motion_data.load)
 
 

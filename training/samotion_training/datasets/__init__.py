@@ -11,7 +11,7 @@ from pathlib import Path
 
 from samotion.errors import InputError
 
-from samotion_training import pool
+from samotion_training import samples
 from samotion_training.datasets import dynamic_replica, hoi4d, movi_f
 from samotion_training.datasets.recording import Source, knows, to_sample
 
@@ -50,7 +50,7 @@ def convert(
         try:
             if not path.exists():
                 sample = to_sample(source.read(), size_px)
-                pool.save(path, pool.points_only(sample) if slim else sample)
+                samples.save(path, samples.points_only(sample) if slim else sample)
                 print(f"{path}: {knows(sample)} of {source.name}", file=sys.stderr, flush=True)
             done += 1
         except InputError as error:

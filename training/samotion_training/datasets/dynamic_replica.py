@@ -23,7 +23,7 @@ from samotion_bench.scenes.render import Clip, TruthTracks
 
 from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
-from samotion_training.pool import POINTS
+from samotion_training.samples import POINTS
 
 Array = np.ndarray[Any, Any]
 Entry = dict[str, Any]

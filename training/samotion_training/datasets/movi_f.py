@@ -27,7 +27,7 @@ from samotion_bench.scenes.render import Clip, TruthTracks, surface_points
 
 from samotion_training.datasets import files, rigid, tfrecord
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
-from samotion_training.pool import POINTS
+from samotion_training.samples import POINTS
 
 Array = np.ndarray[Any, Any]
 PICTURES = ("video", "segmentations", "depth")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from samotion_bench.scenes.render import Clip, TruthTracks
 
-from samotion_training.pool import DEPTH_EVERY, Sample, seen_disparity
+from samotion_training.samples import DEPTH_EVERY, Sample, seen_disparity
 
 Array = np.ndarray[Any, Any]
 LEAST_FRAMES = 8  # of a window: shorter rests of a sequence are left out
