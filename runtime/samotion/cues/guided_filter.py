@@ -15,75 +15,107 @@ Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 456  # frames are filtered at most this large
 RADIUS = 0.0175  # of the frame's long side: how far from the mask's outline an edge may be
 RADIUS_OF_SIZE = 0.3  # of the square root of the mask's area, at most
-# variance of colours in [0,1] that counts as an edge; 2e-3 costs 0.004 of J on DAVIS
-FLATTEST = 3e-4
-SURE = 1.0  # logits beyond this are of one mind
+# the filter's regularisation: a variance of colours in [0,1] below this is no edge. 2e-3 costs
+# 0.004 of J on DAVIS
+EPSILON = 3e-4
+LOGIT_SCALE = 1.0  # the filter sees tanh(logits / LOGIT_SCALE)
+# the colours whose products are averaged: red red, red green and so on
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
-def snap(frame: Array, logits: Array) -> Array:
+def refine_mask(frame: Array, logits: Array) -> Array:
     """Logits (H,W) float32 of a mask, positive on it, as a filtered copy in about [-1,1] that ends
     where colours do.
 
     `frame` (H,W,3) uint8. Where the mask is farther than two radii away the answer is -1.
     """
-    on = logits > 0
-    if not on.any():
+    mask = logits > 0
+    if not mask.any():
         return logits
-    radius_px = max(
-        1.0, min(RADIUS * max(on.shape), RADIUS_OF_SIZE * float(np.sqrt(np.count_nonzero(on))))
-    )
-    place = _around(on, int(2 * radius_px) + 2)
-    scale = min(1.0, LONG_SIDE_PX / max(on.shape))
-    picture, mask = frame[place].astype(np.float32) / 255, np.tanh(logits[place] / SURE)
+    radius_px = _radius_px(mask)
+    near = _crop(mask, int(2 * radius_px) + 2)
+    picture = frame[near].astype(np.float32) / 255
+    level = np.tanh(logits[near] / LOGIT_SCALE)
+    scale = min(1.0, LONG_SIDE_PX / max(mask.shape))
+    linear = _fit_at_scale(picture, level, radius_px, scale)
+    filtered = np.full_like(logits, -1)
+    filtered[near] = (linear[..., :3] * picture).sum(axis=-1) + linear[..., 3]
+    return filtered
+
+
+def _radius_px(mask: Array) -> float:
+    """The filter's radius for a mask (H,W) bool."""
+    side_px = float(np.sqrt(np.count_nonzero(mask)))
+    widest_px = RADIUS * float(max(mask.shape))
+    return max(1.0, min(widest_px, RADIUS_OF_SIZE * side_px))
+
+
+def _crop(mask: Array, margin_px: int) -> tuple[slice, slice]:
+    """The part of a frame that holds a mask (H,W) bool and so many px around it."""
+    rows, columns = np.nonzero(mask.any(axis=1)), np.nonzero(mask.any(axis=0))
+    return _span(rows[0], margin_px), _span(columns[0], margin_px)
+
+
+def _span(on: Array, margin_px: int) -> slice:
+    """From the first to the last of the numbers `on`, and so many px on."""
+    start = max(0, int(on[0]) - margin_px)
+    return slice(start, int(on[-1]) + 1 + margin_px)
+
+
+def _fit_at_scale(picture: Array, mask: Array, radius_px: float, scale: float) -> Array:
+    """`_fit` of both shrunk by `scale`, enlarged again: (H,W,4)."""
     height, width = mask.shape
     size = max(2, round(width * scale)), max(2, round(height * scale))
-    small_picture, small_mask = (
-        cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in (picture, mask)
-    )
-    linear = cv2.resize(
-        _fit(small_picture, small_mask, max(1, round(radius_px * scale))), (width, height)
-    )
-    snapped = np.full_like(logits, -1)
-    snapped[place] = (linear[..., :3] * picture).sum(axis=-1) + linear[..., 3]
-    return snapped
-
-
-def _around(on: Array, margin_px: int) -> tuple[slice, slice]:
-    """The part of a frame that holds a mask (H,W) bool and so many px around it."""
-    spans = (np.flatnonzero(on.any(axis=1 - axis)) for axis in (0, 1))
-    top, left = (
-        slice(max(0, int(span[0]) - margin_px), int(span[-1]) + 1 + margin_px) for span in spans
-    )
-    return top, left
+    small_picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    small_radius_px = max(1, round(radius_px * scale))
+    linear = _fit(small_picture, small_mask, small_radius_px)
+    return np.asarray(cv2.resize(linear, (width, height)))
 
 
 def _fit(picture: Array, mask: Array, radius_px: int) -> Array:
     """(H,W,4): the mask (H,W) as a linear function of the colours (H,W,3) nearby, three slopes
-    and what is added.
+    and the intercept.
     """
+    mean_colour = _mean(picture, radius_px)
+    mean_mask = _mean(mask, radius_px)
+    mean_product = _mean(picture * mask[..., None], radius_px)
+    covariance_with_mask = mean_product - mean_colour * mean_mask[..., None]
+    covariance = _covariance(picture, mean_colour, radius_px)
+    slopes = _solve(covariance, covariance_with_mask)
+    intercept = mean_mask - (slopes * mean_colour).sum(axis=-1)
+    return _mean(np.dstack([slopes, intercept]), radius_px)
 
-    def mean(values: Array) -> Array:
-        return np.asarray(cv2.blur(values, (2 * radius_px + 1,) * 2))
 
-    colour, level = mean(picture), mean(mask)
-    r, g, b = cv2.split(picture)
-    squares = np.dstack(
-        [mean(cv2.merge([r * r, r * g, r * b, g * g])), mean(cv2.merge([g * b, b * b]))]
-    )
-    of_means = [
-        colour[..., i] * colour[..., j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-    ]
-    rr, rg, rb, gg, gb, bb = np.moveaxis(squares - np.dstack(of_means), -1, 0)
-    rr, gg, bb = rr + FLATTEST, gg + FLATTEST, bb + FLATTEST
-    with_mask = mean(picture * mask[..., None]) - colour * level[..., None]
-    of_r = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb  # cofactors, a symmetric matrix
+def _mean(values: Array, radius_px: int) -> Array:
+    """Means of the square windows around each px."""
+    side_px = 2 * radius_px + 1
+    return np.asarray(cv2.blur(values, (side_px, side_px)))
+
+
+def _covariance(picture: Array, mean_colour: Array, radius_px: int) -> list[Array]:
+    """The colours' covariances (H,W) in each window, by `PAIRS`, regularised."""
+    colours = cv2.split(picture)
+    products = [colours[i] * colours[j] for i, j in PAIRS]
+    # as two pictures of at most four channels, for which cv2.blur is fast
+    means = [_mean(cv2.merge(part), radius_px) for part in (products[:4], products[4:])]
+    mean_products = cv2.split(np.dstack(means))
+    covariance = []
+    for (i, j), mean_product in zip(PAIRS, mean_products):
+        one = mean_product - mean_colour[..., i] * mean_colour[..., j]
+        covariance.append(one + EPSILON if i == j else one)
+    return covariance
+
+
+def _solve(covariance: list[Array], right: Array) -> Array:
+    """The solutions (H,W,3) of symmetric 3 x 3 systems, by cofactors; `right` (H,W,3)."""
+    rr, rg, rb, gg, gb, bb = covariance
+    of_r = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
     of_g = of_r[1], rr * bb - rb * rb, rb * rg - rr * gb
     of_b = of_r[2], of_g[2], rr * gg - rg * rg
     determinant = rr * of_r[0] + rg * of_r[1] + rb * of_r[2]
-    slopes = np.dstack(
-        [
-            sum(row[i] * with_mask[..., i] for i in range(3)) / determinant
-            for row in (of_r, of_g, of_b)
-        ]
-    )
-    return mean(np.dstack([slopes, level - (slopes * colour).sum(axis=-1)]))
+    solutions = []
+    for cofactors in (of_r, of_g, of_b):
+        numerator = sum(cofactors[i] * right[..., i] for i in range(3))
+        solutions.append(numerator / determinant)
+    return np.dstack(solutions)

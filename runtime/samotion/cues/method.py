@@ -74,7 +74,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             features=images,
             progress=step,
             reach_frames=cues.reach_frames,
-            refine=guided_filter.snap,
+            refine=guided_filter.refine_mask,
         )
         merged = labels.merge(followed)
         label_map = labels.to_labels(merged, (len(frames), *hw))

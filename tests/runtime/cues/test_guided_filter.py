@@ -1,11 +1,11 @@
-"""Masks end where the picture has edges."""
+"""Masks end where the picture has guided_filter."""
 
 from __future__ import annotations
 
 import cv2
 import numpy as np
 import pytest
-from samotion.cues import guided_filter as edges
+from samotion.cues import guided_filter
 
 HW = (240, 320)
 
@@ -44,33 +44,35 @@ def _iou(a: np.ndarray, b: np.ndarray) -> float:
 def test_a_coarse_mask_is_drawn_to_the_edge(hw: tuple[int, int]) -> None:
     disc = _disc(hw[0] / 8, hw)
     off = _coarse(np.roll(disc, hw[0] // 80, axis=1), hw[0] // 24)
-    snapped = edges.snap(_picture(disc), off)
-    assert snapped.shape == hw and snapped.dtype == np.float32
-    before, after = _iou(off > 0, disc), _iou(snapped > 0, disc)
+    filtered = guided_filter.refine_mask(_picture(disc), off)
+    assert filtered.shape == hw and filtered.dtype == np.float32
+    before, after = _iou(off > 0, disc), _iou(filtered > 0, disc)
     assert after > 0.95 > 0.9 > before
 
 
 def test_where_the_picture_is_flat_the_mask_stays() -> None:
     disc = _disc(30)
-    snapped = edges.snap(np.full((*HW, 3), 128, np.uint8), _coarse(disc))
-    assert _iou(snapped > 0, _coarse(disc) > 0) > 0.95
+    filtered = guided_filter.refine_mask(np.full((*HW, 3), 128, np.uint8), _coarse(disc))
+    assert _iou(filtered > 0, _coarse(disc) > 0) > 0.95
 
 
 def test_what_is_far_from_the_mask_and_looks_alike_stays_out() -> None:
     disc, twin = _disc(20, at=(0.5, 0.3)), _disc(20, at=(0.5, 0.7))
-    snapped = edges.snap(_picture(disc | twin), _coarse(disc))
-    assert not (snapped[twin] > 0).any() and _iou(snapped > 0, disc) > 0.95
+    filtered = guided_filter.refine_mask(_picture(disc | twin), _coarse(disc))
+    assert not (filtered[twin] > 0).any() and _iou(filtered > 0, disc) > 0.95
 
 
 def test_masks_at_the_border_and_tiny_ones_hold() -> None:
     for disc in (_disc(25, at=(0.0, 1.0)), _disc(1.2), np.ones(HW, bool)):
-        snapped = edges.snap(_picture(disc), np.where(disc, 5, -5).astype(np.float32))
-        assert np.isfinite(snapped).all() and _iou(snapped > 0, disc) > 0.6
+        filtered = guided_filter.refine_mask(
+            _picture(disc), np.where(disc, 5, -5).astype(np.float32)
+        )
+        assert np.isfinite(filtered).all() and _iou(filtered > 0, disc) > 0.6
 
 
 def test_nothing_stays_nothing() -> None:
     nothing = np.full(HW, -3, np.float32)
-    np.testing.assert_array_equal(edges.snap(_picture(_disc(9)), nothing), nothing)
+    np.testing.assert_array_equal(guided_filter.refine_mask(_picture(_disc(9)), nothing), nothing)
 
 
 def test_the_fit_is_the_mean_of_least_squares_in_the_windows_around() -> None:
@@ -78,17 +80,17 @@ def test_the_fit_is_the_mean_of_least_squares_in_the_windows_around() -> None:
     picture, mask = rng.random((9, 9, 3), np.float32), rng.random((9, 9), np.float32)
     every = [_in_window(picture, mask, y, x) for y in range(2, 7) for x in range(2, 7)]
     np.testing.assert_allclose(
-        edges._fit(picture, mask, 2)[4, 4], np.mean(every, axis=0), rtol=1e-2, atol=1e-3
+        guided_filter._fit(picture, mask, 2)[4, 4], np.mean(every, axis=0), rtol=1e-2, atol=1e-3
     )
 
 
 def _in_window(picture: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndarray:
-    """Slopes and what is added in the 5 x 5 px around a px."""
+    """Slopes and intercept in the 5 x 5 px around a px."""
     part = (slice(y - 2, y + 3), slice(x - 2, x + 3))
     colours, wanted = (
         picture[part].reshape(-1, 3).astype(np.float64),
         mask[part].ravel().astype(np.float64),
     )
-    spread = np.cov(colours.T, bias=True) + edges.FLATTEST * np.eye(3)
+    spread = np.cov(colours.T, bias=True) + guided_filter.EPSILON * np.eye(3)
     slopes = np.linalg.solve(spread, ((colours - colours.mean(0)) * wanted[:, None]).mean(0))
     return np.append(slopes, wanted.mean() - slopes @ colours.mean(0))
