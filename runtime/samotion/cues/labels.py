@@ -1,5 +1,5 @@
-"""nano's masks become one label map: all that hangs together is joined, and the smaller object
-lies in front.
+"""nano's masks become one label map: pairs that agree are joined, chains of them too, and the
+smaller object lies in front.
 """
 
 from __future__ import annotations
@@ -20,12 +20,18 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
 
     Objects stay in order of discovery. Empty ones drop out.
     """
-    owner = {one: one for one in masks}
-    for first, second in same_pairs(masks):
-        kept, gone = sorted((owner[first], owner[second]), key=list(masks).index)
-        owner = {one: kept if root == gone else root for one, root in owner.items()}
-    groups = [[one for one in masks if owner[one] == root] for root in masks if owner[root] == root]
-    joined = {group[0]: union([masks[one] for one in group]) for group in groups}
+    order = list(masks)
+    owner = {object_id: object_id for object_id in order}
+    for pair in same_pairs(masks):
+        kept, absorbed = sorted((owner[object_id] for object_id in pair), key=order.index)
+        for object_id in order:
+            if owner[object_id] == absorbed:
+                owner[object_id] = kept
+    joined = {}
+    for kept in order:
+        group = [masks[object_id] for object_id in order if owner[object_id] == kept]
+        if group:
+            joined[kept] = union(group)
     return {object_id: mask for object_id, mask in joined.items() if mask.any()}
 
 
@@ -35,8 +41,9 @@ def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
     Where masks overlap the smaller object wins: it lies in front, or is a part someone asked for.
     """
     labels = np.zeros(shape, np.uint8)
-    areas = [np.count_nonzero(mask) for mask in masks.values()]
-    ordered = list(masks.values())
-    for index in np.argsort(areas, kind="stable")[::-1]:
-        labels[ordered[index]] = index + 1
+    in_order = list(masks.values())
+    areas = [np.count_nonzero(mask) for mask in in_order]
+    largest_first = np.argsort(areas, kind="stable")[::-1]
+    for index in largest_first:
+        labels[in_order[index]] = index + 1
     return labels
