@@ -67,10 +67,10 @@ def published(
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     objects = group(tracks, moving, checked, hw, prompting, max_objects)
     prompted = []
-    for done, found in enumerate(objects):
+    for done, unprompted in enumerate(objects):
         if progress:
             progress(done, len(objects))
-        prompted.append(prompt(found, tracks, checked, prompting))
+        prompted.append(prompt(unprompted, tracks, checked, prompting))
     return prompted
 
 
@@ -158,23 +158,28 @@ def busiest_frame(visible: Array) -> int:
 
 
 def prompt(
-    found: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Prompting
+    unprompted: ObjectPrompt, tracks: Tracks, segment: Segment, prompting: Prompting
 ) -> ObjectPrompt:
-    """Stage 2: prompts for one object on the frames that `seen_on` gives."""
+    """Stage 2: prompts for one object on the frames of its `visible_members`."""
     clicks: list[Click] = []
-    for frame, here in seen_on(found, tracks, prompting).items():
-        clicks += clicks_on(found.object_id, frame, tracks.xy[here, frame], segment)
-    return replace(found, clicks=tuple(clicks))
+    for frame, members in visible_members(unprompted, tracks, prompting).items():
+        xy = tracks.xy[members, frame]
+        clicks += clicks_on(unprompted.object_id, frame, xy, segment)
+    return replace(unprompted, clicks=tuple(clicks))
 
 
-def seen_on(found: ObjectPrompt, tracks: Tracks, prompting: Prompting) -> dict[int, Array]:
-    """An object's tracks on its own frame and on every `every_frames`-th, where some are surely
-    visible.
+def visible_members(
+    unprompted: ObjectPrompt, tracks: Tracks, prompting: Prompting
+) -> dict[int, Array]:
+    """An object's members that are surely visible, by frame: on its key frame and on every
+    `every_frames`-th, where there are some.
     """
-    sure = surely_visible(tracks, prompting.min_confidence)
-    frames = sorted({found.key_frame, *range(0, tracks.xy.shape[1], prompting.every_frames)})
-    shown = {frame: found.members[sure.visible[found.members, frame]] for frame in frames}
-    return {frame: here for frame, here in shown.items() if len(here)}
+    visible = surely_visible(tracks, prompting.min_confidence).visible
+    members = unprompted.members
+    every = range(0, tracks.xy.shape[1], prompting.every_frames)
+    frames = sorted({unprompted.key_frame, *every})
+    by_frame = {frame: members[visible[members, frame]] for frame in frames}
+    return {frame: visible for frame, visible in by_frame.items() if len(visible)}
 
 
 def clicks_on(object_id: int, frame: int, xy: Array, segment: Segment) -> list[Click]:
@@ -214,8 +219,8 @@ def inside(mask: Array, points: Array) -> Array:
     """
     height, width = mask.shape
     x, y = np.trunc(points).astype(int).T
-    found: Array = mask[y.clip(0, height - 1), x.clip(0, width - 1)]
-    return found
+    is_inside: Array = mask[y.clip(0, height - 1), x.clip(0, width - 1)]
+    return is_inside
 
 
 def dilate(mask: Array) -> Array:

@@ -208,8 +208,8 @@ def test_a_lone_point_is_given_twice():
 def test_frames_where_the_object_is_hidden_are_not_clicked():
     tracks = tracks_at(grid(20, 20, 24))
     tracks.visible[:, 16] = False
-    shown = prompts.seen_on(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, PUBLISHED)
-    assert list(shown) == [0, 5] and all(len(here) == 36 for here in shown.values())
+    visible = prompts.visible_members(prompts.ObjectPrompt(1, 5, np.arange(36)), tracks, PUBLISHED)
+    assert list(visible) == [0, 5] and all(len(here) == 36 for here in visible.values())
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 from samotion import dino
-from samotion.cues import appearance as looks
+from samotion.cues import appearance
 from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
 from samotion.cues.edge_features import HUE, LONG_SIDE
-from samotion.cues.outlines import LOOK_LOGITS
+from samotion.cues.mask_prompts import APPEARANCE_LOGITS
 from samotion.cues.prompting import NEGATIVE_CLICKS
 from samotion.prompts import spread
 
 Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
 MASK_PX = 192  # longer side of the picture on which a training prompt is drawn
-GUIDED = 0.85  # share of coarse masks drawn along edges, where the picture is known
-LOOKED = 0.85  # share of those in which the object's look counts
+BILATERAL = 0.85  # share of coarse masks drawn with edge features, where the picture is known
+WITH_APPEARANCE = 0.85  # share of those to which appearance scores are added
 
 
 class Prompt(NamedTuple):
@@ -40,7 +40,7 @@ def simulate(
     as wide as high.
 
     With the image (S,S,3) uint8, mostly along its edges of hue and of motion, as a run does
-    (samotion.guide).
+    (samotion.cues.edge_features).
     """
     if rng.random() < 0.12:
         return _clicks_only(mask, rng)
@@ -49,10 +49,10 @@ def simulate(
     if not positive.any():
         positive[rng.choice(len(xy), 3)] = True
         is_noise = is_noise or not mask.any()
-    if image is None or rng.random() > GUIDED:
+    if image is None or rng.random() > BILATERAL:
         return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise)
     small = shrunk(image, aspect)
-    guide = made_up_guide(mask, small, rng)
+    edge_features = simulated_edge_features(mask, small, rng)
     return drawn(
         xy,
         positive,
@@ -60,8 +60,8 @@ def simulate(
         aspect,
         rng,
         is_noise,
-        guide,
-        small if rng.random() < LOOKED else None,
+        edge_features,
+        small if rng.random() < WITH_APPEARANCE else None,
     )
 
 
@@ -72,21 +72,21 @@ def drawn(
     aspect: float,
     rng: np.random.Generator,
     is_noise: bool = False,
-    guide: Array | None = None,
+    edge_features: Array | None = None,
     small: Array | None = None,
 ) -> Prompt:
     """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without
     its clicks.
 
-    With `small`, the image at the guide's size, the object's look counts in the coarse mask.
+    With `small`, the image at the size of the edge features, appearance scores are added.
     """
     hw = (round(MASK_PX / max(aspect, 1)), round(MASK_PX * min(aspect, 1)))
-    coarse = coarse_mask(xy * hw[::-1], positive, hw, guide)
+    coarse = coarse_mask(xy * hw[::-1], positive, hw, edge_features)
     if small is not None and positive.any() and not positive.all():
-        cells = looks.points_of(small)
-        look = looks.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
-        large = cv2.resize(look(cells), hw[::-1], interpolation=cv2.INTER_LINEAR)
-        coarse = (coarse + LOOK_LOGITS * large).clip(-LOGIT_MAX, LOGIT_MAX)
+        cells = appearance.colour_and_place(small)
+        model = appearance.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
+        large = cv2.resize(model(cells), hw[::-1], interpolation=cv2.INTER_LINEAR)
+        coarse = (coarse + APPEARANCE_LOGITS * large).clip(-LOGIT_MAX, LOGIT_MAX)
     logits = cv2.resize(coarse, (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]
     yes = yes[spread(yes)] if len(yes) else yes
@@ -106,14 +106,14 @@ def drawn(
 
 
 def shrunk(image: Array, aspect: float) -> Array:
-    """A square image (S,S,3) uint8 in its own proportions, at the size of a guide."""
+    """A square image (S,S,3) uint8 in its own proportions, at the size of edge features."""
     size = round(LONG_SIDE * min(aspect, 1)), round(LONG_SIDE / max(aspect, 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def made_up_guide(mask: Array, small: Array, rng: np.random.Generator) -> Array:
-    """What `samotion.guide` shows of an image whose object `mask` moves: the true hue, and a flow
-    drawn at random.
+def simulated_edge_features(mask: Array, small: Array, rng: np.random.Generator) -> Array:
+    """Edge features of an image whose object `mask` moves: the true hue, and a flow drawn at
+    random.
 
     The object's flow differs from the rest by 0 to 4 units, spills over its edge and is noisy.
     """

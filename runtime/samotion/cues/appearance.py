@@ -1,8 +1,8 @@
-"""What an object looks like: a model of its colours and places, learnt where a whole clip shows it
-surely.
+"""The appearance model of an object: a classifier of colour and place, fitted to the cells of a
+whole clip whose evidence is certain.
 
-Tracks are sparse and the motion map has holes where an object is as plain as what it moves past.
-But all frames together show its colours, and each frame can be asked for them cell by cell.
+Tracks are sparse, and the motion map has holes where an object is as plain as what it moves past.
+But all frames together show its colours, and each cell of a frame can be scored by them.
 """
 
 from __future__ import annotations
@@ -18,94 +18,99 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 DIMENSIONS = 5  # three of colour, two of place
 # random Fourier features (Rahimi and Recht, 2007) of a Gaussian kernel; 600 are no better
-WAVES = 256
-KERNEL_LAB = 33.0  # of CIELAB in 8 bits: colours this far apart are hardly alike
+FOURIER_FEATURES = 256
+KERNEL_LAB = 33.0  # of CIELAB in 8 bits: the kernel's sigma for colours
 KERNEL_HEIGHTS = 0.42  # of the frame's height: the same for places
 RIDGE = 1e-2  # 1e-4 to 1e-2 are within 0.005 of J
-SURE = 1.0  # logits nearer to 0 teach nothing
-CHUNK = 1024  # points at a time, so that their waves stay near the caches
-SAMPLES = 10_000  # cells of each side learnt from, spread over the frames
+MIN_LOGIT = 1.0  # of evidence, in either direction: cells nearer to 0 are not fitted to
+CHUNK = 1024  # cells at a time, so that their features stay near the caches
+MAX_SAMPLES = 10_000  # cells fitted to of either class, spread over the frames
 
 
 @dataclass(frozen=True)
-class Look:
-    """A linear classifier on random waves of colour and place: near 1 for the object, near -1
-    for the rest.
-    """
+class AppearanceModel:
+    """A linear classifier on random Fourier features of colour and place."""
 
-    weights: Array  # (WAVES,)
+    weights: Array  # (FOURIER_FEATURES,)
     offset: float
 
-    def __call__(self, points: Array) -> Array:
-        """How much each of points (..., 5) belongs to the object."""
-        return alike(points, [self])[..., 0]
+    def __call__(self, cells: Array) -> Array:
+        """The appearance scores of cells (..., 5): near 1 for the object, near -1 for the rest."""
+        return appearance_scores(cells, [self])[..., 0]
 
 
-def alike(points: Array, looks: Sequence[Look]) -> Array:
-    """How much each of points (..., 5) belongs to each of K objects: (..., K)."""
-    x = points.reshape(-1, points.shape[-1])
-    weights = np.stack([look.weights for look in looks], axis=-1)
-    found = [_seen(x[at : at + CHUNK]) @ weights for at in range(0, len(x), CHUNK)]
-    offsets = np.array([look.offset for look in looks], np.float32)
-    return np.asarray(np.concatenate(found) + offsets).reshape(*points.shape[:-1], len(looks))
+def appearance_scores(cells: Array, models: Sequence[AppearanceModel]) -> Array:
+    """The scores of cells (..., 5) by each of K models: (..., K)."""
+    x = cells.reshape(-1, cells.shape[-1])
+    weights = np.stack([model.weights for model in models], axis=-1)
+    offsets = np.array([model.offset for model in models], np.float32)
+    chunks = []
+    for start in range(0, len(x), CHUNK):
+        features = random_fourier_features(x[start : start + CHUNK])
+        chunks.append(features @ weights)
+    scores = np.asarray(np.concatenate(chunks) + offsets)
+    return scores.reshape(*cells.shape[:-1], len(models))
 
 
-def _seen(x: Array) -> Array:
-    """Random waves (n, WAVES) of points (n, 5)."""
-    waves, phases = _waves()
-    found = x @ waves
-    found += phases
-    return np.asarray(np.cos(found, out=found))
+def random_fourier_features(x: Array) -> Array:
+    """cos(x @ frequencies + phases): (n, FOURIER_FEATURES) of x (n, 5)."""
+    frequencies, phases = _frequencies_and_phases()
+    angles = x @ frequencies
+    angles += phases
+    return np.asarray(np.cos(angles, out=angles))
 
 
 @lru_cache(maxsize=1)
-def _waves() -> tuple[Array, Array]:
-    """Directions (5, WAVES) and phases (WAVES,), always the same."""
+def _frequencies_and_phases() -> tuple[Array, Array]:
+    """Frequencies (5, FOURIER_FEATURES) and phases (FOURIER_FEATURES,), always the same."""
     rng = np.random.default_rng(0)
-    waves = rng.normal(size=(DIMENSIONS, WAVES)).astype(np.float32)
-    return waves, rng.uniform(0, 2 * np.pi, WAVES).astype(np.float32)
+    frequencies = rng.normal(size=(DIMENSIONS, FOURIER_FEATURES)).astype(np.float32)
+    phases = rng.uniform(0, 2 * np.pi, FOURIER_FEATURES).astype(np.float32)
+    return frequencies, phases
 
 
-def learn(points: list[Array], evidence: list[Array]) -> Look | None:
-    """A look from frames' points (GH,GW,5) and logits (GH,GW) of being the object, of which only
-    the sure ones teach.
+def learn(cells: Sequence[Array], evidence: Sequence[Array]) -> AppearanceModel | None:
+    """A model from frames' cells (GH,GW,5) and logits (GH,GW) of being the object, fitted to those
+    beyond MIN_LOGIT.
 
     None where they show the object alone, or nothing of it.
     """
-    if not points:
+    if not cells:
         return None
-    x, logits = (
-        np.concatenate([p.reshape(-1, p.shape[-1]) for p in points]),
-        np.concatenate(evidence, axis=None),
-    )
-    sides = [_thinned(np.flatnonzero(side)) for side in (logits > SURE, logits < -SURE)]
-    if not all(map(len, sides)):
+    x = np.concatenate([frame.reshape(-1, frame.shape[-1]) for frame in cells])
+    logits = np.concatenate(evidence, axis=None)
+    positive = _subsample(np.flatnonzero(logits > MIN_LOGIT))
+    negative = _subsample(np.flatnonzero(logits < -MIN_LOGIT))
+    if not len(positive) or not len(negative):
         return None
-    chosen = np.concatenate(sides)
+    chosen = np.concatenate([positive, negative])
     return fit(x[chosen], logits[chosen] > 0)
 
 
-def _thinned(index: Array) -> Array:
-    return index[:: max(1, -(-len(index) // SAMPLES))]
+def _subsample(index: Array) -> Array:
+    """At most MAX_SAMPLES of the numbers `index`, evenly spread."""
+    stride = max(1, -(-len(index) // MAX_SAMPLES))
+    return index[::stride]
 
 
-def fit(x: Array, y: Array) -> Look:
-    """Ridge regression of y (n,) bool, as 1 and -1, on waves of x (n, 5); both sides weigh the
-    same.
+def fit(x: Array, y: Array) -> AppearanceModel:
+    """Ridge regression of y (n,) bool, as 1 and -1, on the features of x (n, 5); both classes weigh
+    the same.
     """
-    seen = _seen(x)
-    weight = np.where(y, 0.5 / y.sum(), 0.5 / (~y).sum()).astype(np.float32)[:, None]
-    centre = (weight * seen).sum(0)
-    seen = seen - centre
-    weighted = (weight * seen).T
+    features = random_fourier_features(x)
+    positive_weight = 0.5 / y.sum()
+    negative_weight = 0.5 / (~y).sum()
+    sample_weight = np.where(y, positive_weight, negative_weight).astype(np.float32)[:, None]
+    mean = (sample_weight * features).sum(0)
+    centred = features - mean
+    weighted = (sample_weight * centred).T
+    ridge = RIDGE * np.eye(FOURIER_FEATURES, dtype=np.float32)
     target = np.where(y, 1, -1).astype(np.float32)
-    weights = np.linalg.solve(
-        weighted @ seen + RIDGE * np.eye(WAVES, dtype=np.float32), weighted @ target
-    )
-    return Look(weights, -float(centre @ weights))
+    weights = np.linalg.solve(weighted @ centred + ridge, weighted @ target)
+    return AppearanceModel(weights, -float(mean @ weights))
 
 
-def points_of(image: Array) -> Array:
+def colour_and_place(image: Array) -> Array:
     """Colour and place of each cell of a small image (GH,GW,3) uint8 RGB, in units of their
     kernels: (GH,GW,5).
     """

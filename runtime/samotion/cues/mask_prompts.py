@@ -1,130 +1,162 @@
-"""Coarse masks of objects from all that is known: their tracks' votes, the motion map, and what
-they look like.
+"""Mask prompts of objects, from three kinds of evidence: their tracks, the motion map, and an
+appearance model fitted to where these two are certain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
-from samotion.cues import appearance as looks
-from samotion.cues.coarse_masks import LOGIT_MAX, Ballot
-from samotion.cues.edge_features import Guides
+from samotion.cues import appearance
+from samotion.cues.appearance import AppearanceModel
+from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
+from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import WORKERS, MotionMaps
 from samotion.tracks.tracking import Progress, Tracks
 
 Array = np.ndarray[Any, Any]
-VOTES = 0.5  # of the tracks' logits beside the motion map's; alone they count in full
-LOOK_LOGITS = 7.0  # what a look is worth: 4 to 8 are within 0.01 of J
+Result = TypeVar("Result")
+# object -> its logits (GH,GW) in one frame
+Evidence = dict[int, Array]
+
+TRACKS_WEIGHT = 0.5  # of the tracks' logits beside the motion map's; alone they count in full
+APPEARANCE_LOGITS = 7.0  # of an appearance score of 1; 4 to 8 are within 0.01 of J
 
 
-def coarse_masks(
+def draw(
     tracks: Tracks,
     members: Sequence[Array],
     frames: Sequence[Iterable[int]],
     unsure: Array,
-    guides: Guides,
+    edge_features: EdgeFeatures,
     maps: MotionMaps | None,
     side: int,
     progress: Progress | None = None,
 ) -> list[dict[int, Array]]:
-    """Logits (side,side) float32 in [-6,6] of objects, each in its own `frames` squeezed so,
-    positive on the object.
+    """Coarse masks of objects, each in its own `frames`: logits (side,side) float32 in [-6,6] of
+    the frame squeezed to a square, positive on the object.
 
     `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong
     to one of them. `progress` counts every frame twice: for its evidence, and for its masks.
     """
-    own = np.zeros((len(members), len(tracks)), bool)
-    for mine, some in zip(own, members):
-        mine[some] = True
-    asked = [list(some) for some in frames]
-    every = sorted(set().union(*asked))
-    there = {t: [k for k, some in enumerate(asked) if t in some] for t in every}
-    shown = [None if maps is None else maps[t] for t in every]
+    frames_of = [list(own) for own in frames]
+    every = sorted(set().union(*frames_of))
+    objects_in = {t: [k for k, own in enumerate(frames_of) if t in own] for t in every}
+    sources = _Sources(tracks, _as_mask(members, len(tracks)), unsure, edge_features)
+    motion = {t: None if maps is None else maps[t] for t in every}
+
+    def evidence_in(t: int) -> Evidence:
+        return _evidence(sources, objects_in[t], t, motion[t])
+
+    def report(done: int) -> None:
+        if progress:
+            progress(done, 2 * len(every))
+
     with ThreadPoolExecutor(WORKERS) as pool:
-        drawn = pool.map(
-            lambda t, motion: _evidence(tracks, own, there[t], unsure, t, guides, motion),
-            every,
-            shown,
-        )
-        evidence: dict[int, dict[int, Array]] = {}
-        for done, (t, found) in enumerate(zip(every, drawn)):
-            evidence[t] = dict(zip(there[t], found))
-            if progress:
-                progress(done, 2 * len(every))
-        points = dict(zip(every, pool.map(guides.points, every)))
-        learnt = [
-            looks.learn([points[t] for t in some], [evidence[t][k] for t in some])
-            for k, some in enumerate(asked)
+        evidence = _collect(every, pool.map(evidence_in, every), report)
+        cells = dict(zip(every, pool.map(edge_features.colour_and_place, every)))
+        models = [
+            appearance.learn([cells[t] for t in own], [evidence[t][k] for t in own])
+            for k, own in enumerate(frames_of)
         ]
-        large = pool.map(
-            lambda t: _with_looks(evidence[t], learnt, points[t], guides.hw, side), every
-        )
-        by_frame: dict[int, dict[int, Array]] = {}
-        for done, (t, found_masks) in enumerate(zip(every, large), start=len(every)):
-            by_frame[t] = found_masks
-            if progress:
-                progress(done, 2 * len(every))
-    return [{t: by_frame[t][k] for t in some} for k, some in enumerate(asked)]
+
+        def masks_in(t: int) -> dict[int, Array]:
+            logits = _add_appearance(evidence[t], models, cells[t])
+            return {k: _squeeze(one, edge_features.hw, side) for k, one in logits.items()}
+
+        masks = _collect(every, pool.map(masks_in, every), lambda done: report(len(every) + done))
+    return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
 
 
-def _evidence(
-    tracks: Tracks,
-    own: Array,
-    there: list[int],
-    unsure: Array,
-    t: int,
-    guides: Guides,
-    motion: Array | None,
-) -> list[Array]:
-    """What tracks and the motion map (MH,MW) of frame t say of the objects `there`, logits (GH,GW)
-    each.
+def _collect(
+    frames: Sequence[int], results: Iterable[Result], report: Callable[[int], None]
+) -> dict[int, Result]:
+    """Frame -> its result; `report` is told each one's number when it is there."""
+    collected = {}
+    for done, (t, result) in enumerate(zip(frames, results)):
+        collected[t] = result
+        report(done)
+    return collected
 
-    `own` (K,N) bool: the tracks of all objects.
+
+@dataclass(frozen=True)
+class _Sources:
+    """What the evidence of all frames comes from.
+
+    `members` (K,N) bool: each object's tracks; `unsure` (N,) bool: tracks that say nothing.
     """
-    guide = guides[t]
-    hw = guide.shape[:2]
-    cells = tracks.xy[:, t] * (np.array(hw[::-1]) / guides.hw[::-1]).astype(np.float32)
-    known = tracks.visible[:, t] & ~unsure
-    votes = Ballot(cells[known], hw, guide)
+
+    tracks: Tracks
+    members: Array
+    unsure: Array
+    edge_features: EdgeFeatures
+
+    def cells(self, t: int, grid_hw: tuple[int, int]) -> Array:
+        """The tracks' places (N,2) in frame t, in cells of a grid."""
+        grid_wh = np.array(grid_hw[::-1])
+        cells_per_px = (grid_wh / self.edge_features.hw[::-1]).astype(np.float32)
+        return np.asarray(self.tracks.xy[:, t] * cells_per_px)
+
+
+def _as_mask(members: Sequence[Array], count: int) -> Array:
+    """Which of `count` tracks each object has: (K,N) bool."""
+    mask = np.zeros((len(members), count), bool)
+    for row, own in zip(mask, members):
+        row[own] = True
+    return mask
+
+
+def _evidence(sources: _Sources, objects: list[int], t: int, motion: Array | None) -> Evidence:
+    """What tracks and the motion map (MH,MW) of frame t say of `objects`."""
+    features = sources.edge_features[t]
+    grid_hw = features.shape[0], features.shape[1]
+    cells = sources.cells(t, grid_hw)
+    visible = sources.tracks.visible[:, t] & ~sources.unsure
+    splatting = KernelSplatting(cells[visible], grid_hw, features)
+    drawn = {k: splatting.mask(sources.members[k, visible]) for k in objects}
     if motion is None:
-        return [votes.mask(own[k, known]) for k in there]
-    moving = cv2.resize(motion, hw[::-1], interpolation=cv2.INTER_LINEAR)
-    # the map does not tell objects apart: each has what is nearer to its tracks
-    movers = known & own.any(axis=0)
-    nearer = Ballot(cells[movers], hw)
-    return [
-        VOTES * votes.mask(own[k, known])
-        + (np.minimum(moving, nearer.mask(own[k, movers])) if (movers & ~own[k]).any() else moving)
-        for k in there
-    ]
+        return drawn
+    moving = cv2.resize(motion, grid_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    shares = _share_map(sources.members, objects, visible, cells, moving)
+    return {k: TRACKS_WEIGHT * drawn[k] + shares[k] for k in objects}
 
 
-def _with_looks(
-    evidence: Mapping[int, Array],
-    learnt: Sequence[looks.Look | None],
-    points: Array,
-    hw: tuple[int, int],
-    side: int,
-) -> dict[int, Array]:
-    """Coarse masks (side,side) of a frame of size `hw`: the evidence for each object there, and
-    what it looks like.
+def _share_map(
+    members: Array, objects: list[int], visible: Array, cells: Array, moving: Array
+) -> Evidence:
+    """Each object's part of the motion map (GH,GW), which does not tell objects apart: what is
+    nearer to its own tracks than to those of others.
     """
-    known = {k: look for k in evidence if (look := learnt[k]) is not None}
-    if known:
-        alike = looks.alike(points, list(known.values()))
-        evidence = {
-            **evidence,
-            **{k: evidence[k] + LOOK_LOGITS * alike[..., i] for i, k in enumerate(known)},
-        }
-    return {k: _squeezed(logits, hw, side) for k, logits in evidence.items()}
+    in_objects = visible & members.any(axis=0)
+    splatting = KernelSplatting(cells[in_objects], (moving.shape[0], moving.shape[1]))
+    shares = {}
+    for k in objects:
+        alone = not (in_objects & ~members[k]).any()
+        nearer = None if alone else splatting.mask(members[k, in_objects])
+        shares[k] = moving if nearer is None else np.minimum(moving, nearer)
+    return shares
 
 
-def _squeezed(logits: Array, hw: tuple[int, int], side: int) -> Array:
+def _add_appearance(
+    evidence: Evidence, models: Sequence[AppearanceModel | None], cells: Array
+) -> Evidence:
+    """The evidence in one frame with the appearance scores of its cells (GH,GW,5) added."""
+    known = {k: model for k in evidence if (model := models[k]) is not None}
+    if not known:
+        return evidence
+    scores = appearance.appearance_scores(cells, list(known.values()))
+    logits = dict(evidence)
+    for i, k in enumerate(known):
+        logits[k] = evidence[k] + APPEARANCE_LOGITS * scores[..., i]
+    return logits
+
+
+def _squeeze(logits: Array, hw: tuple[int, int], side: int) -> Array:
     """Logits (GH,GW) of a frame of size `hw` as a coarse mask (side,side) in [-6,6]."""
     large = cv2.resize(logits.astype(np.float32), hw[::-1], interpolation=cv2.INTER_LINEAR)
     np.clip(large, -LOGIT_MAX, LOGIT_MAX, out=large)

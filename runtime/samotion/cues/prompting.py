@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from samotion.cues import multicut, outlines
-from samotion.cues.edge_features import Guides
+from samotion.cues import mask_prompts, multicut
+from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, seen_on, select_moving, spread
+from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
 from samotion.sam2.features import Features
 from samotion.sam2.propagation import Click
 from samotion.tracks.tracking import Tracks
@@ -39,53 +39,56 @@ def prompt_objects(
     first.
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
-    likely = candidates(scores, moving, grow_threshold)
-    objects = multicut.find(tracks, scores, moving, likely, images.hw, maps, prompting, max_objects)
-    unsure = likely.copy()
-    for found in objects:
-        unsure[found.members] = False
-    shown = [seen_on(found, tracks, prompting) for found in objects]
-    members = [found.members for found in objects]
-    guides = Guides(images.frames)
-    drawn = outlines.coarse_masks(
-        tracks, members, shown, unsure, guides, maps, images.mask_side, progress
+    candidate = candidates(scores, moving, grow_threshold)
+    objects = multicut.find(
+        tracks, scores, moving, candidate, images.hw, maps, prompting, max_objects
     )
-    done = [
-        prompt(found, tracks, unsure, here, masks)
-        for found, here, masks in zip(objects, shown, drawn)
+    members = [one.members for one in objects]
+    unsure = candidate.copy()
+    for own in members:
+        unsure[own] = False
+    visible = [visible_members(one, tracks, prompting) for one in objects]
+    edge_features = EdgeFeatures(images.frames)
+    masks = mask_prompts.draw(
+        tracks, members, visible, unsure, edge_features, maps, images.mask_side, progress
+    )
+    prompted = [
+        prompt(one, tracks, unsure, by_frame, masks_by_frame)
+        for one, by_frame, masks_by_frame in zip(objects, visible, masks)
     ]
-    return [found for found in done if found.clicks]
+    return [one for one in prompted if one.clicks]
 
 
 def candidates(scores: Array, moving: Array, grow_threshold: float) -> Array:
-    """Which tracks (N,) bool may belong to an object that a moving one has found: the moving
-    ones, and likely ones.
+    """Which tracks (N,) bool may belong to an object: the moving ones, and all that score above
+    `grow_threshold`.
     """
-    likely = scores > grow_threshold
-    likely[moving] = True
-    return likely
+    candidate = scores > grow_threshold
+    candidate[moving] = True
+    return candidate
 
 
 def prompt(
-    found: ObjectPrompt,
+    unprompted: ObjectPrompt,
     tracks: Tracks,
     unsure: Array,
-    shown: dict[int, Array],
+    visible: dict[int, Array],
     masks: dict[int, Array],
 ) -> ObjectPrompt:
-    """Prompts for one object on the frames where `seen_on` shows it, with the coarse `masks` (M,M)
+    """Prompts for one object on the frames of its `visible_members`, with the coarse `masks` (M,M)
     of these frames.
 
-    `unsure` (N,) bool are tracks that are no evidence: likely to move, but no object's own.
+    `unsure` (N,) bool are tracks that are no evidence: candidates, but no object's members.
     """
     clicks = []
-    for frame, here in shown.items():
-        xy = tracks.xy[here, frame]
+    for frame, members in visible.items():
+        xy = tracks.xy[members, frame]
         points = xy[np.unique(spread(xy))]
-        click = Click(found.object_id, frame, points, np.ones(len(points), np.int32))
-        click = with_negatives(click, tracks, found.members, unsure)
+        labels = np.ones(len(points), np.int32)
+        click = Click(unprompted.object_id, frame, points, labels)
+        click = with_negatives(click, tracks, unprompted.members, unsure)
         clicks.append(replace(click, mask=masks[frame]))
-    return replace(found, clicks=tuple(clicks))
+    return replace(unprompted, clicks=tuple(clicks))
 
 
 def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) -> Click:
@@ -97,18 +100,18 @@ def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) 
     is_member = np.zeros(len(tracks.xy), bool)
     is_member[members] = True
     visible = tracks.visible[:, click.frame]
-    negatives = tracks.xy[visible & ~is_member & ~unsure, click.frame]
-    own = np.concatenate([click.points_xy, tracks.xy[visible & is_member, click.frame]])
-    nearest = np.argsort(_distances(negatives, own).min(axis=1), kind="stable")[:NEGATIVE_CLICKS]
-    points = np.concatenate([click.points_xy, negatives[nearest]])
-    return replace(
-        click,
-        points_xy=points,
-        labels=np.concatenate([click.labels, np.zeros(len(nearest), np.int32)]),
-    )
+    xy = tracks.xy[:, click.frame]
+    others = xy[visible & ~is_member & ~unsure]
+    own = np.concatenate([click.points_xy, xy[visible & is_member]])
+    distances = _distances(others, own).min(axis=1)
+    nearest = np.argsort(distances, kind="stable")[:NEGATIVE_CLICKS]
+    points = np.concatenate([click.points_xy, others[nearest]])
+    labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
+    return replace(click, points_xy=points, labels=labels)
 
 
 def _distances(a: Array, b: Array) -> Array:
     """All distances (A,B) between points (A,2) and (B,2), in the points' unit."""
-    distances: Array = np.sqrt(((a[:, None] - b[None]) ** 2).sum(axis=-1))
+    differences = a[:, None] - b[None]
+    distances: Array = np.sqrt((differences**2).sum(axis=-1))
     return distances

@@ -1,9 +1,9 @@
-"""A look tells an object from the rest by colours and places that some frames surely show."""
+"""A model tells an object from the rest by colours and places whose evidence is certain."""
 
 from __future__ import annotations
 
 import numpy as np
-from samotion.cues import appearance as looks
+from samotion.cues import appearance
 
 GRID = (45, 80)
 BOX = (slice(15, 30), slice(25, 45))
@@ -26,54 +26,57 @@ def _evidence(inside: float = 0.5) -> np.ndarray:
     return logits
 
 
-def _iou(alike: np.ndarray) -> float:
+def _iou(scores: np.ndarray) -> float:
     truth = np.zeros(GRID, bool)
     truth[BOX] = True
-    found = alike > 0
+    found = scores > 0
     return float((found & truth).sum() / (found | truth).sum())
 
 
 def test_a_sure_corner_shows_the_whole_object_where_its_colour_differs() -> None:
-    points = looks.points_of(_image())
-    look = looks.learn([points, points], [_evidence(), _evidence()])
-    assert look is not None and look(points).shape == GRID
-    assert _iou(look(points)) > 0.8
+    cells = appearance.colour_and_place(_image())
+    model = appearance.learn([cells, cells], [_evidence(), _evidence()])
+    assert model is not None and model(cells).shape == GRID
+    assert _iou(model(cells)) > 0.8
 
 
 def test_place_counts_where_colours_are_alike() -> None:
-    points = looks.points_of(_image(tint=0))
-    look = looks.learn([points], [_evidence(inside=3.0)])
-    assert look is not None
-    assert _iou(look(points)) > 0.4
+    cells = appearance.colour_and_place(_image(tint=0))
+    model = appearance.learn([cells], [_evidence(inside=3.0)])
+    assert model is not None
+    assert _iou(model(cells)) > 0.4
 
 
 def test_unsure_cells_teach_nothing() -> None:
-    points = looks.points_of(_image())
-    changed = points.copy()
+    cells = appearance.colour_and_place(_image())
+    changed = cells.copy()
     changed[_evidence() == 0.5] += 1
-    one, other = looks.learn([points], [_evidence()]), looks.learn([changed], [_evidence()])
+    one, other = (
+        appearance.learn([cells], [_evidence()]),
+        appearance.learn([changed], [_evidence()]),
+    )
     assert one is not None and other is not None
     np.testing.assert_array_equal(one.weights, other.weights)
 
 
-def test_one_side_alone_gives_no_look() -> None:
-    points = looks.points_of(_image())
+def test_one_class_alone_gives_no_model() -> None:
+    cells = appearance.colour_and_place(_image())
     for logits in (3.0, -3.0, 0.0):
-        assert looks.learn([points], [np.full(GRID, logits, np.float32)]) is None
+        assert appearance.learn([cells], [np.full(GRID, logits, np.float32)]) is None
 
 
-def test_both_sides_weigh_the_same_however_many_they_are() -> None:
+def test_both_classes_weigh_the_same_however_many_they_are() -> None:
     rng = np.random.default_rng(2)
     x = np.concatenate([rng.normal(0, 0.1, (5, 5)), rng.normal(1, 0.1, (500, 5))]).astype(
         np.float32
     )
-    look = looks.fit(x, np.arange(505) < 5)
-    assert look(np.zeros(5, np.float32)) > 0.5 and look(np.ones(5, np.float32)) < -0.5
+    model = appearance.fit(x, np.arange(505) < 5)
+    assert model(np.zeros(5, np.float32)) > 0.5 and model(np.ones(5, np.float32)) < -0.5
 
 
-def test_at_most_so_many_samples_of_a_side() -> None:
+def test_at_most_so_many_samples_of_a_class() -> None:
     big = np.zeros((400, 400, 5), np.float32)
     logits = np.full(big.shape[:2], -3.0, np.float32)
     logits[:2] = 3.0
-    assert looks._thinned(np.flatnonzero(logits < 0)).size <= looks.SAMPLES
-    assert looks.learn([big], [logits]) is not None
+    assert appearance._subsample(np.flatnonzero(logits < 0)).size <= appearance.MAX_SAMPLES
+    assert appearance.learn([big], [logits]) is not None

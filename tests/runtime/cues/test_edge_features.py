@@ -1,11 +1,11 @@
-"""Guides tell surfaces apart by motion and hue, and coarse masks end where they change."""
+"""Edge features tell surfaces apart by motion and hue, and coarse masks end where they change."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 from samotion.cues.coarse_masks import coarse_mask
-from samotion.cues.edge_features import LONG_SIDE, Guides
+from samotion.cues.edge_features import LONG_SIDE, EdgeFeatures
 
 HW = (180, 320)
 BOX = (slice(60, 130), slice(100, 210))
@@ -37,24 +37,25 @@ def _iou(logits: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize(("step_px", "tint"), [(6, 0), (0, 55)])
-def test_a_guide_sharpens_the_coarse_mask(step_px, tint):
+def test_edge_features_sharpen_the_coarse_mask(step_px, tint):
     xy, inside = _labelled(150)
-    guide = Guides(_clip(0, step_px, tint))[0]
-    plain, guided = _iou(coarse_mask(xy, inside, HW)), _iou(coarse_mask(xy, inside, HW, guide))
-    assert guided > plain + 0.03
+    features = EdgeFeatures(_clip(0, step_px, tint))[0]
+    plain = _iou(coarse_mask(xy, inside, HW))
+    bilateral = _iou(coarse_mask(xy, inside, HW, features))
+    assert bilateral > plain + 0.03
 
 
-def test_guides_fit_any_frame_and_the_last_one_too():
+def test_edge_features_fit_any_frame_and_the_last_one_too():
     for hw in ((180, 320), (320, 180), (17, 23), (1, 5)):
-        guides = Guides(np.zeros((2, *hw, 3), np.uint8))
+        features = EdgeFeatures(np.zeros((2, *hw, 3), np.uint8))
         assert all(
-            max(guides[t].shape[:2]) == LONG_SIDE and guides[t].shape[2] == 4 for t in (0, 1)
+            max(features[t].shape[:2]) == LONG_SIDE and features[t].shape[2] == 4 for t in (0, 1)
         )
-        assert guides[1] is guides[1]
-    assert np.isfinite(Guides(np.zeros((1, 40, 60, 3), np.uint8))[0]).all()
+        assert features[1] is features[1]
+    assert np.isfinite(EdgeFeatures(np.zeros((1, 40, 60, 3), np.uint8))[0]).all()
 
 
-def test_a_guide_that_shows_nothing_changes_little():
+def test_flat_edge_features_change_little():
     xy, inside = _labelled(300)
     flat = np.zeros((72, 128, 4), np.float32)
     assert abs(_iou(coarse_mask(xy, inside, HW, flat)) - _iou(coarse_mask(xy, inside, HW))) < 0.1

@@ -1,4 +1,4 @@
-"""Coarse masks put tracks, motion map and looks together; each object keeps to its own tracks."""
+"""Mask prompts add up tracks, motion map and appearance; each object keeps to its own tracks."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from samotion.cues import outlines
-from samotion.cues.edge_features import Guides
+from samotion.cues import mask_prompts
+from samotion.cues.edge_features import EdgeFeatures
 from samotion.tracks.tracking import Tracks
 
 HW, FRAMES, SIDE = (90, 160), 3, 96
 LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
 
 
-def _scene() -> tuple[Guides, dict[int, np.ndarray], Tracks, np.ndarray]:
+def _scene() -> tuple[EdgeFeatures, dict[int, np.ndarray], Tracks, np.ndarray]:
     """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on,
     0 for none.
     """
@@ -29,7 +29,7 @@ def _scene() -> tuple[Guides, dict[int, np.ndarray], Tracks, np.ndarray]:
     on = np.where(down & (xy[:, 0] >= 100) & (xy[:, 0] < 140), 2, on)
     ones = np.ones((300, FRAMES), np.float32)
     tracks = Tracks(np.repeat(xy[:, None], FRAMES, 1), ones > 0, ones, ones, np.zeros(300, int), xy)
-    return Guides(frames), dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
+    return EdgeFeatures(frames), dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
 
 
 def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
@@ -41,46 +41,46 @@ def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
 
 
 def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
-    guides, maps, tracks, on = _scene()
+    edge_features, maps, tracks, on = _scene()
     left, right = np.flatnonzero(on == 1), np.flatnonzero(on == 2)
     unsure = np.isin(np.arange(300), left[4:])
-    told: list[tuple[int, int]] = []
-    masks, others = outlines.coarse_masks(
+    reports: list[tuple[int, int]] = []
+    masks, others = mask_prompts.draw(
         tracks,
         [left[:4], right],
         [[0, 2], [1, 2]],
         unsure,
-        guides,
+        edge_features,
         maps_like(maps),
         SIDE,
-        lambda *now: told.append(now),
+        lambda *now: reports.append(now),
     )
     assert list(masks) == [0, 2] and masks[0].shape == (SIDE, SIDE) and np.abs(masks[0]).max() <= 6
     assert _iou(masks[0], LEFT) > 0.8
     assert list(others) == [1, 2] and _iou(others[2], RIGHT) > 0.8
-    assert told == [(done, 6) for done in range(6)]
+    assert reports == [(done, 6) for done in range(6)]
 
 
-def test_without_a_map_tracks_and_their_look_draw() -> None:
-    guides, _, tracks, on = _scene()
+def test_without_a_map_tracks_and_appearance_draw() -> None:
+    edge_features, _, tracks, on = _scene()
     members = [np.flatnonzero(on == k) for k in (1, 2)]
-    _, masks = outlines.coarse_masks(tracks, members, [[], [1]], on < 0, guides, None, SIDE)
+    _, masks = mask_prompts.draw(tracks, members, [[], [1]], on < 0, edge_features, None, SIDE)
     assert _iou(masks[1], RIGHT) > 0.5
 
 
-def test_a_map_that_sees_nothing_leaves_little() -> None:
-    guides, maps, tracks, on = _scene()
+def test_a_map_without_motion_leaves_little() -> None:
+    edge_features, maps, tracks, on = _scene()
     empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
     members = [np.flatnonzero(on == k) for k in (1, 2)]
-    masks = outlines.coarse_masks(
-        tracks, members, [[0], [0]], on < 0, guides, maps_like(empty), SIDE
+    masks = mask_prompts.draw(
+        tracks, members, [[0], [0]], on < 0, edge_features, maps_like(empty), SIDE
     )
-    assert not any((found[0] > 0).any() for found in masks)
+    assert not any((own[0] > 0).any() for own in masks)
 
 
 def test_no_objects_have_no_masks() -> None:
-    guides, maps, tracks, on = _scene()
-    assert outlines.coarse_masks(tracks, [], [], on < 0, guides, maps_like(maps), SIDE) == []
+    edge_features, maps, tracks, on = _scene()
+    assert mask_prompts.draw(tracks, [], [], on < 0, edge_features, maps_like(maps), SIDE) == []
 
 
 def maps_like(maps: dict[int, np.ndarray]) -> Any:

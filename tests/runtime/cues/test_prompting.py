@@ -7,16 +7,16 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from helpers.standing_tracks import FRAMES, HW, grid, tracks_at
-from samotion.cues import multicut, outlines, prompting
-from samotion.cues.edge_features import Guides
+from samotion.cues import mask_prompts, multicut, prompting
+from samotion.cues.edge_features import EdgeFeatures
 from samotion.presets import NANO
-from samotion.prompts import ObjectPrompt, seen_on
+from samotion.prompts import ObjectPrompt, visible_members
 
 SIDE = 96
-STYLE = replace(NANO.prompting, every_frames=16)
+PROMPTING = replace(NANO.prompting, every_frames=16)
 
 
-def test_candidates_are_moving_or_likely():
+def test_candidates_are_moving_or_score_above_the_threshold():
     scores = np.array([0.95, 0.7, 0.2], np.float32)
     assert list(prompting.candidates(scores, np.array([0]), 0.6)) == [True, True, False]
     assert list(prompting.candidates(scores, np.array([0, 2]), 1.0)) == [True, False, True]
@@ -39,14 +39,14 @@ def test_the_busiest_frame_is_the_middle_of_the_busiest_fifth():
 
 def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
     tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(80, 20, 60, 8)]))
-    found = ObjectPrompt(1, 5, np.arange(36))
+    unprompted = ObjectPrompt(1, 5, np.arange(36))
     unsure = np.zeros(len(tracks), bool)
     noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
-    shown = seen_on(found, tracks, STYLE)
-    masks = outlines.coarse_masks(
-        tracks, [found.members], [shown], unsure, Guides(noise), None, SIDE
+    visible = visible_members(unprompted, tracks, PROMPTING)
+    masks = mask_prompts.draw(
+        tracks, [unprompted.members], [visible], unsure, EdgeFeatures(noise), None, SIDE
     )[0]
-    click = prompting.prompt(found, tracks, unsure, shown, masks).clicks[0]
+    click = prompting.prompt(unprompted, tracks, unsure, visible, masks).clicks[0]
     assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
     large = cv2.resize(click.mask, HW[::-1])
     assert large[32, 32] > 0 > large[50, 110]
@@ -56,7 +56,7 @@ def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
 def test_a_lone_point_is_given_once():
     tracks = tracks_at(np.array([[30, 30]], np.float32))
     masks = {0: np.zeros((SIDE, SIDE), np.float32)}
-    found = prompting.prompt(
+    lone = prompting.prompt(
         ObjectPrompt(1, 0, np.arange(1)), tracks, np.zeros(1, bool), {0: np.arange(1)}, masks
     )
-    assert found.clicks[0].points_xy.tolist() == [[30, 30]]
+    assert lone.clicks[0].points_xy.tolist() == [[30, 30]]
