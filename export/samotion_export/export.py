@@ -29,44 +29,71 @@ def export(request: Request, report: Report) -> list[Path]:
     device = trt_build.find_target() if request.target == "tensorrt" else None
     with locked(request.out):
         old = _read_old(request.out, report)
-        held = _kept(old, request)
-        written: list[Path] = []
-        graphs = sum(len(request.engines_of(net)) for net in request.nets)
-        report.plan(2 * graphs if device else graphs, "graphs and engines" if device else "graphs")
+        held, written = _kept(old, request), list[Path]()
+        _plan(request, report, device)
         for net in request.nets:
             source = find_source(net, getattr(preset, net), request, report)
-            current = not request.force and _is_current(request, held, source)
-            if not current:
-                entries, paths = build_net(source, request, report)
-                held = replace(
-                    held, tools=tools(), engines=_in_order({**held.engines, **entries}), masks={}
-                )
-                manifest.write(request.out, held)
-                written += paths
-            elif device:
-                report.passed(None, len(request.engines_of(net)))
-            if device:
-                entries, paths = build_engines(device, net, held, request, report)
-                held = replace(held, engines=_in_order({**held.engines, **entries}))
-                if paths:
-                    manifest.write(request.out, held)
-                    written += paths
-                if current and not paths:
-                    report.note(f"{net}: up to date")
-            elif current:
-                report.passed(f"{net}: up to date", len(request.engines_of(net)))
+            held, paths = _build(source, held, request, report, device)
+            written += paths
         if old is not None and title(old) != title(held) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {title(held)}")
-        if (clip := half_clip.clip_for(request)) and half_clip.is_wanted(clip, request, held):
-            held = half_clip.with_masks(
-                clip, request, held, report, lambda plain: export(plain, Report(-1))
-            )
-            written.append(request.out / manifest.MANIFEST)
-            half_clip.judge(held.masks)
-        elif written:
+        judged = _judge_masks(held, request, report)
+        if judged or written:
             written.append(request.out / manifest.MANIFEST)
         return written
+
+
+def _plan(request: Request, report: Report, device: trt_build.Target | None) -> None:
+    """Tell the report how many things there are to do."""
+    graphs = sum(len(request.engines_of(net)) for net in request.nets)
+    report.plan(2 * graphs if device else graphs, "graphs and engines" if device else "graphs")
+
+
+def _build(
+    source: Source,
+    held: Manifest,
+    request: Request,
+    report: Report,
+    device: trt_build.Target | None,
+) -> tuple[Manifest, list[Path]]:
+    """Build what one net needs. Returns what the folder holds then, and the files written."""
+    net = source.net
+    count = len(request.engines_of(net))
+    current = not request.force and _is_current(request, held, source)
+    written: list[Path] = []
+    if not current:
+        entries, written = build_net(source, request, report)
+        engines = _in_order({**held.engines, **entries})
+        held = replace(held, tools=tools(), engines=engines, masks={})
+        manifest.write(request.out, held)
+    elif device:
+        report.passed(None, count)
+    if device is None:
+        if current:
+            report.passed(f"{net}: up to date", count)
+        return held, written
+    entries, paths = build_engines(device, net, held, request, report)
+    held = replace(held, engines=_in_order({**held.engines, **entries}))
+    if paths:
+        manifest.write(request.out, held)
+    elif current:
+        report.note(f"{net}: up to date")
+    return held, written + paths
+
+
+def _judge_masks(held: Manifest, request: Request, report: Report) -> bool:
+    """Compare the masks of a whole clip where that is wanted. Raises ParityError for masks too far
+    off.
+    """
+    clip = half_clip.clip_for(request)
+    if not clip or not half_clip.is_wanted(clip, request, held):
+        return False
+    held = half_clip.with_masks(
+        clip, request, held, report, lambda plain: export(plain, Report(-1))
+    )
+    half_clip.judge(held.masks)
+    return True
 
 
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:

@@ -76,11 +76,10 @@ def test_loss_is_least_at_the_truth() -> None:
 
 def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "SAVE_EVERY_S", 0)
-    first = training.train(None, tmp_path, 0.01, 0, (STAGE,))
+    first = training.train(training.Plan(None, tmp_path, 0.01, stages=(STAGE,)))
     assert first.step >= 1 and (tmp_path / "checkpoint.pt").exists()
-    second = training.train(
-        None, tmp_path, first.seconds + 0.01, 0, (replace(STAGE, clip_share=1.0),)
-    )
+    clips = (replace(STAGE, clip_share=1.0),)
+    second = training.train(training.Plan(None, tmp_path, first.seconds + 0.01, stages=clips))
     assert second.step > first.step and second.images > first.images
     training.write_weights(tmp_path / "checkpoint.pt", tmp_path / "sam2.safetensors")
     assert load(tmp_path / "sam2.safetensors", SIZE).image_size == SIZE
@@ -152,7 +151,7 @@ def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     present = batch.wanted.amax(dim=(1, 2, 3)) > 0
     assert present.sum() == 4, "half of the prompts are for what does not move"
-    training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)
+    training.train(training.Plan(None, tmp_path / "run", 0.01, stages=(STAGE,), prompts=tmp_path))
 
 
 def test_workers_draw_the_same_batches() -> None:
@@ -192,4 +191,6 @@ def test_a_folder_without_prompts_is_named(tmp_path: Path) -> None:
         UsageError,
         match=r"no prompts in .*; make some with: python -m samotion_training.make_prompts",
     ):
-        training.train(None, tmp_path / "run", 0.01, 0, (STAGE,), prompts=tmp_path)
+        training.train(
+            training.Plan(None, tmp_path / "run", 0.01, stages=(STAGE,), prompts=tmp_path)
+        )

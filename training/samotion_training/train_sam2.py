@@ -86,8 +86,12 @@ class Batch(NamedTuple):
         prompts = {
             t: sam2.Prompts(*(part.to(device) for part in some)) for t, some in self.prompts.items()
         }
-        moved = (part.to(device) for part in (self.frames, self.owners, self.wanted))
-        return Batch(self.kind, self.stage, *moved, prompts, self.tokens)
+        return self._replace(
+            frames=self.frames.to(device),
+            owners=self.owners.to(device),
+            wanted=self.wanted.to(device),
+            prompts=prompts,
+        )
 
 
 @dataclass
@@ -97,6 +101,30 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     images: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained on, for how long, and where it goes."""
+
+    folder: Path | None  # of instances/, regions/ and photos/; None: procedural pictures
+    out: Path
+    seconds: float
+    seed: int = 0
+    stages: tuple[Stage, ...] = STAGES
+    init: Path | None = None  # weights to start from
+    highest: float = 1e-3  # learning rate
+    prompts: Path | None = None  # folder of prompts that runs drew
+    device: str = "cpu"
+    workers: int = 0  # processes that draw batches; 0: this one does
+
+
+class Nets(NamedTuple):
+    """What a training changes: the model, the mean of its weights, and the optimizer's state."""
+
+    model: Any
+    average: Any
+    optimizer: torch.optim.Optimizer
 
 
 def main() -> None:
@@ -142,88 +170,95 @@ def _run(args: argparse.Namespace) -> int:
     stages = tuple(
         replace(s, images=args.batch * s.images) for s in (FINE_STAGES if args.init else STAGES)
     )
-    where = args.device, args.workers
-    train(
-        args.data,
-        args.out,
-        args.minutes * 60,
-        args.seed,
-        stages,
-        args.init,
-        args.lr,
-        args.prompts,
-        *where,
+    plan = Plan(
+        folder=args.data,
+        out=args.out,
+        seconds=args.minutes * 60,
+        seed=args.seed,
+        stages=stages,
+        init=args.init,
+        highest=args.lr,
+        prompts=args.prompts,
+        device=args.device,
+        workers=args.workers,
     )
+    train(plan)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
     return 0
 
 
-def train(
-    folder: Path | None,
-    out: Path,
-    seconds: float,
-    seed: int,
-    stages: tuple[Stage, ...] = STAGES,
-    init: Path | None = None,
-    highest: float = 1e-3,
-    prompts: Path | None = None,
-    device: str = "cpu",
-    workers: int = 0,
-) -> Progress:
-    """Trains for `seconds`, from the checkpoint in `out` if there is one, and leaves checkpoint and
-    curve there.
-
-    workers: processes that draw batches; 0: this one does.
+def train(plan: Plan) -> Progress:
+    """Trains for the plan's time, from the checkpoint in its folder if there is one, and leaves
+    checkpoint and curve there.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    sources = data.load(folder)
-    of_runs = sorted(prompts.glob("*.npz")) if prompts else []
-    if prompts and not of_runs:
-        raise UsageError(
-            f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts"
-            f" {prompts}"
-        )
-    torch.manual_seed(seed)
-    model: Any = build_module(NANO.sam2)
-    sam2.orthogonal_start(model)
-    if init:
-        load_weights(model, init)
-    model.to(device)
-    average = copy.deepcopy(model)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True
-    )
-    progress = _resume(out / "checkpoint.pt", model, average, optimizer)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    sources, of_runs = data.load(plan.folder), _runs(plan.prompts)
+    nets = _start(plan)
+    checkpoint = plan.out / "checkpoint.pt"
+    progress = _resume(checkpoint, nets)
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
-
-    def asked() -> Iterator[tuple[int, Stage]]:
-        """Steps and their stages until the time is over; workers draw a few of them ahead."""
-        for number in itertools.count(progress.step):
-            share = (time.monotonic() - started) / seconds
-            if share >= 1:
-                return
-            yield number, next(s for s in stages if share < s.until)
-
-    batches = Batches(sources, of_runs, seed)
-    for batch in DataLoader(batches, None, sampler=asked(), num_workers=workers):
-        for group in optimizer.param_groups:
-            group["lr"] = rate(min(progress.seconds / seconds, 1), progress.step, highest)
-        figures = step(model, optimizer, batch.to(torch.device(device)))
-        _follow(average, model, min(0.998, (1 + progress.step) / (10 + progress.step)))
+    batches = Batches(sources, of_runs, plan.seed)
+    asked = _asked(plan, progress.step, started)
+    for batch in DataLoader(batches, None, sampler=asked, num_workers=plan.workers):
+        figures = _learn(nets, batch, plan, progress)
         progress.step += 1
         progress.images += batch.stage.images
         progress.seconds = time.monotonic() - started
         for name, value in figures.items():
             means[name] = 0.98 * means.get(name, value) + 0.02 * value
         if progress.step % 20 == 0:
-            _log(out / "curve.jsonl", progress, batch.stage, means)
+            _log(plan.out / "curve.jsonl", progress, batch.stage, means)
         if time.monotonic() - saved > SAVE_EVERY_S:
             saved = time.monotonic()
-            _save(out / "checkpoint.pt", model, average, optimizer, progress)
-    _save(out / "checkpoint.pt", model, average, optimizer, progress)
+            _save(checkpoint, nets, progress)
+    _save(checkpoint, nets, progress)
     return progress
+
+
+def _runs(prompts: Path | None) -> list[Path]:
+    """Files with the prompts of runs. Raises UsageError for a folder without any."""
+    of_runs = sorted(prompts.glob("*.npz")) if prompts else []
+    if prompts and not of_runs:
+        raise UsageError(
+            f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts"
+            f" {prompts}"
+        )
+    return of_runs
+
+
+def _start(plan: Plan) -> Nets:
+    """The nets before the first step."""
+    torch.manual_seed(plan.seed)
+    model: Any = build_module(NANO.sam2)
+    sam2.orthogonal_start(model)
+    if plan.init:
+        load_weights(model, plan.init)
+    model.to(plan.device)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.02, fused=True
+    )
+    return Nets(model, copy.deepcopy(model), optimizer)
+
+
+def _asked(plan: Plan, first: int, started: float) -> Iterator[tuple[int, Stage]]:
+    """Steps and their stages until the time is over; workers draw a few of them ahead."""
+    for number in itertools.count(first):
+        share = (time.monotonic() - started) / plan.seconds
+        if share >= 1:
+            return
+        yield number, next(s for s in plan.stages if share < s.until)
+
+
+def _learn(nets: Nets, batch: Batch, plan: Plan, progress: Progress) -> dict[str, float]:
+    """One update of the model and of its average. Returns figures to watch."""
+    for group in nets.optimizer.param_groups:
+        share = min(progress.seconds / plan.seconds, 1)
+        group["lr"] = rate(share, progress.step, plan.highest)
+    figures = step(nets.model, nets.optimizer, batch.to(torch.device(plan.device)))
+    _follow(nets.average, nets.model, min(0.998, (1 + progress.step) / (10 + progress.step)))
+    return figures
 
 
 def write_weights(checkpoint: Path, path: Path) -> None:
@@ -248,7 +283,9 @@ def step(model: Any, optimizer: torch.optim.Optimizer, batch: Batch) -> dict[str
     length = batch.wanted.shape[1]
     encoded = sam2.encode(model, batch.frames)
     memory: dict[str, dict[int, Any]] = {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
-    losses, prompted, rest = [], [], []
+    losses: list[Tensor] = []
+    prompted: list[Tensor] = []
+    rest: list[Tensor] = []
     for t in sorted(range(length), key=lambda t: (t not in batch.prompts, t)):
         prompts, level = batch.prompts.get(t), encoded.take(batch.owners * length + t)
         conditioned = (
@@ -303,9 +340,12 @@ class Batches(Dataset[Batch]):
 
 def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> Batch:
     """Single images with the prompts that runs draw over them."""
-    frames, owners, masks, prompts = [], [], [], []
+    frames: list[Array] = []
+    owners: list[int] = []
+    masks: list[Array] = []
+    prompts: list[Prompt] = []
     while len(frames) < stage.images:
-        example = make_prompts.load(of_runs[rng.integers(len(of_runs))])
+        example = make_prompts.load(of_runs[int(rng.integers(len(of_runs)))])
         if len(example.frame):
             frame, wanted, drawn = make_prompts.draw(example, stage.size_px, stage.objects, rng)
             owners += [len(frames)] * len(drawn)
@@ -396,24 +436,17 @@ def _follow(average: Any, model: Any, keep: float) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-def _resume(path: Path, model: Any, average: Any, optimizer: torch.optim.Optimizer) -> Progress:
+def _resume(path: Path, nets: Nets) -> Progress:
     if not path.exists():
         return Progress()
     kept = torch.load(path, weights_only=True, map_location="cpu")
-    model.load_state_dict(kept["model"])
-    average.load_state_dict(kept["average"])
-    optimizer.load_state_dict(kept["optimizer"])
+    for name, part in nets._asdict().items():
+        part.load_state_dict(kept[name])
     return Progress(**kept["progress"])
 
 
-def _save(
-    path: Path, model: Any, average: Any, optimizer: torch.optim.Optimizer, progress: Progress
-) -> None:
-    kept = {
-        "model": model.state_dict(),
-        "average": average.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
+def _save(path: Path, nets: Nets, progress: Progress) -> None:
+    kept = {name: part.state_dict() for name, part in nets._asdict().items()}
     torch.save(kept | {"progress": asdict(progress)}, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 

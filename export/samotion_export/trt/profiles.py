@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from samotion.contract import SIGNATURES, engines_of
+from samotion.contract import SIGNATURES
 from samotion.presets import Preset
 from samotion.tracks.live import ONLINE_POINTS
 from samotion.tracks.tracking import (
@@ -54,42 +54,53 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
     """One table of letters per profile. Profiles that could be one are two where one would waste
     memory.
     """
-    objects = (1, 3, MOST_OBJECTS)
-    tracks = preset.max_tracks
-    if engine == "tracks_features":
-        return [{"T": (1, FEATURE_FRAMES, FEATURE_FRAMES)}]
-    if engine == "tracks_query":
-        return [{"T": (1, 100, WINDOW_FRAMES), "N": (1, min(500, tracks), tracks)}]
-    if engine == "tracks_refine":
-        return _chunks_of(((1, 24, 32, 256), (33, 100, 128, 180), (129, 320, WINDOW_FRAMES, 46)))
-    if engine == "tracks_features_large":
-        return [{"T": (1, LARGE_FEATURE_FRAMES, LARGE_FEATURE_FRAMES)}]
-    if engine == "tracks_query_large":
-        return [{"T": (1, 100, LARGE_WINDOW_FRAMES), "N": (1, min(500, tracks), tracks)}]
-    if engine == "tracks_refine_large":
-        return _chunks_of(((1, 24, 32, 256), (33, 100, LARGE_WINDOW_FRAMES, 180)))
-    if engine == "tracks_online":
-        return [{"N": (1, 256, ONLINE_POINTS)}]
-    if engine == "depth":
-        return [{"B": (1, 1, 4), **_picture(preset.depth.short_side_px, None)}]
-    if engine == "dino":
-        return [{"B": (1, 1, 1), **_picture(preset.dino.short_side_px, preset.long_side_px)}]
-    if engine == "motion":
-        return [{"N": (1, tracks, tracks), "T": (2, preset.max_frames, 2 * preset.max_frames)}]
-    if engine == "motion_map":
-        return [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}]
-    if engine == "sam2_track":  # a profile for the first frames and one for all others
-        pointers = (1, 16, MOST_POINTS)
-        return [
-            {"B": objects, "K": (1, 4, 6), "P": pointers},
-            {"B": objects, "K": (7, 8, MOST_MEMORIES), "P": pointers},
-        ]
-    if engine not in engines_of("sam2"):
+    ranges = {**_track_ranges(preset), **_picture_ranges(preset), **_segmenter_ranges()}
+    if engine not in ranges:
         raise KeyError(
             f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}"
         )
-    batch = {"sam2_image": (1, 1, 1), "sam2_prompt": objects}.get(engine, (1, 1, MOST_OBJECTS))
-    return [{"B": batch, "P": (1, 4, MOST_POINTS)}]
+    return ranges[engine]
+
+
+def _track_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
+    """Of the engines that follow points, and of the one that scores their tracks."""
+    tracks, frames = preset.max_tracks, preset.max_frames
+    queries = (1, min(500, tracks), tracks)
+    refine = ((1, 24, 32, 256), (33, 100, 128, 180), (129, 320, WINDOW_FRAMES, 46))
+    refine_large = ((1, 24, 32, 256), (33, 100, LARGE_WINDOW_FRAMES, 180))
+    return {
+        "tracks_features": [{"T": (1, FEATURE_FRAMES, FEATURE_FRAMES)}],
+        "tracks_query": [{"T": (1, 100, WINDOW_FRAMES), "N": queries}],
+        "tracks_refine": _chunks_of(refine),
+        "tracks_features_large": [{"T": (1, LARGE_FEATURE_FRAMES, LARGE_FEATURE_FRAMES)}],
+        "tracks_query_large": [{"T": (1, 100, LARGE_WINDOW_FRAMES), "N": queries}],
+        "tracks_refine_large": _chunks_of(refine_large),
+        "tracks_online": [{"N": (1, 256, ONLINE_POINTS)}],
+        "motion": [{"N": (1, tracks, tracks), "T": (2, frames, 2 * frames)}],
+    }
+
+
+def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
+    """Of the engines that see whole pictures."""
+    depth = _picture(preset.depth.short_side_px, None)
+    dino = _picture(preset.dino.short_side_px, preset.long_side_px)
+    return {
+        "depth": [{"B": (1, 1, 4), **depth}],
+        "dino": [{"B": (1, 1, 1), **dino}],
+        "motion_map": [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}],
+    }
+
+
+def _segmenter_ranges() -> dict[str, list[dict[str, Range]]]:
+    """Of SAM 2's engines; its track has a profile for the first frames and one for all others."""
+    objects, points, pointers = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), (1, 16, MOST_POINTS)
+    memories = (1, 4, 6), (7, 8, MOST_MEMORIES)
+    return {
+        "sam2_image": [{"B": (1, 1, 1), "P": points}],
+        "sam2_prompt": [{"B": objects, "P": points}],
+        "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
+        "sam2_track": [{"B": objects, "K": frames, "P": pointers} for frames in memories],
+    }
 
 
 def _chunks_of(sizes: Sequence[tuple[int, int, int, int]]) -> list[dict[str, Range]]:

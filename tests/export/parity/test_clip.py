@@ -7,6 +7,7 @@ from __future__ import annotations
 import types
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -110,7 +111,7 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
     monkeypatch.setattr(
         half_clip, "figures", lambda full, halved: {"mask_iou": score} if halved == tmp_path else {}
     )
-    monkeypatch.setattr(exporter, "find_source", lambda net, config, request, report: None)
+    monkeypatch.setattr(exporter, "find_source", lambda net, *_: SimpleNamespace(net=net))
     monkeypatch.setattr(exporter, "_is_current", lambda request, known, source: True)
     manifest.write(tmp_path, everything)
 
