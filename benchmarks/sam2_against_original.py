@@ -31,6 +31,7 @@ HW = (480, 854)
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--config", default=SAM21_TINY.config)
     parser.add_argument("--side-px", type=int, default=1024)

@@ -85,6 +85,7 @@ def _row(name: str, taken: Taken, nothing: Taken) -> None:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description="Time to the first line of the commands.")
     parser.add_argument("clip", type=Path, nargs="?", help="a clip, for the first line of a run")
     parser.add_argument("--engine-dir", type=Path, help="engines, for the first line of a run")

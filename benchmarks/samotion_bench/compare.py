@@ -33,10 +33,12 @@ class Change:
 
     @property
     def ratio(self) -> float:
+        """Above 1 where it became faster."""
         return self.before_ms / self.after_ms
 
     @property
     def verdict(self) -> str:
+        """In words, and none for what may be noise."""
         if self.bound is None:
             return "too few runs to tell"
         if max(self.ratio, 1 / self.ratio) <= self.bound:
@@ -67,6 +69,7 @@ def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]
 
 
 def figures(report: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The times of a report by name: the whole, stages, engines."""
     whole = report["end_to_end"]
     return {
         "end to end": whole["wall"],
@@ -92,6 +95,7 @@ def caveats(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 
 def print_changes(changes: list[Change], warnings: list[str], console: Console) -> None:
+    """A table of the changes, warnings below it."""
     table = Table(title="samotion-bench, before and after")
     for column in ("figure", "before ms", "after ms", "ratio", "noise", "verdict"):
         table.add_column(column, justify="left" if column in ("figure", "verdict") else "right")

@@ -230,6 +230,7 @@ def sorted_files(folder: Path, suffixes: Iterable[str]) -> tuple[Path, ...]:
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sorts frame 10 after frame 9."""
     return [
         (int(part), "") if part.isdigit() else (-1, part)
         for part in re.split(r"(\d+)", path.name.casefold())

@@ -35,6 +35,7 @@ CLIP = ROOT / "demo" / "demo.mp4"
 
 
 def main() -> None:
+    """The command."""
     argparse.ArgumentParser(
         description="What half precision costs nano; writes benchmarks/results/half-nano.md."
     ).parse_args()

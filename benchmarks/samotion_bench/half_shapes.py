@@ -76,6 +76,7 @@ def measure_net(net: str, config: Any) -> Iterator[Row]:
 
 
 def measure_graph(graph: Graph) -> Row:
+    """Size and parity of one graph before and after it is made half."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.name}.onnx"
         answers = [run_module(graph, example) for example in graph.examples]
@@ -90,6 +91,7 @@ def measure_graph(graph: Graph) -> Row:
 
 
 def to_page(preset: str, rows: list[Row]) -> str:
+    """The rows as a page of Markdown."""
     lines = [f"# Half precision against float32: shapes of {preset}, random weights", ""]
     lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", "", NOTE, ""]
     lines += [

@@ -44,12 +44,15 @@ class Tracked:
 
     @property
     def frames(self) -> int:
+        """How many."""
         return int(self.xy.shape[1])
 
     def seen(self, track: int, frame: int) -> bool:
+        """Is the track surely visible in the frame?"""
         return bool(self.visible[track, frame] and self.confidence[track, frame] > 0.9)
 
     def at(self, track: int, frame: int) -> Point:
+        """Where the track is in the frame, px."""
         return float(self.xy[track, frame, 0]), float(self.xy[track, frame, 1])
 
 
@@ -90,6 +93,7 @@ def grown(mask: Array) -> Array:
 
 
 def densest_point(points: list[Point]) -> Point:
+    """The point with the smallest sum of distances to all others."""
     sums = [sum(math.dist(point, other) for other in points) for point in points]
     return points[sums.index(min(sums))]
 

@@ -40,6 +40,7 @@ def _panel(frame: Array) -> Array:
 
 
 def main() -> None:
+    """The command."""
     clip, overlay, target = sys.argv[1:]
     sheet = contact_sheet(read_clip(clip).frames, read_clip(overlay).frames)
     written, data = cv2.imencode(Path(target).suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))

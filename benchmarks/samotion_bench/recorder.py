@@ -30,6 +30,7 @@ class Note:
     inputs: Arrays = field(default_factory=dict)
 
     def add(self, inputs: Arrays, ms: float) -> None:
+        """Count a call; the largest inputs are kept."""
         self.calls += 1
         self.total_ms += ms
         if sum(a.nbytes for a in inputs.values()) > sum(a.nbytes for a in self.inputs.values()):
@@ -59,6 +60,7 @@ class Recorder:
 
     @property
     def as_engines(self) -> Engines:
+        """For functions that take Engines: this answers as they do."""
         return cast(Engines, self)
 
     def in_order(self) -> dict[str, Note]:

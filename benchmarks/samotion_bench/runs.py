@@ -53,6 +53,7 @@ def segment_all(
 
 
 def engine_hashes(engines: Engines) -> dict[str, str]:
+    """The sha256 of every engine file by name."""
     return {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
 
 

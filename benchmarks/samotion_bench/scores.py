@@ -74,6 +74,7 @@ class Contour:
 
     @staticmethod
     def of(mask: Array, void: Array | None = None) -> Contour:
+        """The contour of a mask (H,W), the void pixels left out."""
         line = boundary(mask if void is None else mask & ~void)
         radius = math.ceil(BOUND_TH * math.hypot(*mask.shape))
         band = cv2.dilate(line.view(np.uint8), disk(radius)).view(bool)

@@ -57,9 +57,11 @@ class Clock:
 
     @property
     def left(self) -> float:
+        """Seconds that are left."""
         return max(0.0, self._end - time.monotonic())
 
     def share(self, phase: str) -> float:
+        """Seconds that a phase may take of what is left."""
         return self.left * SHARES[phase]
 
 

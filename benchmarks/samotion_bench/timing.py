@@ -30,10 +30,12 @@ class Samples:
 
     @property
     def values(self) -> Array:
+        """The runs of all blocks, ms."""
         return np.array([ms for block in self.blocks for ms in block])
 
     @property
     def median(self) -> float:
+        """Of all runs, ms."""
         return float(np.median(self.values))
 
 

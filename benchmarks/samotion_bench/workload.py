@@ -42,6 +42,7 @@ class Workload:
 
     @property
     def hw(self) -> tuple[int, int]:
+        """Size of the frames, px."""
         return self.frames.shape[1], self.frames.shape[2]
 
 

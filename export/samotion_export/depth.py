@@ -97,6 +97,8 @@ class Fusion(nn.Module):
 
 
 class ResidualConv(nn.Module):
+    """Two convolutions beside a short cut (the head's `ResidualConvUnit`)."""
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(features, features, 3, padding=1)
@@ -107,17 +109,21 @@ class ResidualConv(nn.Module):
 
 
 def resize(x: Tensor, size: Size) -> Tensor:
+    """Bilinear, corner pixels on corner pixels."""
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
 def size_of(x: Tensor) -> Size:
+    """Height and width of (B,C,H,W)."""
     return x.shape[2], x.shape[3]
 
 
 def build_module(net: DepthNet) -> Depth:
+    """The net, not yet with weights."""
     return Depth(net)
 
 
 def graphs(net: DepthNet, module: nn.Module) -> list[Graph]:
+    """What is exported, with examples and tolerances."""
     examples = ((example_frames(1, 84, 112),), (example_frames(2, 126, 98, seed=1),))
     return [Graph("depth", module, examples, {"disparity": TOLERANCE}, relative=True)]

@@ -21,9 +21,11 @@ class Dino(Vit):
 
 
 def build_module(net: DinoNet) -> Dino:
+    """The net, not yet with weights."""
     return Dino(net.vit, net.stride_px, HEADS_AT_ONCE)
 
 
 def graphs(net: DinoNet, module: nn.Module) -> list[Graph]:
+    """What is exported, with examples and tolerances."""
     examples = ((example_frames(1, 84, 112),), (example_frames(2, 126, 98, seed=1),))
     return [Graph("dino", module, examples, {"features": TOLERANCE})]

@@ -149,6 +149,7 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
 
 
 def title(held: Manifest) -> str:
+    """The preset of a folder with its changes, in words."""
     changes = [held.sam2, held.refine_px and f"refine_px {held.refine_px}"]
     return " with ".join([f"preset {held.preset!r}", *(change for change in changes if change)])
 

@@ -25,6 +25,7 @@ class Report:
 
     @property
     def animated(self) -> bool:
+        """Whether bars may be drawn."""
         return self.level >= 0 and is_terminal(sys.stderr)
 
     def plan(self, count: int, kind: str) -> None:
@@ -58,6 +59,7 @@ class Report:
         return f" ({done} of {batch.total} {self._kind}{rest})"
 
     def note(self, text: str) -> None:
+        """A line on stderr, unless -q was given."""
         if self.level >= 0:
             self.insist(text)
 
@@ -66,10 +68,12 @@ class Report:
         print(text, file=sys.stderr, flush=True)
 
     def detail(self, text: str) -> None:
+        """A line on stderr with -v."""
         if self.level > 0:
             self.insist(text)
 
     def result(self, path: Path) -> None:
+        """A file that was written, on stdout."""
         print(path, flush=True)
 
     @contextmanager

@@ -32,6 +32,7 @@ class Request:
     accept_hash: bool = False
 
     def chosen(self) -> Preset:
+        """The preset with the changes that were asked for."""
         return manifest.choose_preset(self.preset, self.sam2, self.refine_px)
 
     def engines_of(self, net: str) -> tuple[str, ...]:

@@ -134,6 +134,7 @@ def _local_imports(path: Path) -> set[str]:
 
 
 def tools() -> dict[str, str]:
+    """Versions of what an export depends on, by name."""
     versions = {"samotion": samotion.__version__}
     for tool in _TOOLS:
         try:

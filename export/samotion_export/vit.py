@@ -87,6 +87,8 @@ class Vit(nn.Module):
 
 
 class PatchEmbed(nn.Module):
+    """Patches to tokens; with a stride below the patch they overlap."""
+
     def __init__(self, width: int, stride_px: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, PATCH_PX, stride_px)
@@ -110,6 +112,8 @@ class Block(nn.Module):
 
 
 class LayerScale(nn.Module):
+    """A factor for each channel."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.gamma = nn.Parameter(torch.ones(width))
@@ -119,6 +123,8 @@ class LayerScale(nn.Module):
 
 
 class Mlp(nn.Module):
+    """Two linear layers with a GELU between."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, 4 * width)

@@ -46,10 +46,12 @@ class Signature:
 
     @property
     def input_names(self) -> tuple[str, ...]:
+        """In the order of the graph."""
         return tuple(t.name for t in self.inputs)
 
     @property
     def output_names(self) -> tuple[str, ...]:
+        """In the order of the graph."""
         return tuple(t.name for t in self.outputs)
 
 

@@ -123,6 +123,7 @@ def choose_preset(name: str, sam2: str | None = None, refine_px: int | None = No
 
 
 def sha256_of(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         for chunk in iter(lambda: file.read(1 << 20), b""):
@@ -169,6 +170,7 @@ def is_temporary(name: str) -> bool:
 
 
 def write(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest into its folder; it appears whole."""
     write_atomically(folder / MANIFEST, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
 
 

@@ -62,6 +62,7 @@ class TracksNet:
 
     @property
     def refines_large(self) -> bool:
+        """Whether tracks are refined on frames larger than 256 px."""
         return self.refine_px > 256
 
 

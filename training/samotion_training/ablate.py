@@ -99,6 +99,7 @@ class Shared:
 
 
 def digest(inputs: Mapping[str, Array]) -> str:
+    """A hash of an engine's inputs."""
     found = hashlib.blake2b(digest_size=16)
     for name in sorted(inputs):
         array = np.ascontiguousarray(inputs[name])
@@ -191,6 +192,7 @@ def on_clip(
 
 
 def judge(case: Case, result: samotion.Result) -> Found:
+    """The scores of one result."""
     void = np.zeros(case.masks.shape, bool)
     j = (
         float(np.mean(score_movers(case.masks, result.labels, void)[0].j))
@@ -262,6 +264,7 @@ def cases(args: argparse.Namespace) -> Iterator[Case]:
 
 
 def measure(args: argparse.Namespace) -> int:
+    """Run every variant on every clip, and print and write what was found."""
     if not (args.synthetic or args.davis or args.made):
         raise UsageError("nothing to measure on; expected --synthetic N, --davis DIR or --made DIR")
     clips: list[dict[str, Found]] = []
@@ -286,12 +289,14 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def save(path: Path | None, report: dict[str, Any]) -> None:
+    """Write the report, if there is a path for it."""
     if path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description="Zero parts of the motion net, and measure what that costs."
     )

@@ -69,6 +69,7 @@ def arguments(description: str, steps: int, lr: float) -> argparse.ArgumentParse
 
 
 def run_of(args: argparse.Namespace) -> Run:
+    """The run that a command line asks for; threads and seed are set."""
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     return Run(args.run, args.steps, args.minutes, args.lr, seed=args.seed, resume=args.resume)
@@ -119,6 +120,7 @@ def learning_rate(share: float) -> float:
 def save(
     run: Run, module: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float
 ) -> None:
+    """Write a checkpoint; it appears whole."""
     partial = run.folder / "checkpoint.tmp"
     state = {
         "model": module.state_dict(),

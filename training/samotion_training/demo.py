@@ -47,6 +47,7 @@ def two_tone(
 def standing(
     path: Array, size: float, texture: Array, roll: Array | float = 0.0, yaw: float = 0.0
 ) -> Array:
+    """Corners and picture of a thing that stands upright along a path."""
     tilt = np.zeros((len(path), 3)) + np.array([yaw, 0, 0])
     tilt[:, 2] += roll
     return upright(path, tilt, size, texture)
@@ -166,6 +167,7 @@ def write(path: Path, frames: Array, fps: int = FPS) -> None:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description="Render the demo clip.")
     parser.add_argument("path", type=Path)
     parser.add_argument("--still", action="store_true", help="nothing moves by itself; 24 frames")

@@ -109,6 +109,7 @@ def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> di
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(description="Measure exported nano engines.")
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument("--pool", type=Path, help="held-out clips")

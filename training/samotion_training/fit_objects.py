@@ -129,6 +129,7 @@ def fit(shown: list[Shown], root: bool = False) -> tuple[Array, float]:
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description="Fit what samotion makes of pairs and sets of tracks."
     )

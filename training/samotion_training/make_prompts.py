@@ -125,11 +125,13 @@ def draw(
 
 
 def load(path: Path) -> Example:
+    """An example that `fill` wrote."""
     with np.load(path) as arrays:
         return Example(*(arrays[name] for name in Example._fields))
 
 
 def main() -> None:
+    """The command."""
     fill(make, "Render clips and prompt what nano finds to move in them.", (510_000, 510_700))
 
 

@@ -89,6 +89,7 @@ def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple
 
 
 def load(path: Path) -> Example:
+    """An example that `fill` wrote."""
     with np.load(path) as arrays:
         return Example(*(arrays[name] for name in Example._fields))
 
@@ -116,6 +117,7 @@ def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
 
 
 def main() -> None:
+    """The command."""
     fill(make, "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300))
 
 

@@ -34,6 +34,7 @@ def make(
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description="Run the nano tracker, depth and dino over a pool of scenes."
     )

@@ -167,6 +167,7 @@ def _choose(rng: Rng, able: Array, moving: Array, count: int) -> Array:
 
 
 def save(path: Path, tracks: TrackSet) -> None:
+    """Write tracks in half precision; the file appears whole."""
     partial = path.with_suffix(".tmp")
     with open(partial, "wb") as file:
         arrays = {
@@ -178,6 +179,7 @@ def save(path: Path, tracks: TrackSet) -> None:
 
 
 def load(path: Path) -> TrackSet:
+    """Tracks that `save` wrote, in float32."""
     with np.load(path) as arrays:
         values = {name: arrays[name] for name in TrackSet._fields}
     return TrackSet(

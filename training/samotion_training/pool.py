@@ -59,6 +59,7 @@ def fill(
 
 
 def main() -> None:
+    """The command."""
     parser = argparse.ArgumentParser(
         description="Render clips with exact tracks and depth into a pool on disk."
     )

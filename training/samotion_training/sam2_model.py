@@ -46,6 +46,7 @@ class Levels(NamedTuple):
     position: Tensor
 
     def take(self, index: Tensor) -> Levels:
+        """The features of some images."""
         return Levels(
             self.fine[index], self.middle[index], self.coarse[index], self.position[index]
         )

@@ -75,12 +75,14 @@ def disparity_loss(answer: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def losses(depth: Depth, rng: Rng, pool: list[Path]) -> Losses:
+    """Of one batch."""
     frames, truth = batch(rng, pool, SIZES[int(rng.integers(len(SIZES)))])
     value, gradient = disparity_loss(depth(frames), truth)
     return {"loss": value + GRADIENT_WEIGHT * gradient, "value": value, "gradient": gradient}
 
 
 def main() -> None:
+    """The command."""
     args = arguments(
         "Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3
     ).parse_args()

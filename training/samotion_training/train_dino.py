@@ -97,6 +97,7 @@ def losses(dino: Dino, rng: Rng, pool: list[Path]) -> Losses:
 
 
 def main() -> None:
+    """The command."""
     args = arguments(
         "Train the nano dino net on a pool of scenes.", steps=4000, lr=1e-3
     ).parse_args()

@@ -117,6 +117,7 @@ _made = lru_cache(maxsize=4000)(motion_data.load)
 
 
 def main() -> None:
+    """The command."""
     parser = arguments("Train the nano motion transformer.", steps=6000, lr=1e-3)
     parser.add_argument(
         "--made", type=Path, help="tracks of the nano nets, made by samotion_training.make_tracks"

@@ -98,6 +98,7 @@ def _clip(path: Path) -> make_residuals.Example:
 
 
 def main() -> None:
+    """The command."""
     args = arguments("Train the nano motion map.", steps=4000, lr=3e-3).parse_args()
     run = run_of(args)
     motion = build_module(NANO.motion)

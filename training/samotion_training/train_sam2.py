@@ -83,6 +83,7 @@ class Batch(NamedTuple):
     tokens: list[int]  # (F,) which of the four masks is remembered
 
     def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
         prompts = {
             t: sam2.Prompts(*(part.to(device) for part in some)) for t, some in self.prompts.items()
         }

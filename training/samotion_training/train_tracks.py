@@ -270,6 +270,7 @@ def require_points(folder: Path) -> None:
 
 
 def main() -> None:
+    """The command."""
     parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
     parser.add_argument(
         "--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone"

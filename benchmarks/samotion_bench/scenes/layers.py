@@ -81,6 +81,7 @@ def upright(path: Array, tilt: Array, size: float, texture: Array) -> Array:
 
 
 def random_bend(rng: Rng, size_px: int) -> Bend:
+    """Waves across a layer that bend it by an eighth to a quarter of their length."""
     grad = rng.normal(0, 1, (2, 2))
     grad *= rng.uniform(1.5, 5, (2, 1)) / size_px / np.linalg.norm(grad, axis=1, keepdims=True)
     way = rng.normal(0, 1, (2, 2))

@@ -52,6 +52,7 @@ class Camera:
 
 
 def loguniform(rng: Rng, low: float, high: float) -> float:
+    """A number between `low` and `high` whose logarithm is uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -92,6 +93,7 @@ def rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
 
 
 def still_camera(rng: Rng, time: Array, aspect: float) -> Camera:
+    """A camera that neither moves nor turns nor zooms."""
     steps = len(time)
     focal = np.full(steps, rng.uniform(0.8, 2.0))
     return Camera(

@@ -170,6 +170,7 @@ def backdrop(
 
 
 def opaque(image: Array) -> Array:
+    """An RGB image with a full alpha channel."""
     return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
 
 

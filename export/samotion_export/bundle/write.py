@@ -91,6 +91,7 @@ def _entry(made: Path, plain: Entry) -> Entry:
 
 
 def graphs_of(net: str) -> list[Graph]:
+    """The graphs of one of nano's nets, with its weights."""
     config = getattr(NANO, net)
     module = weights.build_module(net, config)
     module.load_state_dict(weights.load(net, config, module=module))
@@ -124,6 +125,7 @@ def _put(made: Path, folder: Path, held: Manifest) -> None:
 
 
 def main() -> None:
+    """The command."""
     run_command(lambda: write(BUNDLED, Report()))
 
 

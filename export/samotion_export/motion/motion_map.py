@@ -56,6 +56,7 @@ def pair(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def graphs(module: nn.Module) -> list[Graph]:
+    """What is exported, with examples and tolerances."""
     rng = np.random.default_rng(0)
     shapes = (1, 40, 56), (2, 27, 33)
     examples = tuple((rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes)

@@ -284,6 +284,8 @@ class Msde(nn.Module):
 
 
 class MsdeEncoder(nn.Module):
+    """A layer of self attention and a feed-forward part that sees the DINO features too."""
+
     def __init__(self, dino_channels: int) -> None:
         super().__init__()
         self.attention = Attention(MSDE_WIDTH, MSDE_HEADS)
@@ -297,6 +299,8 @@ class MsdeEncoder(nn.Module):
 
 
 class MsdeDecoder(nn.Module):
+    """A layer of self attention, attention to what was encoded, and a feed-forward part."""
+
     def __init__(self) -> None:
         super().__init__()
         self.self_attention = Attention(MSDE_WIDTH, MSDE_HEADS)
@@ -313,6 +317,7 @@ class MsdeDecoder(nn.Module):
 
 
 def feed_forward(inputs: int) -> nn.Sequential:
+    """Two linear layers, from `inputs` channels to the decoder's width."""
     return nn.Sequential(nn.Linear(inputs, 512), nn.ReLU(), nn.Linear(512, MSDE_WIDTH))
 
 
@@ -326,10 +331,12 @@ def initialise(module: nn.Module) -> None:
 
 
 def build_module(net: MotionNet) -> Motion:
+    """The net, not yet with weights."""
     return Motion(net)
 
 
 def graphs(net: MotionNet, module: nn.Module) -> list[Graph]:
+    """What is exported, with examples and tolerances."""
     examples = tuple(
         tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17)))
     )

@@ -46,16 +46,22 @@ class TapirGraph(nn.Module):
 
 
 class FeatureGraph(TapirGraph):
+    """Frames to grids of features."""
+
     def forward(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         return self.tapir.features(frames)
 
 
 class QueryGraph(TapirGraph):
+    """Grids and query points to features of the queries."""
+
     def forward(self, lowres: Tensor, hires: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
         return self.tapir.query(lowres, hires, queries)
 
 
 class RefineGraph(TapirGraph):
+    """Grids and queries to tracks."""
+
     def forward(
         self,
         lowres: Tensor,
@@ -68,11 +74,15 @@ class RefineGraph(TapirGraph):
 
 
 class RefineLargeGraph(TapirGraph):
+    """The same on larger frames, from tracks of the small ones."""
+
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         return tuple(self.tapir.refine_large(*inputs))
 
 
 class OnlineGraph(TapirGraph):
+    """One frame more for points that are being followed."""
+
     def forward(
         self, lowres: Tensor, hires: Tensor, query_lowres: Tensor, query_hires: Tensor, past: Tensor
     ) -> tuple[Tensor, ...]:

@@ -126,6 +126,8 @@ class ResidualUnit(nn.Module):
 
 
 class ResidualGroup(nn.Module):
+    """Residual units of one width; the first has the stride."""
+
     def __init__(self, width_in: int, width: int, stride: int, blocks: int) -> None:
         super().__init__()
         first = ResidualUnit(width_in, width, stride, projects=True)
@@ -176,6 +178,8 @@ class ExtraConv(nn.Module):
 
 
 class ExtraConvs(nn.Module):
+    """`ExtraConv` several times."""
+
     def __init__(self, width: int, blocks: int) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(ExtraConv(width) for _ in range(blocks))

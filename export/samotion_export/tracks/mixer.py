@@ -26,6 +26,8 @@ class ScaleNorm(nn.Module):
 
 
 class ChannelMlp(nn.Module):
+    """Two linear layers with a GELU between, over channels."""
+
     def __init__(self, width: int) -> None:
         super().__init__()
         self.mlp2_up = nn.Linear(width, EXPANSION * width)

@@ -57,6 +57,7 @@ class Target(NamedTuple):
 
     @property
     def major(self) -> int:
+        """TensorRT's major version."""
         return int(self.tensorrt.split(".")[0])
 
 

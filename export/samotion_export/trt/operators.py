@@ -57,6 +57,7 @@ _CONSTANT = {
 
 @cache
 def table() -> dict[str, Any]:
+    """What the parser of each version takes, by operator."""
     loaded: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text())
     return loaded
 

@@ -64,6 +64,7 @@ class Device:
         return Memory(self, spare.pop() if spare else self._allocate(size), size)
 
     def give_back(self, address: int, size: int) -> None:
+        """Keep a block for the next that asks for its size; free it once the device is closed."""
         if self._closed:
             self._call("cudaFree", address)
         else:
@@ -116,6 +117,7 @@ class Device:
         self._call("cudaGraphLaunch", recording, self.stream)
 
     def forget(self, recording: Any) -> None:
+        """Free a recorded graph."""
         self._call("cudaGraphExecDestroy", recording)
 
     def elapsed_ms(self, work: Callable[[], Any]) -> float:

@@ -79,9 +79,11 @@ class Step:
 
     @property
     def recorded(self) -> bool:
+        """Whether a launch replays it."""
         return self._recording is not None
 
     def close(self) -> None:
+        """Wait for it, then give its memory back."""
         self._device.wait()  # it may be running
         if self._recording is not None:
             self._device.forget(self._recording)
@@ -126,6 +128,7 @@ class Steps:
         return found
 
     def close(self) -> None:
+        """Close all of them."""
         for step in self._steps.values():
             step.close()
         self._steps.clear()

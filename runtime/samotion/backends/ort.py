@@ -144,6 +144,7 @@ class OrtEngine:
         self.device_ms = self._device_ms if stream else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """Run; the outputs by name, as NumPy arrays."""
         arrays = self._accepted(inputs)
         if any(isinstance(array, OrtArray) for array in arrays.values()):
             outputs = {name: np.asarray(array) for name, array in self._bound(arrays).items()}
@@ -224,10 +225,12 @@ class OrtEngine:
         return session
 
     def close(self) -> None:
+        """Give the session back."""
         self._session = None
 
 
 def first_line(error: BaseException) -> str:
+    """What an error says first, cut to 300 characters."""
     return str(error).strip().split("\n", 1)[0][:300]
 
 

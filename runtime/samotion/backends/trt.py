@@ -61,6 +61,7 @@ class Backend:
         return self._runtime.deserialize_cuda_engine(data)
 
     def close(self) -> None:
+        """Give the runtime and the device back."""
         self._runtime = None
         self.device.close()
 
@@ -94,6 +95,7 @@ class TrtEngine:
         )
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """Run; the outputs by name, as NumPy arrays."""
         with self._backend.device.lock:
             kept = self._run(inputs)
             outputs = {
@@ -132,6 +134,7 @@ class TrtEngine:
         return self._backend.device.elapsed_ms(lambda: self._run(arrays))
 
     def close(self) -> None:
+        """Give contexts, recorded steps and the engine back."""
         with self._backend.device.lock:
             if self._steps:
                 self._steps.close()

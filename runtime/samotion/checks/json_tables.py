@@ -39,6 +39,7 @@ def text(value: Any, what: str) -> str:
 
 
 def table(value: Any, what: str) -> dict[str, Any]:
+    """The value if it is a table. Raises ValueError."""
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {short(value)}, expected a table")
     return value

@@ -42,10 +42,12 @@ class Report:
     times_s: list[float] = field(default_factory=list)
 
     def clear(self) -> None:
+        """Start again."""
         self.errors = self.damaged = self.interlaced = 0
         self.times_s.clear()
 
     def warnings(self, facts: Facts) -> list[str]:
+        """One line for each thing that is wrong with the clip."""
         return [*self._damage(facts), *self._interlaced(), *self._leaps(facts)]
 
     def missing(self, facts: Facts) -> int:

@@ -49,6 +49,7 @@ def tell_failure(job: Job, clip: str, error: Exception) -> None:
 
 
 def note(line: str) -> None:
+    """A line on stderr."""
     print(line, file=sys.stderr, flush=True)
 
 

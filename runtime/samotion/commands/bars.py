@@ -21,6 +21,7 @@ class Count(ProgressColumn):
     """How many of how many; nothing while that is unknown."""
 
     def render(self, task: Task) -> Text:
+        """As 3/10."""
         return Text("" if task.total is None else f"{task.completed:.0f}/{task.total:.0f}")
 
 
@@ -28,6 +29,7 @@ class Time(ProgressColumn):
     """The time left while something goes on, the time it took when it is done."""
 
     def render(self, task: Task) -> Text:
+        """As 0:00:12 left, or 3.4 s at the end."""
         batch: Batch | None = task.fields.get("batch")
         if batch is not None:
             return Text(_left(batch.left_s()))

@@ -37,6 +37,7 @@ def of_result(result: Result) -> Iterator[str]:
 
 
 def tell(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
     for line in lines:
         print(line, file=sys.stderr, flush=True)
 

@@ -21,6 +21,7 @@ class Command(TyperCommand):
     """A command whose usage errors are one line, as all errors are."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As typer's, with one line for a wrong use and exit code 2."""
         try:
             return super().parse_args(ctx, args)
         except UsageProblem as error:

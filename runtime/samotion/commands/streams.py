@@ -25,15 +25,19 @@ class Tolerant(io.RawIOBase):
         self._descriptor, self._forgiven = descriptor, forgiven
 
     def writable(self) -> bool:
+        """Yes, always."""
         return True
 
     def fileno(self) -> int:
+        """The descriptor that it writes to."""
         return self._descriptor
 
     def isatty(self) -> bool:
+        """Is that a terminal?"""
         return os.isatty(self._descriptor)
 
     def write(self, data: Any) -> int:
+        """Write; errors that are forgiven end all output in silence."""
         try:
             return os.write(self._descriptor, data)
         except OSError as error:

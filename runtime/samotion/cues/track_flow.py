@@ -38,6 +38,7 @@ class FlowCache(tracking.FrameCache):
 
     @cached_property
     def flows(self) -> Array:
+        """Optical flow of the frames, both ways."""
         return flows_of(self.frames)
 
 

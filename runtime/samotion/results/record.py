@@ -32,6 +32,7 @@ class OutputFolder:
 
     @property
     def record(self) -> Path:
+        """Where its run.json lies."""
         return self.base / RUN
 
 

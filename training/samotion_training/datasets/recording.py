@@ -46,6 +46,7 @@ def random_of(name: str) -> np.random.Generator:
 
 
 def no_tracks(frames: int) -> TruthTracks:
+    """For a dataset that has none."""
     return TruthTracks(
         np.zeros((0, frames, 2), np.float32),
         np.zeros((0, frames), bool),
