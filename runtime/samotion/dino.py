@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
@@ -75,10 +76,8 @@ def under_tracks(
 def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
     """The features (N,C) under points xy_px (N,2) of one frame of size `hw`; features (GH,GW,C).
 
-    Cell floor(x*GW/W), floor(y*GH/H), clamped: as the motion net was trained, though cells overlap.
+    Cells as the motion nets were trained: `geometry.dino_cells`.
     """
-    rows, columns = features.shape[:2]
-    column = np.floor(xy_px[:, 0] * columns / hw[1]).astype(np.int64).clip(0, columns - 1)
-    row = np.floor(xy_px[:, 1] * rows / hw[0]).astype(np.int64).clip(0, rows - 1)
-    found: Array = features[row, column]
-    return found
+    column, row = geometry.dino_cells(xy_px, hw, features.shape[:2]).T
+    values: Array = features[row, column]
+    return values

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import depth
+from samotion import depth, geometry
 from samotion.backends.engines import Engines
 from samotion.tracks.records import Tracks
 
@@ -36,7 +36,7 @@ def score(
     if len(xy_px) == 0:
         return np.zeros(0, np.float32)
     return engines["motion"](
-        xy=to_unit_xy(xy_px, hw),
+        xy=geometry.motion_unit_xy(xy_px, hw),
         visible=visible.astype(np.uint8),
         visibility=visibility,
         confidence=confidence,
@@ -82,15 +82,6 @@ def disparity_under(
     return np.concatenate(parts, axis=1)
 
 
-def to_unit_xy(xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Points in px as the motion net takes them: 2 * px / size - 1 in float32, clamped to
-    [-1,1].
-    """
-    size = np.array([hw[1], hw[0]], np.float32)
-    unit: Array = np.clip(2 * xy_px.astype(np.float32) / size - 1, -1, 1)
-    return unit
-
-
 def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
     """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px
     of `hw`.
@@ -116,34 +107,25 @@ def saturate(disparity: Array) -> Array:
 
 
 def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Quirk B: [-1,1] positions taken for [0,1], truncated, and the flat index clamped instead
-    of each axis.
-    """
+    """Quirk B: disparity where `geometry.misplaced_index` says."""
     frames, height, width = disparity.shape
-    p = to_unit_xy(xy_px, hw)
-    flat = (p[..., 1] * height).astype(np.int64) * width + (p[..., 0] * width).astype(np.int64)
+    index = geometry.misplaced_index(xy_px, hw, (height, width))
     maps = disparity.reshape(frames, height * width)
-    found: Array = maps[np.arange(frames), flat.clip(0, height * width - 1)]
-    return found
+    values: Array = maps[np.arange(frames), index]
+    return values
 
 
 def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
-    """Bilinear lookup, whole px being pixel centres, borders repeated; maps may differ from `hw`
-    in size.
-    """
+    """Bilinear lookup, borders repeated; maps may differ from `hw` in size."""
     frames, height, width = disparity.shape
-    x = _places(xy_px[..., 0], hw[1], width)
-    y = _places(xy_px[..., 1], hw[0], height)
+    xy = geometry.resized_xy(xy_px.astype(np.float64), hw, (height, width))
+    x = xy[..., 0].clip(0, width - 1)
+    y = xy[..., 1].clip(0, height - 1)
     left, top = np.floor(x).astype(np.int64), np.floor(y).astype(np.int64)
     right, bottom = np.minimum(left + 1, width - 1), np.minimum(top + 1, height - 1)
     across, down = (x - left).astype(np.float32), (y - top).astype(np.float32)
     t = np.arange(frames)
     above = disparity[t, top, left] * (1 - across) + disparity[t, top, right] * across
     below = disparity[t, bottom, left] * (1 - across) + disparity[t, bottom, right] * across
-    found: Array = above * (1 - down) + below * down
-    return found
-
-
-def _places(px: Array, source: int, target: int) -> Array:
-    """Pixel indices of a side of `source` px on one of `target`, corners on corners, inside it."""
-    return np.clip(px * ((target - 1) / max(1, source - 1)), 0, target - 1)
+    values: Array = above * (1 - down) + below * down
+    return values

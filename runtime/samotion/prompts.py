@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.errors import UsageError
 from samotion.presets import Prompting
 from samotion.sam2.propagation import Click
@@ -214,12 +215,10 @@ def spread(points: Array) -> Array:
 
 
 def inside(mask: Array, points: Array) -> Array:
-    """Which points (P,2), x and y px, lie in mask (H,W); points outside the picture lie on its
-    border.
-    """
+    """Which points (P,2), x and y px, lie in mask (H,W), by `geometry.pixel_under`."""
     height, width = mask.shape
-    x, y = np.trunc(points).astype(int).T
-    is_inside: Array = mask[y.clip(0, height - 1), x.clip(0, width - 1)]
+    x, y = geometry.pixel_under(points, (height, width)).T
+    is_inside: Array = mask[y, x]
     return is_inside
 
 

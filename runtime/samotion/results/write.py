@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.errors import is_disk_error
 from samotion.manifest import write_atomically
 from samotion.png import encode_indexed
@@ -217,16 +218,19 @@ def _tracks(result: Result) -> bytes:
     """
     tracks, clip = result.tracks, result.clip
     height, width = clip.frames.shape[1:3]
-    scale = np.array([clip.source_hw[1] / width, clip.source_hw[0] / height], np.float32)
+    xy, query_xy = (
+        geometry.resized_xy(points, (height, width), clip.source_hw).astype(np.float32)
+        for points in (tracks.xy, tracks.query_xy)
+    )
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
-        xy=((tracks.xy + 0.5) * scale - 0.5).astype(np.float32),
+        xy=xy,
         visible=tracks.visible,
         visibility=tracks.visibility,
         confidence=tracks.confidence,
         query_frame=tracks.query_frame,
-        query_xy=((tracks.query_xy + 0.5) * scale - 0.5).astype(np.float32),
+        query_xy=query_xy,
         scores=result.scores,
         frames=clip.indices,
     )

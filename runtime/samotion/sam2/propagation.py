@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.errors import UsageError
 from samotion.manifest import meta_number
@@ -189,7 +190,6 @@ def _decode(
     """Decode clicks with as many points each, on one frame, in one call."""
     levels = {name: images[clicks[0].frame][name] for name in ("level0", "level1", "level2")}
     side = levels["level0"].shape[-1]
-    scale = np.array(images.hw[::-1], np.float32)
     points, labels, coarse = [], [], []
     for click, earlier in zip(clicks, previous):
         if click.mask is not None:
@@ -200,7 +200,7 @@ def _decode(
         own = np.asarray(click.points_xy, np.float32), np.asarray(click.labels, np.int64)
         if not len(own[0]):  # the package's stand-in for no points
             own = np.zeros((1, 2), np.float32), np.full(1, -1, np.int64)
-        points.append(own[0] / scale * np.float32(images.side_px))
+        points.append(geometry.sam2_xy(own[0], images.hw, images.side_px))
         labels.append(own[1])
     out = engines["sam2_prompt"](
         **levels,
