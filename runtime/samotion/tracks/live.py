@@ -4,6 +4,7 @@ the caller holds.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.geometry import TRACKER_PX
-from samotion.tracks.records import RawTracks
+from samotion.tracks.records import RawTracks, empty_tracks
 from samotion.tracks.windows import chunks
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +25,7 @@ ONLINE_POINTS = 512  # points followed at once: about 1 MB each with BootsTAPIR
 class OnlineTracker:
     """N points that are followed through a live source, and all that is kept of the frames so far.
 
-    `query_lowres` (N,C) and `query_hires` (N,C'): what the points looked like. `past` (R,N,4,D):
+    `query_lowres` (N,C) and `query_hires` (N,C'): features of the query points. `past` (R,N,4,D):
     the last frames, as the temporal convolutions of each mixer block remember them. All float32,
     0.4 MB a point with BootsTAPIR.
     """
@@ -53,11 +54,18 @@ def start(engines: Engines) -> OnlineTracker:
             f" has none;"
             " export a causal one with: samotion-export tracks --preset live --out engines-live"
         )
-    shapes = engines.entry("tracks_online").inputs
-    names = ("query_lowres", "query_hires", "past")
+    axes = engines.entry("tracks_online").inputs
     return OnlineTracker(
-        *(np.zeros([0 if d == "N" else int(d) for d in shapes[name]], np.float32) for name in names)
+        query_lowres=_no_points(axes["query_lowres"]),
+        query_hires=_no_points(axes["query_hires"]),
+        past=_no_points(axes["past"]),
     )
+
+
+def _no_points(axes: Sequence[int | str]) -> Array:
+    """An input of engine tracks_online for no points, by its axes in the manifest."""
+    shape = [0 if axis == "N" else int(axis) for axis in axes]
+    return np.zeros(shape, np.float32)
 
 
 def step(
@@ -68,21 +76,23 @@ def step(
 
     `points` (M,2) x, y px of 256 in this frame are followed from now on, in rows after those
     followed already. The answer has one frame: tracks (N+M,1,2). As published, a new point is found
-    by its looks in its own frame too. Raises UsageError for arrays of another shape.
+    by its features in its own frame too. Raises UsageError for arrays of another shape.
     """
     frames, points = _checked(frame, points)
     grids = engines["tracks_features"](frames=frames)
     if len(points):
-        queries = np.column_stack((np.zeros(len(points)), points[:, ::-1])).astype(np.float32)
-        tracker = _join(tracker, **engines["tracks_query"](**grids, queries=queries))
-    count = len(tracker)
-    raw = RawTracks(*(np.empty((count, 1, *last), np.float32) for last in ((2,), (), ())))
+        yx = points[:, ::-1]
+        queries = np.column_stack((np.zeros(len(points)), yx)).astype(np.float32)
+        query_features = engines["tracks_query"](**grids, queries=queries)
+        tracker = _join(tracker, **query_features)
+    raw = empty_tracks(len(tracker), 1)
     present = np.empty_like(tracker.past)
-    for some in chunks(count, ONLINE_POINTS):
-        answer = engines["tracks_online"](**grids, **vars(tracker.take(some)))
-        present[:, some] = answer["present"]
+    for chunk in chunks(len(tracker), ONLINE_POINTS):
+        some = tracker.take(chunk)
+        answer = engines["tracks_online"](**grids, **vars(some))
+        present[:, chunk] = answer["present"]
         for name, values in zip(raw._fields, raw):
-            values[some] = answer[name]
+            values[chunk] = answer[name]
     return raw, OnlineTracker(tracker.query_lowres, tracker.query_hires, present)
 
 

@@ -37,16 +37,23 @@ def sample_queries(
     rng = np.random.default_rng(seed)
     grid_yx = _along_curve(_grid(hw))
     frames = np.arange(0, frame_count, step)
-    shares = np.diff(np.arange(len(frames) + 1) * max_tracks // len(frames))
-    parts = []
-    for frame, share in zip(frames, rng.permutation(shares)):
-        count = min(int(share), len(grid_yx))
-        chosen = ((np.arange(count) + rng.random()) * (len(grid_yx) / max(count, 1))).astype(
-            np.int64
-        )
-        yx = grid_yx[np.minimum(chosen, len(grid_yx) - 1)]
-        parts.append(np.column_stack((np.full(count, frame), yx)))
-    return np.concatenate(parts).astype(np.float32)
+    bounds = np.arange(len(frames) + 1) * max_tracks // len(frames)
+    shares = rng.permutation(np.diff(bounds))
+    queries = []
+    for frame, share in zip(frames, shares):
+        yx = _evenly(grid_yx, int(share), rng.random())
+        queries.append(np.column_stack((np.full(len(yx), frame), yx)))
+    return np.concatenate(queries).astype(np.float32)
+
+
+def _evenly(points: Array, count: int, start: float) -> Array:
+    """`count` of the points (G,2) at equal steps, the first at `start` (in [0,1)) of a step; all
+    where there are no more.
+    """
+    count = min(count, len(points))
+    stride = len(points) / max(count, 1)
+    chosen = ((np.arange(count) + start) * stride).astype(np.int64)
+    return np.asarray(points[np.minimum(chosen, len(points) - 1)])
 
 
 def _grid(hw: tuple[int, int]) -> Array:
@@ -60,16 +67,18 @@ def _along_curve(yx: Array) -> Array:
     """Points in the order of a Z-curve through their ranks, so that neighbours in order are
     neighbours in space.
     """
-    ranks = np.column_stack([np.unique(axis, return_inverse=True)[1] for axis in yx.T]).astype(
-        np.int64
-    )
+    row_ranks, column_ranks = (_ranks(values) for values in yx.T)
     code = np.zeros(len(yx), np.int64)
     for bit in range(16):
-        code |= ((ranks[:, 0] >> bit & 1) << (2 * bit + 1)) | (
-            (ranks[:, 1] >> bit & 1) << (2 * bit)
-        )
-    order: Array = yx[np.argsort(code, kind="stable")]
-    return order
+        code |= (row_ranks >> bit & 1) << (2 * bit + 1)
+        code |= (column_ranks >> bit & 1) << (2 * bit)
+    ordered: Array = yx[np.argsort(code, kind="stable")]
+    return ordered
+
+
+def _ranks(values: Array) -> Array:
+    """The place of each value among the different ones in order, from 0."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
@@ -82,44 +91,51 @@ def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
     count, height, width = frames.shape[:3]
     if (height, width) == (size_px, size_px):
         return np.asarray(frames)
-    down, across = _lanczos(height, size_px), _lanczos(width, size_px)
+    down = _lanczos(height, size_px)
+    across = _lanczos(width, size_px)
     small = np.empty((count, size_px, size_px, 3), np.uint8)
     for out, frame in zip(small, frames):
-        columns = cv2.transpose(np.ascontiguousarray(frame)).reshape(width, -1).astype(np.float32)
-        narrow = cv2.transpose(_resample(across, columns).reshape(size_px, height, 3))
-        square = _resample(down, narrow.reshape(height, -1))
+        columns = cv2.transpose(np.ascontiguousarray(frame))
+        narrow = _resample(across, columns.reshape(width, -1).astype(np.float32))
+        rows = cv2.transpose(narrow.reshape(size_px, height, 3))
+        square = _resample(down, rows.reshape(height, -1))
         out[:] = square.reshape(out.shape)
     return small
 
 
+# (pixels out, pixels in, matrix from these to those)
 Bands = list[tuple[slice, slice, Array]]
 
 
 def _resample(bands: Bands, lines: Array) -> Array:
     """(from,M) -> (to,M), rounded to whole levels as Pillow does after either pass."""
     out = np.empty((bands[-1][0].stop, lines.shape[1]), np.float32)
-    for there, here, weight in bands:
-        np.matmul(weight, lines[here], out=out[there])
+    for pixels_out, pixels_in, weights in bands:
+        np.matmul(weights, lines[pixels_in], out=out[pixels_out])
     np.rint(out, out=out)
     return np.clip(out, 0, 255, out=out)
 
 
 def _lanczos(size: int, size_out: int) -> Bands:
-    """How to resample a line of pixels, in parts: (pixels out, pixels in, matrix from these to
-    those).
-    """
+    """How to resample a line of pixels, in bands of BAND_PX pixels out."""
+    weights = _lanczos_weights(size, size_out)
+    bands = []
+    for start in range(0, size_out, BAND_PX):
+        pixels_out = slice(start, start + BAND_PX)
+        used = np.flatnonzero(weights[pixels_out].any(0))
+        pixels_in = slice(int(used[0]), int(used[-1]) + 1)
+        band = np.ascontiguousarray(weights[pixels_out, pixels_in])
+        bands.append((pixels_out, pixels_in, band))
+    return bands
+
+
+def _lanczos_weights(size: int, size_out: int) -> Array:
+    """The whole matrix (size_out,size): a Lanczos filter around the centre of each pixel out."""
     scale = size / size_out
     width = max(scale, 1.0)
     centres = (np.arange(size_out) + 0.5) * scale
     offset = (np.arange(size) + 0.5 - centres[:, None]) / width
-    weight = np.where(
-        np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * np.sinc(offset / LANCZOS_LOBES), 0
-    )
-    weight = (weight / weight.sum(1, keepdims=True)).astype(np.float32)
-    bands = []
-    for start in range(0, size_out, BAND_PX):
-        there = slice(start, start + BAND_PX)
-        used = np.flatnonzero(weight[there].any(0))
-        here = slice(int(used[0]), int(used[-1]) + 1)
-        bands.append((there, here, np.ascontiguousarray(weight[there, here])))
-    return bands
+    window = np.sinc(offset / LANCZOS_LOBES)
+    weights = np.where(np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * window, 0)
+    normalised: Array = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    return normalised

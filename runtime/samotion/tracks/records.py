@@ -1,4 +1,4 @@
-"""What the tracker says: raw answers, and tracks judged by them."""
+"""Records of tracks: the tracker's raw answer, and tracks with their visibility decided."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from samotion import geometry
 
 Array = np.ndarray[Any, Any]
 
+MIN_CERTAINTY = 0.5  # of visibility times confidence, where a point counts as visible
+
 
 class RawTracks(NamedTuple):
     """The tracker's answer: tracks (N,T,2) x, y px of 256; occlusion and expected_dist (N,T)
@@ -20,6 +22,13 @@ class RawTracks(NamedTuple):
     tracks: Array
     occlusion: Array
     expected_dist: Array
+
+
+def empty_tracks(track_count: int, frame_count: int) -> RawTracks:
+    """Raw tracks of zeros, to be filled in."""
+    shape = (track_count, frame_count)
+    tracks = np.zeros((*shape, 2), np.float32)
+    return RawTracks(tracks, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
 @dataclass(frozen=True)
@@ -55,33 +64,45 @@ def visibility_of(occlusion: Array, expected_dist: Array) -> tuple[Array, Array]
     """Probabilities that a point can be seen, and that its place is right, from the tracker's
     logits.
     """
-    visibility, confidence = (
-        0.5 - 0.5 * np.tanh(0.5 * logits) for logits in (occlusion, expected_dist)
-    )
+    visibility = _one_minus_sigmoid(occlusion)
+    confidence = _one_minus_sigmoid(expected_dist)
     return visibility, confidence
+
+
+def _one_minus_sigmoid(logits: Array) -> Array:
+    """By tanh, which does not overflow."""
+    return np.asarray(0.5 - 0.5 * np.tanh(0.5 * logits))
 
 
 def filter_tracks(
     raw: RawTracks, queries: Array, hw: tuple[int, int], one_a_frame: bool = True
 ) -> Tracks:
-    """Judge raw tracks of `queries` (N,3) t, y, x px of the source of size `hw`; docs/method.md,
-    stages 3 and 4.
+    """Tracks in px of the source of size `hw`, by `queries` (N,3) t, y, x px of it, with their
+    visibility decided; docs/method.md, stages 3 and 4.
 
     A point is visible where visibility times confidence is over 0.5, surely hidden where (1 -
     visibility) times confidence is; where it is neither, its confidence becomes 0. Tracks that are
     never visible are dropped. In a frame in which none is visible the most confident one is marked
     so, if `one_a_frame`: the motion net needs one. At its query frame a track is at its query.
     """
-    frame = np.rint(queries[:, 0]).astype(np.int64)
+    query_frame = np.rint(queries[:, 0]).astype(np.int64)
+    query_xy = queries[:, :0:-1]
     xy = geometry.xy_from_grid(raw.tracks, hw)
-    xy[np.arange(len(xy)), frame] = queries[:, :0:-1]
+    xy[np.arange(len(xy)), query_frame] = query_xy
     visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
-    visible = visibility * confidence > 0.5
-    hidden = (1 - visibility) * confidence > 0.5
+    visible = visibility * confidence > MIN_CERTAINTY
+    hidden = (1 - visibility) * confidence > MIN_CERTAINTY
     confidence = np.where(visible | hidden, confidence, np.float32(0))
-    found = Tracks(xy, visible, visibility, confidence, frame, queries[:, :0:-1].astype(np.float32))
-    found = found.take(np.any(visible, axis=1))
-    if len(found) and one_a_frame:
-        empty = np.flatnonzero(~found.visible.any(0))
-        found.visible[found.confidence[:, empty].argmax(0), empty] = True
-    return found
+    query_xy = query_xy.astype(np.float32)
+    tracks = Tracks(xy, visible, visibility, confidence, query_frame, query_xy)
+    tracks = tracks.take(np.any(visible, axis=1))
+    if len(tracks) and one_a_frame:
+        _show_one_a_frame(tracks)
+    return tracks
+
+
+def _show_one_a_frame(tracks: Tracks) -> None:
+    """Mark the most confident track as visible in frames in which none is."""
+    empty = np.flatnonzero(~tracks.visible.any(0))
+    best = tracks.confidence[:, empty].argmax(0)
+    tracks.visible[best, empty] = True

@@ -64,8 +64,8 @@ def published(net: tapir.Tapir, clip: tuple[Array, Array], queries: Array) -> li
     tracks_px = states[-1].tracks.transpose(0, 1) * (LARGE_PX / 256)
     logits = torch.stack((states[0].occlusion, states[0].expected_dist), -1).transpose(0, 1)
     lowres, hires = grids
-    looks = net.query(lowres, hires, tyx)
-    features = torch.cat(looks[::-1], 1).expand(len(clip[0]), -1, -1)
+    query_features = net.query(lowres, hires, tyx)
+    features = torch.cat(query_features[::-1], 1).expand(len(clip[0]), -1, -1)
     for _ in range(net.iterations):
         by_hires, by_lowres = features.split([net.hires_width, net.lowres_width], 2)
         xy = tracks_px * (256 / LARGE_PX)

@@ -38,7 +38,7 @@ CAUSAL = replace(tiny_tracks.TINY, causal=True)
 EXACT = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
 TRACK_PX, LOGIT = 0.02, 0.002  # promised; what is reached at official sizes is 100 times closer
 STEP_PX = 1e-3  # one and the same float32 net, its frames taken one by one
-LOOKS_ALONE = -1.0  # a query frame that is not in the clip
+NO_FRAME = -1.0  # a query frame that is not in the clip
 
 Pair = tuple[Engines, tapir.Tapir]
 # by iteration, block and convolution: its last two inputs (N,channels,2)
@@ -97,7 +97,7 @@ def published_mixer(mixer: tapir_mixer.Mixer, x: Tensor, kept: list[list[Tensor]
 
 
 def published_step(
-    net: tapir.Tapir, frame: np.ndarray[Any, Any], looks: tuple[Tensor, Tensor], kept: Kept
+    net: tapir.Tapir, frame: np.ndarray[Any, Any], query_features: tuple[Tensor, Tensor], kept: Kept
 ) -> Any:
     """The causal model on one frame: tracks (N,2) and logits (N,2). `kept` is brought up to
     date.
@@ -108,8 +108,8 @@ def published_step(
     def mix(inputs: Tensor) -> Tensor:
         return published_mixer(net.torch_pips_mixer, inputs[0], next(rounds))[None]
 
-    guess = net._guess(lowres, looks[0])
-    start = tapir._grids(lowres, hires), tapir._features(*looks)
+    guess = net._guess(lowres, query_features[0])
+    start = tapir._grids(lowres, hires), tapir._features(*query_features)
     *_, last = net._refinements(*start, *guess, mix=mix)
     return last
 
@@ -120,7 +120,7 @@ def compare(raw: tracks.RawTracks, expected: Any) -> None:
     assert np.abs(raw.expected_dist - expected.expected_dist.numpy()).max() < LOGIT
 
 
-def looks_of(
+def query_features_of(
     net: tapir.Tapir, frame: np.ndarray[Any, Any], points: np.ndarray[Any, Any]
 ) -> tuple[Tensor, Tensor]:
     queries = np.column_stack((np.zeros(len(points)), points[:, ::-1])).astype(np.float32)
@@ -131,11 +131,11 @@ def looks_of(
 def follow_and_compare(engines: Engines, net: tapir.Tapir, clip: Any, points: Any) -> float:
     """Follow `points` of the first frame; compare each frame. How far tracks move in all, px."""
     tracker = tracks.start(engines)
-    looks, kept = looks_of(net, clip[0], points), nothing(net, len(points))
+    query_features, kept = query_features_of(net, clip[0], points), nothing(net, len(points))
     seen = []
     for number, frame in enumerate(clip):
         raw, tracker = tracks.step(engines, frame, tracker, points if number == 0 else None)
-        compare(raw, published_step(net, frame, looks, kept))
+        compare(raw, published_step(net, frame, query_features, kept))
         seen.append(raw.tracks)
     return float(np.ptp(np.concatenate(seen, 1), axis=1).max())
 
@@ -150,11 +150,11 @@ def test_engines_answer_as_the_published_model_frame_by_frame(
 def test_steps_answer_as_the_whole_clip(pair: Pair, clip: Any, points: Any) -> None:
     _, net = pair
     grids = net.features(torch.from_numpy(clip))
-    looks = looks_of(net, clip[2], points)
-    whole = net.refine(*grids, *looks, torch.full((len(points), 3), LOOKS_ALONE))
+    query_features = query_features_of(net, clip[2], points)
+    whole = net.refine(*grids, *query_features, torch.full((len(points), 3), NO_FRAME))
     past = torch.zeros(net.past_shape[0], len(points), *net.past_shape[2:])
     for t in range(len(clip)):
-        state, past = net.step(grids[0][t : t + 1], grids[1][t : t + 1], *looks, past)
+        state, past = net.step(grids[0][t : t + 1], grids[1][t : t + 1], *query_features, past)
         for one, all_frames in zip(state, whole):
             torch.testing.assert_close(one, all_frames[:, t : t + 1], rtol=0, atol=STEP_PX)
 
