@@ -4,7 +4,7 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,20 +13,28 @@ import numpy as np
 from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.contract import SIGNATURES
-from samotion.errors import EngineError, UsageError
-from samotion.presets import REFINE_PX
+from samotion.errors import UsageError
+from samotion.tracks.arguments import check_large, checked_frames
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries
-from samotion.tracks.records import RawTracks, Tracks, filter_tracks, join, visibility_of
+from samotion.tracks.records import (
+    RawTracks,
+    Tracks,
+    empty_tracks,
+    filter_tracks,
+    join,
+    visibility_of,
+)
 from samotion.tracks.windows import (
-    beyond,
+    Pass,
     chunks,
-    handover,
-    home,
-    shared,
-    travellers,
-    visits,
-    windows,
+    continued_queries,
+    new_frames,
+    rows_in,
+    schedule,
+    shared_frames,
+    split,
+    start_windows,
 )
 
 __all__ = [
@@ -46,6 +54,7 @@ __all__ = [
 
 Array = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
+Grids = dict[str, Array]  # feature grids of a window's frames, by the engine's names
 
 # points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
 POINT_FRAMES = 6000
@@ -63,7 +72,7 @@ class FrameCache:
     """
 
     frames: Array
-    grids: dict[str, Array] = field(default_factory=dict)
+    grids: Grids = field(default_factory=dict)
 
 
 def track(
@@ -79,8 +88,8 @@ def track(
 ) -> RawTracks:
     """Follow `queries` (N,3) t, y, x px of 256 through `frames` (T,256,256,3) uint8.
 
-    Who will ask for more tracks of the same frames gives them as one `FrameCache`, which keeps
-    their features. `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`:
+    For several calls with the same frames, give them as one `FrameCache`, which keeps their
+    features. `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`:
     tracks are refined on them once more, and the answer is the mean of both rounds, as published.
     At most `point_frames` points x frames are refined at once. Clips longer than `window_frames`
     (None: 320, or 128 with `large`) are tracked in windows that share `overlap_frames`; memory
@@ -89,54 +98,78 @@ def track(
     refine on large frames.
     """
     cache = frames if isinstance(frames, FrameCache) else FrameCache(frames)
-    frames, queries = _checked(cache.frames, queries)
+    frames, queries = checked_frames(cache.frames, queries)
     if large is not None:
-        _check_large(engines, large, len(frames))
-    if window_frames is None:
-        window_frames = WINDOW_FRAMES if large is None else LARGE_WINDOW_FRAMES
+        check_large(engines, large, len(frames))
+    window_frames = _window_frames(window_frames, overlap_frames, large)
+    windows = split(len(frames), window_frames, overlap_frames)
+    answer = empty_tracks(len(queries), len(frames))
+    job = _Job(engines, cache, large, queries, windows, point_frames, answer)
+    total = len(windows) * len(queries)
+    done = 0
+    for count in _passes(job):
+        done += count
+        if progress:
+            progress(done, total)
+    return answer
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One call of `track`: what it was given, its windows, and what is filled in pass by pass, the
+    answer and the features of the query points of all tracks.
+    """
+
+    engines: Engines
+    cache: FrameCache
+    large: Array | None
+    queries: Array
+    windows: list[slice]
+    point_frames: int
+    answer: RawTracks
+    query_features: dict[str, Array] = field(default_factory=dict)
+
+
+def _window_frames(given: int | None, overlap_frames: int, large: Array | None) -> int:
+    """How many frames are tracked together. Raises UsageError where windows could not overlap."""
+    window_frames = WINDOW_FRAMES if large is None else LARGE_WINDOW_FRAMES
+    if given is not None:
+        window_frames = given
     if not 0 < overlap_frames < window_frames:
         raise UsageError(
             f"overlap_frames is {overlap_frames}, expected 1 to {window_frames - 1}"
             f" (window_frames - 1)"
         )
-    raw = RawTracks(
-        *(np.zeros((len(queries), len(frames), *last), np.float32) for last in ((2,), (), ()))
-    )
-    parts = windows(len(frames), window_frames, overlap_frames)
-    where = home(parts, queries[:, 0])
-    looks: dict[str, Array] = {}
-    grids: dict[str, Array] = {}
-    order = visits(len(parts))
-    done, total = 0, len(parts) * len(queries)
-    for (index, source), (before, _) in zip(order, [(-1, None), *order]):
-        part, rows = parts[index], travellers(where, index, source)
-        if index != before:
-            kept = cache.grids if len(parts) == 1 else {}
-            if not kept:
-                kept |= _features(engines, "tracks_features", frames[part], FEATURE_FRAMES)
-            grids = dict(kept)
-            if large is not None:
-                grids |= _features(
-                    engines, "tracks_features_large", large[part], LARGE_FEATURE_FRAMES
-                )
-        if source is None:
-            local = queries[rows] - np.array([part.start, 0, 0], np.float32)
-            _look(engines, grids, rows, local, looks, len(queries))
-        else:
-            local = _go_on(raw, rows, part, parts[source])
-        for some in chunks(len(rows), point_frames // (part.stop - part.start)):
-            answer = _refine(engines, grids, looks, rows[some], local[some])
-            _write(
-                raw,
-                rows[some],
-                part,
-                beyond(part, None if source is None else parts[source]),
-                answer,
-            )
-            done += some.stop - some.start
-            if progress:
-                progress(done, total)
-    return raw
+    return window_frames
+
+
+def _passes(job: _Job) -> Iterator[int]:
+    """Make all passes of the window schedule; after each chunk of tracks, how many it held."""
+    starts = start_windows(job.windows, job.queries[:, 0])
+    grids: Grids = {}
+    previous = None
+    for one in schedule(len(job.windows)):
+        if one.window != previous:
+            grids = _window_features(job, job.windows[one.window])
+        yield from _pass(job, grids, one, rows_in(one, starts))
+        previous = one.window
+
+
+def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
+    """Track `rows` through one window, a chunk at a time."""
+    window = job.windows[one.window]
+    source = None if one.source is None else job.windows[one.source]
+    if source is None:
+        queries = job.queries[rows] - np.array([window.start, 0, 0], np.float32)
+        _sample_query_features(job, grids, rows, queries)
+    else:
+        queries = _continued(job.answer, rows, window, source)
+    fresh = new_frames(window, source)
+    frame_count = window.stop - window.start
+    for chunk in chunks(len(rows), job.point_frames // frame_count):
+        refined = _refine(job, grids, rows[chunk], queries[chunk])
+        _write(job.answer, rows[chunk], window, fresh, refined)
+        yield chunk.stop - chunk.start
 
 
 def sample_and_track(
@@ -161,15 +194,28 @@ def sample_and_track(
     queries = sample_queries(len(frames), hw, step_frames, max_tracks, seed)
     large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
     small = resize_for_tracking(frames) if small is None else small
-    raw = track(
-        engines, small, geometry.queries_to_grid(queries, hw), large=large, progress=progress
-    )
+    on_grid = geometry.queries_to_grid(queries, hw)
+    raw = track(engines, small, on_grid, large=large, progress=progress)
     return filter_tracks(raw, queries, hw)
 
 
-def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dict[str, Array]:
+def _window_features(job: _Job, window: slice) -> Grids:
+    """The feature grids of a window's frames, of large frames too where there are some."""
+    kept = job.cache.grids if len(job.windows) == 1 else {}
+    if not kept:
+        frames = job.cache.frames[window]
+        kept |= _frame_features(job.engines, "tracks_features", frames, FEATURE_FRAMES)
+    if job.large is None:
+        return kept
+    large = _frame_features(
+        job.engines, "tracks_features_large", job.large[window], LARGE_FEATURE_FRAMES
+    )
+    return kept | large
+
+
+def _frame_features(engines: Engines, engine: str, frames: Array, at_once: int) -> Grids:
     """The feature grids of `frames`, a few frames at a time, written into one array each."""
-    grids: dict[str, Array] = {}
+    grids: Grids = {}
     for first in range(0, len(frames), at_once):
         part = slice(first, first + at_once)
         for name, grid in engines[engine](frames=frames[part]).items():
@@ -179,94 +225,55 @@ def _features(engines: Engines, engine: str, frames: Array, at_once: int) -> dic
     return grids
 
 
-def _look(
-    engines: Engines,
-    grids: dict[str, Array],
-    rows: Array,
-    local: Array,
-    looks: dict[str, Array],
-    count: int,
-) -> None:
-    """Write the features of the query points `local` into `looks`, where those of all `count`
-    tracks are kept.
-    """
+def _sample_query_features(job: _Job, grids: Grids, rows: Array, queries: Array) -> None:
+    """Keep the features of the query points of the tracks `rows`."""
     if not len(rows):
         return
-    for engine in ("tracks_query", *(["tracks_query_large"] if "large_lowres" in grids else [])):
-        for name, values in _call(engines, engine, {**grids, "queries": local}).items():
-            if name not in looks:
-                looks[name] = np.zeros((count, values.shape[1]), np.float32)
-            looks[name][rows] = values
+    engines = ["tracks_query"]
+    if "large_lowres" in grids:
+        engines.append("tracks_query_large")
+    kept = job.query_features
+    for engine in engines:
+        for name, values in _call(job.engines, engine, {**grids, "queries": queries}).items():
+            if name not in kept:
+                kept[name] = np.zeros((len(job.queries), values.shape[1]), np.float32)
+            kept[name][rows] = values
 
 
-def _refine(
-    engines: Engines, grids: dict[str, Array], looks: dict[str, Array], rows: Array, local: Array
-) -> dict[str, Array]:
-    values = {**grids, **{name: values[rows] for name, values in looks.items()}, "queries": local}
-    answer = _call(engines, "tracks_refine", values)
+def _refine(job: _Job, grids: Grids, rows: Array, queries: Array) -> dict[str, Array]:
+    """The tracker's answer for the tracks `rows`; with large frames the mean of both rounds."""
+    query_features = {name: values[rows] for name, values in job.query_features.items()}
+    values = {**grids, **query_features, "queries": queries}
+    first = _call(job.engines, "tracks_refine", values)
     if "large_lowres" not in grids:
-        return answer
-    finer = _call(engines, "tracks_refine_large", {**values, "start": answer["tracks"]})
-    return {name: (answer[name] + finer[name]) / 2 for name in answer}
+        return first
+    values["start"] = first["tracks"]
+    second = _call(job.engines, "tracks_refine_large", values)
+    return {name: (first[name] + second[name]) / 2 for name in first}
 
 
 def _call(engines: Engines, engine: str, values: dict[str, Array]) -> dict[str, Array]:
     """Run an engine on what it takes of `values`."""
-    return engines[engine](**{name: values[name] for name in SIGNATURES[engine].input_names})
+    inputs = {name: values[name] for name in SIGNATURES[engine].input_names}
+    return engines[engine](**inputs)
 
 
-def _go_on(raw: RawTracks, rows: Array, part: slice, source: slice) -> Array:
-    """Queries, with t counted from the window `part`, of the tracks `rows` that are known in the
-    window `source`.
+def _continued(answer: RawTracks, rows: Array, window: slice, source: slice) -> Array:
+    """Queries, with t counted from `window`, of the tracks `rows` that are known in the window
+    `source`.
     """
-    both = shared(part, source)
-    visibility, confidence = visibility_of(raw.occlusion[rows, both], raw.expected_dist[rows, both])
-    return handover(raw.tracks[rows, both], visibility * confidence, both.start - part.start)
+    both = shared_frames(window, source)
+    visibility, confidence = visibility_of(
+        answer.occlusion[rows, both], answer.expected_dist[rows, both]
+    )
+    certainty = visibility * confidence
+    return continued_queries(answer.tracks[rows, both], certainty, both.start - window.start)
 
 
 def _write(
-    raw: RawTracks, rows: Array, part: slice, fresh: slice, answer: dict[str, Array]
+    answer: RawTracks, rows: Array, window: slice, fresh: slice, refined: dict[str, Array]
 ) -> None:
-    """Keep what `answer` says of the frames `fresh` of the window `part`."""
-    inside = slice(fresh.start - part.start, fresh.stop - part.start)
-    for name, values in zip(raw._fields, raw):
-        values[rows, fresh] = answer[name][:, inside]
-
-
-def _checked(frames: Array, queries: Array) -> tuple[Array, Array]:
-    size = geometry.TRACKER_PX
-    if (
-        frames.dtype != np.uint8
-        or frames.ndim != 4
-        or frames.shape[1:] != (size, size, 3)
-        or not len(frames)
-    ):
-        raise UsageError(
-            f"frames are {frames.dtype}{list(frames.shape)}, expected uint8[T, {size}, {size}, 3];"
-            " make them with samotion.tracks.resize_for_tracking"
-        )
-    queries = np.asarray(queries, np.float32)
-    if queries.ndim != 2 or queries.shape[1] != 3:
-        raise UsageError(f"queries have shape {list(queries.shape)}, expected [N, 3]: t, y, x")
-    if len(queries) and (queries[:, 0].min() < 0 or queries[:, 0].max() > len(frames) - 1):
-        raise UsageError(
-            f"queries name frames {queries[:, 0].min():g} to {queries[:, 0].max():g}, expected"
-            f" 0 to {len(frames) - 1}"
-        )
-    return frames, queries
-
-
-def _check_large(engines: Engines, large: Array, count: int) -> None:
-    numbers = engines.preset.tracks
-    if not numbers.refines_large:
-        raise EngineError(
-            f"these engines refine tracks on frames of {numbers.refine_px} px only; for larger"
-            f" ones export with:"
-            f" samotion-export tracks --preset {engines.preset.name} --refine-px {max(REFINE_PX)}"
-        )
-    shape = (count, numbers.refine_px, numbers.refine_px, 3)
-    if large.dtype != np.uint8 or large.shape != shape:
-        raise UsageError(
-            f"large frames are {large.dtype}{list(large.shape)}, expected uint8{list(shape)};"
-            f" make them with samotion.tracks.resize_for_tracking(frames, {numbers.refine_px})"
-        )
+    """Write what `refined` says of the frames `fresh` of a window into the answer."""
+    inside = slice(fresh.start - window.start, fresh.stop - window.start)
+    for name, values in zip(answer._fields, answer):
+        values[rows, fresh] = refined[name][:, inside]

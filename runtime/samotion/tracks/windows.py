@@ -1,19 +1,30 @@
-"""Long clips: which frames are tracked together, and where a track goes on from one window to
-the next.
+"""The window schedule of long clips: which frames are tracked together, in which order, and how a
+track goes on from one window to the next.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from samotion.tracks.records import MIN_CERTAINTY
+
 Array = np.ndarray[Any, Any]
 
-NO_FRAME = -1.0  # a query frame outside the window: the track is found by its looks alone
+NO_FRAME = -1.0  # a query frame outside the window: the track is found by its features alone
 
 
-def windows(frame_count: int, window: int, overlap: int) -> list[slice]:
+class Pass(NamedTuple):
+    """One pass through the window numbered `window`: of the tracks that start in it where `source`
+    is None, else of those known already in the neighbouring window `source`.
+    """
+
+    window: int
+    source: int | None
+
+
+def split(frame_count: int, window: int, overlap: int) -> list[slice]:
     """Slices that cover all frames, none longer than `window`, neighbours sharing at least
     `overlap` frames.
     """
@@ -24,63 +35,67 @@ def windows(frame_count: int, window: int, overlap: int) -> list[slice]:
     return [slice(int(start), int(start) + window) for start in starts]
 
 
-def home(parts: list[slice], query_frame: Array) -> Array:
-    """The window (N,) in which each query lies, the one in whose middle it lies where several
-    hold it.
+def start_windows(windows: list[slice], query_frames: Array) -> Array:
+    """The number (N,) of the window in which each track starts: the one whose middle is nearest to
+    its query frame.
     """
-    middles = np.array([(part.start + part.stop - 1) / 2 for part in parts])
-    nearest: Array = np.abs(query_frame[:, None] - middles).argmin(1)
+    middles = np.array([(window.start + window.stop - 1) / 2 for window in windows])
+    distances = np.abs(query_frames[:, None] - middles)
+    nearest: Array = distances.argmin(1)
     return nearest
 
 
-def handover(tracks: Array, certainty: Array, start: int) -> Array:
-    """Queries (N,3) t, y, x from what is known of tracks (N,S,2) in S shared frames, the first
+def schedule(count: int) -> list[Pass]:
+    """The order of passes through `count` windows.
+
+    Forward, each window starts its own tracks and continues those of all earlier ones. Backward,
+    each continues those of all later ones.
+    """
+    passes = [Pass(0, None)]
+    for window in range(1, count):
+        passes.append(Pass(window, None))
+        passes.append(Pass(window, window - 1))
+    for window in range(count - 2, -1, -1):
+        passes.append(Pass(window, window + 1))
+    return passes
+
+
+def rows_in(one: Pass, starts: Array) -> Array:
+    """The tracks (by number) of a pass, by the windows (N,) they start in."""
+    if one.source is None:
+        return np.flatnonzero(starts == one.window)
+    if one.source < one.window:
+        return np.flatnonzero(starts <= one.source)
+    return np.flatnonzero(starts >= one.source)
+
+
+def continued_queries(tracks: Array, certainty: Array, start: int) -> Array:
+    """Queries (N,3) t, y, x from known places of tracks (N,S,2) in S shared frames, the first
     numbered `start`.
 
     Each track goes on from the shared frame where it is most surely visible (`certainty` (N,S):
-    visibility times confidence); one that is visible in none of them is left to its looks
-    (`NO_FRAME`).
+    visibility times confidence). One that is visible in none of them gets `NO_FRAME`.
     """
-    best = certainty.argmax(1)
     rows = np.arange(len(tracks))
+    best = certainty.argmax(1)
+    is_visible = certainty[rows, best] > MIN_CERTAINTY
+    frames = np.where(is_visible, best + start, NO_FRAME)
     xy = tracks[rows, best]
-    frame = np.where(certainty[rows, best] > 0.5, best + start, NO_FRAME)
-    return np.column_stack((frame, xy[:, 1], xy[:, 0])).astype(np.float32)
+    return np.column_stack((frames, xy[:, 1], xy[:, 0])).astype(np.float32)
 
 
-def visits(count: int) -> list[tuple[int, int | None]]:
-    """The order of work on `count` windows: (window, the one that tracks arrive from, or None: they
-    start here).
-
-    Forward, each window starts its own tracks and takes over those of all earlier ones; then back.
-    """
-    forward = [visit for k in range(count) for visit in ((k, None), (k, k - 1))]
-    return [*forward[:1], *forward[2:], *((k, k + 1) for k in range(count - 2, -1, -1))]
-
-
-def travellers(where: Array, index: int, source: int | None) -> Array:
-    """Which tracks (by number) a visit is about, by the window `where` (N,) each of them starts
-    in.
-    """
-    if source is None:
-        return np.flatnonzero(where == index)
-    return np.flatnonzero(where <= source if source < index else where >= source)
-
-
-def shared(part: slice, source: slice) -> slice:
+def shared_frames(one: slice, other: slice) -> slice:
     """The frames that two windows both hold."""
-    return slice(max(part.start, source.start), min(part.stop, source.stop))
+    return slice(max(one.start, other.start), min(one.stop, other.stop))
 
 
-def beyond(part: slice, source: slice | None) -> slice:
-    """The frames of `part` that `source` does not hold."""
+def new_frames(window: slice, source: slice | None) -> slice:
+    """The frames of `window` that `source` does not hold; all of them without a source."""
     if source is None:
-        return part
-    return (
-        slice(source.stop, part.stop)
-        if part.stop > source.stop
-        else slice(part.start, source.start)
-    )
+        return window
+    if window.stop > source.stop:
+        return slice(source.stop, window.stop)
+    return slice(window.start, source.start)
 
 
 def chunks(count: int, at_most: int) -> list[slice]:
