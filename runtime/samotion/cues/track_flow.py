@@ -1,9 +1,9 @@
-"""Tracks made steady by dense optical flow: the tracker says where a point is, flow how it gets to
+"""Tracks smoothed with dense optical flow: the tracker says where a point is, flow how it gets to
 the next frame.
 
-A small tracker is right about the place within a few px but jitters from frame to frame, and what
-moves by itself shows in the steps. Each track becomes the most likely chain of places, given both
-and how far each can be trusted.
+A small tracker is right about the position within a few px but jitters from frame to frame, and
+what moves by itself shows in the steps. Each track becomes the maximum a posteriori chain of
+positions, given both kinds of measurements and their errors.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.tracks import tracking
 from samotion.tracks.records import RawTracks, visibility_of
@@ -22,14 +23,16 @@ from samotion.tracks.records import RawTracks, visibility_of
 Array = np.ndarray[Any, Any]
 # flow is read where the last round put the track; later rounds change delta-avg by less than 0.002
 ROUNDS = 3
-PLACE_PX = 2.0  # error of the tracker's places; 1 to 8 are within 0.01 delta-avg of each other
-# error of a step of flow, beside what its forward-backward check shows; 0.2 costs 0.01
-STEP_PX = 0.05
-OUTLIER_PX = 2.0  # places farther than this from the chain lose their weight
-PIN = 1e4  # weight of the query, which is where it is
-# of what the tracker takes for hidden: keeps the chain defined
-LEAST_TRUST, LEAST_STEP = 1e-3, 0.02
-CENTRE_PX = 0.5  # the tracker counts px from the image's corner, flow from the first pixel's centre
+# standard error of the tracker's positions; 1 to 8 are within 0.01 delta-avg of each other
+POSITION_SIGMA_PX = 2.0
+# standard error of a step of flow, beside its forward-backward error; 0.2 costs 0.01
+STEP_SIGMA_PX = 0.05
+OUTLIER_PX = (
+    2.0  # scale of Cauchy's weights: positions farther than this from the chain lose theirs
+)
+QUERY_WEIGHT = 1e4  # the query is where it is
+# certainty of what the tracker takes for hidden: keeps the chain defined
+LEAST_POSITION, LEAST_STEP = 1e-3, 0.02
 
 
 @dataclass
@@ -39,100 +42,107 @@ class FlowCache(tracking.FrameCache):
     @cached_property
     def flows(self) -> Array:
         """Optical flow of the frames, both ways."""
-        return flows_of(self.frames)
+        return optical_flow(self.frames)
 
 
 def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options: Any) -> RawTracks:
-    """As `samotion.tracks.track`, its places fused with optical flow; the logits are the tracker's.
+    """As `samotion.tracks.track`, its positions smoothed with optical flow; the logits are the
+    tracker's.
 
-    The flows take 0.5 MB a frame.
+    The flow takes 0.5 MB a frame.
     """
     cache = frames if isinstance(frames, FlowCache) else FlowCache(frames)
     raw = tracking.track(engines, cache, queries, **options)
     visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
-    frame = np.rint(queries[:, 0]).astype(np.int64)
-    smooth = steady(raw.tracks, visibility * confidence, frame, queries[:, :0:-1], cache.flows)
-    return raw._replace(tracks=smooth)
+    query_frame = np.rint(queries[:, 0]).astype(np.int64)
+    query_xy = queries[:, :0:-1]
+    certainty = visibility * confidence
+    return raw._replace(tracks=smooth(raw.tracks, certainty, query_frame, query_xy, cache.flows))
 
 
-def steady(tracks: Array, trust: Array, query_frame: Array, query_xy: Array, flows: Array) -> Array:
-    """Tracks (N,T,2) px, fused with the optical flow between neighbouring frames (see `flows_of`).
+def smooth(
+    tracks: Array, certainty: Array, query_frame: Array, query_xy: Array, flows: Array
+) -> Array:
+    """Tracks (N,T,2) px of the tracker, smoothed with the optical flow between neighbouring frames
+    (see `optical_flow`).
 
-    `trust` (N,T) in [0,1] is how sure the tracker is of a place; in `query_frame` (N,) the place is
-    `query_xy` (N,2). A track's answer depends on no other track. Steps whose flow back does not
-    lead home count less.
+    `certainty` (N,T) in [0,1] is how sure the tracker is of a position; in `query_frame` (N,) the
+    position is `query_xy` (N,2). A track's answer depends on no other track. Iteratively reweighted
+    least squares: positions far from the chain and steps with a forward-backward error count less.
     """
     if not len(flows) or not len(tracks):
         return tracks
-    own = np.arange(len(tracks))
-    places = tracks.astype(np.float64) - CENTRE_PX
-    places[own, query_frame] = query_xy - CENTRE_PX
-    chain, weight = places, (trust + LEAST_TRUST) / PLACE_PX**2
-    both = np.minimum(trust[:, :-1], trust[:, 1:]) + LEAST_STEP
+    every = np.arange(len(tracks))
+    # the tracker counts px from the picture's corner
+    measured = geometry.from_corner(tracks.astype(np.float64))
+    measured[every, query_frame] = geometry.from_corner(query_xy)
+    information = (certainty + LEAST_POSITION) / POSITION_SIGMA_PX**2
+    both_ends = np.minimum(certainty[:, :-1], certainty[:, 1:]) + LEAST_STEP
+    chain = measured
     for _ in range(ROUNDS):
-        steps, doubt_px = _read(flows, chain)
-        off_px = np.linalg.norm(chain - places, axis=2)
-        anchor = weight / (1 + (off_px / OUTLIER_PX) ** 2)
-        anchor[own, query_frame] = PIN
-        chain = _most_likely(places, anchor, steps, both / (STEP_PX**2 + doubt_px**2))
-    return (chain + CENTRE_PX).astype(np.float32)
+        steps, backward_error_px = _flow_under(flows, chain)
+        residual_px = np.linalg.norm(chain - measured, axis=2)
+        weight = information / (1 + (residual_px / OUTLIER_PX) ** 2)
+        weight[every, query_frame] = QUERY_WEIGHT
+        stiffness = both_ends / (STEP_SIGMA_PX**2 + backward_error_px**2)
+        chain = _solve_chain(measured, weight, steps, stiffness)
+    return geometry.to_corner(chain).astype(np.float32)
 
 
-def flows_of(frames: Array) -> Array:
+def optical_flow(frames: Array) -> Array:
     """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, (T-1,2,H,W,2) px in half
     precision.
 
     0.5 MB per frame of 256 px.
     """
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    found = np.empty((len(grey) - 1, 2, *grey[0].shape, 2), np.float16)
-    for both, here, there in zip(found, grey, grey[1:]):
-        both[0] = flow.calc(here, there, np.zeros_like(both[0], np.float32))
-        both[1] = flow.calc(there, here, np.zeros_like(both[1], np.float32))
-    return found
+    flows = np.empty((len(grey) - 1, 2, *grey[0].shape, 2), np.float16)
+    for pair, here, there in zip(flows, grey, grey[1:]):
+        pair[0] = dis.calc(here, there, np.zeros_like(pair[0], np.float32))
+        pair[1] = dis.calc(there, here, np.zeros_like(pair[1], np.float32))
+    return flows
 
 
-def _read(flows: Array, xy: Array) -> tuple[Array, Array]:
-    """The flow under each point (N,T-1,2), and how far from home the flow back leads (N,T-1),
-    px.
-    """
+def _flow_under(flows: Array, xy: Array) -> tuple[Array, Array]:
+    """The forward flow under each point (N,T-1,2), and its forward-backward error (N,T-1), px."""
     steps = np.empty((len(xy), len(flows), 2))
-    doubt_px = np.empty((len(xy), len(flows)))
-    for t, (forth, back) in enumerate(flows):
-        steps[:, t] = _lookup(forth, xy[:, t])
-        doubt_px[:, t] = np.linalg.norm(steps[:, t] + _lookup(back, xy[:, t] + steps[:, t]), axis=1)
-    return steps, doubt_px
+    error_px = np.empty((len(xy), len(flows)))
+    for t, (forward, backward) in enumerate(flows):
+        steps[:, t] = _bilinear(forward, xy[:, t])
+        returned = _bilinear(backward, xy[:, t] + steps[:, t])
+        error_px[:, t] = np.linalg.norm(steps[:, t] + returned, axis=1)
+    return steps, error_px
 
 
-def _lookup(flow: Array, xy: Array) -> Array:
-    """Bilinear, (N,2); beyond the border as at it."""
+def _bilinear(flow: Array, xy: Array) -> Array:
+    """The flow (N,2) at points (N,2) px; beyond the border as at it."""
     x, y = np.ascontiguousarray(xy.T[:, :, None], np.float32)
-    found = cv2.remap(
+    values = cv2.remap(
         flow.astype(np.float32), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return found[:, 0]
+    return values[:, 0]
 
 
-def _most_likely(places: Array, anchor: Array, steps: Array, stiffness: Array) -> Array:
-    """The chains (N,T,2) that minimise anchor * |x_t - place_t|^2 + stiffness * |x_t+1 - x_t -
+def _solve_chain(measured: Array, weight: Array, steps: Array, stiffness: Array) -> Array:
+    """The chains (N,T,2) that minimise weight * |x_t - measured_t|^2 + stiffness * |x_t+1 - x_t -
     step_t|^2.
 
     A tridiagonal system per track, solved for all tracks at once by forward elimination and back
     substitution.
     """
-    diagonal = anchor.copy()
+    diagonal = weight.copy()
     diagonal[:, :-1] += stiffness
     diagonal[:, 1:] += stiffness
     pull = stiffness[..., None] * steps
-    right = anchor[..., None] * places
+    right = weight[..., None] * measured
     right[:, :-1] -= pull
     right[:, 1:] += pull
-    for t in range(1, places.shape[1]):
+    for t in range(1, measured.shape[1]):
         factor = stiffness[:, t - 1] / diagonal[:, t - 1]
         diagonal[:, t] -= factor * stiffness[:, t - 1]
         right[:, t] += factor[:, None] * right[:, t - 1]
     chain = right / diagonal[..., None]
-    for t in range(places.shape[1] - 2, -1, -1):
+    for t in range(measured.shape[1] - 2, -1, -1):
         chain[:, t] += (stiffness[:, t] / diagonal[:, t])[:, None] * chain[:, t + 1]
     return chain

@@ -1,4 +1,4 @@
-"""Tracks fused with optical flow: nearer to the truth, each alone, and still where nothing is
+"""Tracks smoothed with optical flow: nearer to the truth, each alone, and still where nothing is
 known.
 """
 
@@ -34,7 +34,7 @@ def frames() -> Array:
 
 @pytest.fixture(scope="module")
 def flows(frames: Array) -> Array:
-    return track_flow.flows_of(frames)
+    return track_flow.optical_flow(frames)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_jitter_goes_and_the_query_stays(flows: Array, truth: Array) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
     xy = truth[np.arange(POINTS), query]
     before = noisy(truth, query)
-    after = track_flow.steady(before, np.full(truth.shape[:2], 0.9), query, xy, flows)
+    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), query, xy, flows)
     error = np.linalg.norm(after - truth, axis=2)
     assert np.median(np.linalg.norm(before - truth, axis=2)) > 1.5
     assert np.median(error) < 0.3 and np.abs(after[np.arange(POINTS), query] - xy).max() < 0.01
@@ -64,7 +64,7 @@ def test_an_outlier_of_the_tracker_loses(flows: Array, truth: Array) -> None:
     query = np.zeros(POINTS, int)
     before = truth.astype(np.float32)
     before[:, 6] += 20
-    after = track_flow.steady(before, np.full(truth.shape[:2], 0.9), query, truth[:, 0], flows)
+    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), query, truth[:, 0], flows)
     assert np.quantile(np.linalg.norm(after[:, 6] - truth[:, 6], axis=1), 0.9) < 1
 
 
@@ -73,7 +73,7 @@ def test_each_track_is_alone(flows: Array, truth: Array) -> None:
     trust = np.random.default_rng(4).random(truth.shape[:2])
     some = np.array([7, 3, 40])
     both = [
-        track_flow.steady(noisy(truth, query)[i], trust[i], query[i], truth[i, 0], flows)
+        track_flow.smooth(noisy(truth, query)[i], trust[i], query[i], truth[i, 0], flows)
         for i in (np.arange(POINTS), some)
     ]
     np.testing.assert_allclose(both[0][some], both[1], atol=1e-4)
@@ -82,32 +82,32 @@ def test_each_track_is_alone(flows: Array, truth: Array) -> None:
 def test_the_chain_is_the_minimum() -> None:
     """Against the dense normal equations of one track."""
     rng = np.random.default_rng(5)
-    places, steps = rng.normal(0, 5, (1, 6, 2)), rng.normal(0, 2, (1, 5, 2))
-    anchor, stiffness = rng.uniform(0.1, 2, (1, 6)), rng.uniform(0.1, 9, (1, 5))
+    measured, steps = rng.normal(0, 5, (1, 6, 2)), rng.normal(0, 2, (1, 5, 2))
+    weight, stiffness = rng.uniform(0.1, 2, (1, 6)), rng.uniform(0.1, 9, (1, 5))
     rows = (
         np.concatenate([np.eye(6), np.diff(np.eye(6), axis=0)])
-        * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+        * np.sqrt(np.r_[weight[0], stiffness[0]])[:, None]
     )
     wanted = (
-        np.concatenate([places[0], steps[0]]) * np.sqrt(np.r_[anchor[0], stiffness[0]])[:, None]
+        np.concatenate([measured[0], steps[0]]) * np.sqrt(np.r_[weight[0], stiffness[0]])[:, None]
     )
     expected = np.linalg.lstsq(rows, wanted, rcond=None)[0]
     np.testing.assert_allclose(
-        track_flow._most_likely(places, anchor, steps, stiffness)[0], expected, atol=1e-9
+        track_flow._solve_chain(measured, weight, steps, stiffness)[0], expected, atol=1e-9
     )
 
 
 def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: Array) -> None:
     one = np.ones((3, 1, 2), np.float32)
     assert (
-        track_flow.steady(
-            one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.flows_of(frames[:1])
+        track_flow.smooth(
+            one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.optical_flow(frames[:1])
         )
         is one
     )
     none = np.ones((0, FRAMES, 2), np.float32)
     assert (
-        len(track_flow.steady(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
+        len(track_flow.smooth(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
     )
 
 
@@ -126,5 +126,5 @@ def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
     fused = track_flow.track(engines, cache, queries)
     assert np.abs(fused.tracks - truth).mean() < 0.5 * np.abs(raw.tracks - truth).mean()
     assert fused.occlusion is raw.occlusion
-    monkeypatch.setattr(track_flow, "flows_of", None)
+    monkeypatch.setattr(track_flow, "optical_flow", None)
     np.testing.assert_array_equal(track_flow.track(engines, cache, queries).tracks, fused.tracks)
