@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from samotion import geometry
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -69,8 +70,6 @@ def area_under_curve(scores: Array, positive: Array) -> float | None:
 def starts_on(tracks: Tracks, masks: Array) -> Array:
     """What masks (T, H, W), or labels, say at each track's query (N,)."""
     height, width = masks.shape[1:]
-    x, y = np.rint(tracks.query_xy).astype(int).reshape(-1, 2).T
-    found: Array = masks[
-        tracks.query_frame.astype(int), y.clip(0, height - 1), x.clip(0, width - 1)
-    ]
-    return found
+    x, y = geometry.nearest_pixel(tracks.query_xy.reshape(-1, 2), (height, width)).T
+    values: Array = masks[tracks.query_frame.astype(int), y, x]
+    return values

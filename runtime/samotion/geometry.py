@@ -126,6 +126,12 @@ def nearest_pixel(xy: Array, hw: tuple[int, int]) -> Array:
     return _clamped(np.rint(xy), hw)
 
 
+def inside(xy: Array, hw: tuple[int, int]) -> Array:
+    """Which points (...,2) px lie in a picture of size `hw`, its outermost pixels in full."""
+    corner = to_corner(xy)
+    return np.asarray(((corner >= 0) & (corner < _wh(hw))).all(axis=-1))
+
+
 def _clamped(xy: Array, hw: tuple[int, int]) -> Array:
     last = np.array([hw[1] - 1, hw[0] - 1])
     return np.asarray(xy.astype(np.int64).clip(0, last))

@@ -141,3 +141,8 @@ def test_pixels_are_cut_as_published_and_rounded_elsewhere() -> None:
     whole = np.array([[5, 3], [0, 0]])
     for convert in (geometry.pixel_under, geometry.nearest_pixel):
         np.testing.assert_array_equal(convert(whole.astype(float), (4, 6)), whole)
+
+
+def test_a_picture_reaches_half_a_pixel_beyond_its_outermost_centres() -> None:
+    xy = np.array([[-0.5, 0], [-0.51, 0], [5.49, 3.49], [5.5, 0], [0, 3.5]])
+    assert geometry.inside(xy, (4, 6)).tolist() == [True, False, True, False, False]

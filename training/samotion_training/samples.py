@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from samotion import geometry
 from samotion_bench.scenes.render import Clip
 
 Array = np.ndarray[Any, Any]
@@ -39,9 +40,7 @@ def seen_disparity(clip: Clip, xy: Array) -> Array:
     scaled = (clip.disparity - low) / np.maximum(
         clip.disparity.max((1, 2), keepdims=True) - low, 1e-6
     )
-    x, y = (
-        np.clip(np.rint(xy[..., i]), 0, n - 1).astype(int) for i, n in ((0, width), (1, height))
-    )
+    x, y = np.moveaxis(geometry.nearest_pixel(xy, (height, width)), -1, 0)
     return np.asarray(scaled[np.arange(frames), y, x])
 
 

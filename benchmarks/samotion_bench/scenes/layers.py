@@ -168,17 +168,6 @@ def wobble(rng: Rng, time: Array, amount: float) -> Array:
     return np.asarray(np.clip(out, -0.9, 0.9) if amount < 1 else out * [0, 0, 1])
 
 
-def inside(xy: Array, hw: tuple[int, int]) -> Array:
-    """Whether px positions (..., 2) lie in a picture of size hw."""
-    height, width = hw
-    return np.asarray(
-        (xy[..., 0] >= -0.5)
-        & (xy[..., 1] >= -0.5)
-        & (xy[..., 0] < width - 0.5)
-        & (xy[..., 1] < height - 0.5)
-    )
-
-
 def shrink(texture: Array, factor: int) -> Array:
     """The texture at 1/factor of its size, averaged: against aliasing where it is seen small."""
     height, width = texture.shape[:2]

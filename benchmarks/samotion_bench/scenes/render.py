@@ -9,8 +9,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from samotion import geometry
+from samotion.geometry import inside
 
-from samotion_bench.scenes.layers import Layer, inside, shrink
+from samotion_bench.scenes.layers import Layer, shrink
 from samotion_bench.scenes.scenes import Look, Scene
 
 Array = np.ndarray[Any, Any]
@@ -259,7 +261,7 @@ def track(scene: Scene, clip: Clip, tyx: Array) -> TruthTracks:
     """
     hw = clip.frames.shape[1:3]
     frames = tyx[:, 0].astype(int)
-    y, x = np.clip(np.rint(tyx[:, 1:]).astype(int), 0, [hw[0] - 1, hw[1] - 1]).T
+    x, y = geometry.nearest_pixel(tyx[:, :0:-1], hw).T
     owner = clip.layers[frames, y, x]
     xy = np.zeros((len(tyx), len(scene.steps), 2), np.float32)
     visible = np.zeros(xy.shape[:2], bool)
@@ -305,8 +307,7 @@ def _seen(xy: Array, mine: Array, hw: tuple[int, int]) -> Array:
     near = np.stack(
         [cv2.dilate(m.astype(np.uint8), np.ones((3, 3), np.uint8)) for m in mine]
     ).astype(bool)
-    x = np.clip(np.rint(xy[..., 0]), 0, hw[1] - 1).astype(int)
-    y = np.clip(np.rint(xy[..., 1]), 0, hw[0] - 1).astype(int)
+    x, y = np.moveaxis(geometry.nearest_pixel(xy, hw), -1, 0)
     return np.asarray(inside(xy, hw) & near[np.arange(len(mine))[None], y, x])
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from samotion.errors import InputError
-from samotion_bench.scenes.layers import inside
+from samotion.geometry import inside, nearest_pixel
 from samotion_bench.scenes.render import Clip, TruthTracks
 
 from samotion_training.datasets import files
@@ -145,7 +145,7 @@ def _points(path: Path) -> tuple[Array, Array, Array]:
 def _owners(xy: Array, visible: Array, labels: Array) -> Array:
     """(N,) the instance that most often lies under each point where it is visible."""
     height, width = labels.shape[1:]
-    x, y = (np.rint(xy[..., i]).clip(0, n - 1).astype(int) for i, n in ((0, width), (1, height)))
+    x, y = np.moveaxis(nearest_pixel(xy, (height, width)), -1, 0)
     under = labels[np.arange(len(labels)), y, x]
     return np.array([np.bincount(row[seen]).argmax() for row, seen in zip(under, visible)], int)
 

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from samotion.errors import InputError
-from samotion_bench.scenes.layers import inside
+from samotion.geometry import inside
 from samotion_bench.scenes.render import Clip, TruthTracks, surface_points
 
 from samotion_training.datasets import files, rigid, tfrecord

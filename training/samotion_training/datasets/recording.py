@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from samotion import geometry
 from samotion_bench.scenes.render import Clip, TruthTracks
 
 from samotion_training.samples import DEPTH_EVERY, Sample, seen_disparity
@@ -60,7 +61,6 @@ def to_sample(recording: Recording, size_px: int) -> Sample:
     clip, tracks = recording
     height, width = clip.frames.shape[1:3]
     size = (size_px, size_px)
-    scale = np.array([size_px / width, size_px / height])
     seen = (
         seen_disparity(clip, tracks.xy) if len(clip.disparity) else np.zeros(tracks.visible.shape)
     )
@@ -71,8 +71,7 @@ def to_sample(recording: Recording, size_px: int) -> Sample:
         ),
         labels=_resized(clip.labels, size, cv2.INTER_NEAREST_EXACT),
         instance_moving=clip.moving,
-        # edges, not pixel centres, are what scales about
-        xy=((tracks.xy + 0.5) * scale - 0.5).astype(np.float32),
+        xy=geometry.resized_xy(tracks.xy, (height, width), size).astype(np.float32),
         visible=tracks.visible,
         instance=tracks.instance.astype(np.int16),
         point_disparity=seen.astype(np.float16),

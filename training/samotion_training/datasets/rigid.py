@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from samotion_bench.scenes.layers import inside
+from samotion.geometry import inside
 from samotion_bench.scenes.render import Clip, TruthTracks
 
 Array = np.ndarray[Any, Any]
