@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import torch
 from samotion.presets import SAM21_TINY, Sam2Net
-from samotion.sam2.propagation import Click, propagate
+from samotion.sam2 import Click, propagate
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 from helpers import sam2_reference as reference

@@ -15,7 +15,7 @@ import numpy as np
 from samotion import geometry
 from samotion.errors import UsageError
 from samotion.presets import Prompting
-from samotion.sam2.propagation import Click
+from samotion.sam2.clicks import Click
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]

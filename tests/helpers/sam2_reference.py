@@ -16,8 +16,8 @@ import torch
 from samotion.backends.ort import OrtEngine
 from samotion.manifest import Entry
 from samotion.presets import NANO, Sam2Net
+from samotion.sam2 import Click
 from samotion.sam2.features import resize_frame
-from samotion.sam2.propagation import Click
 from samotion_export.graph import export_onnx
 from samotion_export.sam2.build import graphs
 from samotion_export.sam2.modules import MEAN, STD, ImageGraph, PromptGraph

@@ -12,7 +12,7 @@ from helpers.standing_tracks import HW, grid, tracks_at
 from samotion import prompts
 from samotion.errors import UsageError
 from samotion.presets import NANO, REFERENCE
-from samotion.sam2.propagation import Click
+from samotion.sam2 import Click
 from samotion.tracks.tracking import Tracks
 from samotion_bench import published, stand_in
 

@@ -15,8 +15,8 @@ from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
+from samotion.sam2.clicks import Click
 from samotion.sam2.features import Features
-from samotion.sam2.propagation import Click
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]

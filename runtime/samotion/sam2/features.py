@@ -1,6 +1,4 @@
-"""What SAM 2 sees of a clip: frames at its own size, and their image features in a cache of
-bounded size.
-"""
+"""Image features of a clip's frames, at SAM 2's own size, in a cache of bounded size."""
 
 from __future__ import annotations
 
@@ -45,7 +43,7 @@ class Features:
         engine = engines["sam2_image"]
         # on the GPU, where the other engines want them
         self._engine: Any = getattr(engine, "keep", engine)
-        self._known: OrderedDict[int, Levels] = OrderedDict()
+        self._cache: OrderedDict[int, Levels] = OrderedDict()
 
     @property
     def mask_side(self) -> int:
@@ -60,24 +58,24 @@ class Features:
         each (1,...).
         """
         levels = self._get(frame)
-        self._known[frame] = levels
-        self._known.move_to_end(frame)
-        while len(self._known) > self.capacity:
-            self._known.popitem(last=False)
+        self._cache[frame] = levels
+        self._cache.move_to_end(frame)
+        while len(self._cache) > self.capacity:
+            self._cache.popitem(last=False)
         return levels
 
-    def pass_by(self, frame: int) -> Levels:
+    def get_for_sweep(self, frame: int) -> Levels:
         """As `[frame]`, for a sweep over the clip: it takes what is cached, but pushes nothing
         out.
         """
         levels = self._get(frame)
-        if len(self._known) < self.capacity:
-            self._known[frame] = levels
+        if len(self._cache) < self.capacity:
+            self._cache[frame] = levels
         return levels
 
     def _get(self, frame: int) -> Levels:
-        if frame in self._known:
-            return self._known[frame]
+        if frame in self._cache:
+            return self._cache[frame]
         levels: Levels = self._engine(frames=resize_frame(self.frames[frame], self.side_px)[None])
         return levels
 
@@ -94,14 +92,16 @@ def resize_frame(frame: Array, side_px: int) -> Array:
 
 
 def _resample(image: Array, size: int, axis: int) -> Array:
-    index, weight = _taps(image.shape[axis], size)
-    shape = (1, size, 1) if axis == 1 else (size, 1, 1)
-    total: Array = np.full(
-        (image.shape[0], size, 3) if axis == 1 else (size, image.shape[1], 3), 1, np.int32
-    )
-    total <<= _PRECISION_BITS - 1
+    """An image (H,W,3) uint8 with one axis resampled to `size` px, in fixed point."""
+    index, weights = _taps(image.shape[axis], size)
+    out_shape = list(image.shape)
+    out_shape[axis] = size
+    half: int = 1 << _PRECISION_BITS - 1  # rounds to nearest
+    total: Array = np.full(out_shape, half, np.int32)
+    along_axis = (1, size, 1) if axis == 1 else (size, 1, 1)
     for k in range(index.shape[1]):
-        total += np.take(image, index[:, k], axis=axis) * weight[:, k].reshape(shape)
+        weight = weights[:, k].reshape(along_axis)
+        total += np.take(image, index[:, k], axis=axis) * weight
     total >>= _PRECISION_BITS
     return total.clip(0, 255).astype(np.uint8)
 
@@ -114,15 +114,19 @@ def _taps(source: int, target: int) -> tuple[Array, Array]:
     centre = (np.arange(target) + 0.5) * scale
     first = np.maximum((centre - 2 * stretch + 0.5).astype(np.int64), 0)
     end = np.minimum((centre + 2 * stretch + 0.5).astype(np.int64), source)
-    index = first[:, None] + np.arange(2 * math.ceil(2 * stretch) + 1)
-    weight = _bicubic((index - centre[:, None] + 0.5) / stretch) * (index < end[:, None])
+    tap_count = 2 * math.ceil(2 * stretch) + 1
+    index = first[:, None] + np.arange(tap_count)
+    distance = (index - centre[:, None] + 0.5) / stretch
+    weight = _bicubic(distance) * (index < end[:, None])
     weight /= weight.sum(1, keepdims=True)
-    used = (weight != 0).any(0)
     fixed = np.round(weight * (1 << _PRECISION_BITS)).astype(np.int32)
-    return np.minimum(index, source - 1)[:, used], fixed[:, used]
+    used = (weight != 0).any(0)
+    inside = np.minimum(index, source - 1)
+    return inside[:, used], fixed[:, used]
 
 
 def _bicubic(x: Array, a: float = -0.5) -> Array:
+    """Keys' cubic convolution kernel at distances x, in pixels."""
     x = np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
     far = (((x - 5) * x + 8) * x - 4) * a

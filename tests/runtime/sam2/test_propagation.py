@@ -17,12 +17,15 @@ import torch
 from helpers import sam2_reference as reference
 from samotion.errors import UsageError
 from samotion.presets import NANO
+from samotion.sam2 import clicks as sam2_clicks
 from samotion.sam2 import propagation as sam2
-from samotion.sam2.features import resize_frame
+from samotion.sam2.clicks import Click, segment
+from samotion.sam2.features import Features, resize_frame
+from samotion.sam2.logits import fill_holes, to_frame
 from samotion.sam2.memory import (
     Bank,
-    Reach,
-    Remembered,
+    MemoryEntry,
+    MemoryWindow,
     frames_attended,
     from_bfloat16,
     nearest_prompted,
@@ -30,7 +33,7 @@ from samotion.sam2.memory import (
     remember,
     to_bfloat16,
 )
-from samotion.sam2.propagation import Click, Features, fill_holes, propagate, segment, to_frame
+from samotion.sam2.propagation import propagate
 
 NET = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 HW = (90, 120)
@@ -149,8 +152,8 @@ def test_mask_prompt_goes_with_the_points(module: Any, engines: Any, clip: Any) 
             [levels["level0"], levels["level1"]],
             multimask_output=True,
         )[3]
-    plain = sam2._prompt(engines, images, click, None, 0).mask
-    got = sam2._prompt(engines, images, click, coarse, 0).mask
+    plain = sam2_clicks.decode(engines, images, [click], [None], 0)[0].mask
+    got = sam2_clicks.decode(engines, images, [click], [coarse], 0)[0].mask
     np.testing.assert_allclose(got, expected[0, 0], atol=1e-4)
     assert np.abs(got - plain).max() > 0.1
     by_click = segment(engines, images, replace(click, mask=np.full(HW, 9, np.float32)))
@@ -173,7 +176,7 @@ def test_objects_of_one_frame_are_decoded_together_as_each_alone(engines: Any, c
         replace(first, object_id=3),
         replace(first, points_xy=first.points_xy + 2),
     ]
-    calls = [[c.object_id for c in some] for some in sam2._together(clicks)]
+    calls = [[c.object_id for c in some] for some in sam2_clicks.batches(clicks)]
     assert calls == [[1, 3], [2], [1]]
     together = propagate(engines, frames, clicks, return_logits=True)
     for k in (1, 2, 3):
@@ -220,7 +223,7 @@ def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(
     )
     assert counted.calls["sam2_image"] == 8
     assert steps == [(i, 8) for i in range(1, 9)]  # two prompted frames, six tracked ones
-    assert len(features._known) == 3
+    assert len(features._cache) == 3
 
 
 def test_objects_are_tracked_within_reach_of_their_prompts(engines: Any, clip: Any) -> None:
@@ -261,8 +264,8 @@ def test_cache_keeps_the_last_used_frames(engines: Any, clip: Any) -> None:
     for frame in (0, 1, 0, 2, 0):
         assert features[frame]["level0"].shape[0] == 1
     assert counted.calls["sam2_image"] == 3
-    features.pass_by(9)
-    assert sorted(features._known) == [0, 2]
+    features.get_for_sweep(9)
+    assert sorted(features._cache) == [0, 2]
 
 
 def test_no_clicks_give_no_objects(engines: Any, clip: Any) -> None:
@@ -292,8 +295,8 @@ def test_frames_must_be_uint8_images(engines: Any) -> None:
         Features(engines, np.zeros((2, 8, 8, 3), np.float32))
 
 
-def remembered(frame: int) -> Remembered:
-    return Remembered(np.full((4, 2), frame, np.uint16), np.full(3, frame, np.float32))
+def remembered(frame: int) -> MemoryEntry:
+    return MemoryEntry(np.full((4, 2), frame, np.uint16), np.full(3, frame, np.float32))
 
 
 def test_memory_is_selected_as_the_package_does() -> None:
@@ -302,14 +305,14 @@ def test_memory_is_selected_as_the_package_does() -> None:
         {10: remembered(10), 16: remembered(16)},
         {t: remembered(t) for t in (11, 12, 13, 14, 15, 17)},
     )
-    got = recall(bank, 18, 40, False, Reach(7, 16))
+    got = recall(bank, 18, 40, False, MemoryWindow(7, 16))
     # Prompted frames first, then 6 frames back to 1: frame 16 is prompted, so its place stays
     # empty.
     assert [m[0, 0] for m in to_bfloat16(got.bank)] == [10, 16, 12, 13, 14, 15, 17]
     assert got.slot.tolist() == [6, 6, 5, 4, 3, 2, 0]
     assert got.pointers[:, 0].tolist() == [10, 16, 17, 15, 14, 13, 12, 11]
     np.testing.assert_allclose(got.age * 15, [8, 2, 1, 3, 4, 5, 6, 7], rtol=1e-6)
-    back = recall(bank, 9, 40, True, Reach(7, 16))
+    back = recall(bank, 9, 40, True, MemoryWindow(7, 16))
     assert back.slot.tolist() == [6, 6, 5, 4, 3, 2, 1]  # frames 15 to 11; 10 is prompted
     assert back.pointers[:, 0].tolist() == [10, 16, 11, 12, 13, 14, 15, 17]
 
@@ -319,14 +322,14 @@ def test_memory_is_selected_as_the_package_does() -> None:
 def test_attended_frames_are_those_recalled(
     limit: int | None, reverse: bool, rng: np.random.Generator
 ) -> None:
-    reach = Reach(7, 16, limit)
+    window = MemoryWindow(7, 16, limit)
     for _ in range(20):
         prompted = sorted(rng.choice(np.arange(8, 40), 12, replace=False).tolist())
         tracked = range(8) if reverse else sorted(set(range(prompted[0], 40)) - set(prompted))
         frame = int(rng.choice(tracked))
-        asked_for = frames_attended(prompted, frame, reverse, reach)
+        asked_for = frames_attended(prompted, frame, reverse, window)
         bank = Bank(prompted[0], {t: remembered(t) for t in prompted})
-        got = recall(bank, frame, 40, reverse, reach)
+        got = recall(bank, frame, 40, reverse, window)
         assert {int(m[0, 0]) for m in to_bfloat16(got.bank)} == asked_for
 
 
@@ -340,10 +343,10 @@ def test_memories_are_made_where_something_attends_to_them(engines: Any, clip: A
 
 
 def test_bank_stays_small_and_keeps_the_start_for_the_way_back() -> None:
-    bank, reach = Bank(20, {20: remembered(20)}), Reach(7, 16)
+    bank, window = Bank(20, {20: remembered(20)}), MemoryWindow(7, 16)
     for frame in range(21, 200):
         before = bank
-        bank = remember(bank, frame, np.zeros((4, 2), np.float32), np.zeros(3, np.float32), reach)
+        bank = remember(bank, frame, np.zeros((4, 2), np.float32), np.zeros(3, np.float32), window)
         assert len(bank.tracked) <= 31 and frame not in before.tracked
     assert set(range(21, 36)) | set(range(185, 200)) <= set(bank.tracked)
 
@@ -421,8 +424,8 @@ def test_official_configurations_agree_too(
 
 
 def test_reference_limits_are_the_presets(engines: Any) -> None:
-    assert sam2._reach(engines) == Reach(7, 16, None)
+    assert sam2._memory_window(engines) == MemoryWindow(7, 16, None)
     limited: Any = SimpleNamespace(
         preset=SimpleNamespace(sam2=replace(NET, max_conditioning_frames=4)), entry=engines.entry
     )
-    assert sam2._reach(limited) == Reach(7, 16, 4)
+    assert sam2._memory_window(limited) == MemoryWindow(7, 16, 4)

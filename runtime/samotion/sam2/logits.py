@@ -1,0 +1,30 @@
+"""Mask logits of SAM 2: from the decoder's size to the frame's, and holes filled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+# px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
+HOLE_AREA = 8
+FILLED = np.float32(0.1)  # the logit of a filled hole: just inside
+
+
+def fill_holes(mask: Array, area: int) -> Array:
+    """Logits (M,M) with holes of at most `area` px (8-connected) raised to just inside."""
+    if area <= 0:
+        return mask
+    outside = (mask <= 0).astype(np.uint8)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=8)
+    small = stats[:, cv2.CC_STAT_AREA] <= area
+    small[0] = False  # label 0 is the mask itself
+    return np.where(small[labels], FILLED, mask)
+
+
+def to_frame(mask: Array, hw: tuple[int, int]) -> Array:
+    """Logits (M,M) at the frame's size, bilinearly."""
+    return cv2.resize(mask, (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)
