@@ -4,6 +4,7 @@ track.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -114,23 +115,32 @@ def similarities(grid: Tensor, query: Tensor) -> Tensor:
     return query @ grid.reshape(-1, grid.shape[1] * grid.shape[2], grid.shape[3]).transpose(1, 2)
 
 
-def correlations(grid: Tensor, query: Tensor, tracks: Tensor) -> Tensor:
-    """Similarities at 7 x 7 cells around each track, row-major, zero outside: (T,N,49).
+def correlations(grids: Sequence[Tensor], queries: Sequence[Tensor], tracks: Tensor) -> Tensor:
+    """Similarities at 7 x 7 cells around each track, row-major, zero outside, grid after grid:
+    (T,N,G*49).
 
-    `grid` (T,S,S,C), `query` (T or 1,N,C), `tracks` (T,N,2) px of 256. Product first, sampling
-    after: the two commute, and this order moves S*S numbers per track and frame where the other
-    moves 49*C. onnxruntime, 24 frames and 64 tracks, CPU ms product first against sampling first:
-    hires 25 and 58, lowres 14 and 71; nano's 9 and 15, 6 and 18.
+    `grids` (T,S,S,C), their `queries` (T or 1,N,C), `tracks` (T,N,2) px of 256.
     """
-    frames, cells = grid.shape[0], grid.shape[1]
+    around = [_around(grid, query, tracks) for grid, query in zip(grids, queries)]
+    # joined before the reshape: TensorRT 11 fails to compile reshaped samples that are joined
+    return torch.cat(around, 1).reshape(tracks.shape[0], -1, len(around) * WINDOW * WINDOW)
+
+
+def _around(grid: Tensor, query: Tensor, tracks: Tensor) -> Tensor:
+    """Similarities around each track in one grid: (T*N,1,7,7).
+
+    Product first, sampling after: the two commute, and this order moves S*S numbers per track and
+    frame where the other moves 49*C. onnxruntime, 24 frames and 64 tracks, CPU ms product first
+    against sampling first: hires 25 and 58, lowres 14 and 71; nano's 9 and 15, 6 and 18.
+    """
+    cells = grid.shape[1]
     maps = similarities(grid, query).reshape(-1, 1, cells, cells)
     step = torch.arange(WINDOW, dtype=grid.dtype, device=grid.device) - WINDOW // 2
     window = torch.stack((step.repeat(WINDOW), step.repeat_interleave(WINDOW)), 1).reshape(
         1, WINDOW, WINDOW, 2
     )
     places = tracks.reshape(-1, 1, 1, 2) * (2 / IMAGE_PX) + window * (2 / cells) - 1
-    sampled = F.grid_sample(maps, places, align_corners=False)
-    return sampled.reshape(frames, -1, WINDOW * WINDOW)
+    return F.grid_sample(maps, places, align_corners=False)
 
 
 def pool(grid: Tensor) -> Tensor:

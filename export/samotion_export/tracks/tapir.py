@@ -207,11 +207,9 @@ class Tapir(nn.Module):
         sampling, as in RAFT.
         """
         hires, lowres = torch.split(features, [self.hires_width, self.lowres_width], 2)
-        around = [
-            correlations(g, q, tracks.detach()) for g, q in zip(grids, (hires, lowres, lowres))
-        ]
+        around = correlations(grids, (hires, lowres, lowres), tracks.detach())
         features = features.expand(tracks.shape[0], -1, -1)
-        return torch.cat((torch.zeros_like(tracks), logits, features, *around), 2)
+        return torch.cat((torch.zeros_like(tracks), logits, features, around), 2)
 
     def _mix(self, inputs: Tensor) -> Tensor:
         change: Tensor = self.torch_pips_mixer(inputs.transpose(0, 1)).transpose(0, 1)

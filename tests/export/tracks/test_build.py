@@ -172,20 +172,30 @@ def test_peak_is_the_weighted_mean_around_the_best_cell(rng: np.random.Generator
 
 
 def test_correlations_are_dot_products_of_sampled_features(rng: np.random.Generator) -> None:
-    grid = rng.normal(size=(2, 16, 16, 4)).astype(np.float32)
+    """One grid after the other, each of its own size."""
+    grids = [rng.normal(size=(2, cells, cells, 4)).astype(np.float32) for cells in (16, 8)]
     query = rng.normal(size=(2, 5, 4)).astype(np.float32)
     xy = rng.uniform(-20, 276, (2, 5, 2)).astype(np.float32)
-    got = tapir_maps.correlations(*(torch.from_numpy(a) for a in (grid, query, xy))).numpy()
-    for t, n, k in np.ndindex(2, 5, 49):
-        place = xy[t, n, ::-1] * 16 / 256 - 0.5 + (k // 7 - 3, k % 7 - 3)  # y outer
-        corner = np.floor(place).astype(int)
-        value = 0.0
-        for dy, dx in np.ndindex(2, 2):
-            y, x = corner[0] + dy, corner[1] + dx
-            if 0 <= y < 16 and 0 <= x < 16:
-                weight = np.prod(1 - np.abs(place - (y, x)))
-                value += weight * grid[t, y, x] @ query[t, n]
-        assert abs(got[t, n, k] - value) < 1e-3
+    tensors = [torch.from_numpy(grid) for grid in grids]
+    queries = [torch.from_numpy(query)] * 2
+    got = tapir_maps.correlations(tensors, queries, torch.from_numpy(xy)).numpy()
+    assert got.shape == (2, 5, 98)
+    for t, n, k in np.ndindex(2, 5, 98):
+        expected = correlation(grids[k // 49][t], query[t, n], xy[t, n], k % 49)
+        assert abs(got[t, n, k] - expected) < 1e-3
+
+
+def correlation(grid: np.ndarray, query: np.ndarray, xy: np.ndarray, k: int) -> float:
+    """The k-th of 7 x 7 bilinear samples of one frame's `grid` (S,S,C) around `xy`, by `query`."""
+    cells = len(grid)
+    place = xy[::-1] * cells / 256 - 0.5 + (k // 7 - 3, k % 7 - 3)  # y outer
+    corner = np.floor(place).astype(int)
+    value = 0.0
+    for dy, dx in np.ndindex(2, 2):
+        y, x = corner[0] + dy, corner[1] + dx
+        if 0 <= y < cells and 0 <= x < cells:
+            value += np.prod(1 - np.abs(place - (y, x))) * (grid[y, x] @ query)
+    return value
 
 
 def test_query_features_are_clamped_at_the_border(rng: np.random.Generator) -> None:

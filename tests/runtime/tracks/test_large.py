@@ -69,11 +69,12 @@ def published(net: tapir.Tapir, clip: tuple[Array, Array], queries: Array) -> li
     for _ in range(net.iterations):
         by_hires, by_lowres = features.split([net.hires_width, net.lowres_width], 2)
         xy = tracks_px * (256 / LARGE_PX)
-        around = [
-            tapir_maps.correlations(hires, by_hires, xy),
-            tapir_maps.correlations(lowres, by_lowres, xy),
-            tapir_maps.correlations(tapir_maps.pool(lowres), by_lowres, xy),
-        ]
+        pairs = (
+            (hires, by_hires),
+            (lowres, by_lowres),
+            (tapir_maps.pool(lowres), by_lowres),
+        )
+        around = [tapir_maps.correlations([grid], [query], xy) for grid, query in pairs]
         inputs = torch.cat((torch.zeros_like(xy), logits, features, *around), 2)
         change = net.torch_pips_mixer(inputs.transpose(0, 1)).transpose(0, 1)
         tracks_px, logits, features = (
