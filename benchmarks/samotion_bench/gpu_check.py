@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -126,14 +126,14 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
     return page
 
 
-def random_weights(preset: Preset, folder: Path) -> Iterator[str]:
-    """--checkpoint options for random weights in the published files' shapes."""
+def random_weights(preset: Preset, folder: Path, nets: Sequence[str] = NETS) -> Iterator[str]:
+    """--checkpoint options for random weights of `nets` in the published files' shapes."""
     import torch
     from samotion_export.checkpoints.weights import build_module
 
     folder.mkdir(parents=True, exist_ok=True)
     wrappers = {"motion": "model_state_dict", "sam2": "model"}
-    for net in NETS:
+    for net in nets:
         torch.manual_seed(0)
         state: Any = build_module(net, getattr(preset, net)).state_dict()
         path = folder / f"{net}.pt"
