@@ -79,18 +79,18 @@ def _dead(page: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_links_lead_somewhere(page):
+def test_links_lead_somewhere(page: Any) -> None:
     assert list(_dead(page)) == []
 
 
-def test_every_page_of_docs_is_linked():
+def test_every_page_of_docs_is_linked() -> None:
     pages = list((ROOT / "docs").glob("*.md"))
     links = (ROOT / "README.md").read_text().replace("](docs/", "](")
     texts = {page: links + "".join(p.read_text() for p in pages if p != page) for page in pages}
     assert [page.name for page, text in texts.items() if f"]({page.name}" not in text] == []
 
 
-def test_anchors_are_those_of_the_titles():
+def test_anchors_are_those_of_the_titles() -> None:
     assert _slug("3. The stages") == "3-the-stages"
     assert _slug("`no NVIDIA GPU is visible`, `x`") == "no-nvidia-gpu-is-visible-x"
 
@@ -136,7 +136,7 @@ def _commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(("page", "line"), _commands())
-def test_commands_parse(page, line):
+def test_commands_parse(page: Any, line: Any) -> None:
     program, *arguments = shlex.split(line)
     command = _command(program)
     context = command.context_class(command, info_name=program)
@@ -144,18 +144,18 @@ def test_commands_parse(page, line):
     assert left == []
 
 
-def test_the_pages_show_every_program():
+def test_the_pages_show_every_program() -> None:
     assert {line.split()[0] for _, line in _commands()} == set(_programs())
 
 
-def test_a_wrong_option_would_be_found():
+def test_a_wrong_option_would_be_found() -> None:
     command = _command("samotion-run")
     context = command.context_class(command, info_name="samotion-run")
     with pytest.raises(Exception, match="no-such-option"):
         command.make_parser(context).parse_args(["--no-such-option", "clip.mp4"])
 
 
-def test_make_targets_exist():
+def test_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     text = "\n".join(page.read_text() for page in PAGES)
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.M))
@@ -196,20 +196,20 @@ def _names(page: Path) -> set[str]:
 GENERATED = {"manifest.json", "run.json", "objects.json", "hashes.json", "bench.json", "scene.json"}
 
 
-def test_files_named_in_the_architecture_exist():
+def test_files_named_in_the_architecture_exist() -> None:
     names = {name for name in _names(ROOT / "docs" / "architecture.md") if _is_path(name)}
     assert len(names) > 20
     assert sorted(name for name in names - GENERATED if not _path_exists(name)) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_modules_named_in_pages_exist(page):
+def test_modules_named_in_pages_exist(page: Any) -> None:
     kind = r"samotion(_export|_bench|_training)?(\.\w+)+(\(.*\))?"
     names = {name.split("(")[0] for name in _names(page) if re.fullmatch(kind, name)}
     assert sorted(name for name in names if not _module_exists(name)) == []
 
 
-def test_sections_of_the_method_that_code_cites_exist():
+def test_sections_of_the_method_that_code_cites_exist() -> None:
     method = (ROOT / "docs" / "method.md").read_text()
     titles = set(re.findall(r"^#{2,3} (?:Stage )?([\d.]+\d|\d)", method, re.M))
     cited = set()
@@ -257,11 +257,11 @@ def _symptoms() -> list[str]:
 
 
 @pytest.mark.parametrize("message", _symptoms())
-def test_messages_of_the_troubleshooting_are_said(message):
+def test_messages_of_the_troubleshooting_are_said(message: Any) -> None:
     assert _said(message.removeprefix("error: "))
 
 
-def test_a_message_that_nothing_says_would_be_found():
+def test_a_message_that_nothing_says_would_be_found() -> None:
     assert not _said("no such thing was ever … by anyone")
 
 
@@ -271,5 +271,5 @@ PRIVATE = re.compile(r"\b(movers?|nearness|sights?|travellers?|ballots?|second l
 
 
 @pytest.mark.parametrize("page", PAGES, ids=_name)
-def test_pages_use_the_words_of_the_field(page):
+def test_pages_use_the_words_of_the_field(page: Any) -> None:
     assert PRIVATE.findall(NAMED.sub("", _prose(page))) == []

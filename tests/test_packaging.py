@@ -18,7 +18,7 @@ WHEEL = HATCH["build"]["targets"]["wheel"]
 def page() -> str:
     """README.md as a package index shows it."""
     hook = HATCH["metadata"]["hooks"]["fancy-pypi-readme"]
-    text = (ROOT / hook["fragments"][0]["path"]).read_text()
+    text: str = (ROOT / hook["fragments"][0]["path"]).read_text()
     for rule in hook["substitutions"]:
         text = re.sub(rule["pattern"], rule["replacement"].replace("$HFPR_VERSION", "9.9"), text)
     return text

@@ -27,17 +27,17 @@ def _steps() -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
-def test_yaml_files_parse(file):
+def test_yaml_files_parse(file: Any) -> None:
     assert isinstance(yaml.safe_load(file.read_text()), dict)
 
 
-def test_actions_are_pinned_by_major_version():
+def test_actions_are_pinned_by_major_version() -> None:
     used = [step["uses"] for step in _steps() if "uses" in step]
     assert used
     assert [name for name in used if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+", name)] == []
 
 
-def test_the_matrix_begins_at_the_lowest_python():
+def test_the_matrix_begins_at_the_lowest_python() -> None:
     lowest = re.search(r'requires-python = ">=([\d.]+)', (ROOT / "pyproject.toml").read_text())
     matrix = yaml.safe_load(CI.read_text())["jobs"]["light"]["strategy"]["matrix"]["python"]
     assert lowest is not None
@@ -45,7 +45,7 @@ def test_the_matrix_begins_at_the_lowest_python():
     assert matrix == sorted(matrix, key=lambda version: int(version.split(".")[1]))
 
 
-def test_make_targets_of_the_workflow_exist():
+def test_make_targets_of_the_workflow_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
     used = {
         name
@@ -55,7 +55,7 @@ def test_make_targets_of_the_workflow_exist():
     assert {"check"} <= used <= targets
 
 
-def test_hooks_run_what_make_lint_runs():
+def test_hooks_run_what_make_lint_runs() -> None:
     hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
     lint = (ROOT / "Makefile").read_text()
     tools = {hook["entry"].split()[0] for hook in hooks}
@@ -63,7 +63,7 @@ def test_hooks_run_what_make_lint_runs():
     assert all(f"/{tool}" in lint for tool in tools)
 
 
-def test_forms_have_what_a_form_needs():
+def test_forms_have_what_a_form_needs() -> None:
     forms = list((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
     assert len(forms) == 3
     for form in forms:
@@ -72,7 +72,7 @@ def test_forms_have_what_a_form_needs():
         assert fields["name"] and fields["description"] and len(ids) == len(set(ids)) > 0
 
 
-def test_citation_and_changelog_name_this_version():
+def test_citation_and_changelog_name_this_version() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert str(citation["version"]) == samotion.__version__
     assert citation["license"] == "Apache-2.0"

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -69,7 +70,8 @@ def test_cheap_calls_get_all_runs_and_expensive_ones_share_the_rest(monkeypatch)
 
 
 def test_runs_are_interleaved_and_warm_up_is_left_out(monkeypatch):
-    clock, log = Clock(monkeypatch), []
+    log: list[float] = []
+    clock = Clock(monkeypatch)
     calls = {"a": clock.call(1.0, log), "b": clock.call(2.0, log)}
     found = timing.measure(calls, runs=6, budget_s=10, rounds=3)
     assert log == [1, 2, 1, 2, *[1, 1, 2, 2] * 3]
@@ -143,7 +145,7 @@ def test_reference_inputs_are_one_object_one_frame_or_128_points():
     assert cut["motion"]["xy"].shape == notes["motion"].inputs["xy"].shape
 
 
-class Fakes(dict):
+class Fakes(dict[str, Any]):
     """Engines that answer zeros of the contract's shapes at once."""
 
     preset = NANO
@@ -235,7 +237,7 @@ def test_gpu_times_stand_beside_those_from_host_to_host(run):
     class Timed(Fakes):
         def __init__(self):
             super().__init__()
-            timed = lambda **inputs: arrays(SIGNATURES["depth"].outputs)  # noqa: E731
+            timed: Any = lambda **inputs: arrays(SIGNATURES["depth"].outputs)  # noqa: E731
             timed.device_ms = lambda **inputs: 0.25
             self["depth"] = timed
 
@@ -250,7 +252,7 @@ def test_gpu_times_stand_beside_those_from_host_to_host(run):
 
 def test_what_pytorch_cannot_compile_is_left_out(monkeypatch):
     """It is said, and the eager figures stay."""
-    said = []
+    said: list[str] = []
 
     @dataclasses.dataclass(frozen=True)
     class Torch:
@@ -265,7 +267,7 @@ def test_what_pytorch_cannot_compile_is_left_out(monkeypatch):
 
     notes = {name: Note(1, 1.0, {"frames": np.zeros(1)}) for name in ("depth", "dino")}
     plan = Plan(1, 1, 1.0, frozenset({"torch", "torch-compile"}))
-    calls = session._torch_calls(Torch(), plan, notes, said.append)
+    calls = session._torch_calls(cast(Any, Torch()), plan, notes, said.append)
     assert set(calls) == {"depth torch", "dino torch", "dino compiled"}
     assert "PyTorch cannot compile depth: no compiler" in said
 
@@ -313,7 +315,8 @@ def test_the_page_stands_alone(report):
 
 def with_times(report, factor, noise):
     changed = json.loads(json.dumps(report))
-    for found in compare.figures(changed).values():
+    for figures in compare.figures(changed).values():
+        found: Any = figures
         found["median_ms"] *= factor
         found["noise"] = noise
     return changed
@@ -380,7 +383,7 @@ def test_torch_is_imported_for_baselines_only():
 
 def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
     monkeypatch.setitem(machine.PEAK_SIDE, "cpu", 32)
-    assert 0 < machine.peak_gflops("cpu") < 1e6
+    assert 0 < (machine.peak_gflops("cpu") or 0) < 1e6
     assert machine.peak_gflops("tensorrt") is None, "a GPU's share is not told against a CPU's peak"
 
 

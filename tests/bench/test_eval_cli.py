@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -184,7 +185,8 @@ def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
             raise InputError("broke off")
         clip = video.read_clip(folder, max_frames=settings.max_frames)
         labels = np.stack([square(2 * i) for i in range(len(clip.frames))])
-        return pipeline.Result(labels, [], None, np.zeros(0), {}, clip, resolve(settings, NANO))
+        tracks: Any = None
+        return pipeline.Result(labels, [], tracks, np.zeros(0), {}, clip, resolve(settings, NANO))
 
     monkeypatch.setattr(runs, "segment_clip", segment)
     clips, quiet = find_clips(data / "truth", data / "frames"), Console(quiet=True)

@@ -55,7 +55,7 @@ def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):
     """Stages that answer with the truth: what is left is the measuring itself."""
     made = list(synthetic.examples(4, 4, open_library(None, held_out=True), short_side_px=48))
     assert [e.kind.movers for e in made] == [True, True, True, False]
-    current = []
+    current: list[synthetic.Example] = []
 
     def segment(frames, engines, settings):
         clip = current[0].clip
@@ -63,10 +63,12 @@ def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):
         labels = np.where(clip.masks, np.searchsorted([0, *ids], clip.labels), 0).astype(np.uint8)
         query = current[0].tyx
         found = tracks.Tracks(
-            current[0].truth.xy,
-            *[current[0].truth.visible] * 3,
-            query[:, 0].astype(int),
-            query[:, :0:-1],
+            xy=current[0].truth.xy,
+            visible=current[0].truth.visible,
+            visibility=current[0].truth.visible,
+            confidence=current[0].truth.visible,
+            query_frame=query[:, 0].astype(int),
+            query_xy=query[:, :0:-1],
         )
         source = video.read_clip(frames, max_frames=settings.max_frames, long_side_px=None)
         scores = current[0].truth.moving.astype(np.float32)

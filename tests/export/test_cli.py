@@ -145,7 +145,9 @@ def test_exported_engine_answers_as_the_weights_say(
     frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
     with samotion.open_engines(tmp_path / "e", "cpu") as engines:
         got = engines["depth"](frames=frames)["disparity"]
-    np.testing.assert_allclose(got, (frames * np.float32([0.2, 0.5, 0.3])).mean(-1), rtol=1e-5)
+    np.testing.assert_allclose(
+        got, (frames * np.array([0.2, 0.5, 0.3], np.float32)).mean(-1), rtol=1e-5
+    )
 
 
 def test_second_run_skips_and_force_does_not(

@@ -159,7 +159,7 @@ def test_what_is_too_large_for_half_becomes_its_largest(run: Run) -> None:
     <float[4, 4] w = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1}, float[1, 4] b = {1e9, -1e9, 0, 1}>
     { a = MatMul(x, w) y = Min(a, b) }"""
     (y,) = run(half.to_half(parse(text), "test"), x=np.ones((1, 4), np.float32))
-    np.testing.assert_array_equal(y, np.float32([[1, -65504, 0, 1]]))
+    np.testing.assert_array_equal(y, np.array([[1, -65504, 0, 1]], np.float32))
 
 
 def test_an_output_that_is_used_again_inside(run: Run) -> None:
@@ -271,7 +271,7 @@ def export_half(graph: Graph, path: Path) -> list[dict[str, np.ndarray]]:
 @pytest.mark.parametrize(
     ("name", "change", "measure", "value"),
     [
-        ("tracks", lambda x: x + np.float32([0.3, 0.4]), "median_px", 0.5),
+        ("tracks", lambda x: x + np.array([0.3, 0.4], np.float32), "median_px", 0.5),
         (
             "tracks",
             lambda x: np.where(np.arange(10)[:, None, None] < 3, x + 1, x),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -27,7 +29,7 @@ def test_positions_resize_as_pytorch_does_with_the_literal_scale(grid_hw: tuple[
     scale = tuple((n + 0.1) / side for n in grid_hw)
     image = positions.reshape(1, side, side, 8).permute(0, 3, 1, 2)
     expected = F.interpolate(image, scale_factor=scale, mode="bicubic", align_corners=False)
-    assert expected.shape[2:] == grid_hw
+    assert tuple(expected.shape[2:]) == grid_hw
     got = vit.resize_positions(positions, side, grid_hw)
     assert torch.allclose(got, expected[0].flatten(1).T, atol=1e-5)
 
@@ -56,7 +58,7 @@ def test_attention_is_what_pytorch_defines() -> None:
 
 def test_last_keys_are_dimension_major_and_without_the_class_token(tiny: vit.Vit) -> None:
     images = torch.from_numpy(frames(1, 28, 42))
-    last = tiny.blocks[-1]
+    last: Any = tiny.blocks[-1]
     with torch.no_grad():
         x = tiny.blocks[0](tiny.tokens(images)[0])
         packed = last.attn.qkv(last.norm1(x))[0, 1:]  # [tokens, 3 * heads * 64]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx.parser
@@ -93,16 +93,14 @@ def onnx_folder(folder: Path) -> Manifest:
     return held
 
 
-def tensorrt_folder(
-    folder: Path, version: str, gpu: str = "Fake GPU", **changes: Mapping[str, str]
-) -> Manifest:
+def tensorrt_folder(folder: Path, version: str, gpu: str = "Fake GPU", **changes: Any) -> Manifest:
     """The same, built for the fake TensorRT."""
     held = onnx_folder(folder)
     entries = {}
     for name, entry in held.engines.items():
         data = fake_tensorrt.build(folder / entry.file, version, PROFILES[name])
         (folder / f"{name}.engine").write_bytes(data)
-        facts = {
+        facts: dict[str, Any] = {
             "file": f"{name}.engine",
             "sha256": hashlib.sha256(data).hexdigest(),
             "gpu": gpu,

@@ -393,7 +393,7 @@ class TensorRT(types.ModuleType):
         self.__version__, self.gpu, self.is_8 = version, gpu, version.startswith("8.")
         self.can_record = True
         names = ["FLOAT", "HALF", "INT32", "UINT8", "BOOL", *([] if self.is_8 else ["INT64"])]
-        self.DataType = enum.Enum("DataType", names)
+        self.DataType: Any = enum.Enum("DataType", names)  # type: ignore[misc]
         self.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
 
     def Runtime(self, logger: Any) -> Any:
@@ -421,7 +421,7 @@ def install(
     gpu = gpu or Gpu()
     is_8 = version.startswith("8.")
     cuda, bindings = types.ModuleType("cuda"), types.ModuleType("cuda.bindings")
-    cuda.__path__, bindings.__path__ = [], []  # type: ignore[attr-defined]
+    cuda.__path__, bindings.__path__ = [], []
     name = "cuda.cudart" if is_8 else "cuda.bindings.runtime"
     monkeypatch.setitem(sys.modules, "tensorrt", TensorRT(version, gpu))
     monkeypatch.setitem(sys.modules, "cuda", cuda)

@@ -36,7 +36,7 @@ def frames() -> Array:
     return np.where(masks()[..., None], SQUARE, GROUND).astype(np.uint8).repeat(3, axis=-1)
 
 
-def engines() -> FakeEngines:
+def engines() -> Any:
     """Engines of the scene; each checks what the one before it handed on."""
     return FakeEngines(
         FAST,

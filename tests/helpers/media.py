@@ -46,7 +46,7 @@ def write_video(
     """Encode frames (T,H,W,3), at `times_s` or evenly. `options` go to the container."""
     ticks = [round(t / TICK) for t in times_s] if times_s is not None else None
     with av.open(str(path), "w", options=options) as container:
-        stream = container.add_stream(codec, rate=fps)
+        stream: Any = container.add_stream(codec, rate=fps)
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pix_fmt
         stream.codec_context.time_base = TICK if ticks else Fraction(1, fps)
         if pixel_ratio:
@@ -118,8 +118,10 @@ def write_engine(folder: Path, name: str, model: bytes) -> Entry:
     (folder / f"{name}.onnx").write_bytes(model)
     digest = hashlib.sha256(model).hexdigest()
     signature = SIGNATURES[name]
-    sides = ({t.name: list(t.dims) for t in side} for side in (signature.inputs, signature.outputs))
-    return Entry(f"{name}.onnx", digest, digest, digest, "fp32", *sides, parity={}, source="")
+    inputs, outputs = (
+        {t.name: list(t.dims) for t in side} for side in (signature.inputs, signature.outputs)
+    )
+    return Entry(f"{name}.onnx", digest, digest, digest, "fp32", inputs, outputs, {}, "")
 
 
 def zero_engines(folder: Path) -> Path:

@@ -27,7 +27,7 @@ WALL_Y = 4.0
 def only(sources: Any) -> recording.Recording:
     """The one recording of a dataset, read."""
     (source,) = sources
-    return source.read()  # type: ignore[no-any-return]
+    return source.read()
 
 
 def turn(axis: Array, angle: float) -> tuple[Array, Array]:

@@ -56,7 +56,8 @@ def test_huge_numbers_are_named_by_their_size() -> None:
 @pytest.mark.parametrize("name", ["max_objects", "seed"])
 def test_none_is_no_number_where_the_preset_has_none(name: str) -> None:
     with pytest.raises(UsageError, match=f"^{name} is None"):
-        Settings(**{name: None})
+        numbers: dict[str, Any] = {name: None}
+        Settings(**numbers)
 
 
 def test_whole_numbers_of_numpy_are_as_good_as_pythons() -> None:
@@ -70,7 +71,7 @@ def test_settings_are_settings(settings: Any) -> None:
     with pytest.raises(
         UsageError, match=r"^settings is .*; expected samotion\.Settings\(\.\.\.\)$"
     ):
-        samotion.segment_clip(FRAMES, FakeEngines(), settings)  # type: ignore[arg-type]
+        samotion.segment_clip(FRAMES, FakeEngines(), settings)
 
 
 @pytest.mark.parametrize("folder", [5, 2.5, ["a"], np.zeros(2)])

@@ -18,7 +18,7 @@ def test_points_come_back_from_the_tracker_grid(
 def test_outermost_pixel_centres_map_to_0_and_255() -> None:
     corners = np.array([[0, 0], [853, 479], [426.5, 239.5]])
     np.testing.assert_allclose(
-        geometry.xy_to_grid(corners, (480, 854)), [[0, 0], [255, 255], [127.5, 127.5]]
+        geometry.xy_to_grid(corners, (480, 854)), [[0.0, 0.0], [255.0, 255.0], [127.5, 127.5]]
     )
 
 

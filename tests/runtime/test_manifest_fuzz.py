@@ -19,7 +19,7 @@ from samotion.backends.engines import open_engines
 from samotion.errors import EngineError
 
 ROUNDS = 400
-VALUES = (
+VALUES: tuple[Any, ...] = (
     *(
         None,
         True,

@@ -46,7 +46,7 @@ def test_misplaced_lookup_follows_its_definition(rng: np.random.Generator) -> No
     got = motion.lookup_misplaced(disparity, xy, HW)
     for n in range(40):
         for t in range(3):
-            px, py = np.clip(2 * xy[n, t] / np.float32([10, 6]) - np.float32(1), -1, 1)
+            px, py = np.clip(2 * xy[n, t] / np.array([10, 6], np.float32) - np.float32(1), -1, 1)
             # int() truncates toward zero
             index = int(py * np.float32(6)) * 10 + int(px * np.float32(10))
             assert got[n, t] == disparity[t].ravel()[min(max(index, 0), 59)]

@@ -232,8 +232,8 @@ def test_scenes_are_prompted_and_labelled_as_by_a_literal_reading(seed):
             for frame, calls in other.calls.items()
         }
         assert got == want
-    want = published.label_literally(scene, theirs)
-    np.testing.assert_array_equal(published.label(scene, ours), want)
+    wanted = published.label_literally(scene, theirs)
+    np.testing.assert_array_equal(published.label(scene, ours), wanted)
 
 
 def test_the_scenes_show_what_is_compared():

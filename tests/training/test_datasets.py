@@ -350,7 +350,8 @@ def test_a_pool_without_tracks_does_not_hang_the_tracker(tmp_path: Path) -> None
     clip = Clip(
         frames,
         np.ones(frames.shape[:3], np.float32),
-        *([np.zeros(frames.shape[:3], np.uint8)] * 2),
+        np.zeros(frames.shape[:3], np.uint8),
+        np.zeros(frames.shape[:3], np.uint8),
         np.zeros(1, bool),
     )
     sample = recording.to_sample(recording.Recording(clip, recording.no_tracks(FRAMES)), 32)

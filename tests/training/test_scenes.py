@@ -12,7 +12,7 @@ from samotion.errors import InputError
 from samotion_bench.scenes import textures
 from samotion_bench.scenes.data import Library, fit_square, open_library
 from samotion_bench.scenes.layers import random_bend
-from samotion_bench.scenes.render import Clip, render, surface_points, track
+from samotion_bench.scenes.render import Clip, TruthTracks, render, surface_points, track
 from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene, frozen
 from samotion_training.demo import demo_scene
 
@@ -26,7 +26,7 @@ def scene_of(seed: int, settings: SceneSettings = SETTINGS) -> Scene:
     return build_scene(seed, Library(), settings)
 
 
-def points_of(scene: Scene, clip: Clip, count: int = 200) -> tuple[np.ndarray, ...]:
+def points_of(scene: Scene, clip: Clip, count: int = 200) -> tuple[np.ndarray, TruthTracks]:
     tyx = surface_points(np.random.default_rng(0), clip, count)
     return tyx, track(scene, clip, tyx)
 

@@ -71,11 +71,12 @@ def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> 
     """
     rng = np.random.default_rng(seed)
     draw = rng.random()
-    shares = {
-        "no_mover_share": float(draw < no_mover),
-        "still_camera_share": float(draw > 1 - still_camera),
-    }
-    scene = build_scene(seed, library, SceneSettings(frames=FRAMES, **shares))
+    settings = SceneSettings(
+        frames=FRAMES,
+        no_mover_share=float(draw < no_mover),
+        still_camera_share=float(draw > 1 - still_camera),
+    )
+    scene = build_scene(seed, library, settings)
     return render(scene, shown_hw(scene, SHORT_SIDE_PX)), int(rng.choice(TRACKS, p=TRACK_CHANCES))
 
 

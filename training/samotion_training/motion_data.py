@@ -88,8 +88,8 @@ def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSe
     dino *= DINO_LENGTH / np.linalg.norm(dino, axis=1, keepdims=True)
     moving = sample.instance_moving[sample.instance]
     floats = (unit, visibility, confidence, depth.clip(0, 1), dino)
-    xy, visibility, confidence, depth, dino = (a.astype(np.float32) for a in floats)
-    return TrackSet(xy, visibility * confidence > 0.5, visibility, confidence, depth, dino, moving)
+    xy, seen_by, sure_of, depth_of, features = (a.astype(np.float32) for a in floats)
+    return TrackSet(xy, seen_by * sure_of > 0.5, seen_by, sure_of, depth_of, features, moving)
 
 
 def _sure(rng: Rng, yes: Array) -> Array:

@@ -77,8 +77,8 @@ def losses(net: MotionMap, rng: Rng, paths: list[Path]) -> Losses:
                 y[top : top + size[0], left : left + size[1]],
             )
         )
-    x, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
-    answer = net(x)
+    inputs, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
+    answer = net(inputs)
     entropy = F.binary_cross_entropy_with_logits(answer, truth)
     overlap = dice(answer, truth)
     return {"loss": entropy + overlap, "entropy": entropy, "dice": overlap}

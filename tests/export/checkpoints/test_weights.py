@@ -9,6 +9,7 @@ import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -330,7 +331,8 @@ def test_no_net_has_names_that_look_like_a_prefix(name: str) -> None:
 
 def test_arrays_are_a_checkpoint_too(tmp_path: Path, dino_state: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "dino.npz"
-    np.savez(path, **{name: value.numpy() for name, value in dino_state.items()})
+    arrays: dict[str, Any] = {name: value.numpy() for name, value in dino_state.items()}
+    np.savez(path, **arrays)
     loaded = weights.load("dino", NANO.dino, path, module("dino", NANO.dino))
     assert all(torch.equal(loaded[name], dino_state[name]) for name in dino_state)
     np.savez(path, a=np.array([{}]))

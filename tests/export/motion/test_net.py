@@ -102,8 +102,8 @@ def test_order_of_tracks_does_not_matter_and_order_of_time_does(net: motion.Moti
     with torch.no_grad():
         logits = net.logits(*inputs)
         assert torch.allclose(net.logits(*(a[order] for a in inputs)), logits[order], atol=EXACT)
-        backwards = [a.flip(1) for a in inputs[:5]]
-        assert (net.logits(*backwards, inputs[5]) - logits).abs().max() > 100 * EXACT
+        backwards = (*(a.flip(1) for a in inputs[:5]), inputs[5])
+        assert (net.logits(*backwards) - logits).abs().max() > 100 * EXACT
 
 
 def test_encoder_takes_no_hidden_point_as_key(net: motion.Motion) -> None:

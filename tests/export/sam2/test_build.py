@@ -18,7 +18,13 @@ from samotion.errors import UsageError
 from samotion.presets import NANO, SAM21_TINY
 from samotion_export.sam2 import build as sam2
 from samotion_export.sam2.attention import attend, cut, rope_tables, rotate
-from samotion_export.sam2.modules import MaskHead, MemoryEncoder, TrackGraph, sine_encoding
+from samotion_export.sam2.modules import (
+    ImageGraph,
+    MaskHead,
+    MemoryEncoder,
+    TrackGraph,
+    sine_encoding,
+)
 from samotion_export.sam2.net import CONFIGS, build_module
 
 SMALL = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
@@ -91,7 +97,7 @@ def test_track_step_is_the_packages(module: Any) -> None:
             memory_pos=torch.cat([placed, aged], 1).transpose(0, 1),
             num_obj_ptr_tokens=8,
         ).transpose(0, 1)
-        first = sam2.ImageGraph(module).first
+        first = ImageGraph(module).first
         query = first((image + 0.1 * position).transpose(0, 1))
         got = graph._remember(query, bank, slot, pointers, age)
     torch.testing.assert_close(got, expected, atol=EXACT, rtol=EXACT)

@@ -5,6 +5,7 @@ obvious, and its export.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from samotion_export.tracks import mixer as tapir_mixer
 from samotion_export.tracks import tapir
 
 TRACK_PX, LOGIT = 0.005, 0.002  # an exact float32 port comes closer; a wrong GELU shows at 0.006 px
-EXACT = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
+EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +127,7 @@ def test_training_reaches_every_parameter_through_every_state(net: tapir.Tapir) 
     assert torch.equal(states[0].tracks[[0, 1], [0, 1]], queries[:, [2, 1]])
     for state in states:
         assert [tuple(value.shape) for value in state] == [(2, 2, 2), (2, 2), (2, 2)]
-    sum(value.square().mean() for state in states for value in state).backward()  # type: ignore[union-attr]
+    sum(value.square().mean() for state in states for value in state).backward()
     assert not [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     net.zero_grad()
 

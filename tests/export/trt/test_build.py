@@ -30,7 +30,7 @@ from samotion_export.trt import build as trt_build
 from samotion_export.trt import layer_types as trt_types
 from samotion_export.trt import norms as trt_norms
 from samotion_export.trt.build import Target
-from samotion_export.trt.profiles import profiles
+from samotion_export.trt.profiles import Profile, profiles
 
 SIZES = {
     "C": 64,
@@ -131,7 +131,7 @@ def graph(tmp_path: Path) -> Path:
     ],
 )
 def test_types_are_the_graphs(graph: Path, version: str, wanted: list[str], unwanted: str) -> None:
-    shapes = [{"x": ((1, 4), (2, 4), (3, 4))}, {"x": ((4, 4), (5, 4), (6, 4))}]
+    shapes: list[Profile] = [{"x": ((1, 4), (2, 4), (3, 4))}, {"x": ((4, 4), (5, 4), (6, 4))}]
     command = trt_build.build_command(
         graph, graph.with_suffix(".engine"), shapes, Target(version, "g"), graph
     )
@@ -191,7 +191,8 @@ def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(
     assert "InstanceNormalization" not in {node.op_type for node in model.graph.node}
     # 8.6 takes them for none
     assert all(a.name != "value_ints" for node in model.graph.node for a in node.attribute)
-    np.testing.assert_allclose(ReferenceEvaluator(model).run(None, {"x": x})[0], wanted, atol=2e-6)
+    (got,) = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(np.asarray(got), np.asarray(wanted), atol=2e-6)
 
 
 # The whole command, with a child that plays the builder.

@@ -53,9 +53,9 @@ def run(engines: Engines, rng: np.random.Generator, times: int, side: int = 4) -
     kept: list[tuple[Any, np.ndarray]] = []
     for _ in range(times):
         frames = picture(rng, side)
-        kept.append(
-            (engines["depth"].keep(frames=frames)["disparity"], frames.sum(-1, dtype=np.float32))
-        )  # type: ignore[attr-defined]
+        engine: Any = engines["depth"]
+        answer = engine.keep(frames=frames)["disparity"]
+        kept.append((answer, frames.sum(-1, dtype=np.float32)))
     for got, wanted in kept:
         np.testing.assert_array_equal(got, wanted)
 
@@ -124,9 +124,9 @@ def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     gpu = fake_tensorrt.install(monkeypatch, "8.6.0")
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         run(engines, rng, WARM_RUNS + 4)
-        assert engines["depth"].device_ms(frames=picture(rng)) == pytest.approx(
-            fake_tensorrt.RUN_MS
-        )  # type: ignore[attr-defined]
+        engine: Any = engines["depth"]
+        took_ms = engine.device_ms(frames=picture(rng))
+        assert took_ms == pytest.approx(fake_tensorrt.RUN_MS)
         test_long_batches_go_in_parts(engines, rng)
     assert gpu.launches == 0
 

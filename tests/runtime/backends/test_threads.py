@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_an_engine_is_opened_once_and_closed_once(
     monkeypatch.setattr(Slow, "closed", 0)
     onnx_folder(tmp_path)
 
-    def opener(*_: object) -> Slow:
+    def opener(*_: object) -> Any:
         threading.Event().wait(0.02)  # long enough for all threads to arrive
         Slow.opened += 1
         return Slow()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -50,7 +51,7 @@ def decoded(path: Path) -> int:
     ],
 )
 def test_cut_files(
-    tmp_path: Path, name: str, codec: str, options: dict[str, str], part: float
+    tmp_path: Path, name: str, codec: str, options: dict[str, Any], part: float
 ) -> None:
     path = media.write_video(tmp_path / name, noise(16), codec, fps=25, **options)
     assert video.read_clip(path).warnings == ()
@@ -78,7 +79,9 @@ def test_a_cut_transport_stream_of_whole_packets(tmp_path: Path) -> None:
 
 
 def test_what_follows_a_whole_recording_is_no_cut(tmp_path: Path) -> None:
-    for name, options in (("a.mkv", {}), ("live.mkv", {"live": "1"}), ("a.mp4", {})):
+    recordings: list[tuple[str, dict[str, Any]]]
+    recordings = [("a.mkv", {}), ("live.mkv", {"live": "1"}), ("a.mp4", {})]
+    for name, options in recordings:
         path = media.write_video(tmp_path / name, noise(4), **options)
         path.write_bytes(path.read_bytes() + bytes(100))
         assert video.read_clip(path).warnings == (), name

@@ -25,8 +25,13 @@ CORNERS = ((4, 4), (4, -5), (-5, 4), (-5, -5))
 
 def corners(frame: np.ndarray[Any, Any]) -> str:
     """The colours of a frame's corners by letter: r, g, b or k (black)."""
-    letters = {(True, False, False): "r", (False, True, False): "g", (False, False, True): "b"}
-    return "".join(letters.get(tuple(bool(v > 128) for v in frame[y, x]), "k") for y, x in CORNERS)
+    letters: dict[tuple[bool, ...], str] = {
+        (True, False, False): "r",
+        (False, True, False): "g",
+        (False, False, True): "b",
+    }
+    bright = [tuple(bool(v > 128) for v in frame[y, x]) for y, x in CORNERS]
+    return "".join(letters.get(colour, "k") for colour in bright)
 
 
 @pytest.fixture
@@ -175,7 +180,7 @@ def test_folder_of_gray_alpha_and_deep_images(tmp_path: Path) -> None:
     folder = tmp_path / "mixed"
     folder.mkdir()
     gray = np.full((32, 40), 77, np.uint8)
-    images = [gray, np.dstack([gray] * 3 + [gray * 0]), gray.astype(np.uint16) * 257]
+    images: list[Any] = [gray, np.dstack([gray] * 3 + [gray * 0]), gray.astype(np.uint16) * 257]
     for index, image in enumerate(images):
         cv2.imwrite(str(folder / f"{index}.png"), image)
     assert np.all(video.read_clip(folder).frames == 77)

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
-from click.testing import Result as Outcome
 from helpers import media
 from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
@@ -15,6 +14,7 @@ from samotion.backends import engines as backends
 from samotion.backends.engines import Engines, open_engines
 from samotion.commands import run as cli
 from typer.testing import CliRunner
+from typer.testing import Result as Outcome
 
 Run = Callable[..., Outcome]
 

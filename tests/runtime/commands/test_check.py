@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers import fake_tensorrt, media
+from samotion.backends.ort import PROVIDERS
 from samotion.commands import check
 from samotion.commands.check import Backend
 from samotion.errors import EngineError, InputError
@@ -56,9 +57,7 @@ def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
             return [np.zeros((2, 2), np.float32)]
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(
-        onnxruntime, "get_available_providers", lambda: list(check.PROVIDERS.values())
-    )
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
     assert "computes wrongly" in str(check.try_onnxruntime("cpu").problem)
     assert "CUDAExecutionProvider did not start" in str(check.try_onnxruntime("cuda").problem)
 

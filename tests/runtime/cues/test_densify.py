@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import samotion
 from samotion.cues import densify as second_look
+from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO
 from samotion.tracks.tracking import RawTracks, Tracks
@@ -100,7 +101,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     found, weighed, given = second_look.second_look(
         engines, frames, tracks, scores, 99, progress=lambda *step: steps.append(step)
     )
-    whole = len(range(0, FRAMES, second_look.EVERY)) + len(range(0, FRAMES, second_look.MAPS_EVERY))
+    whole = len(range(0, FRAMES, second_look.EVERY)) + len(range(0, FRAMES, MAPS_EVERY))
     assert steps == [(done, whole) for done in range(whole)]
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 3 * second_look.REGION_TRACKS

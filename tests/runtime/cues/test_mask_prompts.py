@@ -23,7 +23,9 @@ def _scene() -> tuple[EdgeFeatures, dict[int, np.ndarray], Tracks, np.ndarray]:
     for box in (LEFT, RIGHT):
         frames[:, box[0], box[1], 0] += 60
         logits[box] = 5.0
-    xy = np.random.default_rng(1).uniform(0, 1, (300, 2)).astype(np.float32) * np.float32(HW[::-1])
+    xy = np.random.default_rng(1).uniform(0, 1, (300, 2)).astype(np.float32) * np.array(
+        HW[::-1], np.float32
+    )
     down = (xy[:, 1] >= 30) & (xy[:, 1] < 60)
     on = np.where(down & (xy[:, 0] >= 20) & (xy[:, 0] < 60), 1, 0)
     on = np.where(down & (xy[:, 0] >= 100) & (xy[:, 0] < 140), 2, on)

@@ -55,9 +55,9 @@ def _tracks(pan_px: int = 0) -> tuple[Tracks, np.ndarray]:
     start = np.concatenate([on, rest, rng.uniform([0, 95], HW[::-1], (100, 2))])
     step = np.repeat([[STEP_PX, 0], [-pan_px, 0]], [20, 200], axis=0)
     xy = (start[:, None] + step[:, None] * np.arange(FRAMES)[None, :, None]).astype(np.float32)
-    visible = ((xy >= 0) & (xy < HW[::-1])).all(axis=2)
+    visible = np.all((xy >= 0) & (xy < HW[::-1]), axis=2)
     ones = np.ones(xy.shape[:2], np.float32)
-    scores = np.repeat(np.float32([0.9, 0.1]), [20, 200])
+    scores = np.repeat(np.array([0.9, 0.1], np.float32), [20, 200])
     return Tracks(xy, visible, ones, ones, np.zeros(len(xy), int), xy[:, 0]), scores
 
 
@@ -145,7 +145,6 @@ def test_the_net_takes_grids_of_any_size_and_belongs_to_nano_alone() -> None:
     module = net.MotionMap().eval()
     for shape in ((1, 72, 128), (2, 27, 33), (1, 2, 2)):
         assert module(torch.zeros(*shape, CHANNELS)).shape == shape
-    assert net.CHANNELS == CHANNELS
     names = build_module(NANO.motion).state_dict()
     assert any(name.startswith("map.") for name in names)
     assert not any(name.startswith("map.") for name in build_module(FAST.motion).state_dict())

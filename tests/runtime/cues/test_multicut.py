@@ -29,7 +29,7 @@ def _tracks(*sets: np.ndarray) -> Tracks:
     return Tracks(xy, seen > 0, seen, seen, np.zeros(len(xy), int), xy[:, 0])
 
 
-def _maps(tracks: Tracks) -> np.ndarray:
+def _maps(tracks: Tracks) -> Any:
     """Motion maps (T,30,40) that see motion on and right beside tracks."""
     maps = np.full((FRAMES, 30, 40), -6, np.float32)
     for t in range(FRAMES):

@@ -26,7 +26,7 @@ def frames() -> Array:
     )
     wide = (wide - wide.min()) / np.ptp(wide) * 255
     shift = [
-        np.float32([[1, 0, -50 + t * SPEED_PX[0]], [0, 1, -50 + t * SPEED_PX[1]]])
+        np.array([[1, 0, -50 + t * SPEED_PX[0]], [0, 1, -50 + t * SPEED_PX[1]]], np.float32)
         for t in range(FRAMES)
     ]
     return np.stack([cv2.warpAffine(wide, m, (SIZE, SIZE)) for m in shift]).astype(np.uint8)
@@ -44,7 +44,7 @@ def truth() -> Array:
 
 
 def noisy(truth: Array, query: Array, spread_px: float = 2.0) -> Array:
-    noise = np.random.default_rng(2).normal(0, spread_px, truth.shape)
+    noise = np.asarray(np.random.default_rng(2).normal(0, spread_px, truth.shape))
     noise[np.arange(len(truth)), query] = 0
     return np.asarray(truth + noise, np.float32)
 
@@ -118,7 +118,7 @@ def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
     raw = RawTracks(
         noisy(truth, query), np.full(truth.shape[:2], -4.0), np.full(truth.shape[:2], -4.0)
     )
-    monkeypatch.setattr(track_flow.tracking, "track", lambda engines, cache, queries: raw)
+    monkeypatch.setattr("samotion.tracks.tracking.track", lambda engines, cache, queries: raw)
     cache = track_flow.FlowCache(frames)
     yx = truth[np.arange(POINTS), query, ::-1]
     queries = np.column_stack([query, yx]).astype(np.float32)

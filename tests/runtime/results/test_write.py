@@ -60,7 +60,9 @@ def test_png_reads_back_as_indices_with_palette(
         frame = next(image.decode(video=0))
     assert frame.format.name == "pal8"
     np.testing.assert_array_equal(frame.to_ndarray()[0], labels)
-    np.testing.assert_array_equal(cv2.imread(str(path))[..., ::-1], png.DAVIS_PALETTE[labels])
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    np.testing.assert_array_equal(picture[..., ::-1], png.DAVIS_PALETTE[labels])
 
 
 def test_draw_tints_and_outlines_objects_only(rng: np.random.Generator) -> None:

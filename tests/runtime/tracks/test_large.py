@@ -153,7 +153,7 @@ def test_what_cannot_be_refined_is_refused(
     with pytest.raises(UsageError, match=r"resize_for_tracking\(frames, 512\)"):
         tracks.track(pair[0], clip[0], queries, large=clip[1][:2])
     with pytest.raises(EngineError, match="--refine-px 512"):
-        tracks.track(FakeEngines(), clip[0], queries, large=clip[1])  # type: ignore[arg-type]
+        tracks.track(FakeEngines(), clip[0], queries, large=clip[1])
     with pytest.raises(UsageError, match="--refine-px 512"):
         resolve(Settings(refine_px=LARGE_PX), NANO)
     with pytest.raises(UsageError, match="refine_px is 300"):

@@ -35,7 +35,7 @@ from samotion_export.trt import operators
 from torch import Tensor
 
 CAUSAL = replace(tiny_tracks.TINY, causal=True)
-EXACT = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
+EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
 TRACK_PX, LOGIT = 0.02, 0.002  # promised; what is reached at official sizes is 100 times closer
 STEP_PX = 1e-3  # one and the same float32 net, its frames taken one by one
 NO_FRAME = -1.0  # a query frame that is not in the clip
@@ -233,7 +233,7 @@ def test_what_cannot_be_followed_is_refused(pair: Pair, clip: Any) -> None:
     with pytest.raises(UsageError, match=r"expected \[M, 2\]"):
         tracks.step(pair[0], clip[0], tracker, np.zeros((2, 3)))
     with pytest.raises(EngineError, match="--preset live"):
-        tracks.start(FakeEngines())  # type: ignore[arg-type]
+        tracks.start(FakeEngines())
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,7 @@ def judged(visibility: Any, confidence: Any) -> tracks.Tracks:
     raw = RawTracks(
         np.full((*v.shape, 2), 51.0, np.float32), np.log((1 - v) / v), np.log((1 - c) / c)
     )
-    queries = np.tile(np.float32([[0, 10, 20]]), (len(v), 1))
+    queries = np.tile(np.array([[0, 10, 20]], np.float32), (len(v), 1))
     return tracks.filter_tracks(raw, queries, (100, 200))
 
 
