@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from samotion.commands import options
+from samotion.tracks.tracking import WINDOW_FRAMES
 from typer.testing import CliRunner
 
 ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
@@ -74,6 +75,14 @@ def section(program: str) -> str:
 def test_every_option_is_documented(program: str) -> None:
     rows = re.findall(r"^\| `.*$", section(program), re.M)
     assert rows == [row(parameter) for parameter in own(program)]
+
+
+def test_departures_from_the_published_program_are_in_help_and_page() -> None:
+    text = CliRunner().invoke(app("samotion-run"), ["--help"], env={"COLUMNS": "200"}).stdout
+    told = re.findall(r"^  - (.*)$", text, re.M)
+    for word in ("whole clip", f"{WINDOW_FRAMES} frames", "sampled before", "click", "seed"):
+        assert any(word in line for line in told), word
+    assert told == re.findall(r"^- (.*)$", section("samotion-run"), re.M)
 
 
 def test_shared_options_are_documented() -> None:

@@ -35,13 +35,13 @@ class Command(TyperCommand):
 UsageProblem: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it from
 
 
-def command_line(function: Callable[..., None]) -> typer.Typer:
-    """The command line of a function; its docstring is the help. Plain text: no boxes, the same
-    on any terminal.
+def command_line(function: Callable[..., None], epilog: str | None = None) -> typer.Typer:
+    """The command line of a function; its docstring is the help, `epilog` ends it. Plain text: no
+    boxes, the same on any terminal.
     """
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     settings = {"max_content_width": WIDTH, "help_option_names": ["--help"]}
-    app.command(cls=Command, context_settings=settings)(function)
+    app.command(cls=Command, context_settings=settings, epilog=epilog)(function)
     return app
 
 

@@ -269,7 +269,17 @@ def run_info(job: Job, engines: Engines) -> dict[str, Any]:
     }
 
 
-app = options.command_line(run)
+EPILOG = """
+\b
+Where samotion departs from the published program:
+- The whole clip is used, not the first 100 sampled frames (but see --max-frames).
+- Clips of more than 320 frames are tracked in windows that overlap.
+- Points are sampled before they are tracked, not after: as random, for less work.
+- A click whose mask catches no track is dropped, with its track.
+- A seed fixes every random choice; the published program draws anew in each run.
+"""  # "\b" keeps the lines as they are
+
+app = options.command_line(run, EPILOG)
 
 
 def main() -> None:
