@@ -4,33 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import sys
-import time
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from samotion import __version__
-from samotion.backends.engines import Engines, open_engines
 from samotion.commands import details, options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
 from samotion.manifest import write_atomically
-from samotion.settings import Settings, resolve
-
-from samotion_bench import compare as comparing
-from samotion_bench.bench_table import print_report
-from samotion_bench.html import to_html
-from samotion_bench.machine import describe_machine
-from samotion_bench.session import Plan, run_session
-from samotion_bench.workload import Workload, prepared
-
-SCHEMA = 1
-
 
 # The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
 # reference does.
@@ -97,7 +80,12 @@ def command(
     """
 
     def work() -> None:
+        # NumPy and what stands on it wait until there is work
+        from rich.console import Console
+
         if compare is not None:
+            from samotion_bench import compare as comparing
+
             before, after = (comparing.read_report(path) for path in compare)
             comparing.print_changes(
                 comparing.compare(before, after), comparing.caveats(before, after), Console()
@@ -108,6 +96,15 @@ def command(
             f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about"
             f" {time_limit:.0f} s"
         )
+        from samotion.backends.engines import open_engines
+        from samotion.settings import Settings
+
+        from samotion_bench.bench_table import print_report
+        from samotion_bench.conditions import describe
+        from samotion_bench.html import to_html
+        from samotion_bench.session import Plan, run_session
+        from samotion_bench.workload import prepared
+
         plan = Plan(runs, objects, time_limit, frozenset(baseline or ()), threads)
         settings = Settings(seed=seed, max_tracks=max_tracks, max_frames=frames)
         with (
@@ -133,28 +130,6 @@ def parse_size(text: str) -> tuple[int, int]:
             f"size is {text!r}; expected WIDTHxHEIGHT of at least 32x32, such as 854x480"
         )
     return int(found[2]), int(found[1])
-
-
-def describe(engines: Engines, load: Workload, threads: int | None) -> dict[str, Any]:
-    """The conditions of a session: everything in the report that is not a figure of its own."""
-    return {
-        "kind": comparing.KIND,
-        "schema": SCHEMA,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "preset": engines.preset.name,
-        "device": engines.device,
-        "threads": threads,
-        "machine": describe_machine(engines.device),
-        "clip": {"frames": len(load.frames), "size_hw": list(load.hw)},
-        "settings": asdict(resolve(load.settings, engines.preset)),
-        "engines": {name: _facts(entry) for name, entry in engines.manifest.engines.items()},
-    }
-
-
-def _facts(entry: Any) -> dict[str, Any]:
-    keys = ("file", "sha256", "weights_sha256", "precision", "parity", "gpu", "tensorrt")
-    return {key: getattr(entry, key) for key in keys}
 
 
 def save(path: Path | None, text: str) -> None:

@@ -22,7 +22,7 @@ from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import InputError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings
-from samotion_bench import baselines, bench, compare, machine, session, timing
+from samotion_bench import baselines, bench, compare, conditions, machine, session, timing
 from samotion_bench.bench_table import curve_lines, print_report, share_of_peak
 from samotion_bench.html import to_html
 from samotion_bench.recorder import Note, Recorder, items, sizes
@@ -190,7 +190,7 @@ def run(monkeypatch, tmp_path):
 
     def made(time_limit_s=1.0, engines=None):
         plan, engines = Plan(20, 2, time_limit_s), engines or Fakes()
-        return bench.describe(engines, load, None) | run_session(
+        return conditions.describe(engines, load, None) | run_session(
             engines, load, plan, lambda line: None
         )
 
@@ -377,7 +377,7 @@ def test_sizes_and_missing_engines():
 
 
 def test_torch_is_imported_for_baselines_only():
-    code = "import sys, samotion_bench.bench, samotion_bench.evaluate; sys.exit('torch' in sys.modules)"
+    code = "import sys, samotion_bench.session, samotion_bench.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 

@@ -13,7 +13,7 @@ from samotion.errors import InputError
 from samotion.png import encode_indexed
 from samotion_bench.assignment import best_assignment
 from samotion_bench.datasets import find_clips
-from samotion_bench.evaluate import evaluate
+from samotion_bench.evaluation import evaluate
 from samotion_bench.report import summarise
 from samotion_bench.scores import (
     boundary,

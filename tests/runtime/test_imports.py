@@ -21,8 +21,11 @@ def modules_after(code: str) -> set[str]:
 
 
 @pytest.mark.parametrize("option", ["--help", "--version", "--nonsense"])
-def test_help_loads_nothing_heavy(option: str) -> None:
-    code = f"import sys; sys.argv[1:] = [{option!r}]\nfrom samotion.commands.run import main\n"
+@pytest.mark.parametrize(
+    "module", ["samotion.commands.run", "samotion_bench.bench", "samotion_bench.evaluate"]
+)
+def test_help_loads_nothing_heavy(module: str, option: str) -> None:
+    code = f"import sys; sys.argv[1:] = [{option!r}]\nfrom {module} import main\n"
     assert not HEAVY & modules_after(f"{code}try: main()\nexcept SystemExit: pass")
 
 
