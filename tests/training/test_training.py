@@ -237,7 +237,7 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     sample = samples.load(paths[0])
     tracks, here = _truth(sample)
     monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
-    monkeypatch.setattr(movers, "choose", lambda sets, *_: sets)
+    monkeypatch.setattr(movers, "moving_groups", lambda groups, *_: groups)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         engines.preset = replace(
             NANO,
@@ -255,14 +255,14 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     assert example.wanted.any()
 
 
-@pytest.mark.parametrize("root", [False, True])
-def test_the_fit_finds_the_odds_that_were_drawn_with(root: bool) -> None:
+@pytest.mark.parametrize("by_root", [False, True])
+def test_the_fit_finds_the_weights_that_were_drawn_with(by_root: bool) -> None:
     rng = np.random.default_rng(0)
     weights, bias = np.array([1.0, -0.5, 0.2, 0.0, -1.0, 0.3]), 0.4
     clips = [rng.normal(size=(2000, 6)) for _ in range(20)]
-    shown = [(x, rng.random(len(x)) < 1 / (1 + np.exp(-(x @ weights + bias)))) for x in clips]
-    found, found_bias = fit_objects.fit(shown, root=root)
-    np.testing.assert_allclose([*found, found_bias], [*weights, bias], atol=0.05)
+    examples = [(x, rng.random(len(x)) < 1 / (1 + np.exp(-(x @ weights + bias)))) for x in clips]
+    fitted, fitted_bias = fit_objects.fit(examples, by_root=by_root)
+    np.testing.assert_allclose([*fitted, fitted_bias], [*weights, bias], atol=0.05)
 
 
 def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
@@ -273,32 +273,34 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     scores = np.full(len(here), 0.9)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         maps = MotionMaps(engines, sample.frames, truth, scores)
-        (shown, same), of_parts, of_largest, of_sets = fit_objects.shown_by(
+        (features, same), of_parts, of_largest, of_motion = fit_objects.examples_of(
             truth,
             scores,
             maps,
             sample.labels,
             NANO.prompting,
             0.0,
-            rng,  # all tracks are likely
+            rng,  # all tracks are candidates
         )
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
-    assert (
-        shown.shape == (use.sum(), 5) and np.isfinite(shown).all() and same.any() and not same.all()
-    )
+    assert features.shape == (use.sum(), 5) and np.isfinite(features).all()
+    assert same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
-    ties = (of_parts, multicut.OF_PARTS), (of_largest, movers.WEIGHTS), (of_sets, movers.ON_ONE)
-    for (traits, is_so), weights in ties:
-        assert traits.shape == (len(is_so), len(weights)) and np.isfinite(traits).all()
-    assert (of_sets[1] >= of_largest[1]).all(), "the largest on a mover is on one"
+    for (features, is_so), weights in (
+        (of_parts, multicut.PART_WEIGHTS),
+        (of_largest, movers.LARGEST_WEIGHTS),
+        (of_motion, movers.MOTION_WEIGHTS),
+    ):
+        assert features.shape == (len(is_so), len(weights)) and np.isfinite(features).all()
+    assert (of_motion[1] >= of_largest[1]).all(), "the largest on a mover is on one"
 
 
-def test_the_largest_set_on_a_mover_is_it() -> None:
+def test_one_group_is_the_largest_on_each_mover() -> None:
     own = np.array([1, 1, 1, 0, 1, 1, 2, 0, 0, 2])
-    sets = [np.array([4, 5]), np.arange(4), np.array([6]), np.array([7, 8, 9])]
-    assert fit_objects.largest(sets, own).tolist() == [False, True, True, False]
+    groups = [np.array([4, 5]), np.arange(4), np.array([6]), np.array([7, 8, 9])]
+    assert fit_objects.largest(groups, own).tolist() == [False, True, True, False]
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Fit the numbers of samotion.multicut and samotion.movers, by logistic regression.
+"""Fit the weights of samotion.cues.multicut and samotion.cues.movers by logistic regression.
 
 `python -m samotion_training.fit_objects --engine-dir engines --data DATA` renders clips, runs
-nano's nets over them, and prints their weights and biases. The motion map decides what pairs and
-sets of tracks show, so this comes after it. Sets are made with the weights of samotion.multicut as
-they are: where those change much, run this twice.
+nano's nets over them, and prints weights and biases. Features depend on the motion map, so this
+comes after its training. Groups are made with the weights as they are in samotion.cues.multicut:
+where those change much, run this twice.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from samotion_bench.track_metrics import starts_on
 from samotion_training.make_residuals import SECOND_TRACKS, drawn, scored
 
 Array = np.ndarray[Any, Any]
-Shown = tuple[Array, Array]  # what is shown (n,traits), and whether it is so (n,) bool
-PAIRS = 3000  # of a clip, at most
+Examples = tuple[Array, Array]  # features (n,F), and whether it is so (n,) bool
+MAX_PAIRS = 3000  # of a clip
 NO_MOVER, STILL_CAMERA = 0.2, 0.2  # shares of clips
-ON_IT = 0.5  # of a set's tracks must be on a mover for the set to be on it
-FITTED = {  # and `root` of `fit`
-    "multicut.WEIGHTS": True,
-    "multicut.OF_PARTS": False,
-    "movers.WEIGHTS": False,
-    "movers.ON_ONE": False,
+MEMBER_SHARE = 0.5  # of a group's tracks that must be on a mover for the group to be on it
+FITTED = {  # and `by_root` of `fit`
+    "multicut.PAIR_WEIGHTS": True,
+    "multicut.PART_WEIGHTS": False,
+    "movers.LARGEST_WEIGHTS": False,
+    "movers.MOTION_WEIGHTS": False,
 }
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
 
 
-def shown_by(
+def examples_of(
     tracks: Tracks,
     scores: Array,
     maps: MotionMaps,
@@ -48,90 +48,94 @@ def shown_by(
     style: Prompting,
     grow_threshold: float,
     rng: np.random.Generator,
-) -> tuple[Shown, Shown, Shown, Shown]:
-    """What pairs of likely tracks, and of their parts, show of being one object's; and sets, of
-    what they are on.
+) -> tuple[Examples, Examples, Examples, Examples]:
+    """Pairs of candidate tracks, and of their parts: are they of one object? Groups: are they the
+    largest on a mover, and on a mover at all?
 
-    That is a mover's largest set, and a mover at all. Tracks, scores and maps are those of
-    `second_look`, `labels` (T,H,W) the truth. At least one track, or part, of a pair is on a mover.
+    Tracks, scores and maps are those of `second_look`, `labels` (T,H,W) the truth. At least one
+    track, or part, of a pair is on a mover.
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), style)
-    likely = prompting.candidates(scores, moving, grow_threshold)
-    own, pool = starts_on(tracks, labels), np.flatnonzero(likely)
-    compared = tracks.take(pool), scores[pool], hw, multicut.spacings(tracks.visible, hw), maps
-    of_tracks = _on_a_mover(*multicut.traits(*compared), own[pool])
-    use = rng.permutation(len(of_tracks[1]))[:PAIRS]
+    candidates = prompting.candidates(scores, moving, grow_threshold)
+    label_of, indices = starts_on(tracks, labels), np.flatnonzero(candidates)
+    spacing_px = multicut.mean_spacings_px(tracks.visible, hw)
+    arguments = tracks.take(indices), scores[indices], hw, spacing_px, maps
+    pairs = _pairs_on_movers(*multicut.pairwise_features(*arguments), label_of[indices])
+    chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
+    of_pairs = pairs[0][chosen], pairs[1][chosen]
+    of_parts = _part_examples(multicut.track_graph(*arguments), label_of[indices])
 
-    pairs = multicut.compare(*compared)
-    parts = pairs.parts()
+    groups, affinities = multicut.partition(tracks, scores, moving, candidates, hw, maps, style)
+    features = movers.group_features(groups, affinities, tracks, scores, hw)
+    on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
+    of_largest = features, largest(groups, label_of)
+    of_motion = features[:, : len(movers.MOTION_WEIGHTS)], np.array(on_mover, bool)
+    return of_pairs, of_parts, of_largest, of_motion
+
+
+def _part_examples(graph: multicut.TrackGraph, label_of: Array) -> Examples:
+    """Affinities of pairs of parts of a graph, whose tracks have labels (P,)."""
+    parts = graph.over_segmentation()
     first, second = np.triu_indices(len(parts), 1)
-    shown = np.stack(pairs.ties(parts), axis=-1)[first, second]
-    known = np.isfinite(shown).all(axis=1)
-    of_parts = _on_a_mover(
-        (first[known], second[known]),
-        shown[known],
-        np.array([_most(own[pool[k]])[0] for k in parts]),
-    )
-
-    sets, ties = multicut.split(tracks, scores, moving, likely, hw, maps, style)
-    of_sets = movers.traits(sets, ties, tracks, scores, hw)
-    on_one = np.array([(own[one] > 0).mean() >= ON_IT for one in sets], bool)
-    on_it = of_sets[:, : len(movers.ON_ONE)], on_one
-    return (of_tracks[0][use], of_tracks[1][use]), of_parts, (of_sets, largest(sets, own)), on_it
+    features = np.stack(graph.affinities(parts), axis=-1)[first, second]
+    known = np.isfinite(features).all(axis=1)
+    part_labels = np.array([_commonest(label_of[part])[0] for part in parts])
+    return _pairs_on_movers((first[known], second[known]), features[known], part_labels)
 
 
-def _on_a_mover(pairs: tuple[Array, Array], shown: Array, own: Array) -> Shown:
-    """Of pairs of which at least one is on a mover, what they show, and whether both are on the
+def _pairs_on_movers(pairs: tuple[Array, Array], features: Array, label_of: Array) -> Examples:
+    """Features of the pairs of which at least one is on a mover, and whether both are on the
     same.
     """
-    first, second = (own[side] for side in pairs)
-    use = (first > 0) | (second > 0)
-    return shown[use], (first == second)[use]
+    first, second = (label_of[side] for side in pairs)
+    on_mover = (first > 0) | (second > 0)
+    return features[on_mover], (first == second)[on_mover]
 
 
-def _most(own: Array) -> tuple[int, int]:
+def _commonest(labels: Array) -> tuple[int, int]:
     """The commonest of labels (P,), and how often it is there."""
-    values, counts = np.unique(own, return_counts=True)
+    values, counts = np.unique(labels, return_counts=True)
     return int(values[counts.argmax()]), int(counts.max())
 
 
-def largest(sets: list[Array], own: Array) -> Array:
-    """Which of sets (P,) of tracks are the largest on their mover (S,) bool; own (N,) is each
-    track's, 0 for none.
+def largest(groups: list[Array], label_of: Array) -> Array:
+    """Which of groups (P,) of tracks are the largest on their mover (S,) bool; label_of (N,) is
+    each track's, 0 for none.
     """
-    found, taken = np.zeros(len(sets), bool), {0}
-    for i in sorted(range(len(sets)), key=lambda i: -len(sets[i])):
-        most, count = _most(own[sets[i]])
-        if count >= ON_IT * len(sets[i]) and most not in taken:
-            found[i] = True
-            taken.add(most)
-    return found
+    is_largest, taken = np.zeros(len(groups), bool), {0}
+    for i in sorted(range(len(groups)), key=lambda i: -len(groups[i])):
+        label, count = _commonest(label_of[groups[i]])
+        if count >= MEMBER_SHARE * len(groups[i]) and label not in taken:
+            is_largest[i] = True
+            taken.add(label)
+    return is_largest
 
 
-def fit(shown: list[Shown], root: bool = False) -> tuple[Array, float]:
-    """Weights and bias of a logistic regression over what clips show; with `root` a clip counts
-    by the root of it.
+def fit(clips: list[Examples], by_root: bool = False) -> tuple[Array, float]:
+    """Weights and bias of a logistic regression over the examples of clips; with `by_root` a clip
+    of n examples counts as the root of n.
     """
-    x = np.concatenate([np.column_stack([one, np.ones(len(one))]) for one, _ in shown])
-    y = np.concatenate([is_so for _, is_so in shown]).astype(np.float64)
-    counts = np.concatenate(
-        [np.full(len(one), len(one) ** (-0.5 if root else 0.0)) for one, _ in shown if len(one)]
+    x = np.concatenate([np.column_stack([part, np.ones(len(part))]) for part, _ in clips])
+    y = np.concatenate([is_so for _, is_so in clips]).astype(np.float64)
+    power = -0.5 if by_root else 0.0
+    importance = np.concatenate(
+        [np.full(len(part), len(part) ** power) for part, _ in clips if len(part)]
     )
-    found = np.zeros(x.shape[1])
+    weights = np.zeros(x.shape[1])
     for _ in range(ROUNDS):
-        p = 1 / (1 + np.exp(-(x @ found)))
-        slope = x.T @ (counts * (y - p)) - RIDGE * found
-        found = found + np.linalg.solve(
-            (x * (counts * p * (1 - p))[:, None]).T @ x + RIDGE * np.eye(len(found)), slope
-        )
-    return found[:-1], float(found[-1])
+        p = 1 / (1 + np.exp(-(x @ weights)))
+        gradient = x.T @ (importance * (y - p)) - RIDGE * weights
+        curvature = (importance * p * (1 - p))[:, None]
+        hessian = (x * curvature).T @ x + RIDGE * np.eye(len(weights))
+        weights = weights + np.linalg.solve(hessian, gradient)
+    return weights[:-1], float(weights[-1])
 
 
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
-        description="Fit what samotion makes of pairs and sets of tracks."
+        description="Fit the weights of pairs, parts and groups of tracks."
     )
     parser.add_argument("--engine-dir", type=Path, required=True)
     parser.add_argument(
@@ -146,7 +150,7 @@ def main() -> None:
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for seed in range(*args.seeds):
             clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-            seen = second_look(
+            densified = second_look(
                 engines,
                 clip.frames,
                 *scored(engines, clip.frames, max_tracks, seed),
@@ -155,11 +159,13 @@ def main() -> None:
             )
             labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
             clips.append(
-                shown_by(*seen, labels, engines.preset.prompting, NANO_CUES.grow_threshold, rng)
+                examples_of(
+                    *densified, labels, engines.preset.prompting, NANO_CUES.grow_threshold, rng
+                )
             )
             print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
-    for (name, root), parts in zip(FITTED.items(), zip(*clips)):
-        weights, bias = fit(list(parts), root)
+    for (name, by_root), examples in zip(FITTED.items(), zip(*clips)):
+        weights, bias = fit(list(examples), by_root)
         print(f"{name} {np.round(weights, 2).tolist()}, bias {bias:.2f}")
 
 

@@ -39,7 +39,7 @@ STEP_PX = 0.05  # per frame; differences in motion below it mean nothing
 APART = 5.0
 CHANNELS = 16
 EVERY = 2  # frames between those whose maps count in a track's score
-LOOKS = 12  # frames in which tracks are compared with each other, spread over the clip
+SAMPLED_FRAMES = 12  # frames in which tracks are compared with each other, spread over the clip
 STEPS = (1 / 6, 1 / 3, 1 / 2, 2 / 3, 5 / 6)  # of the way between two tracks, where a map is asked
 MAP_MOST = 8.0  # logits
 WORKERS = 2  # threads; OpenCV uses more by itself, where it can
@@ -92,12 +92,12 @@ def logits(scores: Array) -> Array:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def looks(length: int) -> Array:
-    """Frames spread over a clip of so many: LOOKS, or all there are."""
-    return np.unique(np.linspace(0, length - 1, LOOKS).astype(int))
+def sampled_frames(length: int) -> Array:
+    """Frames spread over a clip of so many: SAMPLED_FRAMES, or all there are."""
+    return np.unique(np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int))
 
 
-def least_between(logits: Array, a: Array, b: Array, hw: tuple[int, int]) -> Array:
+def min_between(logits: Array, a: Array, b: Array, hw: tuple[int, int]) -> Array:
     """The least of a map (GH,GW) on the straight ways from a (K,2) to b (K,2), px of the frame:
     (K,).
     """
@@ -128,7 +128,9 @@ class Residuals:
         self._pixels = np.dstack(np.meshgrid(*(np.arange(n, dtype=np.float32) for n in self._size)))
         self._shown = lru_cache(maxsize=2 * max(REACHES) + 2)(self._small)
         self._pool = ThreadPoolExecutor(WORKERS)
-        self._apart = (rigid.unexplained(self._xy, tracks, scores < STILL) / APART).clip(0, 1)
+        self._apart = (rigid.rank_residual_ratio(self._xy, tracks, scores < STILL) / APART).clip(
+            0, 1
+        )
 
     def __getitem__(self, frame: int) -> Array:
         along_ground, along_flow, relative = [], [], []

@@ -1,8 +1,7 @@
-"""Which sets of tracks are things that move by themselves: log odds from what the tracks of a set
-show together.
+"""Which groups of tracks move by themselves: logistic regression on features of the group.
 
-Tracks one by one are unsure: a still thing that stands out by parallax has some with high scores
-too, and what a mover drags along makes small sets beside it.
+Single tracks are ambiguous: a still object in front of others has some tracks with high scores
+too, and ground dragged along with a moving object makes small groups beside it.
 """
 
 from __future__ import annotations
@@ -11,58 +10,71 @@ from typing import Any
 
 import numpy as np
 
-from samotion.cues import bundle_adjustment as bundle
-from samotion.cues import parallax
-from samotion.cues.contact import Ties
+from samotion.cues.contact import Affinities
 from samotion.cues.motion_map import LONG_SIDE_PX, STILL, logits
+from samotion.cues.parallax import plane_residual_ratio
+from samotion.cues.scene_residual import scene_residual_ratio
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-SLOWEST_PX = 0.05  # per frame
-NO_LARGER = -3.0  # stands for the ties to a larger set, where there is none
-# Log odds, by samotion_training.fit_objects: that a set is the largest on a mover, from `traits`;
-# and that it is on one at all, if only as a part, from the first three of them.
-WEIGHTS, BIAS = np.array([0.39, 1.19, 0.69, -0.52, 0.72, -0.62, -0.87]), -5.33
-ON_ONE, ON_ONE_BIAS = np.array([0.67, 1.37, 0.94]), 0.42
-# of the second for one set of a clip, or nothing moves; of the first for each mover
-SURE, LEAST = 1.2, -2.0
+MIN_SPEED_PX = 0.05  # per frame, added to all speeds before the logarithm
+NO_LARGER_GROUP = -3.0  # the affinities to a larger group, where there is none
+# By samotion_training.fit_objects: log odds that a group is the largest one on a moving object, of
+# its `group_features`; and that it is on one at all, if only on a part, of the first three of them.
+LARGEST_WEIGHTS, LARGEST_BIAS = np.array([0.39, 1.19, 0.69, -0.52, 0.72, -0.62, -0.87]), -5.33
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.67, 1.37, 0.94]), 0.42
+CLIP_LOG_ODDS = 1.2  # of motion, that some group must exceed, or nothing moves in the clip
+GROUP_LOG_ODDS = -2.0  # of being the largest, that a moving group exceeds
 
 
-def choose(
-    sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]
+def moving_groups(
+    groups: list[Array], affinities: Affinities, tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> list[Array]:
-    """Those of `sets` of tracks that are movers; none, where no set surely is.
+    """Those of `groups` of tracks that move by themselves; none, unless some group certainly does.
 
-    The sets come largest first, `ties` are between them; `scores` (N,) are of all tracks.
+    Groups come largest first, `affinities` are between them; `scores` (N,) are of all tracks.
     """
-    if not sets:
+    if not groups:
         return []
-    shown = traits(sets, ties, tracks, scores, hw)
-    if not (shown[:, : len(ON_ONE)] @ ON_ONE + ON_ONE_BIAS > SURE).any():
+    features = group_features(groups, affinities, tracks, scores, hw)
+    of_motion = features[:, : len(MOTION_WEIGHTS)] @ MOTION_WEIGHTS + MOTION_BIAS
+    if not (of_motion > CLIP_LOG_ODDS).any():
         return []
-    return [one for one, odds in zip(sets, shown @ WEIGHTS + BIAS) if odds > LEAST]
+    of_largest = features @ LARGEST_WEIGHTS + LARGEST_BIAS
+    return [group for group, odds in zip(groups, of_largest) if odds > GROUP_LOG_ODDS]
 
 
-def traits(
-    sets: list[Array], ties: Ties, tracks: Tracks, scores: Array, hw: tuple[int, int]
+def group_features(
+    groups: list[Array], affinities: Affinities, tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """What sets of tracks show (S,7).
+    """Features of groups of tracks (S,7).
 
-    How high their scores are; how little of their motion the parallax of something still explains,
-    beside a plane (see parallax.py) and in the scene as a whole (bundle.py); how fast they go
-    through the picture; how many tracks they have; and how much they are like a larger set, and how
-    near they stay to one: its part, rather than a thing by itself.
+    Mean score logit; plane residual ratio (parallax.py); scene residual ratio (scene_residual.py);
+    log speed in the picture; log number of tracks; largest mean log odds, and least contact
+    discontinuity, to a larger group: high for its parts.
     """
-    xy, odds = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
-    seen = xy, tracks.visible, scores < STILL, sets, hw
-    own_motion = np.column_stack([parallax.unexplained(*seen), bundle.unexplained(*seen)])
-    steps = np.linalg.norm(np.diff(xy, axis=1), axis=-1)
+    xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
+    evidence = xy, tracks.visible, scores < STILL, groups, hw
+    plane, scene = plane_residual_ratio(*evidence), scene_residual_ratio(*evidence)
+    speeds = _log_speeds(xy, groups)
     rows = []
-    for i, one in enumerate(sets):
-        speed = np.log(steps[one].mean() + SLOWEST_PX) if steps.size else np.log(SLOWEST_PX)
-        alike, near = (
-            np.fmax.reduce(side[i, :i], initial=np.nan) for side in (ties.alike, -ties.apart)
-        )
-        part = np.nan_to_num([alike, near], nan=NO_LARGER)
-        rows.append((odds[one].mean(), *own_motion[i], speed, np.log(len(one)), *part))
-    return np.array(rows).reshape(len(sets), len(WEIGHTS))
+    for i, group in enumerate(groups):
+        log_odds = _largest(affinities.log_odds[i, :i])
+        contact = _largest(-affinities.discontinuity[i, :i])
+        score, count = score_logits[group].mean(), np.log(len(group))
+        rows.append((score, plane[i], scene[i], speeds[i], count, log_odds, contact))
+    return np.array(rows).reshape(len(groups), len(LARGEST_WEIGHTS))
+
+
+def _log_speeds(xy: Array, groups: list[Array]) -> list[float]:
+    """Logarithms of the mean speeds of groups of tracks xy (N,T,2), in px per frame."""
+    step_lengths = np.linalg.norm(np.diff(xy, axis=1), axis=-1)
+    if not step_lengths.size:
+        return [float(np.log(MIN_SPEED_PX))] * len(groups)
+    return [np.log(step_lengths[group].mean() + MIN_SPEED_PX) for group in groups]
+
+
+def _largest(values: Array) -> float:
+    """The largest known of `values` (K,); NO_LARGER_GROUP where none is known."""
+    largest = np.fmax.reduce(values, initial=np.nan)
+    return float(np.nan_to_num(largest, nan=NO_LARGER_GROUP))

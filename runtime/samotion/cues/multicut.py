@@ -1,8 +1,8 @@
-"""Objects as sets of moving tracks: a minimum cost multicut of what pairs of tracks show (Keuper et
-al., ICCV 2015).
+"""Objects as groups of tracks: minimum cost multicuts of pairwise log odds (Keuper et al., ICCV
+2015).
 
-It is made twice: tracks that surely belong together are parts, and parts, whose motions are known
-better than those of single tracks, are objects.
+The first multicut makes an over-segmentation into parts, whose motions are known better than those
+of single tracks; the second joins parts to objects.
 """
 
 from __future__ import annotations
@@ -14,85 +14,92 @@ from typing import Any
 import numpy as np
 
 from samotion.cues import movers
-from samotion.cues.contact import Ties, apart
-from samotion.cues.motion_map import LONG_SIDE_PX, MotionMaps, least_between, logits, looks
+from samotion.cues.contact import Affinities, contact_discontinuity
+from samotion.cues.motion_map import (
+    LONG_SIDE_PX,
+    MotionMaps,
+    logits,
+    min_between,
+    sampled_frames,
+)
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, surely_visible
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds that two tracks are of one object, from `traits`, and that two parts are, from their
-# `Ties`; each in their order, by samotion_training.fit_objects. To the bias for parts, 0.15 as
-# fitted, 0.5 are added: what is torn apart costs more than what is joined (F of an object's tracks
-# 0.54 without them, 0.56 with them).
-WEIGHTS, BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
-OF_PARTS, OF_PARTS_BIAS = np.array([0.6, -0.33]), 0.65
-SURER = 1.0  # log odds less for two tracks to be of one part
-FLOOR_PX = 0.1
-BUSY_FRAMES = 0.2
-# stands for the log of px, where no step shows two sets together though some frame does
-NEVER_IN_STEP = 1.0
+# By samotion_training.fit_objects: log odds of being of one object, of two tracks by their
+# `pairwise_features`, and of two parts by their `Affinities`. To the bias of parts, 0.15 as fitted,
+# 0.5 are added: an object torn apart costs more than two that are joined (F of tracks 0.54 without
+# them, 0.56 with them).
+PAIR_WEIGHTS, PAIR_BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
+PART_WEIGHTS, PART_BIAS = np.array([0.6, -0.33]), 0.65
+PART_MARGIN = 1.0  # by which log odds are lowered for the over-segmentation
+FLOOR_PX = 0.1  # added to lengths before their logarithm
+BUSY_SHARE = 0.2  # of a clip's frames
+# log px, for groups visible in one frame together, but never in two frames of a motion
+UNKNOWN_DISCONTINUITY = 1.0
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """Tracks xy (P,T,2), px of a picture LONG_SIDE_PX wide, visible (P,T), and what every two of
-    them show.
+class TrackGraph:
+    """Tracks xy (P,T,2), px of a picture LONG_SIDE_PX wide, visible (P,T), and edges between them.
 
-    `log_odds` (P,P) are those of being of one object, NaN for tracks never seen together.
+    `log_odds` (P,P) are those of being of one object, NaN for tracks never visible together.
     """
 
     xy: Array
     visible: Array
     log_odds: Array
 
-    def parts(self) -> list[Array]:
-        """Sets of tracks that surely belong together."""
-        return multicut(np.nan_to_num(self.log_odds - SURER))
+    def over_segmentation(self) -> list[Array]:
+        """Parts: groups of tracks that almost certainly belong together."""
+        return multicut(np.nan_to_num(self.log_odds - PART_MARGIN))
 
     def objects(self) -> list[Array]:
-        """Sets of tracks, made of parts that belong together."""
-        parts = self.parts()
-        log_odds = np.stack(self.ties(parts), axis=-1) @ OF_PARTS + OF_PARTS_BIAS
-        roots = np.sqrt([len(one) for one in parts])
-        sets = multicut(np.nan_to_num(log_odds) * np.outer(roots, roots))
-        return [np.sort(np.concatenate([parts[k] for k in one])) for one in sets]
+        """Groups of tracks, made of parts that belong together."""
+        parts = self.over_segmentation()
+        features = np.stack(self.affinities(parts), axis=-1)
+        log_odds = features @ PART_WEIGHTS + PART_BIAS
+        roots = np.sqrt([len(part) for part in parts])
+        joined = multicut(np.nan_to_num(log_odds) * np.outer(roots, roots))
+        return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
 
-    def ties(self, sets: list[Array]) -> Ties:
-        """What `sets` of these tracks show."""
-        within = np.zeros((len(self.xy), len(sets)))
-        for k, one in enumerate(sets):
-            within[one, k] = 1
-        counts = within.T @ np.isfinite(self.log_odds) @ within
-        alike = np.where(
-            counts, within.T @ np.nan_to_num(self.log_odds) @ within / np.maximum(counts, 1), np.nan
-        )
-        gone = np.log(apart(self.xy, self.visible, sets) + FLOOR_PX)
-        return Ties(alike, np.where(np.isnan(gone) & (counts > 0), NEVER_IN_STEP, gone))
+    def affinities(self, groups: list[Array]) -> Affinities:
+        """Affinities between `groups` of these tracks."""
+        member = np.zeros((len(self.xy), len(groups)))
+        for k, group in enumerate(groups):
+            member[group, k] = 1
+        counts = member.T @ np.isfinite(self.log_odds) @ member
+        sums = member.T @ np.nan_to_num(self.log_odds) @ member
+        log_odds = np.where(counts, sums / np.maximum(counts, 1), np.nan)
+        discontinuity_px = contact_discontinuity(self.xy, self.visible, groups)
+        discontinuity = np.log(discontinuity_px + FLOOR_PX)
+        unknown = np.isnan(discontinuity) & (counts > 0)
+        return Affinities(log_odds, np.where(unknown, UNKNOWN_DISCONTINUITY, discontinuity))
 
 
-def find(
+def group(
     tracks: Tracks,
     scores: Array,
     moving: Array,
-    likely: Array,
+    candidates: Array,
     hw: tuple[int, int],
     maps: MotionMaps | None,
     prompting: Prompting,
     max_objects: int,
 ) -> list[ObjectPrompt]:
-    """Split the likely tracks (N,) bool into objects, largest first; `moving` (M,) are the sure
-    ones among them.
+    """Moving objects, largest first, of the `candidates` (N,) bool among the tracks.
 
-    `scores` (N,) are the motion scores. Together an object's tracks must look like a mover's; see
-    movers.py.
+    `moving` (M,) are tracks with high scores, `scores` (N,) those of all. An object's tracks as a
+    group must move by themselves; see movers.py.
     """
-    seen = surely_visible(tracks, prompting.min_confidence).visible
-    sets, ties = split(tracks, scores, moving, likely, hw, maps, prompting)
-    sets = movers.choose(sets, ties, tracks, scores, hw)
+    arguments = tracks, scores, moving, candidates, hw, maps, prompting
+    groups, affinities = partition(*arguments)
+    groups = movers.moving_groups(groups, affinities, tracks, scores, hw)
+    visible = surely_visible(tracks, prompting.min_confidence).visible
     return [
-        ObjectPrompt(i + 1, busiest_frame(seen[one]), one)
-        for i, one in enumerate(sets[:max_objects])
+        ObjectPrompt(number, busiest_frame(visible[members]), members)
+        for number, members in enumerate(groups[:max_objects], start=1)
     ]
 
 
@@ -104,109 +111,148 @@ def busiest_frame(visible: Array) -> int:
     prompts.py.
     """
     counts = visible.sum(axis=0)
-    busy = np.argsort(-counts, kind="stable")[: math.ceil(BUSY_FRAMES * len(counts))]
-    busy = np.sort(busy[counts[busy] > 0])
-    return int(busy[len(busy) // 2])
+    busy_count = math.ceil(BUSY_SHARE * len(counts))
+    busiest = np.argsort(-counts, kind="stable")[:busy_count]
+    in_time = np.sort(busiest[counts[busiest] > 0])
+    return int(in_time[len(in_time) // 2])
 
 
-def split(
+def partition(
     tracks: Tracks,
     scores: Array,
     moving: Array,
-    likely: Array,
+    candidates: Array,
     hw: tuple[int, int],
     maps: MotionMaps | None,
     prompting: Prompting,
-) -> tuple[list[Array], Ties]:
-    """Sets (P,) of likely tracks that belong together, largest first, and their ties.
+) -> tuple[list[Array], Affinities]:
+    """Groups (P,) of candidate tracks that belong together, largest first, and their affinities.
 
-    `min_object_tracks` of each are sure, or all there are.
+    At least `min_object_tracks` of each, or all there are, are in `moving`.
     """
-    pool = np.flatnonzero(likely)
-    pairs = compare(tracks.take(pool), scores[pool], hw, spacings(tracks.visible, hw), maps)
-    seen = surely_visible(tracks, prompting.min_confidence).visible
+    indices = np.flatnonzero(candidates)
+    spacing_px = mean_spacings_px(tracks.visible, hw)
+    graph = track_graph(tracks.take(indices), scores[indices], hw, spacing_px, maps)
+    visible = surely_visible(tracks, prompting.min_confidence).visible
     needed = min(prompting.min_object_tracks, max(1, len(moving)))
-    sets = [
-        one
-        for one in pairs.objects()
-        if np.isin(pool[one], moving).sum() >= needed and seen[pool[one]].any()
-    ]
-    sets.sort(key=len, reverse=True)
-    return [pool[one] for one in sets], pairs.ties(sets)
+
+    def is_kept(members: Array) -> bool:
+        enough = np.isin(indices[members], moving).sum() >= needed
+        return bool(enough and visible[indices[members]].any())
+
+    groups = [members for members in graph.objects() if is_kept(members)]
+    groups.sort(key=len, reverse=True)
+    return [indices[members] for members in groups], graph.affinities(groups)
 
 
-def compare(
+def track_graph(
     tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
-) -> Pairs:
-    """Every two of `tracks`; arguments as of `traits`."""
-    pairs, shown = traits(tracks, scores, hw, spacing_px, maps)
+) -> TrackGraph:
+    """The graph of all `tracks`; arguments as of `pairwise_features`."""
+    pairs, features = pairwise_features(tracks, scores, hw, spacing_px, maps)
     log_odds = np.full((len(tracks), len(tracks)), np.nan)
-    log_odds[pairs] = log_odds[pairs[::-1]] = shown @ WEIGHTS + BIAS
-    return Pairs(tracks.xy * (LONG_SIDE_PX / max(hw)), tracks.visible, log_odds)
+    log_odds[pairs] = log_odds[pairs[::-1]] = features @ PAIR_WEIGHTS + PAIR_BIAS
+    return TrackGraph(tracks.xy * (LONG_SIDE_PX / max(hw)), tracks.visible, log_odds)
 
 
-def spacings(visible: Array, hw: tuple[int, int]) -> Array:
+def mean_spacings_px(visible: Array, hw: tuple[int, int]) -> Array:
     """(T,) px: the mean distance between the visible (N,T) of all tracks."""
-    area: Array = hw[0] * hw[1] / np.maximum(1, visible.sum(axis=0))
-    return np.sqrt(area)
+    area_px2: Array = hw[0] * hw[1] / np.maximum(1, visible.sum(axis=0))
+    return np.sqrt(area_px2)
 
 
-def traits(
+def pairwise_features(
     tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
 ) -> tuple[tuple[Array, Array], Array]:
-    """The pairs (Q,), (Q,) of tracks seen together, and what they show (Q,5).
+    """The pairs (Q,), (Q,) of tracks visible together, and their features (Q,5).
 
-    In how many frames they are seen together; how far apart, in spacings (T,) of tracks; by how
-    much that changes; how little motion the maps show between them; how different their scores are.
+    In how many frames they are visible together; their distance, in mean spacings (T,) of tracks;
+    the standard deviation of their offset; the least of the motion map between them; the difference
+    of their score logits.
     """
-    count, length = tracks.visible.shape
-    first, second = np.triu_indices(count, 1)
-    together, spaced, square, between = np.zeros((4, len(first)))
-    offset = np.zeros((len(first), 2))
-    for t in looks(length):
-        both = np.flatnonzero(tracks.visible[first, t] & tracks.visible[second, t])
-        a, b = (tracks.xy[side[both], t] for side in (first, second))
-        distance = np.linalg.norm(a - b, axis=1)
-        together[both] += 1
-        spaced[both] += distance / spacing_px[t]
-        offset[both] += a - b
-        square[both] += distance**2
+    first, second = np.triu_indices(len(tracks), 1)
+    sums = _Sums.zeros(len(first))
+    for frame in sampled_frames(tracks.visible.shape[1]):
+        in_frame = tracks.visible[:, frame]
+        together = np.flatnonzero(in_frame[first] & in_frame[second])
+        a, b = (tracks.xy[side[together], frame] for side in (first, second))
+        sums.add_positions(together, a, b, spacing_px[frame])
         if maps is not None:
-            between[both] += least_between(maps[t], a, b, hw)
-    known = together > 0
-    first, second, together = first[known], second[known], together[known]
-    variance = square[known] / together - ((offset[known] / together[:, None]) ** 2).sum(axis=1)
-    drift_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / max(hw)
-    odds = logits(scores)
-    shown = (
-        np.log1p(together),
-        np.log1p(spaced[known] / together),
-        np.log(drift_px + 0.1),
-        between[known] / together,
-        np.abs(odds[first] - odds[second]),
-    )
-    return (first, second), np.stack(shown, axis=-1)
+            sums.map_minimum[together] += min_between(maps[frame], a, b, hw)
+    known = sums.frames > 0
+    first, second = first[known], second[known]
+    score_logits = logits(scores)
+    score_difference = np.abs(score_logits[first] - score_logits[second])
+    features = *sums.means(known, max(hw)), score_difference
+    return (first, second), np.stack(features, axis=-1)
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Sums over the frames in which pairs (Q,) of tracks are visible together."""
+
+    frames: Array  # (Q,) how many
+    spacings: Array  # (Q,) distance in mean spacings of tracks
+    squared_px2: Array  # (Q,) squared distance
+    map_minimum: Array  # (Q,) least of the motion map between them
+    offset_px: Array  # (Q,2) first minus second
+
+    @classmethod
+    def zeros(cls, count: int) -> _Sums:
+        """No frame yet."""
+        frames, spacings, squared_px2, map_minimum = np.zeros((4, count))
+        return cls(frames, spacings, squared_px2, map_minimum, np.zeros((count, 2)))
+
+    def add_positions(self, pairs: Array, a: Array, b: Array, spacing_px: float) -> None:
+        """Adds one frame's positions a, b (K,2) of some `pairs` (K,)."""
+        distance_px = np.linalg.norm(a - b, axis=1)
+        self.frames[pairs] += 1
+        self.spacings[pairs] += distance_px / spacing_px
+        self.offset_px[pairs] += a - b
+        self.squared_px2[pairs] += distance_px**2
+
+    def means(self, known: Array, long_side_px: int) -> tuple[Array, Array, Array, Array]:
+        """Features of the `known` (Q,) bool pairs, in frames of that longer side."""
+        frames = self.frames[known]
+        mean_offset = self.offset_px[known] / frames[:, None]
+        variance = self.squared_px2[known] / frames - (mean_offset**2).sum(axis=1)
+        deviation_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / long_side_px
+        return (
+            np.log1p(frames),
+            np.log1p(self.spacings[known] / frames),
+            np.log(deviation_px + FLOOR_PX),
+            self.map_minimum[known] / frames,
+        )
 
 
 def multicut(log_odds: Array) -> list[Array]:
-    """Sets of indices that symmetric log odds (P,P) of being together speak for, by greedy additive
-    edge contraction.
+    """Groups of indices, of symmetric log odds (P,P) of being together, by greedy additive edge
+    contraction.
 
-    The two sets with the largest sum of log odds between them become one, as long as there is a
+    The two groups with the largest sum of log odds between them become one, as long as there is a
     positive sum.
     """
-    every = np.arange(len(log_odds))
-    sums, owner = log_odds.astype(np.float64), every.copy()
-    sums[every, every] = -np.inf
-    best = sums.argmax(axis=1) if len(sums) else every
-    while len(sums) and (peaks := sums[every, best]).max() > 0:
-        a = int(peaks.argmax())
+    indices = np.arange(len(log_odds))
+    if not len(indices):
+        return []
+    sums, owner = log_odds.astype(np.float64), indices.copy()
+    sums[indices, indices] = -np.inf
+    best = sums.argmax(axis=1)  # of each group, the one to join
+    while True:
+        largest = sums[indices, best]
+        a = int(largest.argmax())
+        if largest[a] <= 0:
+            return [np.flatnonzero(owner == k) for k in np.unique(owner)]
         b = best[a]
         owner[owner == b] = a
-        sums[a] += sums[b]
-        sums[:, a] = sums[a]
-        sums[a, a] = sums[b] = sums[:, b] = -np.inf
-        stale = (best == a) | (best == b) | (every == a)
+        _contract(sums, a, b)
+        stale = (best == a) | (best == b) | (indices == a)
         best[stale] = sums[stale].argmax(axis=1)
-        best[sums[:, a] > sums[every, best]] = a
-    return [np.flatnonzero(owner == k) for k in np.unique(owner)]
+        best[sums[:, a] > sums[indices, best]] = a
+
+
+def _contract(sums: Array, a: int, b: int) -> None:
+    """Moves the edges of node b to node a."""
+    sums[a] += sums[b]
+    sums[:, a] = sums[a]
+    sums[a, a] = sums[b] = sums[:, b] = -np.inf

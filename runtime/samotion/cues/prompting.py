@@ -40,7 +40,7 @@ def prompt_objects(
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     candidate = candidates(scores, moving, grow_threshold)
-    objects = multicut.find(
+    objects = multicut.group(
         tracks, scores, moving, candidate, images.hw, maps, prompting, max_objects
     )
     members = [one.members for one in objects]
