@@ -63,6 +63,15 @@ def export(
         int | None,
         options.choice(REFINE_PX, help="Frames for finer tracks.", show_default="the preset's"),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Another number than the preset's, as tracks.mixer_width=128; repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
@@ -122,6 +131,7 @@ def export(
             f" {str(out)!r}"
         )
         from samotion_export.export import export
+        from samotion_export.overrides import parse_overrides
         from samotion_export.request import Request  # torch and onnx take seconds: not for --help
 
         kind = "onnx" if target == "auto" else target
@@ -139,6 +149,7 @@ def export(
             verify_clip,
             refine_px,
             accept_hash,
+            parse_overrides(set_),
         )
         for path in export(request, report):
             report.result(path)

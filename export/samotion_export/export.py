@@ -12,6 +12,8 @@ from pathlib import Path
 
 import filelock
 from samotion import contract, manifest
+from samotion.checks.json_tables import short_line
+from samotion.checks.preset_numbers import numbers_of
 from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 
@@ -35,7 +37,7 @@ def export(request: Request, report: Report) -> list[Path]:
             source = find_source(net, getattr(preset, net), request, report)
             held, paths = _build(source, held, request, report, device)
             written += paths
-        if old is not None and title(old) != title(held) and not written:
+        if old is not None and _is_renamed(old, held) and not written:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {title(held)}")
         judged = _judge_masks(held, request, report)
@@ -63,7 +65,7 @@ def _build(
     current = not request.force and _is_current(request, held, source)
     written: list[Path] = []
     if not current:
-        entries, written = build_net(source, request, report)
+        entries, written = _graphs(source, request, report)
         engines = _in_order({**held.engines, **entries})
         held = replace(held, tools=tools(), engines=engines, masks={})
         manifest.write(request.out, held)
@@ -96,6 +98,22 @@ def _judge_masks(held: Manifest, request: Request, report: Report) -> bool:
     return True
 
 
+def _graphs(
+    source: Source, request: Request, report: Report
+) -> tuple[dict[str, Entry], list[Path]]:
+    """One net's graphs. Raises EngineError for the user's numbers where no net can have them."""
+    try:
+        return build_net(source, request, report)
+    except (RuntimeError, ValueError) as error:  # PyTorch's, of shapes that do not meet
+        if not request.overrides:
+            raise
+        numbers = " ".join(f"--set {name}={value}" for name, value in request.overrides.items())
+        raise EngineError(
+            f"{source.net}: no net can be built with {numbers} ({short_line(error)});"
+            " choose other numbers"
+        ) from error
+
+
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:
     """Is every engine of the net there, whole, and built from the same things?"""
     for name in contract.engines_of(source.net, source.config):
@@ -119,12 +137,10 @@ def _read_old(out: Path, report: Report) -> Manifest | None:
     if not (out / manifest.MANIFEST).exists():
         return None
     try:
-        old = manifest.read(out)
-        old.get_preset()
+        return manifest.read(out)
     except EngineError as error:
         report.note(f"{error}; building anew")
         return None
-    return old
 
 
 def _kept(old: Manifest | None, request: Request) -> Manifest:
@@ -132,7 +148,7 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
 
     The others must be rebuilt in the same command, for a folder never mixes two presets.
     """
-    new = Manifest(request.preset, tools(), {}, request.sam2, refine_px=request.refine_px)
+    new = _empty(request)
     if old is None:
         return new
     before, after = old.get_preset(), new.get_preset()
@@ -145,12 +161,31 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
             " export all, or choose another --out"
         )
     kept = {n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared}
-    return replace(new, engines=kept, masks=old.masks)
+    masks = old.masks if old.numbers == new.numbers else {}
+    return replace(new, engines=kept, masks=masks)
+
+
+def _empty(request: Request) -> Manifest:
+    return Manifest(
+        request.preset,
+        tools(),
+        {},
+        numbers_of(request.chosen()),
+        sam2=request.sam2,
+        refine_px=request.refine_px,
+        overrides=request.overrides,
+    )
+
+
+def _is_renamed(old: Manifest, new: Manifest) -> bool:
+    """Do the same graphs belong to another preset now, or to one with other numbers?"""
+    return title(old) != title(new) or old.numbers != new.numbers
 
 
 def title(held: Manifest) -> str:
     """The preset of a folder with its changes, in words."""
     changes = [held.sam2, held.refine_px and f"refine_px {held.refine_px}"]
+    changes += [f"{name}={value}" for name, value in held.overrides.items()]
     return " with ".join([f"preset {held.preset!r}", *(change for change in changes if change)])
 
 

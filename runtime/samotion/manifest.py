@@ -8,20 +8,22 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from samotion.checks.external_data import external_files
 from samotion.checks.json_tables import dims, read_table, short, short_line, table, text
-from samotion.contract import SIGNATURES
+from samotion.checks.preset_numbers import preset_of
+from samotion.contract import NETS, SIGNATURES
 from samotion.errors import EngineError
-from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
+from samotion.presets import Preset
 
-SCHEMA = 1
+SCHEMA = 2
 MANIFEST = "manifest.json"
 BUNDLED = Path(__file__).parent / "nano"  # the engine folder that comes with samotion
 MOST_NUMBER = 1 << 16  # of what `meta` counts: frames and pointers
@@ -67,59 +69,49 @@ def meta_number(meta: Mapping[str, Any], name: str) -> int:
 class Manifest:
     """The whole file. `tools` maps a package to the version that exported.
 
-    `sam2` and `refine_px` are what was chosen instead of the preset's.
+    `numbers` are those of the preset as exported, nested as in presets.py. `sam2`, `refine_px` and
+    `overrides` say what was chosen instead of the preset's, as the export's options have it.
     """
 
     preset: str
     tools: Mapping[str, str]
     engines: Mapping[str, Entry]
+    numbers: Mapping[str, Any]
     sam2: str | None = None
     schema: int = SCHEMA
     # what half precision costs a clip's masks; half_clip.py
     masks: Mapping[str, Any] = field(default_factory=dict)
     refine_px: int | None = None
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     def get_preset(self) -> Preset:
-        """The preset as exported. Raises EngineError for one that this samotion does not know."""
-        return choose_preset(self.preset, self.sam2, self.refine_px)
+        """The preset as exported. Raises EngineError for numbers that no preset can have."""
+        try:
+            return preset_of(self.preset, self.numbers)
+        except ValueError as error:
+            raise EngineError(f"the manifest's {short_line(error)}; export again") from error
 
     def command(self, nets: str, folder: str | os.PathLike[str], target: str | None = None) -> str:
         """The command that exports `nets` anew into `folder`, as it was, or for another
         `target`.
         """
-        size = f" --sam2 {self.sam2}" if self.sam2 else ""
-        size += f" --refine-px {self.refine_px}" if self.refine_px else ""
-        half = (
-            " --precision fp16" if any(e.precision == "fp16" for e in self.engines.values()) else ""
-        )
         if target is None and any(e.tensorrt for e in self.engines.values()):
             target = "tensorrt"
-        kind = f" --target {target}" if target else ""
-        return (
-            f"samotion-export {nets} --preset {self.preset}{size}{half}{kind} --out {str(folder)!r}"
-        )
+        half = any(e.precision == "fp16" for e in self.engines.values())
+        words = ["samotion-export", *nets.split(), "--preset", self.preset]
+        words += ["--sam2", self.sam2] if self.sam2 else []
+        words += ["--refine-px", str(self.refine_px)] if self.refine_px else []
+        for name, value in self.overrides.items():
+            words += ["--set", f"{name}={value}"]
+        words += ["--precision", "fp16"] if half else []
+        words += ["--target", target] if target else []
+        return f"{shlex.join(words)} --out {str(folder)!r}"
 
-
-def choose_preset(name: str, sam2: str | None = None, refine_px: int | None = None) -> Preset:
-    """A preset by name, with another SAM 2 (a key of SAM2_SIZES) or another `refine_px` where
-    one is asked for.
-    """
-    if name not in PRESETS:
-        raise EngineError(f"preset {name!r} is unknown; this samotion knows {', '.join(PRESETS)}")
-    preset = PRESETS[name]
-    if sam2 is not None:
-        if sam2 not in SAM2_SIZES:
-            raise EngineError(
-                f"SAM 2 size {sam2!r} is unknown; this samotion knows {', '.join(SAM2_SIZES)}"
-            )
-        preset = replace(preset, sam2=SAM2_SIZES[sam2])
-    if refine_px is not None:
-        if refine_px not in REFINE_PX:
-            raise EngineError(
-                f"refine_px is {refine_px}; this samotion knows {', '.join(map(str, REFINE_PX))}"
-            )
-        preset = replace(preset, tracks=replace(preset.tracks, refine_px=refine_px))
-    return preset
+    def all_nets(self) -> str:
+        """The nets that lie here, as export's argument: `all`, or their names."""
+        held = {SIGNATURES[name].net for name in self.engines}
+        nets = [net for net in NETS if net in held]
+        return "all" if len(nets) in (0, len(NETS)) else " ".join(nets)
 
 
 def sha256_of(path: Path) -> str:
@@ -187,11 +179,9 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     try:
         data = read_table(path)
         if type(data["schema"]) is not int or data["schema"] != SCHEMA:
-            came = short(data["schema"])
-            raise EngineError(
-                f"{path}: schema {came}, expected {SCHEMA}; export again with this samotion"
-            )
-        manifest = _manifest(data)
+            raise EngineError(f"{path}: {_other_schema(data, folder)}")
+        manifest = _manifest(data, data["numbers"])
+        preset_of(manifest.preset, manifest.numbers)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     except KeyError as error:
@@ -203,20 +193,40 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     return manifest
 
 
-def _manifest(data: dict[str, Any]) -> Manifest:
-    """The manifest of parsed JSON. Raises KeyError, ValueError or TypeError for what is missing
-    or of a wrong kind.
+def _other_schema(data: dict[str, Any], folder: str | os.PathLike[str]) -> str:
+    """What to say of a folder of another schema, with the command that exports it again."""
+    came = short(data["schema"])
+    if Path(folder) == BUNDLED:
+        return f"schema {came}, expected {SCHEMA}; install samotion again"
+    try:
+        held = _manifest(data, {})
+        command = held.command(held.all_nets(), folder)
+    except (KeyError, ValueError, TypeError):
+        return f"schema {came}, expected {SCHEMA}; export again with this samotion"
+    return f"schema {came}, expected {SCHEMA}; export again: {command}"
+
+
+def _manifest(data: dict[str, Any], numbers: object) -> Manifest:
+    """The manifest of parsed JSON, its `numbers` not looked into.
+
+    Raises KeyError, ValueError or TypeError for what is missing or of a wrong kind.
     """
     refine_px, sam2 = data.get("refine_px"), data.get("sam2")
     if refine_px is not None and type(refine_px) is not int:
         raise ValueError(f"refine_px is {short(refine_px)}, expected a whole number")
+    overrides = table(data.get("overrides", {}), "overrides")
+    for name, value in overrides.items():
+        text(name, "the name of an override")
+        text(value, f"override {name!r}")
     return Manifest(
         text(data["preset"], "preset"),
         table(data["tools"], "tools"),
         {name: _entry(name, entry) for name, entry in table(data["engines"], "engines").items()},
+        table(numbers, "numbers"),
         sam2 if sam2 is None else text(sam2, "sam2"),
         masks=table(data.get("masks", {}), "masks"),
         refine_px=refine_px,
+        overrides=overrides,
     )
 
 

@@ -13,7 +13,9 @@ import pytest
 import samotion
 from samotion import manifest
 from samotion.backends.engines import Engines
+from samotion.checks.preset_numbers import numbers_of
 from samotion.manifest import Entry, Manifest
+from samotion.presets import NANO
 
 from helpers import fake_tensorrt
 
@@ -88,7 +90,7 @@ def onnx_folder(folder: Path) -> Manifest:
         (folder / f"{name}.onnx").write_bytes(data)
         digest = hashlib.sha256(data).hexdigest()
         entries[name] = Entry(f"{name}.onnx", digest, digest, "w", "fp32", {}, {}, {}, "s")
-    held = Manifest("nano", {}, entries)
+    held = Manifest("nano", {}, entries, numbers_of(NANO))
     manifest.write(folder, held)
     return held
 

@@ -13,8 +13,10 @@ import av
 import cv2
 import numpy as np
 from samotion import manifest
+from samotion.checks.preset_numbers import numbers_of
 from samotion.contract import SIGNATURES, Tensor
 from samotion.manifest import Entry, Manifest
+from samotion.presets import NANO
 
 Array = np.ndarray[Any, Any]
 TICK = Fraction(1, 12_800)
@@ -130,7 +132,7 @@ def zero_engines(folder: Path) -> Path:
     entries = {
         n: write_engine(folder, n, zero_graph(s.inputs, s.outputs)) for n, s in SIGNATURES.items()
     }
-    manifest.write(folder, Manifest("nano", {}, entries))
+    manifest.write(folder, Manifest("nano", {}, entries, numbers_of(NANO)))
     return folder
 
 

@@ -11,9 +11,10 @@ import pytest
 from helpers import wire
 from samotion import manifest
 from samotion.backends.engines import Engines
+from samotion.checks.preset_numbers import numbers_of, preset_of
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest
-from samotion.presets import FAST, SAM2_SIZES, SAM21_SMALL
+from samotion.presets import FAST, NANO_CUES, PRESETS, SAM2_SIZES, SAM21_SMALL, Preset
 
 
 def entry(file: str = "depth.onnx", sha256: str = "0" * 64) -> Entry:
@@ -33,7 +34,7 @@ def entry(file: str = "depth.onnx", sha256: str = "0" * 64) -> Entry:
 
 
 def holding(depth: Entry) -> Manifest:
-    return Manifest("fast", {"torch": "2.13.0"}, {"depth": depth})
+    return Manifest("fast", {"torch": "2.13.0"}, {"depth": depth}, numbers_of(FAST))
 
 
 def written(folder: Path, **changes: Any) -> Path:
@@ -45,18 +46,96 @@ def written(folder: Path, **changes: Any) -> Path:
 
 
 def test_round_trip(tmp_path: Path) -> None:
-    original = Manifest("fast", {"torch": "2.13.0"}, {"depth": entry()}, sam2="sam2.1_hiera_s")
+    original = replace(holding(entry()), sam2="sam2.1_hiera_s", overrides={"max_tracks": "9"})
     manifest.write(tmp_path, original)
     assert manifest.read(tmp_path) == original
 
 
-def test_another_sam2_size_changes_the_preset(tmp_path: Path) -> None:
-    written(tmp_path, sam2="sam2.1_hiera_s")
-    assert manifest.read(tmp_path).get_preset() == replace(FAST, sam2=SAM21_SMALL)
+def test_the_preset_is_that_of_the_folder(tmp_path: Path) -> None:
+    """Numbers come from the manifest, whatever this samotion's preset of that name has."""
+    own = replace(FAST, sam2=SAM21_SMALL, max_tracks=900, cues=NANO_CUES)
+    written(tmp_path, numbers=numbers_of(own))
     with Engines(
         tmp_path, "cpu", lambda name, path, entry: pytest.fail("nothing is opened")
     ) as engines:
-        assert engines.preset.sam2.config == "sam2.1_hiera_s"
+        assert engines.preset == own
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_numbers_survive_json(preset: Preset) -> None:
+    numbers = json.loads(json.dumps(numbers_of(preset)))
+    assert preset_of(preset.name, numbers) == preset
+
+
+def test_a_preset_that_nobody_knows_runs_with_its_numbers(tmp_path: Path) -> None:
+    written(tmp_path, preset="my own")
+    held = manifest.read(tmp_path)
+    preset = held.get_preset()
+    assert (preset.name, preset.licence) == ("my own", "unknown")
+    assert numbers_of(preset) == numbers_of(FAST)
+    assert "--preset 'my own' --out" in held.command("all", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("way", "value", "said"),
+    [
+        ("max_tracks", 0, "numbers.max_tracks is 0, expected a whole number, 1 to 65536"),
+        ("max_tracks", True, "numbers.max_tracks is True, expected a whole number"),
+        ("max_tracks", 10**4000, "numbers.max_tracks is a huge number"),
+        ("max_frames", 1, "numbers.max_frames is 1, expected a whole number, 2 to"),
+        ("tracks.refine_px", 300, "numbers.tracks.refine_px is 300, expected 256 or 512"),
+        ("tracks.causal", 1, "numbers.tracks.causal is 1, expected true or false"),
+        ("tracks.channels", [1, 2], "numbers.tracks.channels has 2 numbers, expected 4"),
+        ("tracks.channels", [1, 2, 3, "4"], "numbers.tracks.channels is '4', expected a whole"),
+        ("tracks", 5, "numbers.tracks is 5, expected a table"),
+        ("depth.vit", None, "numbers.depth.vit is None, expected a table"),
+        ("motion.disparity", "odd", "is 'odd', expected plain or reference"),
+        ("prompting.thresholds", [0.5, 1.5], "thresholds is 1.5, expected a number, 0 to 1"),
+        ("prompting.thresholds", 0.5, "thresholds is 0.5, expected a list of up to 64"),
+        ("prompting.thresholds", [0.5] * 65, "thresholds has 65 numbers, expected up to 64"),
+        ("prompting.min_confidence", "0.5", "min_confidence is '0.5', expected a number"),
+        ("cues", [], "numbers.cues is a list of 0, expected a table"),
+        ("sam2.config", "a\0", "config is 'a\\\\x00', expected letters that can be printed"),
+        ("sam2.weights", {}, "numbers.sam2 has 'weights', which is no number of a preset"),
+        ("nonsense", 1, "numbers has 'nonsense', which is no number of a preset"),
+    ],
+)
+def test_numbers_are_checked(tmp_path: Path, way: str, value: Any, said: str) -> None:
+    numbers = numbers_of(FAST)
+    *above, last = way.split(".")
+    inner = numbers
+    for name in above:
+        inner = inner[name]
+    inner[last] = value
+    written(tmp_path, numbers=numbers)
+    with pytest.raises(EngineError) as caught:
+        manifest.read(tmp_path)
+    assert "damaged" in str(caught.value) and said.replace("\\\\", "\\") in str(caught.value)
+
+
+def test_every_number_is_needed(tmp_path: Path) -> None:
+    for name in numbers_of(FAST):
+        numbers = numbers_of(FAST)
+        del numbers[name]
+        written(tmp_path, numbers=numbers)
+        with pytest.raises(EngineError, match=f"numbers lacks '{name}'"):
+            manifest.read(tmp_path)
+
+
+def test_an_old_folder_says_how_to_export_it_again(tmp_path: Path) -> None:
+    """A folder of before the numbers keeps its preset and its options in the command."""
+    path = written(tmp_path)
+    old = json.loads(path.read_text())
+    del old["numbers"], old["overrides"]
+    old |= {"schema": 1, "sam2": "sam2.1_hiera_s", "refine_px": 512}
+    old["engines"]["depth"]["precision"] = "fp16"
+    path.write_text(json.dumps(old))
+    with pytest.raises(EngineError) as caught:
+        manifest.read(tmp_path)
+    assert str(caught.value) == (
+        f"{path}: schema 1, expected 2; export again: samotion-export depth --preset fast"
+        f" --sam2 sam2.1_hiera_s --refine-px 512 --precision fp16 --out '{tmp_path}'"
+    )
 
 
 def test_every_sam2_size_is_offered_under_its_own_name() -> None:
@@ -73,20 +152,7 @@ def test_every_sam2_size_is_offered_under_its_own_name() -> None:
 @pytest.mark.parametrize(
     "changes, said",
     [
-        ({"preset": "huge"}, "preset 'huge' is unknown; this samotion knows nano, fast"),
-        ({"sam2": "sam3"}, "SAM 2 size 'sam3' is unknown"),
-    ],
-)
-def test_unknown_choices_are_refused(tmp_path: Path, changes: dict[str, Any], said: str) -> None:
-    written(tmp_path, **changes)
-    with pytest.raises(EngineError, match=said):
-        manifest.read(tmp_path).get_preset()
-
-
-@pytest.mark.parametrize(
-    "changes, said",
-    [
-        ({"schema": 2}, "schema 2, expected 1"),
+        ({"schema": 3}, "schema 3, expected 2; export again: samotion-export depth --preset"),
         ({"engines": []}, "damaged"),
         ({"engines": {"depth": {}}}, "damaged"),
         (
@@ -106,7 +172,7 @@ def test_damaged_content_is_refused(tmp_path: Path, changes: dict[str, Any], sai
         manifest.read(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "\0", '{"schema": 1}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", "\0", '{"schema": 2}'])
 def test_damaged_text_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / manifest.MANIFEST).write_text(text)
     with pytest.raises(EngineError, match="damaged"):

@@ -16,7 +16,9 @@ import pytest
 from helpers import backends, media
 from samotion import commands, manifest
 from samotion.backends.engines import open_engines
+from samotion.checks.preset_numbers import numbers_of
 from samotion.errors import EngineError
+from samotion.presets import NANO
 
 ROUNDS = 400
 VALUES: tuple[Any, ...] = (
@@ -122,6 +124,19 @@ def test_any_value_in_any_place_opens_or_ends_in_one_line(folder: Path) -> None:
     assert outcome(folder, json.dumps(tree)) is None
 
 
+def test_any_value_of_a_number_opens_or_ends_in_one_line(folder: Path) -> None:
+    """Each number in turn, with every odd value, and gone."""
+    tree = json.loads((folder / manifest.MANIFEST).read_text())
+    ways = [("numbers", *way) for way in places(tree["numbers"])]
+    assert len(ways) > 50
+    for way in ways:
+        for value in VALUES:
+            line = outcome(folder, json.dumps(edited(tree, way, value, False)))
+            assert line is None or "numbers" in line
+        if type(way[-1]) is str:
+            assert outcome(folder, json.dumps(edited(tree, way, None, True))) is not None
+
+
 def test_any_bytes_are_refused_in_one_line(folder: Path) -> None:
     chance = random.Random(1)
     good = (folder / manifest.MANIFEST).read_bytes()
@@ -139,9 +154,10 @@ def test_any_bytes_are_refused_in_one_line(folder: Path) -> None:
         ('{"a":' * 100_000, "nested too deep"),
         ('{"schema": 1, "schema": 1}', "a name comes twice"),
         ('{"schema": NaN}', "NaN is no number"),
-        ('{"schema": 1e999}', "schema inf, expected 1"),
-        ('{"schema": true}', "schema True, expected 1"),
-        ('{"schema": 1}', "'preset' is missing"),
+        ('{"schema": 1e999}', "schema inf, expected 2"),
+        ('{"schema": true}', "schema True, expected 2"),
+        ('{"schema": 2}', "'numbers' is missing"),
+        ('{"schema": 1}', "schema 1, expected 2; export again with this samotion"),
         ("1" * 5000, "damaged"),
         (b"\xff\xfe{", "damaged"),
         ('{"schema": 1}' + " " * (16 << 20), "bytes, expected at most"),
@@ -247,6 +263,6 @@ def test_graphs_that_onnxruntime_refuses_are_named(tmp_path: Path) -> None:
         good * 2,
     ):
         entry = media.write_engine(tmp_path, "depth", data)
-        manifest.write(tmp_path, manifest.Manifest("nano", {}, {"depth": entry}))
+        manifest.write(tmp_path, manifest.Manifest("nano", {}, {"depth": entry}, numbers_of(NANO)))
         line = outcome(tmp_path, (tmp_path / manifest.MANIFEST).read_bytes())
         assert line is None or "depth" in line

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from samotion import manifest
+from samotion.checks.preset_numbers import numbers_of
 from samotion.contract import NETS, engines_of
 from samotion.errors import ParityError
 from samotion.manifest import Entry, Manifest
@@ -43,7 +44,7 @@ def held(**changes: Any) -> Manifest:
         for net in NETS
         for name in engines_of(net, getattr(NANO, net))
     }
-    return Manifest("nano", {}, {**entries, **changes})
+    return Manifest("nano", {}, {**entries, **changes}, numbers_of(NANO))
 
 
 @pytest.mark.parametrize(

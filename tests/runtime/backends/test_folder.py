@@ -9,8 +9,10 @@ import pytest
 import samotion
 from samotion import manifest
 from samotion.backends.folder import engine_folder
+from samotion.checks.preset_numbers import numbers_of
 from samotion.errors import EngineError
 from samotion.manifest import Manifest
+from samotion.presets import NANO
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +24,7 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def holding_nothing(folder: Path) -> Path:
     folder.mkdir()
-    manifest.write(folder, Manifest("nano", {}, {}))
+    manifest.write(folder, Manifest("nano", {}, {}, numbers_of(NANO)))
     return folder
 
 

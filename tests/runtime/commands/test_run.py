@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from helpers.paths import ROOT
 from samotion import manifest, pipeline
 from samotion.commands import run as cli
 from samotion.contract import SIGNATURES, Tensor
-from samotion.manifest import Entry, Manifest
+from samotion.manifest import Entry
 from samotion.pipeline import Result
 from samotion.presets import NANO
 from typer.testing import CliRunner
@@ -307,9 +308,7 @@ def test_engine_that_is_no_onnx(run: Run, clip: Path, own_engines: Path) -> None
 def put_engine(folder: Path, entry: Entry) -> None:
     """Set the entry of `depth` in a folder's manifest."""
     before = manifest.read(folder)
-    manifest.write(
-        folder, Manifest(before.preset, before.tools, {**before.engines, "depth": entry})
-    )
+    manifest.write(folder, replace(before, engines={**before.engines, "depth": entry}))
 
 
 def test_help_tells_all_options_and_version() -> None:
