@@ -101,12 +101,9 @@ def command(
         # NumPy and what stands on it wait until there is work
         from rich.console import Console
         from samotion.backends.engines import open_engines
-        from samotion.settings import Settings
 
-        from samotion_bench import evaluation
+        from samotion_bench import datasets, evaluation
         from samotion_bench import report as reports
-        from samotion_bench.datasets import find_clips, read_names
-        from samotion_bench.runs import engine_hashes, segment_all
 
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
@@ -120,27 +117,21 @@ def command(
             raise UsageError(
                 "no ground truth; expected --annotations FOLDER, or --synthetic NUMBER"
             )
-        names = read_names(sequences) if sequences else None
-        clips = find_clips(annotations, images, names)
+        names = datasets.read_names(sequences) if sequences else None
+        clips = datasets.find_clips(annotations, images, names)
         masks = results or DEFAULT_RESULTS
         about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks)}
         count = f"{len(clips)} sequence{'s' * (len(clips) != 1)}"
-        console.print(f"samotion {__version__}: measuring {count}", highlight=False, markup=False)
+        options.teller(quiet)(f"samotion {__version__}: measuring {count}")
         if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device) as engines:
                 if verbose:
                     details.tell(details.of_engines(engines))
-                segment_all(clips, engines, masks, Settings(seed=seed), console)
-                about |= {
-                    "preset": engines.preset.name,
-                    "seed": seed,
-                    "engines": engine_hashes(engines),
-                }
+                about |= evaluation.make_masks(engines, clips, masks, seed, console)
         scored = evaluation.evaluate(
             clips, masks, task, all_frames, (worst, worst_count) if worst else None
         )
-        coloured = [clip.name for clip in clips if clip.coloured]
-        report = reports.summarise(scored, task, all_frames, coloured, **about)
+        report = evaluation.summarise(scored, clips, task, all_frames, about)
         reports.print_table(report, Console())
         save(json_file, json.dumps(report, indent=2) + "\n")
         save(csv_file, reports.to_csv(report))

@@ -11,10 +11,12 @@ import numpy as np
 from rich.console import Console
 from samotion.backends.engines import Engines
 from samotion.errors import InputError
+from samotion.settings import Settings
 
+from samotion_bench import report as reports
 from samotion_bench import synthetic
 from samotion_bench.datasets import Clip, Truth, read_found, read_truth
-from samotion_bench.runs import engine_hashes
+from samotion_bench.runs import engine_hashes, segment_all
 from samotion_bench.scores import ObjectScores, score_movers, score_objects
 from samotion_bench.worst import draw_worst, worst_clips
 
@@ -83,6 +85,18 @@ def evaluate(
     return scored
 
 
+def summarise(
+    scored: dict[str, list[ObjectScores]],
+    clips: Sequence[Clip],
+    task: str,
+    all_frames: bool,
+    about: dict[str, Any],
+) -> dict[str, Any]:
+    """The report of `evaluate`'s answer; `about` joins it."""
+    coloured = [clip.name for clip in clips if clip.coloured]
+    return reports.summarise(scored, task, all_frames, coloured, **about)
+
+
 def measure_synthetic(
     engines: Engines,
     count: int,
@@ -98,8 +112,16 @@ def measure_synthetic(
 
     found = synthetic.run(engines, count, frames, photos, seed, tell)
     synthetic.print_table(found, Console())
-    return found | {
-        "preset": engines.preset.name,
-        "seed": seed,
-        "engines": engine_hashes(engines),
-    }
+    return found | _origin(engines, seed)
+
+
+def make_masks(
+    engines: Engines, clips: Sequence[Clip], folder: Path, seed: int, console: Console
+) -> dict[str, Any]:
+    """Write masks of all clips below `folder`, and tell which engines and seed made them."""
+    segment_all(clips, engines, folder, Settings(seed=seed), console)
+    return _origin(engines, seed)
+
+
+def _origin(engines: Engines, seed: int) -> dict[str, Any]:
+    return {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}
