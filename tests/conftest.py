@@ -25,10 +25,12 @@ def rng() -> np.random.Generator:
 @pytest.fixture(scope="session")
 def parity_folder() -> Path:
     """Expected outputs of the original nets; the test is skipped where they are not at hand."""
-    folder = Path(os.environ.get("SAMOTION_PARITY", ROOT.parent / "shared" / "parity"))
-    if not folder.is_dir():
-        pytest.skip(f"no parity data at {folder}; set SAMOTION_PARITY")
-    return folder
+    folder = os.environ.get("SAMOTION_PARITY")
+    if not folder:
+        pytest.skip("SAMOTION_PARITY names no folder of parity data")
+    if not Path(folder).is_dir():
+        pytest.fail(f"SAMOTION_PARITY: got {folder!r}, expected a folder of parity data")
+    return Path(folder)
 
 
 @pytest.fixture(scope="session")

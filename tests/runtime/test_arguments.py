@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import samotion
-from helpers import media
+from helpers import zero_engines
 from helpers.fakes import FakeEngines
 from samotion.errors import DeviceError, SamotionError, UsageError
 from samotion.presets import NANO
@@ -82,7 +82,7 @@ def test_an_engine_folder_is_a_path(folder: Any) -> None:
 
 @pytest.mark.parametrize("kind", [str, Path, lambda path: str(path).encode()])
 def test_paths_come_as_text_bytes_or_path(tmp_path: Path, kind: Callable[[Path], Any]) -> None:
-    folder = media.zero_engines(tmp_path / "engines")
+    folder = zero_engines.write_folder(tmp_path / "engines")
     with samotion.open_engines(kind(folder), "cpu") as engines:
         assert engines.folder == folder
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helpers import backends, media
+from helpers import backends, zero_engines
 from samotion import commands, manifest
 from samotion.backends.engines import open_engines
 from samotion.checks.preset_numbers import numbers_of
@@ -262,7 +262,7 @@ def test_graphs_that_onnxruntime_refuses_are_named(tmp_path: Path) -> None:
         good[40:],
         good * 2,
     ):
-        entry = media.write_engine(tmp_path, "depth", data)
+        entry = zero_engines.write_engine(tmp_path, "depth", data)
         manifest.write(tmp_path, manifest.Manifest("nano", {}, {"depth": entry}, numbers_of(NANO)))
         line = outcome(tmp_path, (tmp_path / manifest.MANIFEST).read_bytes())
         assert line is None or "depth" in line

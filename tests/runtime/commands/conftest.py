@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import pytest
-from helpers import media
+from helpers import media, zero_engines
 from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
 from samotion.backends import engines as backends
@@ -21,7 +21,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return media.zero_engines(tmp_path_factory.mktemp("zero") / "engines")
+    return zero_engines.write_folder(tmp_path_factory.mktemp("zero") / "engines")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from helpers import fake_tensorrt, media
+from helpers import fake_tensorrt, zero_engines
 from samotion.backends.ort import PROVIDERS
 from samotion.commands import check
 from samotion.commands.check import Backend
@@ -69,7 +69,7 @@ def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_engine_folder(tmp_path: Path) -> None:
-    engines = media.zero_engines(tmp_path / "engines")
+    engines = zero_engines.write_folder(tmp_path / "engines")
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
     assert outcome.exit_code == 0 and "holds preset nano" in outcome.stdout
     assert "all is well: samotion-run --engine-dir" in outcome.stdout
@@ -146,7 +146,7 @@ def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
-    folder = media.zero_engines(tmp_path / "engines")
+    folder = zero_engines.write_folder(tmp_path / "engines")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "preset": "fast"}))
     (folder / "depth.onnx").write_bytes(b"edited")
@@ -158,7 +158,7 @@ def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
 def test_an_engine_that_opens_but_fails_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = media.zero_engines(tmp_path / "engines")
+    folder = zero_engines.write_folder(tmp_path / "engines")
 
     def fail(*_: Any, **__: Any) -> None:
         raise EngineError("engine 'depth' fails")

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import samotion
 from click.testing import Result as Outcome
-from helpers import media
+from helpers import media, zero_engines
 from helpers.half_segmenter import half_segmenter
 from helpers.paths import ROOT
 from samotion import manifest, pipeline
@@ -288,8 +288,8 @@ def test_onnx_with_other_names_or_shapes(
     words: str,
 ) -> None:
     signature = SIGNATURES["depth"]
-    model = media.zero_graph(inputs or signature.inputs, outputs or signature.outputs)
-    put_engine(own_engines, media.write_engine(own_engines, "depth", model))
+    model = zero_engines.zero_graph(inputs or signature.inputs, outputs or signature.outputs)
+    put_engine(own_engines, zero_engines.write_engine(own_engines, "depth", model))
     outcome = run(clip, engine_dir=own_engines)
     line = only_line(outcome)
     assert (
@@ -300,7 +300,7 @@ def test_onnx_with_other_names_or_shapes(
 
 
 def test_engine_that_is_no_onnx(run: Run, clip: Path, own_engines: Path) -> None:
-    put_engine(own_engines, media.write_engine(own_engines, "depth", b"not a graph"))
+    put_engine(own_engines, zero_engines.write_engine(own_engines, "depth", b"not a graph"))
     outcome = run(clip, engine_dir=own_engines)
     assert outcome.exit_code == 4 and "cannot load depth.onnx" in only_line(outcome)
 
