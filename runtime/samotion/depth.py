@@ -27,13 +27,13 @@ def estimate(engines: Engines, frames: Array) -> Array:
     """
     height, width = frames.shape[1:3]
     rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
-    found = np.empty(frames.shape[:3], np.float32)
+    maps = np.empty(frames.shape[:3], np.float32)
     per_call = max(1, PX_PER_CALL // (rows * columns))
     for start in range(0, len(frames), per_call):
         batch = [resize(frame, (rows, columns)) for frame in frames[start : start + per_call]]
         for i, disparity in enumerate(engines["depth"](frames=np.stack(batch))["disparity"], start):
-            found[i] = to_unit_range(resize(disparity, (height, width)))
-    return found
+            maps[i] = to_unit_range(resize(disparity, (height, width)))
+    return maps
 
 
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -11,6 +10,7 @@ import numpy as np
 from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError
+from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 PATCH_PX = 14
@@ -18,7 +18,6 @@ PATCH_PX = 14
 PX_PER_CALL = 150_000
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 
 def describe(engines: Engines, frames: Array) -> Array:
@@ -50,7 +49,7 @@ def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
 
 
 def under_tracks(
-    engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None
+    engines: Engines, frames: Array, tracks: Tracks, progress: StageProgress | None = None
 ) -> Array:
     """The feature (N,C) under each track's own query point, in frames (T,H,W,3) uint8.
 

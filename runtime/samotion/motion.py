@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from samotion import depth, geometry
 from samotion.backends.engines import Engines
+from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 DEPTH_FRAMES = 16  # frames whose disparity is held at once
 
@@ -64,7 +63,7 @@ def score_tracks(
 
 
 def disparity_under(
-    engines: Engines, frames: Array, tracks: Tracks, progress: Progress | None = None
+    engines: Engines, frames: Array, tracks: Tracks, progress: StageProgress | None = None
 ) -> Array:
     """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames
     at a time.

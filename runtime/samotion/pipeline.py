@@ -14,7 +14,7 @@ from samotion.backends.engines import Engines
 from samotion.clips import video
 from samotion.results.result import Found, ObjectResult, Result
 from samotion.settings import Numbers, Settings, resolve
-from samotion.stages import Progress, Stages, Step, silent
+from samotion.stages import Progress, StageProgress, Stages, silent
 from samotion.threads import one_thread_for_numpy
 from samotion.tracks import sample_and_track
 
@@ -100,7 +100,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
 
 
 def _read(
-    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: Step
+    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: StageProgress
 ) -> video.Clip:
     if isinstance(clip, video.Clip):
         return clip

@@ -16,11 +16,11 @@ from samotion import geometry
 from samotion.errors import UsageError
 from samotion.presets import Prompting
 from samotion.sam2.clicks import Click
+from samotion.stages import StageProgress
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
-Progress = Callable[[int, int], None]  # objects done, objects in all
 
 LONG_CLIP_FRAMES = 300
 MAX_OBJECTS = 10  # as many as there are rounds at most
@@ -50,7 +50,7 @@ def published(
     hw: tuple[int, int],
     prompting: Prompting,
     max_objects: int = MAX_OBJECTS,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> list[ObjectPrompt]:
     """The objects that move by their tracks' scores (N,), in order of discovery, with their
     prompts.

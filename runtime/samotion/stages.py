@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-Step = Callable[[int, int], None]  # done, total of one stage
+StageProgress = Callable[[int, int], None]  # done, total of one stage
 
 
 def silent(stage: str, done: int, total: int) -> None:
@@ -22,7 +22,7 @@ class Stages:
         self._report = report
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[Step]:
+    def __call__(self, name: str) -> Iterator[StageProgress]:
         """Time one stage and report its progress.
 
         The first report is 0 of 1 or more, the last is all of it, and no other is: that tells the

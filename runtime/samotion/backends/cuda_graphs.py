@@ -71,11 +71,11 @@ class Step:
             return self._given()
         if not self._context.execute_async_v3(int(self._device.stream)):
             return None
-        found = self._given()
+        outputs = self._given()
         self._recording = self._device.record(
             lambda: self._context.execute_async_v3(int(self._device.stream))
         )
-        return found
+        return outputs
 
     @property
     def recorded(self) -> bool:
@@ -119,13 +119,13 @@ class Steps:
             return None
         try:
             step = self._get(key)
-            found = step.run(arrays)
+            outputs = step.run(arrays)
         except DeviceError:  # no memory for a second context: the ordinary way needs none
-            found = None
-        if found is None or not step.recorded:
+            outputs = None
+        if outputs is None or not step.recorded:
             self._usable = False
             self.close()
-        return found
+        return outputs
 
     def close(self) -> None:
         """Close all of them."""

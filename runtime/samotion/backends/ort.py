@@ -246,13 +246,13 @@ def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) ->
         ("input", session.get_inputs(), signature.inputs, entry.inputs),
         ("output", session.get_outputs(), signature.outputs, entry.outputs),
     )
-    for side, found, expected, recorded in sides:
-        if {f.name for f in found} != {t.name for t in expected}:
-            got = _names(f.name for f in found)
+    for side, actual, expected, recorded in sides:
+        if {f.name for f in actual} != {t.name for t in expected}:
+            got = _names(f.name for f in actual)
             raise EngineError(
                 f"{file}: {side}s are {got}; expected {_names(t.name for t in expected)}"
             )
-        by_name = {f.name: f for f in found}
+        by_name = {f.name: f for f in actual}
         for tensor in expected:
             node = by_name[tensor.name]
             got_dtype = _DTYPES.get(node.type, node.type)

@@ -21,7 +21,7 @@ def path_of(value: Any, what: str) -> Path:
     try:
         return Path(os.fsdecode(value))
     except TypeError as error:
-        raise UsageError(f"{what} is {_shown(value)}; expected a path") from error
+        raise UsageError(f"{what} is {_described(value)}; expected a path") from error
 
 
 def whole_number(value: Any, what: str) -> int:
@@ -29,7 +29,7 @@ def whole_number(value: Any, what: str) -> int:
     64 bits do not hold.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise UsageError(f"{what} is {_shown(value)}; expected a whole number")
+        raise UsageError(f"{what} is {_described(value)}; expected a whole number")
     number = int(value)
     if abs(number) > MOST:
         raise UsageError(f"{what} is a number of {number.bit_length()} bits; expected at most 63")
@@ -39,8 +39,8 @@ def whole_number(value: Any, what: str) -> int:
 def instance_of(value: Any, kind: type, what: str, example: str) -> None:
     """Raise UsageError for a value of another kind, with an `example` of what to write."""
     if not isinstance(value, kind):
-        raise UsageError(f"{what} is {_shown(value)}; expected {example}")
+        raise UsageError(f"{what} is {_described(value)}; expected {example}")
 
 
-def _shown(value: Any) -> str:
+def _described(value: Any) -> str:
     return f"{reprlib.repr(value)} ({type(value).__name__})"

@@ -63,10 +63,10 @@ def _locations(data: Any) -> Iterator[str]:
 
 
 def _places_of(word: bytes, data: Any) -> Iterator[int]:
-    place = data.find(word)
-    while place >= 0:
-        yield place
-        place = data.find(word, place + 1)
+    position = data.find(word)
+    while position >= 0:
+        yield position
+        position = data.find(word, position + 1)
 
 
 def _value(data: Any, start: int, end: int) -> Iterator[str]:
@@ -101,9 +101,9 @@ def _fields(data: Any, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 def _varint(data: Any, start: int, end: int) -> tuple[int, int]:
     """The number that begins at `start`, and where it ends."""
     value = 0
-    for place in range(start, min(start + 10, end)):
-        byte = data[place]
-        value |= (byte & 127) << 7 * (place - start)
+    for position in range(start, min(start + 10, end)):
+        byte = data[position]
+        value |= (byte & 127) << 7 * (position - start)
         if byte < 128:
-            return value, place + 1
+            return value, position + 1
     raise ValueError(f"a number without end at byte {start}")

@@ -61,8 +61,8 @@ def short(value: Any) -> str:
         return "a huge number"
     if isinstance(value, (dict, list)):
         return f"a {'table' if isinstance(value, dict) else 'list'} of {len(value)}"
-    shown = ascii(value)
-    return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}..."
+    text = ascii(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 def short_line(error: BaseException) -> str:
@@ -72,10 +72,10 @@ def short_line(error: BaseException) -> str:
 
 
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    table = dict(pairs)
+    if len(table) < len(pairs):
         raise ValueError("a name comes twice in one table")
-    return found
+    return table
 
 
 def _refuse(constant: str) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from samotion.clips.sizes import allocate, check_size, resized, scaled_hw
+from samotion.stages import StageProgress
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]  # frames read, frames in all
 
 
 class Frame(NamedTuple):
@@ -38,7 +38,7 @@ def collect(
     count: int,
     long_side_px: int | None,
     where: str,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Collected:
     """Scale pictures into one array, made for `count` frames and enlarged where more come."""
     frames, source_hw = np.empty((0, 0, 0, 3), np.uint8), (0, 0)

@@ -42,27 +42,27 @@ def _mp4_is_cut(file: BinaryIO, size: int) -> bool:
 
 def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
     """Kind and end of each outermost box (ISO/IEC 14496-12, 4.2), up to one that is none."""
-    found: list[tuple[bytes, int]] = []
-    place = 0
-    while place + 8 <= size:
-        file.seek(place)
+    boxes: list[tuple[bytes, int]] = []
+    position = 0
+    while position + 8 <= size:
+        file.seek(position)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        length = length or size - place
+        length = length or size - position
         if length < 8 or not kind.isalnum():
             break
-        place += length
-        found.append((kind, place))
-    return found
+        position += length
+        boxes.append((kind, position))
+    return boxes
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
     """Elements tell their lengths; of a live recording only those inside (RFC 8794, 4 to 6)."""
-    place = 0
-    while place < size:
-        file.seek(place)
+    position = 0
+    while position < size:
+        file.seek(position)
         first = file.read(1)[0]
         if not first:  # no element begins so: something else follows the recording
             return False
@@ -70,8 +70,8 @@ def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
         start, length = _length(file)
         if length is None and kind not in MATROSKA_MASTERS:
             return False
-        place = start + (length or 0)
-        if place > size:
+        position = start + (length or 0)
+        if position > size:
             return True
         if kind == SEGMENT and length is not None:
             return False
@@ -88,15 +88,15 @@ def _length(file: BinaryIO) -> tuple[int, int | None]:
 
 
 def _avi_is_cut(file: BinaryIO, size: int) -> bool:
-    place = 0
-    while place + 8 <= size:  # large files are several RIFF chunks
-        file.seek(place)
+    position = 0
+    while position + 8 <= size:  # large files are several RIFF chunks
+        file.seek(position)
         head = file.read(8)
         length = int.from_bytes(head[4:], "little")
         if head[:4] != b"RIFF" or length in UNKNOWN_RIFF:
             return False
-        place += 8 + length + length % 2
-    return place > size + 1
+        position += 8 + length + length % 2
+    return position > size + 1
 
 
 def _flv_is_cut(file: BinaryIO, size: int) -> bool:
@@ -113,8 +113,8 @@ def _flv_is_cut(file: BinaryIO, size: int) -> bool:
 
 def _asf_is_cut(file: BinaryIO, size: int) -> bool:
     head = file.read(TAIL)
-    place = head.find(ASF_FILE_PROPERTIES)
-    return place >= 0 and int.from_bytes(head[place + 40 : place + 48], "little") > size
+    position = head.find(ASF_FILE_PROPERTIES)
+    return position >= 0 and int.from_bytes(head[position + 40 : position + 48], "little") > size
 
 
 def _ts_is_cut(file: BinaryIO, size: int) -> bool:

@@ -44,7 +44,7 @@ class Facts:
 class _Tally:
     """Packets of one stream: shown, dropped (edit lists), and where they end."""
 
-    shown: int = 0
+    displayed: int = 0
     dropped: int = 0
     end_s: float = 0.0
     short: bool = False  # the last packet lacks data
@@ -67,7 +67,7 @@ def survey(path: Path, container: InputContainer) -> Facts:
     track = list(container.streams.video).index(stream)
     coded_hw = stream.height, stream.width
     codec = stream.codec_context.name
-    return Facts(tally.shown, fps, track, codec, coded_hw, bool(early), tuple(warnings))
+    return Facts(tally.displayed, fps, track, codec, coded_hw, bool(early), tuple(warnings))
 
 
 def _count(container: InputContainer, tallies: dict[int, _Tally]) -> bool:
@@ -80,7 +80,7 @@ def _count(container: InputContainer, tallies: dict[int, _Tally]) -> bool:
                 continue
             tally = tallies[packet.stream.index]
             tally.dropped += packet.is_discard
-            tally.shown += not packet.is_discard
+            tally.displayed += not packet.is_discard
             ticks = (packet.pts or 0) + (packet.duration or 0)
             tally.end_s = max(tally.end_s, seconds(ticks, packet.time_base))
             tally.short = packet.is_corrupt
@@ -99,7 +99,7 @@ def _choose(path: Path, container: InputContainer, tallies: dict[int, _Tally]) -
 
     def rank(stream: VideoStream) -> tuple[bool, bool, bool, bool, int]:
         flags, (width, height) = disposition(stream), _size(stream)
-        moves = tallies[stream.index].shown > 1
+        moves = tallies[stream.index].displayed > 1
         decodes = stream.codec_context is not None
         return moves, decodes, not flags & ASIDE, bool(flags & DEFAULT), width * height
 
@@ -132,13 +132,13 @@ def _other_tracks(
     tracks = [
         s
         for s in container.streams.video
-        if not disposition(s) & COVER and (s is chosen or tallies[s.index].shown)
+        if not disposition(s) & COVER and (s is chosen or tallies[s.index].displayed)
     ]
     if len(tracks) < 2:
         return []
     words = [
-        f"{place} ({'x'.join(map(str, _size(s)))}, {tallies[s.index].shown} frames)"
-        for place, s in enumerate(tracks, 1)
+        f"{number} ({'x'.join(map(str, _size(s)))}, {tallies[s.index].displayed} frames)"
+        for number, s in enumerate(tracks, 1)
     ]
     taken = words.pop(tracks.index(chosen))
     return [f"of {len(tracks)} video tracks number {taken} is used, not {', '.join(words)}"]
@@ -154,13 +154,13 @@ def _early_end(
     """The warning that packets are missing at the end, and how much is there."""
     tally = tallies[stream.index]
     expected = stream.frames or 0
-    missing = expected - tally.shown - tally.dropped
+    missing = expected - tally.displayed - tally.dropped
     end_s = max(t.end_s for t in tallies.values())
     told_s = _told_length(container)
     length_s = seconds(stream.duration, stream.time_base)
     # An edit list also shows fewer frames than there are, but runs to its end.
     if missing > 0 and (cut or tally.end_s < length_s - 2 / fps):
-        return [f"the file ends early: {tally.shown} of {expected} frames are there"]
+        return [f"the file ends early: {tally.displayed} of {expected} frames are there"]
     if end_s < told_s - 2 / fps:
         return [f"the file ends early: {end_s:.2f} of {told_s:.2f} s are there"]
     return ["the file ends early: it is cut off, and frames may be missing"] if cut else []

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 
 from samotion.clips import arrays, folders, sizes, times
-from samotion.clips.collect import Collected, Frame, Progress, collect
+from samotion.clips.collect import Collected, Frame, collect
 from samotion.clips.folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
 from samotion.errors import InputError, UsageError
+from samotion.stages import StageProgress
 
 Array = np.ndarray[Any, Any]
 
@@ -53,7 +54,7 @@ class _Wish:
 
     max_frames: int | None
     long_side_px: int | None
-    progress: Progress | None
+    progress: StageProgress | None
 
     def collect(self, pictures: Iterator[Frame], count: int, where: str) -> Collected:
         return collect(pictures, count, self.long_side_px, where, self.progress)
@@ -64,7 +65,7 @@ def read_clip(
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Clip:
     """Read a video file, a folder of frames, or frames (T,H,W,3) uint8 RGB.
 
@@ -108,13 +109,13 @@ def _read_array(source: Array, wish: _Wish) -> Clip:
     step = sizes.every_kth(len(source), wish.max_frames)
     kept = range(0, len(source), step)
     pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
-    found = collect(pictures, len(kept), wish.long_side_px, "frames")
+    collected = collect(pictures, len(kept), wish.long_side_px, "frames")
     warnings = tuple(sizes.left_out(len(source), step))
-    return _clip(found, found.times_s, FOLDER_FPS, "clip", None, warnings)
+    return _clip(collected, collected.times_s, FOLDER_FPS, "clip", None, warnings)
 
 
 def _clip(
-    found: Collected,
+    collected: Collected,
     times_s: Array,
     fps: float,
     name: str,
@@ -122,7 +123,7 @@ def _clip(
     warnings: tuple[str, ...],
     frame_names: tuple[str, ...] | None = None,
 ) -> Clip:
-    read = found.frames, found.source_hw, found.indices
+    read = collected.frames, collected.source_hw, collected.indices
     return Clip(*read, times_s, fps, name, path, warnings, frame_names)
 
 
@@ -133,13 +134,13 @@ def _read_folder(folder: Path, wish: _Wish) -> Clip:
     step = sizes.every_kth(len(files), wish.max_frames)
     kept = range(0, len(files), step)
     cut: list[str] = []
-    found = wish.collect(_images(files, kept, cut), len(kept), where)
+    collected = wish.collect(_images(files, kept, cut), len(kept), where)
     warnings += sizes.left_out(len(files), step)
     if cut:
         warnings.append(f"{len(cut)} images are cut and grey below, the first: {cut[0]}")
     names = tuple(files[i].name for i in kept)
     name, path = clip_name(folder), str(folder)
-    return _clip(found, found.times_s, FOLDER_FPS, name, path, tuple(warnings), names)
+    return _clip(collected, collected.times_s, FOLDER_FPS, name, path, tuple(warnings), names)
 
 
 def _images(files: list[Path], kept: range, cut: list[str]) -> Iterator[Frame]:
@@ -172,17 +173,17 @@ def _read_file(path: Path, wish: _Wish) -> Clip:
     step = sizes.every_kth(facts.frame_count, wish.max_frames)
     report = decode.Report()
     pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
-    found = wish.collect(pictures, math.ceil(facts.frame_count / step), where)
-    if not len(found.frames):
+    collected = wish.collect(pictures, math.ceil(facts.frame_count / step), where)
+    if not len(collected.frames):
         raise InputError(f"{where}: no frame can be decoded; the file is damaged")
-    check_count(len(found.frames), where)
-    fixed_s, repaired = times.repair(found.times_s, step / facts.fps)
-    warnings = [*facts.warnings, *found.warnings, *report.warnings(facts)]
+    check_count(len(collected.frames), where)
+    fixed_s, repaired = times.repair(collected.times_s, step / facts.fps)
+    warnings = [*facts.warnings, *collected.warnings, *report.warnings(facts)]
     if repaired:
         which = f"{repaired} frames have" if repaired < len(fixed_s) else "the file has"
         warnings.append(f"{which} no usable times; set by the frame rate of {facts.fps:g}")
     warnings += sizes.left_out(facts.frame_count, step)
-    return _clip(found, fixed_s, facts.fps, clip_name(path), str(path), tuple(warnings))
+    return _clip(collected, fixed_s, facts.fps, clip_name(path), str(path), tuple(warnings))
 
 
 def _check_is_file(path: Path, where: str) -> None:

@@ -21,9 +21,9 @@ def tell_done(job: Job, clip: str, target: OutputFolder, result: Result) -> None
     """Warnings, how much was found, then the result."""
     for warning in result.warnings:
         note(_about(job, clip, warning))
-    found = len(result.objects)
-    if found and not job.as_json and not job.quiet:  # that nothing moves is among the warnings
-        note(f"{found} moving object{'s' * (found != 1)} in {len(result.labels)} frames")
+    count = len(result.objects)
+    if count and not job.as_json and not job.quiet:  # that nothing moves is among the warnings
+        note(f"{count} moving object{'s' * (count != 1)} in {len(result.labels)} frames")
     _print_result(job, clip, target)
 
 

@@ -140,13 +140,13 @@ def installed() -> dict[str, str]:
     """Versions of the packages that matter, where they are installed."""
     from importlib import metadata
 
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = metadata.version(package)
+            versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def try_onnxruntime(device: str) -> Backend:

@@ -16,7 +16,7 @@ EVERY_S = 10.0  # between two plain lines of one stage
 
 
 @contextmanager
-def shown(
+def display(
     quiet: bool = False,
     stream: TextIO | None = None,
     batch: Batch | None = None,

@@ -210,7 +210,7 @@ def process(job: Job) -> int:
 
 def open_all(engines: Engines, job: Job) -> None:
     """Open every engine, and tell how far that is."""
-    with progress.shown(job.quiet) as report:
+    with progress.display(job.quiet) as report:
         report("engines", 0, 1)
         engines.open_all(lambda done, total: report("engines", done, total))
     if job.verbose:
@@ -231,7 +231,10 @@ def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: Batch) 
         return
     if len(job.clips) > 1 and not job.quiet:
         answers.note(batch.title("clip", answers.one_line(clip)))
-    with reserve(target, job.overwrite, request), progress.shown(job.quiet, batch=batch) as report:
+    with (
+        reserve(target, job.overwrite, request),
+        progress.display(job.quiet, batch=batch) as report,
+    ):
         result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
         output.write_to(target, result, run_info(job, engines) | {"request": request})

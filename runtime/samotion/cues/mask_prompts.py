@@ -17,7 +17,8 @@ from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import WORKERS, MotionMaps
-from samotion.tracks.tracking import Progress, Tracks
+from samotion.stages import StageProgress
+from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
 Result = TypeVar("Result")
@@ -36,7 +37,7 @@ def draw(
     edge_features: EdgeFeatures,
     maps: MotionMaps | None,
     side: int,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> list[dict[int, Array]]:
     """Coarse masks of objects, each in its own `frames`: logits (side,side) float32 in [-6,6] of
     the frame squeezed to a square, positive on the object.

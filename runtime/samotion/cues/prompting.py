@@ -4,7 +4,6 @@ drawn from the tracks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +16,10 @@ from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
 from samotion.sam2.clicks import Click
 from samotion.sam2.features import Features
+from samotion.stages import StageProgress
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 NEGATIVE_CLICKS = 3
 
@@ -33,7 +32,7 @@ def prompt_objects(
     prompting: Prompting,
     grow_threshold: float,
     max_objects: int,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> list[ObjectPrompt]:
     """What moves by the tracks' motion scores (N,), as objects with their prompts, largest
     first.

@@ -101,13 +101,13 @@ def _fingerprint(clip: str) -> Record | None:
     all its frames.
     """
     try:
-        found = os.stat(clip)
+        status = os.stat(clip)
         path = os.path.realpath(clip)
-        if stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(status.st_mode):
             return {"path": path, "frames_sha256": _hash_frames(path)}
     except OSError:
         return None
-    return {"path": path, "bytes": found.st_size, "mtime_ns": found.st_mtime_ns}
+    return {"path": path, "bytes": status.st_size, "mtime_ns": status.st_mtime_ns}
 
 
 def _hash_frames(folder: str) -> str:
@@ -125,7 +125,7 @@ def _hash_frames(folder: str) -> str:
 def _size_and_time(frame: os.DirEntry[str]) -> tuple[int, int] | None:
     """None for a link that leads nowhere: what reads the frame tells of it."""
     try:
-        found = frame.stat()
+        status = frame.stat()
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return status.st_size, status.st_mtime_ns

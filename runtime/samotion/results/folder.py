@@ -106,12 +106,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 def present(folder: OutputFolder) -> set[str]:
     """Files below the clip's folder, relative to run.json's; hidden files are nobody's concern."""
-    found = set()
+    relative = set()
     for root, folders, files in os.walk(folder.tree):
         links = [name for name in folders if (Path(root) / name).is_symlink()]
-        shown = [Path(root) / name for name in (*files, *links) if name[0] != "."]
-        found |= {path.relative_to(folder.base).as_posix() for path in shown}
-    return found - {RUN} if folder.tree == folder.base else found
+        visible = [Path(root) / name for name in (*files, *links) if name[0] != "."]
+        relative |= {path.relative_to(folder.base).as_posix() for path in visible}
+    return relative - {RUN} if folder.tree == folder.base else relative
 
 
 def delete(folder: OutputFolder, files: Iterable[str]) -> None:

@@ -105,8 +105,8 @@ def write_to(
 def _files(target: OutputFolder, masks: list[str]) -> list[str]:
     """What a run will write, relative to run.json's folder."""
     single = {"overlay": OVERLAY, "coco": OBJECTS, "tracks": TRACKS}
-    shown = [_relative(target, name) for name in masks] if "masks" in target.kinds else []
-    return [*shown, *(single[kind] for kind in target.kinds if kind in single)]
+    mask_files = [_relative(target, name) for name in masks] if "masks" in target.kinds else []
+    return [*mask_files, *(single[kind] for kind in target.kinds if kind in single)]
 
 
 def _relative(target: OutputFolder, mask: str) -> str:

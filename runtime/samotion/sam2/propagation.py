@@ -28,12 +28,11 @@ from samotion.sam2.memory import (
     remember,
     to_bfloat16,
 )
+from samotion.stages import StageProgress
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
-# done, in all: prompted frames, then frames tracked in either direction
-Progress = Callable[[int, int], None]
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
 Refine = Callable[[Array, Array], Array]
 # frame, object id, and the object's logits (M,M) there
@@ -46,7 +45,7 @@ def propagate(
     clicks: Sequence[Click],
     return_logits: bool = False,
     features: Features | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     fill_holes_area: int = HOLE_AREA,
     reach_frames: int | None = None,
     refine: Refine | None = None,

@@ -14,6 +14,7 @@ from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
+from samotion.stages import StageProgress
 from samotion.tracks.arguments import check_large, checked_frames
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries
@@ -53,7 +54,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 Grids = dict[str, Array]  # feature grids of a window's frames, by the engine's names
 
 # points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
@@ -81,7 +81,7 @@ def track(
     queries: Array,
     *,
     large: Array | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     point_frames: int = POINT_FRAMES,
     window_frames: int | None = None,
     overlap_frames: int = OVERLAP_FRAMES,
@@ -182,7 +182,7 @@ def sample_and_track(
     refine_px: int = geometry.TRACKER_PX,
     small: Array | FrameCache | None = None,
     track: Callable[..., RawTracks] = track,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
 ) -> Tracks:
     """Draw at most `max_tracks` queries on every `step_frames`-th of `frames` (T,H,W,3) uint8 and
     follow them.

@@ -33,7 +33,7 @@ def clock() -> Clock:
 
 def test_a_log_gets_one_line_when_a_stage_ends(clock: Clock) -> None:
     out = io.StringIO()
-    with progress.shown(stream=out, clock=clock) as report:
+    with progress.display(stream=out, clock=clock) as report:
         for stage, total in (("motion", 3), ("masks", 1), ("masks", 1)):
             for done in range(total + 1):
                 report(stage, done, total)
@@ -43,7 +43,7 @@ def test_a_log_gets_one_line_when_a_stage_ends(clock: Clock) -> None:
 
 def test_a_log_hears_of_a_long_stage_now_and_then(clock: Clock) -> None:
     out = io.StringIO()
-    with progress.shown(stream=out, clock=clock) as report:
+    with progress.display(stream=out, clock=clock) as report:
         report("prompts", 0, 1)
         for done in range(0, 40):
             clock.now += 3
@@ -59,7 +59,7 @@ def test_a_log_hears_of_a_long_stage_now_and_then(clock: Clock) -> None:
 
 def test_a_log_hears_of_a_stage_whose_length_is_unknown(clock: Clock) -> None:
     out = io.StringIO()
-    with progress.shown(stream=out, clock=clock) as report:
+    with progress.display(stream=out, clock=clock) as report:
         for total in (1, 1, 0):
             report("motion", 0, total)
             clock.now += 12
@@ -68,7 +68,7 @@ def test_a_log_hears_of_a_stage_whose_length_is_unknown(clock: Clock) -> None:
 
 def test_quiet_says_nothing() -> None:
     out = io.StringIO()
-    with progress.shown(quiet=True, stream=out) as report:
+    with progress.display(quiet=True, stream=out) as report:
         report("dino", 1, 1)
     assert out.getvalue() == ""
 
@@ -79,7 +79,7 @@ def test_bars_are_for_terminals_that_can(
 ) -> None:
     monkeypatch.setenv("TERM", term)
     out = Terminal()
-    with progress.shown(stream=out) as report:
+    with progress.display(stream=out) as report:
         report("tracks", 0, 1)
         report("tracks", 0, 4)
         report("tracks", 4, 4)
@@ -96,7 +96,7 @@ def test_a_terminal_shows_the_batch_while_a_clip_runs(
     clock.now = 60
     batch.end()
     batch.start()
-    with progress.shown(stream=out, batch=batch) as report:
+    with progress.display(stream=out, batch=batch) as report:
         report("tracks", 1, 2)
     assert "all" in out.getvalue() and "1/3" in out.getvalue() and "0:02:00 left" in out.getvalue()
 
