@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -76,3 +77,17 @@ def test_a_folder_list_can_be_read(package: str, most: int) -> None:
     folder = ROOT / source_imports.ROOTS[package] / package
     entries = [path.name for path in folder.iterdir() if path.suffix == ".py" or holds_code(path)]
     assert 0 < len(entries) <= most, sorted(entries)
+
+
+def test_no_test_puts_other_numbers_in_the_place_of_fitted_ones() -> None:
+    replaced = re.compile(r'setattr\([\w.]+, (?:"[A-Z][A-Z_]+"|name\b)')
+    assert replaced.search('monkeypatch.setattr(parallax, "FOCAL", focal)')
+    tests = list((ROOT / "tests/runtime/cues").glob("test_*.py"))
+    assert tests and [test.name for test in tests if replaced.search(test.read_text())] == []
+
+
+def test_no_test_imports_another() -> None:
+    imports_a_test = re.compile(r"^\s*(?:from|import) (?:tests\b|[\w.]*\btest_\w+)", re.M)
+    assert imports_a_test.search("from runtime.test_motion import x")
+    tests = list((ROOT / "tests").rglob("*.py"))
+    assert tests and [test.name for test in tests if imports_a_test.search(test.read_text())] == []

@@ -14,7 +14,9 @@ PLANE, NEAR, GOING = np.arange(200), np.arange(200, 220), np.arange(220, 240)
 STILL = np.arange(240) < 200
 
 
-def plane_scene(translation: float = 1.0, rotation: float = 0.05) -> np.ndarray:
+def plane_scene(
+    translation: float = 1.0, rotation: float = 0.05, focal_px: float = FOCAL_PX
+) -> np.ndarray:
     """Tracks (240,T,2), px, of a slanted wall (PLANE), a still object (NEAR) and a moving one
     (GOING), before a camera that translates and rotates by so much.
     """
@@ -29,7 +31,7 @@ def plane_scene(translation: float = 1.0, rotation: float = 0.05) -> np.ndarray:
         local[GOING] += [0.2 * np.sin(9 * t), 1.5 * t, 0]
         cos, sin = np.cos(rotation * t), np.sin(rotation * t)
         local = local @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]).T
-        frames.append(FOCAL_PX * local[:, :2] / local[:, 2:] + np.array(HW[::-1]) / 2)
+        frames.append(focal_px * local[:, :2] / local[:, 2:] + np.array(HW[::-1]) / 2)
     return np.stack(frames, axis=1) + rng.normal(0, 0.05, (240, FRAMES, 2))
 
 

@@ -22,7 +22,7 @@ def space_cameras(translation: float = 1.0, rotation: float = 0.05, zoom: float 
     return retract(at_origin(FRAMES), np.column_stack(steps))
 
 
-def space_scene(cameras: Cameras, noise_px: float = 0.1) -> np.ndarray:
+def space_scene(cameras: Cameras, noise_px: float = 0.1, focal_px: float = FOCAL_PX) -> np.ndarray:
     """Tracks (160,T,2), px: SCENE, then NEAR, then GOING."""
     rng = np.random.default_rng(0)
     points = np.column_stack([rng.uniform(-0.6, 0.6, (160, 2)), 1 / rng.uniform(4, 20, 160)])
@@ -31,4 +31,4 @@ def space_scene(cameras: Cameras, noise_px: float = 0.1) -> np.ndarray:
         points[members] = np.column_stack([xy, np.full(20, 1 / 6)])
     rays = project(cameras, points)
     rays[GOING] += 0.12 * np.column_stack([np.sin(9 * TIME), TIME])
-    return rays * FOCAL_PX + np.array(HW[::-1]) / 2 + rng.normal(0, noise_px, rays.shape)
+    return rays * focal_px + np.array(HW[::-1]) / 2 + rng.normal(0, noise_px, rays.shape)

@@ -66,22 +66,15 @@ def test_parallax_speaks_against_motion_and_scores_for_it() -> None:
     assert odds(NEAR[:10], SCORES) < odds(GOING, SCORES) < odds(GOING, HIGHER_SCORES)
 
 
-def test_uncertain_groups_are_kept_beside_a_certain_one_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_uncertain_groups_are_kept_beside_a_certain_one_only() -> None:
+    """And what parallax explains is kept beside neither."""
     tracks = always_visible(plane_scene())
-    for name, value in {
-        "LARGEST_WEIGHTS": np.array([1.0, 0, 0, 0, 0, 0, 0]),
-        "LARGEST_BIAS": -np.log(9),
-        "MOTION_WEIGHTS": np.array([1.0, 0, 0]),
-        "MOTION_BIAS": -np.log(9),
-        "CLIP_LOG_ODDS": 1.0,
-        "GROUP_LOG_ODDS": -1.0,
-    }.items():
-        monkeypatch.setattr(movers, name, value)
-    one_certain = np.where(np.arange(240) < 220, SCORES, 0.99)
-    for scores, kept in ((SCORES, []), (one_certain, [NEAR, GOING])):
-        groups = movers.moving_groups([PLANE, NEAR, GOING], _affinities(3), tracks, scores, HW)
+    uncertain, certain = GOING[:10], GOING[10:]
+    low = np.where(STILL, 0.1, 0.6)
+    one_high = np.where(np.isin(np.arange(240), certain), 0.99, low)
+    for scores, kept in ((low, []), (one_high, [uncertain, certain])):
+        candidates = [NEAR, uncertain, certain]
+        groups = movers.moving_groups(candidates, _affinities(3), tracks, scores, HW)
         assert [group.tolist() for group in groups] == [group.tolist() for group in kept]
 
 

@@ -32,11 +32,11 @@ def test_tracks_off_the_plane_are_outliers_of_its_homography() -> None:
     np.testing.assert_allclose(_ratios(plane_scene(), every), _ratios(plane_scene()), atol=0.1)
 
 
-def test_the_focal_length_need_not_be_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    for focal in (0.75, 1.4):
-        monkeypatch.setattr(parallax, "FOCAL", focal)
-        near, going = _ratios(plane_scene())
-        assert near < -0.8 < going
+@pytest.mark.parametrize("of_assumed", [0.7, 1.35])
+def test_the_focal_length_need_not_be_known(of_assumed: float) -> None:
+    focal_px = of_assumed * parallax.FOCAL * max(HW)
+    near, going = _ratios(plane_scene(focal_px=focal_px))
+    assert near < -1.5 and -0.5 < going <= 0
 
 
 def test_without_a_plane_or_a_visible_track_the_ratio_is_unknown() -> None:
