@@ -39,7 +39,7 @@ Refine = Callable[[Array, Array], Array]
 Keep = Callable[[int, int, Array], None]
 
 
-def propagate(
+def propagate(  # noqa: PLR0913 (a public signature)
     engines: Engines,
     frames: Array,
     clicks: Sequence[Click],

@@ -172,7 +172,7 @@ def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
         yield chunk.stop - chunk.start
 
 
-def sample_and_track(
+def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     engines: Engines,
     frames: Array,
     *,
