@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from samotion.stages import StageProgress
 Array = np.ndarray[Any, Any]
 
 FOLDER_FPS = 24.0  # of frames that carry no times; DAVIS is 24 frames/s
+_ADDRESS = re.compile(r"\w+://")
 _HINT = "expected a video file or a folder of frames"
 
 
@@ -97,11 +99,22 @@ def _read_path(given: str, wish: _Wish) -> Clip:
         raise InputError(f"the clip's path is empty; {_HINT}")
     path = Path(given)
     try:
+        _refuse_streams(given)
         return _read_folder(path, wish) if path.is_dir() else _read_file(path, wish)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
         where = getattr(error, "filename", None) or str(path)
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {where!r}: {reason}; {_HINT}") from error
+
+
+def _refuse_streams(given: str) -> None:
+    """An address, or the sign for standard input, is no file unless there is one of that name."""
+    if os.path.lexists(given):
+        return
+    if given == "-":
+        raise InputError(f"a clip cannot come from standard input; save it first; {_HINT}")
+    if _ADDRESS.match(given):
+        raise InputError(f"{given!r} is an address; download it first; {_HINT}")
 
 
 def _read_array(source: Array, wish: _Wish) -> Clip:

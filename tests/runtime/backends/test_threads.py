@@ -16,6 +16,7 @@ import samotion
 from helpers.backends import onnx_folder, open_backend
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError
+from samotion.manifest import BUNDLED
 
 THREADS = 4
 CALLS = 20
@@ -109,3 +110,35 @@ def test_closing_while_another_thread_calls_ends_in_answers_or_one_error(tmp_pat
         return True
 
     assert all(at_once(work))
+
+
+def test_clips_segmented_at_once_get_the_labels_of_one_after_the_other(
+    rng: np.random.Generator,
+) -> None:
+    settings = samotion.Settings(max_tracks=64)
+    clips = [_moving_square(rng, speed) for speed in (4, 6)]
+    with samotion.open_engines(BUNDLED, "cpu") as engines:
+
+        def labels(clip: Any) -> Any:
+            return samotion.segment_clip(clip, engines, settings).labels
+
+        alone = [labels(clip) for clip in clips]
+        with ThreadPoolExecutor(len(clips)) as pool:
+            together = list(pool.map(labels, clips))
+    assert any(found.any() for found in alone)
+    for expected, found in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def _moving_square(rng: np.random.Generator, speed: int) -> Any:
+    """Frames (6,96,160,3): a bright textured square that moves by `speed` px a frame."""
+    frames = np.repeat(_texture(rng, 96, 160)[None] // 2, 6, axis=0)
+    square = _texture(rng, 32, 32) // 2 + 120
+    for t, frame in enumerate(frames):
+        frame[32:64, 8 + speed * t : 40 + speed * t] = square
+    return frames
+
+
+def _texture(rng: np.random.Generator, height: int, width: int) -> Any:
+    cells = rng.integers(0, 255, (height // 4, width // 4, 3), np.uint8)
+    return cells.repeat(4, axis=0).repeat(4, axis=1)

@@ -311,3 +311,28 @@ def test_damage_of_any_kind_gives_a_clip_or_one_line(
                 len(clip.frames) == len(clip.indices) >= 2
                 and (np.diff(clip.timestamps_s) > 0).all()
             )
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("-", "a clip cannot come from standard input"),
+        ("https://example.org/a.mp4", "'https://example.org/a.mp4' is an address; download it"),
+        ("rtsp://camera/1", "'rtsp://camera/1' is an address; download it"),
+    ],
+)
+def test_streams_are_refused_in_their_own_words(
+    given: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        video.read_clip(given)
+    assert str(caught.value).startswith(says)
+
+
+def test_a_file_called_like_standard_input_is_a_file(
+    clip_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clip_path.parent)
+    clip_path.rename("-")
+    assert len(video.read_clip("-").frames) == 10
