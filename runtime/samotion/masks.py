@@ -48,16 +48,16 @@ def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
     There is no full closure: 1-3 and 2-3 make the one group 1, 3, for in 2-3 object 2 comes first.
     """
-    found: list[list[int]] = []
+    joined: list[list[int]] = []
     for first, second in pairs:
-        if any(second in group for group in found):
+        if any(second in group for group in joined):
             continue
-        mine = next((group for group in found if first in group), None)
+        mine = next((group for group in joined if first in group), None)
         if mine is None:
-            found.append([first, second])
+            joined.append([first, second])
         else:
             mine.append(second)
-    return found
+    return joined
 
 
 def merge(masks: Mapping[int, Array]) -> dict[int, Array]:

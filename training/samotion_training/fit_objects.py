@@ -45,7 +45,7 @@ def examples_of(
     scores: Array,
     maps: MotionMaps,
     labels: Array,
-    style: Prompting,
+    numbers: Prompting,
     grow_threshold: float,
     rng: np.random.Generator,
 ) -> tuple[Examples, Examples, Examples, Examples]:
@@ -56,7 +56,7 @@ def examples_of(
     track, or part, of a pair is on a mover.
     """
     hw = labels.shape[1], labels.shape[2]
-    moving = prompts.select_moving(scores, len(labels), style)
+    moving = prompts.select_moving(scores, len(labels), numbers)
     candidates = prompting.candidates(scores, moving, grow_threshold)
     label_of, indices = starts_on(tracks, labels), np.flatnonzero(candidates)
     spacing_px = multicut.mean_spacings_px(tracks.visible, hw)
@@ -66,7 +66,7 @@ def examples_of(
     of_pairs = pairs[0][chosen], pairs[1][chosen]
     of_parts = _part_examples(multicut.track_graph(*arguments), label_of[indices])
 
-    groups, affinities = multicut.partition(tracks, scores, moving, candidates, hw, maps, style)
+    groups, affinities = multicut.partition(tracks, scores, moving, candidates, hw, maps, numbers)
     features = movers.group_features(groups, affinities, tracks, scores, hw)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
     of_largest = features, largest(groups, label_of)

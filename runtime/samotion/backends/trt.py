@@ -150,11 +150,11 @@ class TrtEngine:
         arrays = self._accepted(inputs)
         shapes = {name: tuple(a.shape) for name, a in arrays.items()}
         parts = self._parts(shapes)
-        found: dict[str, list[DeviceArray]] = {name: [] for name in self._signature.output_names}
+        outputs: dict[str, list[DeviceArray]] = {name: [] for name in self._signature.output_names}
         for part in parts:
             for name, array in self._execute(self._cut(arrays, part)).items():
-                found[name].append(array)
-        return found
+                outputs[name].append(array)
+        return outputs
 
     def _accepted(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs in the engine's types: those on this GPU as they are, all others as checked
@@ -317,14 +317,14 @@ class TrtEngine:
     def _check_names(self, file: str) -> dict[str, str]:
         """Names and types of all inputs and outputs, which must be the contract's."""
         engine = self._engine
-        found = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
+        actual = {engine.get_tensor_name(i) for i in range(engine.num_io_tensors)}
         expected = {t.name: t.dtype for t in (*self._signature.inputs, *self._signature.outputs)}
-        if found != set(expected):
+        if actual != set(expected):
             raise EngineError(
-                f"{file} has {_names(found)}; expected {_names(expected)}; build again:"
+                f"{file} has {_names(actual)}; expected {_names(expected)}; build again:"
                 f" {self._rebuild}"
             )
-        dtypes = {name: _DTYPES.get(engine.get_tensor_dtype(name).name, "?") for name in found}
+        dtypes = {name: _DTYPES.get(engine.get_tensor_dtype(name).name, "?") for name in actual}
         for name, dtype in dtypes.items():
             if (dtype, expected[name]) != ("int32", "int64") and dtype != expected[name]:
                 raise EngineError(

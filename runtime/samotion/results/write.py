@@ -144,7 +144,7 @@ def _warn(result: Result, line: str) -> None:
 def _write_frames(target: OutputFolder, result: Result, masks: list[str]) -> None:
     """Masks and objects, one frame at a time at the source's size."""
     height, width = result.clip.source_hw
-    ids = [found.id for found in result.objects]
+    ids = [one.id for one in result.objects]
     rles: list[list[Record | None]] = []
     if "masks" in target.kinds:
         target.masks.mkdir(parents=True, exist_ok=True)
@@ -187,11 +187,11 @@ def _objects(result: Result, name: str, rles: list[list[Record | None]]) -> Reco
         "timestamps_s": [round(t, 6) for t in clip.timestamps_s.tolist()],
         "objects": [
             {
-                "id": found.id,
-                "score": round(found.score, 6),
+                "id": one.id,
+                "score": round(one.score, 6),
                 **_per_frame([row[k] for row in rles], clip.indices),
             }
-            for k, found in enumerate(result.objects)
+            for k, one in enumerate(result.objects)
         ],
     }
 
@@ -272,7 +272,7 @@ def _describe(result: Result, target: OutputFolder, masks: list[str]) -> Record:
         },
         "frames": _frame_table(result, target, masks),
         "objects": len(result.objects),
-        "found": [asdict(found) for found in result.objects],
+        "found": [asdict(one) for one in result.objects],
         "tracks": len(result.scores),
         "seed": result.settings.seed,
         "settings": asdict(result.settings),
@@ -286,11 +286,11 @@ def versions() -> dict[str, str]:
     """Versions of what a result depends on, and of Python and the machine's kind."""
     from importlib import metadata
 
-    found = {
+    by_name = {
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
     for package in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found
+            by_name[package] = metadata.version(package)
+    return by_name
