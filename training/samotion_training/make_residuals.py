@@ -18,7 +18,7 @@ import samotion
 from samotion import motion
 from samotion.backends.engines import Engines
 from samotion.cues.densify import kept_for_it
-from samotion.cues.motion_map import Residuals
+from samotion.cues.motion_residuals import MotionResiduals
 from samotion.presets import NANO
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import Library, open_library
@@ -52,7 +52,7 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
     clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
     if 0 < clip.masks.mean() < SMALLEST:
         return None
-    residuals = Residuals(clip.frames, *scored(engines, clip.frames, max_tracks, seed))
+    residuals = MotionResiduals(clip.frames, *scored(engines, clip.frames, max_tracks, seed))
     frames = range(seed % EVERY, FRAMES, EVERY)
     made = np.stack([residuals[t] for t in frames]).astype(np.float16)
     cells = made.shape[2], made.shape[1]

@@ -16,7 +16,8 @@ from samotion.cues import appearance
 from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.edge_features import EdgeFeatures
-from samotion.cues.motion_map import WORKERS, MotionMaps
+from samotion.cues.motion_map import MotionMaps
+from samotion.cues.motion_residuals import WORKERS
 from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from samotion.cues.contact import Affinities
-from samotion.cues.motion_map import LONG_SIDE_PX, STILL, logits
+from samotion.cues.motion_map import logits
+from samotion.cues.motion_residuals import LONG_SIDE_PX, STILL_SCORE
 from samotion.cues.parallax import plane_residual_ratio
 from samotion.cues.scene_residual import scene_residual_ratio
 from samotion.tracks.tracking import Tracks
@@ -54,7 +55,7 @@ def group_features(
     discontinuity, to a larger group: high for its parts.
     """
     xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
-    evidence = xy, tracks.visible, scores < STILL, groups, hw
+    evidence = xy, tracks.visible, scores < STILL_SCORE, groups, hw
     plane, scene = plane_residual_ratio(*evidence), scene_residual_ratio(*evidence)
     speeds = _log_speeds(xy, groups)
     rows = []

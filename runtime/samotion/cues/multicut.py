@@ -15,13 +15,8 @@ import numpy as np
 
 from samotion.cues import movers
 from samotion.cues.contact import Affinities, contact_discontinuity
-from samotion.cues.motion_map import (
-    LONG_SIDE_PX,
-    MotionMaps,
-    logits,
-    min_between,
-    sampled_frames,
-)
+from samotion.cues.motion_map import MotionMaps, logits, min_between, sampled_frames
+from samotion.cues.motion_residuals import LONG_SIDE_PX
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, surely_visible
 from samotion.tracks.tracking import Tracks

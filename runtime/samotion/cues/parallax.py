@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from samotion.cues.motion_map import LONG_SIDE_PX
+from samotion.cues.motion_residuals import LONG_SIDE_PX
 
 Array = np.ndarray[Any, Any]
 FOCAL = 1.0  # focal length in units of the picture's longer side; 0.75 tells as much

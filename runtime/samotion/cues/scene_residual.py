@@ -19,7 +19,7 @@ from samotion.cues.bundle_adjustment import (
     gauss_newton,
 )
 from samotion.cues.cameras import MIN_DEPTH, Cameras, in_cameras, perspective
-from samotion.cues.motion_map import LONG_SIDE_PX
+from samotion.cues.motion_residuals import LONG_SIDE_PX
 from samotion.cues.parallax import log_ratio, rays_of
 
 Array = np.ndarray[Any, Any]

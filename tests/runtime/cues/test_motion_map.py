@@ -1,6 +1,4 @@
-"""The motion map: residuals see what moves by itself, whatever the camera does, and scores
-follow the maps.
-"""
+"""Motion residuals show what moves by itself, whatever the camera does; scores follow the maps."""
 
 from __future__ import annotations
 
@@ -14,14 +12,16 @@ import pytest
 import torch
 from helpers import graphs
 from samotion.cues import motion_map
-from samotion.cues.motion_map import CHANNELS, MotionMaps, Residuals
+from samotion.cues.motion_map import CHANNELS, MotionMaps
+from samotion.cues.motion_residuals import MotionResiduals
 from samotion.presets import FAST, NANO
 from samotion.tracks.tracking import Tracks
 from samotion_export.motion import motion_map as net
 from samotion_export.motion.net import build_module
 
 HW, FRAMES, STEP_PX = (144, 256), 16, 3
-ALONG_GROUND, ALONG_FLOW, FLOW, USUAL = slice(2, 5), 5, slice(7, 9), 9  # the nearer flow
+# channels: of the two along flow, the one of the smaller offset
+ALONG_GROUND, ALONG_FLOW, FLOW, MEDIAN = slice(2, 5), 5, slice(7, 9), 9
 
 
 def _texture(seed: int, hw: tuple[int, int]) -> np.ndarray:
@@ -31,28 +31,25 @@ def _texture(seed: int, hw: tuple[int, int]) -> np.ndarray:
 
 
 def _clip(pan_px: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A box of 40 px glides by STEP_PX a frame over a ground that the camera pans over; frames,
+    """A box of 40 px moves by STEP_PX a frame over a ground that the camera pans over: frames,
     and the box's masks.
     """
     ground, box = _texture(0, (HW[0], HW[1] + FRAMES * pan_px)), _texture(1, (40, 40))
     frames = np.stack([ground[:, pan_px * t : pan_px * t + HW[1]] for t in range(FRAMES)])
     masks = np.zeros(frames.shape[:3], bool)
     for t in range(FRAMES):
-        place = slice(50, 90), slice(100 + STEP_PX * t, 140 + STEP_PX * t)
-        frames[t][place], masks[t][place] = box, True
+        area = slice(50, 90), slice(100 + STEP_PX * t, 140 + STEP_PX * t)
+        frames[t][area], masks[t][area] = box, True
     return frames, masks
 
 
 def _tracks(pan_px: int = 0) -> tuple[Tracks, np.ndarray]:
-    """20 points on the box and 200 on the ground, and their scores: those beside the box are as
-    high as its own.
-    """
+    """20 points on the box and 200 on the ground, and their scores."""
     rng = np.random.default_rng(2)
-    on, rest = (
-        rng.uniform([104, 54], [136, 86], (20, 2)),
-        rng.uniform([0, 0], [HW[1], 45], (100, 2)),
-    )
-    start = np.concatenate([on, rest, rng.uniform([0, 95], HW[::-1], (100, 2))])
+    on_box = rng.uniform([104, 54], [136, 86], (20, 2))
+    above = rng.uniform([0, 0], [HW[1], 45], (100, 2))
+    below = rng.uniform([0, 95], HW[::-1], (100, 2))
+    start = np.concatenate([on_box, above, below])
     step = np.repeat([[STEP_PX, 0], [-pan_px, 0]], [20, 200], axis=0)
     xy = (start[:, None] + step[:, None] * np.arange(FRAMES)[None, :, None]).astype(np.float32)
     visible = np.all((xy >= 0) & (xy < HW[::-1]), axis=2)
@@ -62,7 +59,7 @@ def _tracks(pan_px: int = 0) -> tuple[Tracks, np.ndarray]:
 
 
 class _Engines(dict[str, Any]):
-    """An engine whose map is the log difference along the ground, over the usual one, minus
+    """An engine whose map is the log difference along the ground, minus the median one, minus
     `bias`.
     """
 
@@ -72,39 +69,36 @@ class _Engines(dict[str, Any]):
 
     def map(self, residual: np.ndarray) -> dict[str, np.ndarray]:
         self.calls += 1
-        return {"logits": residual[..., 2] - residual[..., USUAL] - self.bias}
+        return {"logits": residual[..., 2] - residual[..., MEDIAN] - self.bias}
 
 
 @pytest.mark.parametrize("pan_px", [0, 2])
-def test_residuals_show_the_mover_and_not_the_panned_ground(pan_px: int) -> None:
+def test_residuals_are_high_on_the_moving_box_and_not_on_the_panned_ground(pan_px: int) -> None:
     frames, masks = _clip(pan_px)
-    residual = Residuals(frames, *_tracks(pan_px))[8]
-    assert (
-        residual.shape == (72, 128, CHANNELS)
-        and residual.dtype == np.float32
-        and np.isfinite(residual).all()
-    )
+    residual = MotionResiduals(frames, *_tracks(pan_px))[8]
+    assert residual.shape == (72, 128, CHANNELS)
+    assert residual.dtype == np.float32 and np.isfinite(residual).all()
     inner = cv2.erode(masks[8].astype(np.uint8), np.ones((9, 9)))[::2, ::2] > 0
     outer = cv2.dilate(masks[8].astype(np.uint8), np.ones((21, 21)))[::2, ::2] == 0
     along_ground, along_flow = residual[..., ALONG_GROUND], residual[..., ALONG_FLOW]
     assert np.median(along_ground[inner]) > 2 > 1.5 > np.percentile(along_ground[outer], 90)
-    # the flow finds the box again
+    # along the flow the box is matched
     assert np.median(along_flow[inner]) < np.median(along_ground[inner]) - 1
-    assert (
-        np.median(residual[inner, FLOW.start]) > 1
-        and np.abs(np.median(residual[outer, FLOW.start])) < 0.3
-    )
-    assert residual[inner, 0].mean() > 0.3 > -0.5 > residual[outer, 0].mean()  # the tracks' votes
+    flow_x, scores = residual[..., FLOW.start], residual[..., 0]
+    assert np.median(flow_x[inner]) > 1 and np.abs(np.median(flow_x[outer])) < 0.3
+    assert scores[inner].mean() > 0.3 > -0.5 > scores[outer].mean()
 
 
-def test_ends_of_a_clip_and_clips_without_ground_are_quiet() -> None:
+def test_residuals_are_finite_at_the_ends_and_zero_without_ground() -> None:
     frames, _ = _clip()
     tracks, scores = _tracks()
     for t in (0, FRAMES - 1):
-        assert np.isfinite(Residuals(frames, tracks, scores)[t]).all()
-    nothing_stands = Residuals(frames, tracks, np.ones_like(scores))[3]
-    assert not nothing_stands[..., ALONG_GROUND].any() and not nothing_stands[..., FLOW].any()
-    assert not Residuals(frames[:1], tracks.take(np.arange(0)), scores[:0])[0][..., 2:10].any()
+        assert np.isfinite(MotionResiduals(frames, tracks, scores)[t]).all()
+    no_ground = MotionResiduals(frames, tracks, np.ones_like(scores))[3]
+    assert not no_ground[..., ALONG_GROUND].any() and not no_ground[..., FLOW].any()
+    assert not MotionResiduals(frames[:1], tracks.take(np.arange(0)), scores[:0])[0][
+        ..., 2:10
+    ].any()
 
 
 def test_maps_are_made_once_per_frame() -> None:
@@ -118,11 +112,11 @@ def test_maps_are_made_once_per_frame() -> None:
 def test_scores_follow_the_maps() -> None:
     frames, _ = _clip()
     tracks, scores = _tracks()
-    halo = np.flatnonzero((np.arange(220) >= 20) & (np.abs(tracks.xy[:, 0, 1] - 40) < 5))
-    scores[halo] = 0.9
+    beside = np.flatnonzero((np.arange(220) >= 20) & (np.abs(tracks.xy[:, 0, 1] - 40) < 5))
+    scores[beside] = 0.9
     engines: Any = _Engines()
     weighed = motion_map.weigh(scores, tracks, MotionMaps(engines, frames, tracks, scores), HW)
-    assert len(halo) > 3 and np.median(weighed[:20]) > 0.85 > 0.7 > np.median(weighed[halo])
+    assert len(beside) > 3 and np.median(weighed[:20]) > 0.85 > 0.7 > np.median(weighed[beside])
     hidden = replace(tracks, visible=tracks.visible & False)
     np.testing.assert_array_equal(
         motion_map.weigh(scores, hidden, MotionMaps(engines, frames, hidden, scores), HW), scores

@@ -1,0 +1,221 @@
+"""Motion residuals of frames: what the ground's motion does not explain, cell by cell.
+
+Still tracks tell how the ground moves. Where a frame differs from others warped along that motion,
+or where optical flow differs from it, something moves by itself. Tracks are too sparse for
+outlines, and those beside an object are dragged along with it; residuals cover every cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from samotion.cues import rigid
+from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
+from samotion.tracks.tracking import Tracks
+
+Array = np.ndarray[Any, Any]
+LONG_SIDE_PX = 256  # of the frames compared
+CELL_PX = 2  # of those
+MIN_SIDE_PX, MIN_CELLS = 16, 2  # of very long or very high frames
+BLUR_PX = 0.8
+FRAME_OFFSETS = (2, 5, 12)  # from a frame to those it is compared with, before and after
+FLOW_OFFSETS = (2, 5)  # of those, where optical flow is computed too
+PATCH_PX = 5
+GROUND_CELL_PX = 12  # of the grid on which the ground's motion is known
+NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
+STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
+HIGH_SCORE = 0.9
+MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
+HIGH_RANK_RATIO = 5.0  # rank residual ratio (rigid.py) that counts as 1
+WORKERS = 2  # threads; OpenCV uses more by itself, where it can
+
+
+class Comparison(NamedTuple):
+    """One frame compared with another: differences (h,w) along the ground's motion and along the
+    optical flow, infinite where unknown; and the flow (h,w,2) relative to the ground, px per frame.
+    """
+
+    along_ground: Array
+    along_flow: Array
+    relative_flow: Array
+
+
+class MotionResiduals:
+    """Motion residuals of a clip's frames (T,H,W,3) uint8 RGB, computed when asked for.
+
+    `scores` (N,) are the motion scores of `tracks`. The residual of a frame is (GH,GW,C) float32:
+    splatted track scores (all, and the high ones), log differences along the ground for each of
+    FRAME_OFFSETS, the same along optical flow, the flow relative to the ground, the frame's median
+    difference, its colours in CIELAB, and splatted rank residual ratios.
+    """
+
+    def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
+        """Nothing is compared yet."""
+        hw = frames.shape[1], frames.shape[2]
+        self._frames, self._tracks, self._scores = frames, tracks, scores
+        self._hw = _scaled(hw, LONG_SIDE_PX / max(hw), MIN_SIDE_PX)
+        self._grid_hw = _scaled(hw, LONG_SIDE_PX / max(hw) / CELL_PX, MIN_CELLS)
+        self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
+        x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
+        self._pixels = np.dstack(np.meshgrid(x, y))
+        self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
+        self._pool = ThreadPoolExecutor(WORKERS)
+        ratios = rigid.rank_residual_ratio(self._xy, tracks, scores < STILL_SCORE)
+        self._rank_ratios = (ratios / HIGH_RANK_RATIO).clip(0, 1)
+
+    def __getitem__(self, frame: int) -> Array:
+        """The residual of one frame."""
+        offsets = [sign * offset for offset in FRAME_OFFSETS for sign in (1, -1)]
+        comparisons = self._pool.map(lambda offset: self._compare(frame, offset), offsets)
+        draw = self._splat_scores, self._splat_rank_ratios
+        score_maps, rank_maps = self._pool.map(lambda splat: splat(frame), draw)
+        colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB)
+        layers = [
+            *score_maps,
+            *self._motion_layers(comparisons),
+            colours.astype(np.float32) / 50 - 2,
+            *rank_maps,
+        ]
+        return np.dstack([self._to_cells(layer) for layer in layers])
+
+    def _motion_layers(self, comparisons: Iterator[Comparison]) -> list[Array]:
+        """Log differences along the ground and the flow, relative flow, and the median difference,
+        from `comparisons` with the frames after and before for each of FRAME_OFFSETS.
+        """
+        along_ground, along_flow, relative_flow = [], [], []
+        after = before = self._unknown()
+        for offset in FRAME_OFFSETS:
+            pair = next(comparisons), next(comparisons)
+            if any(np.isfinite(comparison.along_ground).any() for comparison in pair):
+                # else the clip is too short for this offset: the last one stands in
+                after, before = pair
+            along_ground.append(_log_of_less(after.along_ground, before.along_ground))
+            if offset in FLOW_OFFSETS:
+                along_flow.append(_log_of_less(after.along_flow, before.along_flow))
+                take_after = (after.along_flow <= before.along_flow)[..., None]
+                flow = np.where(take_after, after.relative_flow, before.relative_flow)
+                relative_flow.append(flow)
+        motion = np.mean(relative_flow, axis=0)
+        spread = np.median(np.abs(motion)) + MIN_SPREAD_PX
+        usual = np.full(self._hw, np.median(along_ground[0]), np.float32)
+        return [*along_ground, *along_flow, np.arcsinh(motion / spread), usual]
+
+    def _to_cells(self, layer: Array) -> Array:
+        """A layer (h,w,...) at the size of the residual."""
+        size = self._grid_hw[::-1]
+        resized = cv2.resize(np.asarray(layer, np.float32), size, interpolation=cv2.INTER_AREA)
+        return np.asarray(resized)
+
+    def _splat_scores(self, frame: int) -> list[Array]:
+        """Splatted maps (h,w) of all scores, and of the high ones."""
+        visible = np.flatnonzero(self._tracks.visible[:, frame])
+        scores = self._scores[visible]
+        return self._splat(visible, frame, [scores, scores > HIGH_SCORE])
+
+    def _splat_rank_ratios(self, frame: int) -> list[Array]:
+        """Splatted maps (h,w) of the rank residual ratios."""
+        known = np.isfinite(self._rank_ratios[:, 0])
+        visible = np.flatnonzero(self._tracks.visible[:, frame] & known)
+        return self._splat(visible, frame, list(self._rank_ratios[visible].T))
+
+    def _splat(self, tracks: Array, frame: int, weights: list[Array]) -> list[Array]:
+        """Maps (h,w) in [-1,1] of the weights (M,) in [0,1] of some tracks (M,)."""
+        xy = self._xy[tracks, frame]
+        return [coarse_mask(xy, weight, self._hw) / LOGIT_MAX for weight in weights]
+
+    def _compare(self, frame: int, offset: int) -> Comparison:
+        """A frame and the one `offset` frames later."""
+        other = frame + offset
+        if not 0 <= other < len(self._frames):
+            return self._unknown()
+        ground = self._ground_motion(frame, other)
+        if ground is None:
+            return self._unknown()
+        along_ground = self._difference(frame, other, ground)
+        if abs(offset) not in FLOW_OFFSETS:
+            return self._unknown()._replace(along_ground=along_ground)
+        flow = self._optical_flow(frame, other, ground)
+        relative_flow = (flow - ground) * np.float32(1 / offset)
+        return Comparison(along_ground, self._difference(frame, other, flow), relative_flow)
+
+    def _unknown(self) -> Comparison:
+        """The comparison with a frame that is not there."""
+        infinite = np.full(self._hw, np.inf, np.float32)
+        return Comparison(infinite, infinite, np.zeros((*self._hw, 2), np.float32))
+
+    def _ground_motion(self, frame: int, other: int) -> Array | None:
+        """The ground's motion (h,w,2) px from one frame to another; None where too few tracks
+        show it.
+        """
+        visible = self._tracks.visible
+        in_both = visible[:, frame] & visible[:, other]
+        still = np.flatnonzero((self._scores < STILL_SCORE) & in_both)
+        if len(still) < NEIGHBOURS:
+            return None
+        start = self._xy[still, frame]
+        displacement = self._xy[still, other] - start
+        y, x = (_cell_centres(side) for side in self._hw)
+        centres = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        nearest = _nearest(centres, start)
+        motion = np.median(displacement[nearest], axis=1).reshape(len(y), len(x), 2)
+        size = self._hw[::-1]
+        resized = cv2.resize(motion.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+        return np.asarray(resized)
+
+    def _optical_flow(self, frame: int, other: int, start: Array) -> Array:
+        """Dense flow (h,w,2) px from one frame to another, searched from `start` (h,w,2)."""
+        grey, other_grey = (
+            cv2.cvtColor(self._small(t), cv2.COLOR_RGB2GRAY) for t in (frame, other)
+        )
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        return np.asarray(dis.calc(grey, other_grey, start.copy()))
+
+    def _difference(self, frame: int, other: int, motion: Array) -> Array:
+        """Mean difference (h,w) in grey levels between patches and those to which `motion` (h,w,2)
+        leads; infinite outside the frame.
+        """
+        x, y = np.moveaxis(self._pixels + motion, -1, 0)
+        warped = cv2.remap(
+            self._small(other), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        absolute = cv2.absdiff(warped, self._small(frame)).astype(np.float32)
+        of_patches = cv2.blur(absolute.mean(axis=-1), (PATCH_PX, PATCH_PX))
+        height, width = self._hw
+        outside = (x < -1) | (y < -1) | (x > width) | (y > height)
+        return np.where(outside, np.float32(np.inf), of_patches)
+
+    def _make_small(self, frame: int) -> Array:
+        """A frame (h,w,3) at the size of comparison."""
+        size = self._hw[::-1]
+        small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        return np.asarray(cv2.GaussianBlur(small, (0, 0), BLUR_PX))
+
+
+def _scaled(hw: tuple[int, int], factor: float, least: int) -> tuple[int, int]:
+    """A size times a factor, in whole px or cells."""
+    height, width = (max(least, round(side * factor)) for side in hw)
+    return height, width
+
+
+def _cell_centres(side: int) -> Array:
+    """Centres of the ground's cells along a side, px."""
+    count = max(MIN_CELLS, round(side / GROUND_CELL_PX))
+    return (np.arange(count, dtype=np.float32) + 0.5) * side / count
+
+
+def _nearest(centres: Array, points: Array) -> Array:
+    """Indices (C,NEIGHBOURS) of the points (M,2) nearest to each of some centres (C,2)."""
+    squared = (centres**2).sum(axis=1)[:, None] - 2 * centres @ points.T + (points**2).sum(axis=1)
+    return np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
+
+
+def _log_of_less(after: Array, before: Array) -> Array:
+    """log(1 + d) of the smaller difference d (h,w); 0 where none is known."""
+    difference = np.minimum(after, before)
+    return np.asarray(np.log1p(np.where(np.isfinite(difference), difference, 0)))
