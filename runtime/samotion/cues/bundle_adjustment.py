@@ -86,13 +86,13 @@ def adjust(rays: Array, visible: Array, noise: float) -> tuple[Cameras, float]:
     return estimate.cameras, float(loss) / noise**2
 
 
-def gauss_newton(slope: Array, residual: Array) -> tuple[Array, Array]:
-    """Normal equations (B,D,D), (B,D) of least squares with Jacobians `slope` (B,K,2,D) and
+def gauss_newton(derivative: Array, residual: Array) -> tuple[Array, Array]:
+    """Normal equations (B,D,D), (B,D) of least squares with Jacobians `derivative` (B,K,2,D) and
     residuals (B,K,2).
     """
-    rows = slope.reshape(len(slope), -1, slope.shape[-1])
+    rows = derivative.reshape(len(derivative), -1, derivative.shape[-1])
     columns = rows.swapaxes(1, 2)
-    right = residual.reshape(len(slope), -1, 1)
+    right = residual.reshape(len(derivative), -1, 1)
     return columns @ rows, (columns @ right)[..., 0]
 
 
@@ -149,8 +149,8 @@ def _normal_equations(observed: Observations, estimate: Estimate, scale: float) 
     """Gauss-Newton's equations of the observations, reweighted for the Cauchy loss, with priors."""
     squared = (estimate.errors**2).sum(axis=-1)
     weight = np.sqrt(observed.visible / (1 + squared / scale**2))[..., None]
-    slopes = jacobian(estimate.cameras, estimate.points)
-    by_camera, by_point = (weight[..., None] * slope for slope in slopes)
+    jacobians = jacobian(estimate.cameras, estimate.points)
+    by_camera, by_point = (weight[..., None] * derivative for derivative in jacobians)
     residual = weight * estimate.errors
     cameras = gauss_newton(by_camera.swapaxes(0, 1), residual.swapaxes(0, 1))
     points = gauss_newton(by_point, residual)

@@ -139,9 +139,9 @@ def reprojection_errors(
     rows = _projective_rows(cameras, rays, visible)
     weight = np.ones((*visible.shape, 1))
     for _ in range(TRIANGULATION_ROUNDS):
-        slope = weight[..., None] * rows[..., [0, 1, 3]]
+        derivative = weight[..., None] * rows[..., [0, 1, 3]]
         residual = -weight * rows[..., 2]
-        points = _triangulated(slope, residual, noise, inverse_depth)
+        points = _triangulated(derivative, residual, noise, inverse_depth)
         coordinates = in_cameras(cameras, points)
         errors = rays - perspective(cameras, coordinates)
         squared = (errors**2).sum(axis=-1, keepdims=True)
@@ -161,23 +161,23 @@ def _projective_rows(cameras: Cameras, rays: Array, visible: Array) -> Array:
     return np.asarray(rows)
 
 
-def _triangulated(slope: Array, residual: Array, noise: float, fixed: float | None) -> Array:
+def _triangulated(derivative: Array, residual: Array, noise: float, fixed: float | None) -> Array:
     """Points (N,3) by least squares, from Jacobians (N,T,2,3) and residuals (N,T,2); `fixed` is
     their inverse depth, None: unknown too.
     """
     if fixed is None:
-        inverse_depth = _inverse_depths(slope, residual, noise)
+        inverse_depth = _inverse_depths(derivative, residual, noise)
     else:
-        inverse_depth = np.full(len(slope), fixed)
-    explained = slope[..., 2] * inverse_depth[:, None, None]
-    normal, right = gauss_newton(slope[..., :2], residual - explained)
+        inverse_depth = np.full(len(derivative), fixed)
+    explained = derivative[..., 2] * inverse_depth[:, None, None]
+    normal, right = gauss_newton(derivative[..., :2], residual - explained)
     xy = np.linalg.solve(normal + RIDGE * np.eye(2), right[..., None])[..., 0]
     return np.column_stack([xy, inverse_depth])
 
 
-def _inverse_depths(slope: Array, residual: Array, noise: float) -> Array:
+def _inverse_depths(derivative: Array, residual: Array, noise: float) -> Array:
     """The best inverse depths (N,); arguments as of `_triangulated`."""
-    normal, right = gauss_newton(slope, residual)
+    normal, right = gauss_newton(derivative, residual)
     precision = (noise / INVERSE_DEPTH_SIGMA / 2) ** 2
     normal[:, 2, 2] += precision
     right[:, 2] += precision * INVERSE_DEPTH
