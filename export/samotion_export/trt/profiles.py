@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from samotion import depth, dino
 from samotion.contract import SIGNATURES
 from samotion.presets import Preset
 from samotion.tracks.live import ONLINE_POINTS
@@ -22,6 +23,7 @@ Range = tuple[int, int, int]  # smallest, usual and largest size
 Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 PATCH_PX = 14
+MOST_FRAMES = 4  # of small pictures in one call
 MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame, and object pointers
 MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompted ones
@@ -82,11 +84,15 @@ def _track_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
 
 def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     """Of the engines that see whole pictures."""
-    depth = _picture(preset.depth.short_side_px, None)
-    dino = _picture(preset.dino.short_side_px, preset.long_side_px)
+    depth_px, dino_px = preset.depth.short_side_px, preset.dino.short_side_px
+    frames = max(1, min(MOST_FRAMES, depth.PX_PER_CALL // depth_px**2))
+    if dino_px is None:
+        dino_sides = [_as_large_as(preset.long_side_px)]
+    else:
+        dino_sides = _strips(dino_px, dino.MAX_ASPECT)
     return {
-        "depth": [{"B": (1, 1, 4), **depth}],
-        "dino": [{"B": (1, 1, 1), **dino}],
+        "depth": [{"B": (1, 1, frames), **s} for s in _strips(depth_px, depth.MAX_ASPECT)],
+        "dino": [{"B": (1, 1, 1), **sides} for sides in dino_sides],
         "motion_map": [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}],
     }
 
@@ -115,19 +121,22 @@ def _chunks_of(sizes: Sequence[tuple[int, int, int, int]]) -> list[dict[str, Ran
     ]
 
 
-def _picture(short_side_px: int | None, long_side_px: int | None) -> dict[str, Range]:
-    """Heights and widths of pictures in either orientation, the usual one being a clip of
-    `CLIP_HW`.
+def _strips(short_side_px: int, max_aspect: int) -> list[dict[str, Range]]:
+    """Landscape and portrait pictures, up to the longest strips that the runtime makes of a clip.
 
-    With a fixed short side the long one may be 2.4 times as long; without, sides lie between 140 px
-    and `long_side_px`.
+    One profile for both would hold squares of the longer side, which never come. Very long clips
+    are shrunk until their shorter side is a single patch.
     """
-    if short_side_px is None:
-        low, high = 10 * PATCH_PX, _up(long_side_px or max(CLIP_HW))
-        return {"H": (low, _up(CLIP_HW[0]), high), "W": (low, _up(CLIP_HW[1]), high)}
-    low, high = short_side_px // PATCH_PX * PATCH_PX, _up(short_side_px * 2.4)
-    usual = _up(low * CLIP_HW[1] / CLIP_HW[0])
-    return {"H": (low, low, high), "W": (low, usual, high)}
+    usual_px = short_side_px * CLIP_HW[1] / CLIP_HW[0]
+    short = (PATCH_PX, _up(short_side_px), _up(short_side_px))
+    long = (PATCH_PX, _up(usual_px), _up(short_side_px * max_aspect))
+    return [{"H": short, "W": long}, {"H": long, "W": short}]
+
+
+def _as_large_as(long_side_px: int) -> dict[str, Range]:
+    """Pictures of a clip's own size, whose sides have at most `long_side_px`."""
+    high = _up(max(long_side_px, *CLIP_HW))
+    return {"H": (PATCH_PX, _up(CLIP_HW[0]), high), "W": (PATCH_PX, _up(CLIP_HW[1]), high)}
 
 
 def _up(size_px: float) -> int:

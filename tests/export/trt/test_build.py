@@ -17,7 +17,7 @@ import samotion
 import torch
 from helpers import fake_tensorrt, official
 from onnx.reference import ReferenceEvaluator
-from samotion import manifest
+from samotion import depth, manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
@@ -95,18 +95,29 @@ def test_profiles_hold_what_runs_bring() -> None:
     from samotion.dino import net_size as dino_size
 
     fast = PRESETS["fast"]
-    for hw in ((480, 854), (1000, 562), (720, 720), (563, 1000)):
-        rows, columns = depth_size(hw, fast.depth.short_side_px)
-        assert fits(fast, "depth", B=1, H=rows, W=columns), hw
-        rows, columns = dino_size(hw, fast.dino.short_side_px)
-        assert fits(fast, "dino", B=1, H=rows, W=columns), hw
-        rows, columns = depth_size(hw, NANO.depth.short_side_px)
-        assert fits(NANO, "depth", B=1, H=rows, W=columns), hw
+    sides = (5, 60, 100, 125, 240, 350, 480, 563, 854, 1000)
+    clips = [hw for side in sides for hw in ((side, 1000), (1000, side))]
+    for preset in (fast, NANO):
+        for hw in [*clips, (480, 854), (64, 64), (64, 100)]:
+            rows, columns = depth_size(hw, preset.depth.short_side_px)
+            assert fits(preset, "depth", B=1, H=rows, W=columns), hw
+            rows, columns = dino_size(hw, preset.dino.short_side_px)
+            assert fits(preset, "dino", B=1, H=rows, W=columns), hw
     for frames in (1, 24, 32, 33, 100, 128, 129, 320):
         assert fits(fast, "tracks_refine", T=frames, N=1), frames
         assert fits(fast, "tracks_query", T=frames, N=fast.max_tracks), frames
     for memories in range(1, 20):
         assert fits(fast, "sam2_track", B=3, K=memories, P=17), memories
+
+
+def test_profiles_of_pictures_waste_no_memory() -> None:
+    """The largest shapes hold no more pixels than one call brings, or one long strip."""
+    for preset in (PRESETS["fast"], NANO):
+        side_px = preset.depth.short_side_px
+        for profile in profiles(preset, "depth", dims("depth")):
+            frames, rows, columns, _ = profile["frames"][2]
+            assert rows * columns <= 8 * side_px**2
+            assert frames == 1 or frames * side_px**2 <= depth.PX_PER_CALL
 
 
 GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
