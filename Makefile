@@ -1,9 +1,10 @@
 # make demo: from nothing to masks.  make test: the suite.  make check: format, lint, types and the suite.
 PYTHON ?= python3
+PRESET ?= nano
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check smoke lint bundle gpu-check clean
+.PHONY: demo test check smoke lint bundle trt-check gpu-check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +34,11 @@ smoke:
 # After a change of nano's weights or graphs: write runtime/samotion/nano, the engines that come with samotion, anew.
 bundle: $(VENV)/installed
 	$(BIN)/python -m samotion_export.bundle.write
+
+# Without a GPU: compile every graph with TensorRT for RTX, and hold it to benchmarks/trt_budgets.json.
+# Skipped where that is not installed. PRESET=fast make trt-check: random weights of the published shapes.
+trt-check: $(VENV)/installed
+	$(BIN)/python -m samotion_bench.trt_check --preset $(PRESET)
 
 # On a machine with an NVIDIA GPU: compare and time TensorRT engines; writes benchmarks/results.
 # onnxruntime-gpu replaces onnxruntime in the environment, for the CUDA provider; make clean undoes that.
