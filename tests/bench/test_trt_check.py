@@ -12,6 +12,7 @@ import onnx.parser
 import pytest
 from helpers.paths import ROOT
 from samotion import manifest
+from samotion.checks.preset_numbers import numbers_of
 from samotion.contract import SIGNATURES, engines_of
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest
@@ -85,7 +86,7 @@ class FakeCompiler:
 @pytest.fixture
 def compiler(monkeypatch: pytest.MonkeyPatch) -> FakeCompiler:
     fake = FakeCompiler()
-    monkeypatch.setitem(sys.modules, trt_check.COMPILER, fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, trt_check.COMPILER, fake)
     return fake
 
 
@@ -99,7 +100,7 @@ def folder(tmp_path: Path) -> Path:
     sizes = {t.name: list(t.dims) for t in SIGNATURES["depth"].inputs}
     sha256 = manifest.sha256_of(path)
     entry = Entry(path.name, sha256, sha256, "0" * 64, "fp16", sizes, {}, {}, "0" * 64)
-    manifest.write(folder, Manifest("nano", {}, {"depth": entry}))
+    manifest.write(folder, Manifest("nano", {}, {"depth": entry}, numbers_of(NANO)))
     return folder
 
 
