@@ -7,12 +7,12 @@ Needs the `export` extra; torch is imported when a baseline is asked for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from samotion.backends.engines import Engines
+from samotion.backends.engines import Engines, FunctionEngine
 from samotion.contract import NETS, SIGNATURES
 from samotion.errors import SamotionError, UsageError
 
@@ -41,7 +41,7 @@ class TorchEngines:
     device: str
     compiled: bool = False
 
-    def __getitem__(self, name: str) -> Callable[..., Arrays]:
+    def __getitem__(self, name: str) -> FunctionEngine:
         import torch
 
         module: Any = self.graphs[name].module
@@ -59,7 +59,7 @@ class TorchEngines:
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             return {name: o.cpu().numpy() for name, o in zip(signature.output_names, outputs)}
 
-        return call
+        return FunctionEngine(call)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engines, name)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.settings import resolve
 
 from samotion_bench.compare import KIND
@@ -19,7 +19,7 @@ from samotion_bench.workload import Workload
 SCHEMA = 1
 
 
-def describe(engines: Engines, load: Workload, threads: int | None) -> dict[str, Any]:
+def describe(engines: EngineFolder, load: Workload, threads: int | None) -> dict[str, Any]:
     """The conditions of a session: everything in the report that is not a figure of its own."""
     return {
         "kind": KIND,

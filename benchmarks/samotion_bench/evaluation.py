@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.errors import InputError
 from samotion.settings import Settings
 
@@ -98,7 +98,7 @@ def summarise(
 
 
 def measure_synthetic(
-    engines: Engines,
+    engines: EngineFolder,
     count: int,
     frames: int,
     photos: Path | None,
@@ -116,12 +116,12 @@ def measure_synthetic(
 
 
 def make_masks(
-    engines: Engines, clips: Sequence[Clip], folder: Path, seed: int, console: Console
+    engines: EngineFolder, clips: Sequence[Clip], folder: Path, seed: int, console: Console
 ) -> dict[str, Any]:
     """Write masks of all clips below `folder`, and tell which engines and seed made them."""
     segment_all(clips, engines, folder, Settings(seed=seed), console)
     return _origin(engines, seed)
 
 
-def _origin(engines: Engines, seed: int) -> dict[str, Any]:
+def _origin(engines: EngineFolder, seed: int) -> dict[str, Any]:
     return {"preset": engines.preset.name, "seed": seed, "engines": engine_hashes(engines)}

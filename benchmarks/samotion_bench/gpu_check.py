@@ -23,7 +23,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from samotion.backends import ort as ort_engine
-from samotion.backends.engines import Engines, open_engines
+from samotion.backends.engines import EngineFolder, open_engines
 from samotion.commands.exits import run_command
 from samotion.contract import NETS, SIGNATURES
 from samotion.errors import ParityError, SamotionError
@@ -159,7 +159,9 @@ def compare_engines(folder: Path, frames: int) -> list[Difference]:
             ]
 
 
-def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> Iterator[Difference]:
+def _differences(
+    name: str, note: Note, engines: EngineFolder, graphs: EngineFolder
+) -> Iterator[Difference]:
     got, wanted = engines[name](**note.inputs), graphs[name](**note.inputs)
     shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
     for output in SIGNATURES[name].output_names:
@@ -172,7 +174,7 @@ def _differences(name: str, note: Note, engines: Engines, graphs: Engines) -> It
         yield f"{name}.{output}", shapes, error / max(float(span), 1e-6), error
 
 
-def open_graphs(folder: Path, device: str = "cpu") -> Engines:
+def open_graphs(folder: Path, device: str = "cpu") -> EngineFolder:
     """The graphs that a folder's TensorRT engines were built from, on onnxruntime."""
     provider = ort_engine.provider_for(device)
 
@@ -180,7 +182,7 @@ def open_graphs(folder: Path, device: str = "cpu") -> Engines:
         graph = replace(entry, tensorrt=None, file=f"{name}.onnx", sha256=entry.onnx_sha256)
         return ort_engine.OrtEngine(name, path.with_suffix(".onnx"), graph, provider, None)
 
-    return Engines(folder, device, opener)
+    return EngineFolder(folder, device, opener)
 
 
 def compare_masks(folder: Path) -> list[tuple[str, float]]:

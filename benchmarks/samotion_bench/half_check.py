@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from samotion import dino, motion
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder, Engines
 from samotion.contract import NETS
 from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
@@ -46,7 +46,7 @@ def main() -> None:
                 Request(NETS, "nano", out, precision=precision, verify=precision == "fp16"),
                 Report(),
             )
-        full, half = (Engines(out, "cpu", StrictEngine) for out in folders.values())
+        full, half = (EngineFolder(out, "cpu", StrictEngine) for out in folders.values())
         whole, halved = segment_clip(CLIP, full), segment_clip(CLIP, half)
         found = [*clip_lines(whole, halved), *score_lines(full, half, whole, halved)]
         lines = [*(f"- {line}" for line in found)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
-from samotion.backends.engines import Engines
+from samotion.backends.engines import Engines, FunctionEngine
 from samotion.contract import SIGNATURES
 
 Array = np.ndarray[Any, Any]
@@ -44,7 +44,7 @@ class Recorder:
         self._engines = engines
         self.notes: dict[str, Note] = {}
 
-    def __getitem__(self, name: str) -> Any:
+    def __getitem__(self, name: str) -> FunctionEngine:
         engine, note = self._engines[name], self.notes.setdefault(name, Note())
 
         def call(**inputs: Array) -> Arrays:
@@ -53,7 +53,7 @@ class Recorder:
             note.add(inputs, (time.perf_counter() - start) * 1000)
             return outputs
 
-        return call
+        return FunctionEngine(call)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engines, name)
@@ -61,7 +61,7 @@ class Recorder:
     @property
     def as_engines(self) -> Engines:
         """For functions that take Engines: this answers as they do."""
-        return cast(Engines, self)
+        return self
 
     def in_order(self) -> dict[str, Note]:
         """The notes of engines that were called, in the contract's order."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.errors import InputError
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings, resolve
@@ -20,7 +20,11 @@ from samotion_bench.datasets import Clip
 
 
 def segment_all(
-    clips: Sequence[Clip], engines: Engines, results: Path, settings: Settings, console: Console
+    clips: Sequence[Clip],
+    engines: EngineFolder,
+    results: Path,
+    settings: Settings,
+    console: Console,
 ) -> None:
     """Write `results/SEQ/masks/00000.png` for every frame of every clip, skipping clips that are
     done.
@@ -52,7 +56,7 @@ def segment_all(
         )
 
 
-def engine_hashes(engines: Engines) -> dict[str, str]:
+def engine_hashes(engines: EngineFolder) -> dict[str, str]:
     """The sha256 of every engine file by name."""
     return {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
 

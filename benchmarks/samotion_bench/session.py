@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 import numpy as np
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder, Engines
 
 from samotion_bench import baselines
 from samotion_bench.baselines import TorchEngines
@@ -66,7 +66,7 @@ class Clock:
 
 
 def run_session(
-    engines: Engines, load: Workload, plan: Plan, say: Callable[[str], None]
+    engines: EngineFolder, load: Workload, plan: Plan, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """Measure everything in `plan`; the parts of the report that are figures."""
     clock = Clock(plan.time_limit_s)
@@ -108,7 +108,7 @@ def run_session(
     return report
 
 
-def _open_each(engines: Engines) -> dict[str, dict[str, float]]:
+def _open_each(engines: EngineFolder) -> dict[str, dict[str, float]]:
     """Open every engine of the folder: ms and the host memory that it takes. Nothing is built
     here.
     """
@@ -128,13 +128,13 @@ def _whole_runs(
     cost_ms = first.wall_ms
     if torch:
         start = time.perf_counter()
-        theirs.append(run_whole(cast(Engines, torch), load))
+        theirs.append(run_whole(torch, load))
         cost_ms += (time.perf_counter() - start) * 1000
     count = min(MAX_RUNS, max(1, int(budget_s * 1000 / cost_ms)))
     for _ in range(count):
         ours.append(run_whole(engines, load))
         if torch and len(ours) * cost_ms < budget_s * 1000:
-            theirs.append(run_whole(cast(Engines, torch), load))
+            theirs.append(run_whole(torch, load))
     return ours, theirs[1:] or theirs
 
 

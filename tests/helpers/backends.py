@@ -12,7 +12,7 @@ import onnx.parser
 import pytest
 import samotion
 from samotion import manifest
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.checks.preset_numbers import numbers_of
 from samotion.manifest import Entry, Manifest
 from samotion.presets import NANO
@@ -114,7 +114,7 @@ def tensorrt_folder(folder: Path, version: str, gpu: str = "Fake GPU", **changes
     return held
 
 
-def open_backend(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Engines:
+def open_backend(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> EngineFolder:
     """`cpu`, or `tensorrt-VERSION` on the fake."""
     if kind == "cpu":
         onnx_folder(folder)

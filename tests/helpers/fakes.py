@@ -6,19 +6,17 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from samotion.backends.engines import FunctionEngine
 from samotion.presets import NANO, Preset
 
 
-class _FakeEngines(dict[str, Callable[..., Any]]):
+class FakeEngines(dict[str, FunctionEngine]):
     """`FakeEngines(depth=lambda frames: {"disparity": ...})` stands in for an opened folder."""
 
     def __init__(self, preset: Preset = NANO, **engines: Callable[..., Any]) -> None:
-        super().__init__(engines)
-        self.preset = preset
+        super().__init__({name: FunctionEngine(each) for name, each in engines.items()})
+        self.preset, self.device = preset, "cpu"
 
     def entry(self, name: str) -> Any:
         """What a manifest says of an engine: SAM 2's memory, as published."""
         return SimpleNamespace(meta={"memory_frames": 7, "max_pointers": 16})
-
-
-FakeEngines: Any = _FakeEngines  # goes where samotion asks for Engines

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from helpers import wire
 from samotion import manifest
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.checks.preset_numbers import numbers_of, preset_of
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest
@@ -55,7 +55,7 @@ def test_the_preset_is_that_of_the_folder(tmp_path: Path) -> None:
     """Numbers come from the manifest, whatever this samotion's preset of that name has."""
     own = replace(FAST, sam2=SAM21_SMALL, max_tracks=900, cues=NANO_CUES)
     written(tmp_path, numbers=numbers_of(own))
-    with Engines(
+    with EngineFolder(
         tmp_path, "cpu", lambda name, path, entry: pytest.fail("nothing is opened")
     ) as engines:
         assert engines.preset == own

@@ -36,7 +36,7 @@ def _threads_in_a_run(monkeypatch: pytest.MonkeyPatch) -> set[int]:
 
     monkeypatch.setattr(pipeline, "_read", read)
     with pytest.raises(InterruptedError):
-        pipeline.segment_clip(FRAMES, SimpleNamespace(preset=NANO))  # type: ignore[arg-type]
+        pipeline.segment_clip(FRAMES, SimpleNamespace(preset=NANO))
     return seen[0]
 
 

@@ -16,12 +16,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import samotion
 import torch
-from samotion.backends.engines import Engines
+from samotion.backends.engines import Engine, Engines, FunctionEngine
 from samotion.commands.exits import exit_code
 from samotion.errors import EngineError, UsageError
 from samotion_bench import synthetic
@@ -73,9 +73,9 @@ class Shared:
         self._kept: dict[tuple[str, str], Arrays] = {}
         self.motion: Score = engines["motion"]
 
-    def __getitem__(self, name: str) -> Score:
+    def __getitem__(self, name: str) -> Engine:
         if name == "motion":
-            return self.motion
+            return FunctionEngine(self.motion)
         engine = self._engines[name]
         if not name.startswith(SHARED):
             return engine
@@ -86,7 +86,7 @@ class Shared:
                 self._kept[key] = engine(**inputs)
             return dict(self._kept[key])
 
-        return call
+        return FunctionEngine(call)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engines, name)
@@ -95,7 +95,7 @@ class Shared:
         """The whole pipeline with this motion net."""
         self.motion = motion
         settings = samotion.Settings(max_frames=max(2, len(frames)), max_tracks=max_tracks)
-        return samotion.segment_clip(frames, cast(Engines, self), settings)
+        return samotion.segment_clip(frames, self, settings)
 
 
 def digest(inputs: Mapping[str, Array]) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from samotion import manifest
 from samotion.backends import ort as ort_engine
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.contract import NETS, engines_of
 from samotion.errors import ParityError
 from samotion.manifest import Entry, Manifest
@@ -110,7 +110,7 @@ def measure(
             )
         )
         full, halved = (
-            segment_clip(clip, Engines(each, "cpu", StrictEngine), Settings(max_frames=frames))
+            segment_clip(clip, EngineFolder(each, "cpu", StrictEngine), Settings(max_frames=frames))
             for each in (folder, request.out)
         )
     return {"key": _key(clip, held), "clip": clip.name, **figures(full, halved), "limit": LEAST_IOU}

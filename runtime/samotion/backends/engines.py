@@ -29,15 +29,58 @@ Array = np.ndarray[Any, Any]
 class Engine(Protocol):
     """One opened graph."""
 
-    def __call__(self, **inputs: Array) -> dict[str, Array]: ...
+    def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """The outputs as NumPy arrays, by name."""
+        ...
 
-    def close(self) -> None: ...
+    def keep(self, **inputs: Any) -> dict[str, Any]:
+        """The outputs where they were computed, to be the inputs of engines of the same folder."""
+        ...
+
+    def close(self) -> None:
+        """Give back what it holds."""
+        ...
+
+
+class Engines(Protocol):
+    """What stages need of the engines they call: a folder's, or others that stand in for them."""
+
+    @property
+    def preset(self) -> Preset:
+        """The numbers that the engines were made with."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """Where they run, one of contract.DEVICES."""
+        ...
+
+    def __getitem__(self, name: str, /) -> Engine: ...
+
+    def entry(self, name: str) -> manifests.Entry:
+        """What is recorded of one engine: shapes, precision, meta."""
+        ...
+
+
+class FunctionEngine:
+    """A function of NumPy arrays as an engine, whose outputs are kept in memory."""
+
+    def __init__(self, function: Callable[..., dict[str, Array]]) -> None:
+        self._function = function
+
+    def __call__(self, **inputs: Any) -> dict[str, Array]:
+        return self._function(**inputs)
+
+    keep = __call__
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 Opener = Callable[[str, Path, "manifests.Entry"], Engine]
 
 
-class Engines:
+class EngineFolder:
     """The engines of one folder, each opened (and its hash checked) at first use. Close it, or
     use `with`.
     """
@@ -106,7 +149,7 @@ class Engines:
         if release:
             release()
 
-    def __enter__(self) -> Engines:
+    def __enter__(self) -> EngineFolder:
         return self
 
     def __exit__(
@@ -120,7 +163,7 @@ class Engines:
 
 def open_engines(
     folder: str | os.PathLike[str] | None = None, device: str = "auto", threads: int | None = None
-) -> Engines:
+) -> EngineFolder:
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
     No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is
@@ -143,7 +186,7 @@ def open_engines(
     provider = ort_engine.provider_for(device)
     stream = ort_engine.stream_of(provider)
     chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
-    return Engines(
+    return EngineFolder(
         folder,
         chosen,
         lambda name, path, entry: ort_engine.OrtEngine(
@@ -157,7 +200,7 @@ def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:
     return any(entry.tensorrt for entry in manifests.read(folder).engines.values())
 
 
-def _open_tensorrt(folder: str | os.PathLike[str]) -> Engines:
+def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
     from samotion.backends import trt as trt_engine
 
     held = manifests.read(folder)
@@ -167,4 +210,4 @@ def _open_tensorrt(folder: str | os.PathLike[str]) -> Engines:
         rebuild = held.command(SIGNATURES[name].net, folder, target="tensorrt")
         return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
 
-    return Engines(folder, "tensorrt", opener, backend.close)
+    return EngineFolder(folder, "tensorrt", opener, backend.close)

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from samotion.backends.engines import Engines
+    from samotion.backends.engines import EngineFolder
     from samotion.pipeline import Result
 
 
-def of_engines(engines: Engines) -> Iterator[str]:
+def of_engines(engines: EngineFolder) -> Iterator[str]:
     """A line for the folder and one for each of its engines."""
     made_with = ", ".join(f"{tool} {version}" for tool, version in engines.manifest.tools.items())
     yield (

@@ -27,7 +27,7 @@ from samotion.results.folder import (
 from samotion.results.names import free_name
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
-    from samotion.backends.engines import Engines
+    from samotion.backends.engines import EngineFolder
     from samotion.settings import Settings
 
 SOME_FAILED = 8
@@ -208,7 +208,7 @@ def process(job: Job) -> int:
     return SOME_FAILED if failed else 0
 
 
-def open_all(engines: Engines, job: Job) -> None:
+def open_all(engines: EngineFolder, job: Job) -> None:
     """Open every engine, and tell how far that is."""
     with progress.display(job.quiet) as report:
         report("engines", 0, 1)
@@ -217,7 +217,7 @@ def open_all(engines: Engines, job: Job) -> None:
         details.tell(details.of_engines(engines))
 
 
-def segment_one(job: Job, clip: str, name: str, engines: Engines, batch: Batch) -> None:
+def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, batch: Batch) -> None:
     """Segment one clip, write its results and tell of them. The folder is claimed before the
     work.
     """
@@ -253,7 +253,7 @@ def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
     return [free_name(video.clip_name(clip), taken) for clip in clips]
 
 
-def run_info(job: Job, engines: Engines) -> dict[str, Any]:
+def run_info(job: Job, engines: EngineFolder) -> dict[str, Any]:
     """What run.json tells beyond the result: how it was asked for and which engines answered."""
     return {
         "arguments": asdict(job),

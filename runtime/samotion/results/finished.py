@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 from samotion.results.record import DONE, WRITING, OutputFolder, Record, owned, read_record
 
 if TYPE_CHECKING:
-    from samotion.backends.engines import Engines
+    from samotion.backends.engines import EngineFolder
     from samotion.settings import Settings
 
 
-def make_request(clip: str, folder: OutputFolder, settings: Settings, engines: Engines) -> Record:
+def make_request(
+    clip: str, folder: OutputFolder, settings: Settings, engines: EngineFolder
+) -> Record:
     """What a run is asked for, as run.json keeps it; `clip` None: not there, as the reader will
     tell.
     """

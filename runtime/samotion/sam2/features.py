@@ -40,9 +40,8 @@ class Features:
         self.side_px = engines.preset.sam2.image_size_px
         fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
         self.capacity = max(1, fitting if capacity is None else capacity)
-        engine = engines["sam2_image"]
         # on the GPU, where the other engines want them
-        self._engine: Any = getattr(engine, "keep", engine)
+        self._engine = engines["sam2_image"].keep
         self._cache: OrderedDict[int, Levels] = OrderedDict()
 
     @property

@@ -107,7 +107,7 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
 ) -> None:
     """And the float32 engines it was compared with are of the same weights."""
     everything, requests = held(), []
-    monkeypatch.setattr(half_clip, "Engines", lambda folder, device, opener: Path(folder))
+    monkeypatch.setattr(half_clip, "EngineFolder", lambda folder, device, opener: Path(folder))
     monkeypatch.setattr(half_clip, "segment_clip", lambda clip, folder, settings: folder)
     monkeypatch.setattr(
         half_clip, "figures", lambda full, halved: {"mask_iou": score} if halved == tmp_path else {}

@@ -17,7 +17,7 @@ from helpers import fake_tensorrt
 from helpers.backends import tensorrt_folder
 from samotion.backends import cuda
 from samotion.backends.cuda_graphs import MOST_STEPS, WARM_RUNS
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.contract import SIGNATURES
 
 VERSIONS = ("10.13.0", "11.4.0")
@@ -39,7 +39,7 @@ def gpu(
 
 
 @pytest.fixture
-def engines(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> Iterator[Engines]:
+def engines(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> Iterator[EngineFolder]:
     with samotion.open_engines(tmp_path, "tensorrt") as opened:
         yield opened
 
@@ -48,7 +48,7 @@ def picture(rng: np.random.Generator, side: int = 4) -> np.ndarray:
     return rng.integers(0, 256, (1, side, side, 3), np.uint8)
 
 
-def run(engines: Engines, rng: np.random.Generator, times: int, side: int = 4) -> None:
+def run(engines: EngineFolder, rng: np.random.Generator, times: int, side: int = 4) -> None:
     """Every answer is right, and so is an earlier one that stayed on the device."""
     kept: list[tuple[Any, np.ndarray]] = []
     for _ in range(times):
@@ -61,7 +61,7 @@ def run(engines: Engines, rng: np.random.Generator, times: int, side: int = 4) -
 
 
 def test_what_recurs_is_launched(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     run(engines, rng, WARM_RUNS)
     assert gpu.recordings == 0
@@ -70,13 +70,13 @@ def test_what_recurs_is_launched(
 
 
 def test_device_inputs_are_copied_in(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     """Features of different frames lie at different addresses."""
     level2 = rng.normal(size=(1, 4, 2, 2)).astype(np.float32)
     for k in range(WARM_RUNS + 4):
         frames = picture(rng, 8)
-        masks = engines["depth"].keep(frames=frames)["disparity"]  # type: ignore[attr-defined]
+        masks = engines["depth"].keep(frames=frames)["disparity"]
         got = engines["sam2_memory"](
             level2=level2, masks=masks, object_score=np.full(1, k, np.float32)
         )["memory"]
@@ -85,7 +85,7 @@ def test_device_inputs_are_copied_in(
 
 
 def test_few_steps_are_held(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     """Shapes take turns; no more than the last used ones hold memory."""
     for side in (2, 3, 4, 5, 2):
@@ -107,7 +107,7 @@ def test_all_is_given_back(
 
 
 def test_engines_that_cannot_be_recorded_run_as_ever(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     import tensorrt
 
@@ -132,7 +132,7 @@ def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
 
 
 def test_no_memory_for_a_recording(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     run(engines, rng, WARM_RUNS)
     gpu.limit = gpu.used  # another context finds no room
@@ -144,7 +144,7 @@ def test_no_memory_for_a_recording(
     assert gpu.recordings == 0
 
 
-def test_long_batches_go_in_parts(engines: Engines, rng: np.random.Generator) -> None:
+def test_long_batches_go_in_parts(engines: EngineFolder, rng: np.random.Generator) -> None:
     for _ in range(WARM_RUNS + 3):
         frames = rng.integers(0, 256, (5, 16, 16, 3), np.uint8)
         np.testing.assert_array_equal(
@@ -153,7 +153,7 @@ def test_long_batches_go_in_parts(engines: Engines, rng: np.random.Generator) ->
 
 
 def test_device_time_is_that_of_the_run_alone(
-    engines: Engines, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     for _ in range(WARM_RUNS + 3):
         found = engines["depth"].device_ms(frames=picture(rng))  # type: ignore[attr-defined]

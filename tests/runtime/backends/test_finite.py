@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import backends
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.backends.finite import require_finite
 from samotion.errors import EngineError
 
@@ -21,7 +21,7 @@ LEVELS = {"level0": (1, 2, 8, 8), "level1": (1, 2, 4, 4), "level2": (1, 4, 2, 2)
 @pytest.fixture(params=KINDS)
 def engines(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engines]:
+) -> Iterator[EngineFolder]:
     with backends.open_backend(request.param, tmp_path, monkeypatch) as opened:
         yield opened
 
@@ -37,7 +37,7 @@ def memory_inputs(score: float) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("score", [np.nan, np.inf, -np.inf])
 def test_what_was_given_to_an_engine_is_blamed_where_it_was_not_finite(
-    engines: Engines, score: float
+    engines: EngineFolder, score: float
 ) -> None:
     with pytest.raises(
         EngineError, match="'sam2_memory' was given NaN or infinity in 'object_score'"
@@ -46,7 +46,7 @@ def test_what_was_given_to_an_engine_is_blamed_where_it_was_not_finite(
 
 
 def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(
-    engines: Engines,
+    engines: EngineFolder,
 ) -> None:
     large = memory_inputs(3e38)
     large["masks"][0, 0, 0] = 3e38  # the sum is beyond float32
@@ -57,7 +57,7 @@ def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(
         engines["sam2_memory"](**large)
 
 
-def test_large_numbers_are_finite(engines: Engines) -> None:
+def test_large_numbers_are_finite(engines: EngineFolder) -> None:
     assert engines["sam2_memory"](**memory_inputs(3e38))["memory"].max() == np.float32(3e38)
 
 
@@ -68,7 +68,7 @@ def test_outputs_kept_on_the_cpu_are_looked_at_at_once(
     large = memory_inputs(3e38)
     large["masks"][:] = 3e38
     with pytest.raises(EngineError, match="'sam2_memory' answers NaN or infinity"):
-        engine.keep(**large)  # type: ignore[attr-defined]
+        engine.keep(**large)
 
 
 class OnDevice:

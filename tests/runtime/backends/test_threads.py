@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers.backends import onnx_folder, open_backend
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.errors import EngineError
 from samotion.manifest import BUNDLED
 
@@ -59,7 +59,7 @@ def test_an_engine_is_opened_once_and_closed_once(
         Slow.opened += 1
         return Slow()
 
-    engines = Engines(tmp_path, "cpu", opener)
+    engines = EngineFolder(tmp_path, "cpu", opener)
     found = at_once(lambda _: engines["depth"])
     assert Slow.opened == 1 and len({id(engine) for engine in found}) == 1
     at_once(lambda _: engines.close())

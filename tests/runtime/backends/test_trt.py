@@ -18,7 +18,7 @@ from helpers.backends import onnx_folder, open_backend, tensorrt_folder
 from samotion.backends import cuda
 from samotion.backends import ort as ort_engine
 from samotion.backends.cuda import DeviceArray
-from samotion.backends.engines import Engines
+from samotion.backends.engines import EngineFolder
 from samotion.backends.ort import OrtArray
 from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
@@ -30,7 +30,7 @@ BACKENDS = ("cpu", *FAKES)
 @pytest.fixture(params=BACKENDS)
 def engines(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engines]:
+) -> Iterator[EngineFolder]:
     with open_backend(request.param, tmp_path, monkeypatch) as opened:
         yield opened
 
@@ -78,19 +78,19 @@ def close(got: dict[str, Any], want: dict[str, np.ndarray]) -> None:
 # One suite for all backends.
 
 
-def test_answers(engines: Engines, rng: np.random.Generator) -> None:
+def test_answers(engines: EngineFolder, rng: np.random.Generator) -> None:
     inputs = prompt(rng)
     close(engines["sam2_prompt"](**inputs), expected(inputs))
 
 
-def test_shapes_change_from_call_to_call(engines: Engines, rng: np.random.Generator) -> None:
+def test_shapes_change_from_call_to_call(engines: EngineFolder, rng: np.random.Generator) -> None:
     for shape in ((1, 2, 8), (2, 8, 8), (1, 9, 16), (2, 4, 3)):
         picture = frames(rng, *shape)
         got = engines["depth"](frames=picture)["disparity"]
         np.testing.assert_array_equal(got, picture.sum(-1, dtype=np.float32))
 
 
-def test_any_layout_and_kind_of_number(engines: Engines, rng: np.random.Generator) -> None:
+def test_any_layout_and_kind_of_number(engines: EngineFolder, rng: np.random.Generator) -> None:
     inputs = prompt(rng)
     odd = {
         **inputs,
@@ -104,7 +104,7 @@ def test_any_layout_and_kind_of_number(engines: Engines, rng: np.random.Generato
     close(engines["sam2_prompt"](**odd), expected(inputs))
 
 
-def test_outputs_belong_to_the_caller(engines: Engines, rng: np.random.Generator) -> None:
+def test_outputs_belong_to_the_caller(engines: EngineFolder, rng: np.random.Generator) -> None:
     """A later call leaves earlier answers alone, and inputs may change as soon as a call
     returns.
     """
@@ -126,7 +126,7 @@ def test_outputs_belong_to_the_caller(engines: Engines, rng: np.random.Generator
     ],
 )
 def test_wrong_inputs(
-    engines: Engines, rng: np.random.Generator, change: dict[str, Any], said: str
+    engines: EngineFolder, rng: np.random.Generator, change: dict[str, Any], said: str
 ) -> None:
     inputs = {k: v for k, v in {**prompt(rng), **change}.items() if v is not None}
     with pytest.raises(EngineError, match=said):
@@ -140,7 +140,7 @@ def test_outputs_go_on_to_the_next_engine(
     """Kept outputs are inputs of other engines, beside numpy arrays, and outlive later calls."""
     with open_backend(kind, tmp_path, monkeypatch) as engines:
         rounds = [prompt(rng) for _ in range(3)]
-        kept = [engines["sam2_prompt"].keep(**inputs) for inputs in rounds]  # type: ignore[attr-defined]
+        kept = [engines["sam2_prompt"].keep(**inputs) for inputs in rounds]
         for inputs, decoded in zip(rounds, kept):
             passed = {name: decoded[name] for name in ("masks", "object_score")}
             memory = engines["sam2_memory"](level2=inputs["level2"], **passed)["memory"]
@@ -161,7 +161,7 @@ def test_onnxruntime_passes_values_on_without_copies(
     """The value that one engine gave is the very one that is bound to the next."""
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
         inputs = prompt(rng)
-        decoded = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        decoded = engines["sam2_prompt"].keep(**inputs)
         assert all(isinstance(value, OrtArray) for value in decoded.values())
         bound: dict[str, int] = {}
         session = engines["sam2_memory"]._session  # type: ignore[attr-defined]
@@ -195,7 +195,7 @@ def test_onnxruntime_names_shapes_of_kept_inputs(
 ) -> None:
     said = r"engine 'sam2_memory' failed on masks float32\[2, 8, 8\]"
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
-        decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))  # type: ignore[attr-defined]
+        decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))
         passed = {name: decoded[name] for name in ("masks", "object_score")}
         with pytest.raises(EngineError, match=said):
             engines["sam2_memory"](level2=np.zeros((1, 4, 2), np.float32), **passed)
@@ -260,7 +260,7 @@ def test_chain_stays_on_the_device(
 ) -> None:
     inputs = prompt(rng)
     with open_backend(kind, tmp_path, monkeypatch) as engines:
-        decoded = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        decoded = engines["sam2_prompt"].keep(**inputs)
         assert isinstance(decoded["masks"], DeviceArray)
         passed = {name: decoded[name] for name in ("masks", "object_score")}
         uploads = count_uploads(monkeypatch, decoded["masks"].device)
@@ -289,7 +289,7 @@ def test_kept_outputs_outlive_later_calls(
 ) -> None:
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         pictures = [frames(rng, 1, 4, 4) for _ in range(3)]
-        kept = [engines["depth"].keep(frames=picture)["disparity"] for picture in pictures]  # type: ignore[attr-defined]
+        kept = [engines["depth"].keep(frames=picture)["disparity"] for picture in pictures]
         for picture, one in zip(pictures, kept):
             np.testing.assert_array_equal(one, picture.sum(-1, dtype=np.float32))
 
@@ -301,7 +301,7 @@ def test_long_batches_go_in_parts(
     inputs = prompt(rng, objects=7)
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         close(engines["sam2_prompt"](**inputs), expected(inputs))
-        close(engines["sam2_prompt"].keep(**inputs), expected(inputs))  # type: ignore[attr-defined]
+        close(engines["sam2_prompt"].keep(**inputs), expected(inputs))
 
 
 def test_rows_are_cut_along_their_own_axis(
@@ -371,7 +371,7 @@ def test_memory_is_reused_and_given_back(
         for _ in range(5):
             engines["sam2_prompt"](**inputs)
         assert gpu.used == used
-        kept = engines["sam2_prompt"].keep(**inputs)  # type: ignore[attr-defined]
+        kept = engines["sam2_prompt"].keep(**inputs)
     del kept
     gc.collect()
     assert (gpu.used, gpu.pinned, gpu.streams) == (0, {}, 0)

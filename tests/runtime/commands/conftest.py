@@ -11,7 +11,7 @@ from helpers import media, zero_engines
 from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
 from samotion.backends import engines as backends
-from samotion.backends.engines import Engines, open_engines
+from samotion.backends.engines import EngineFolder, open_engines
 from samotion.commands import run as cli
 from typer.testing import CliRunner
 from typer.testing import Result as Outcome
@@ -25,14 +25,16 @@ def engines(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def opened(engines: Path) -> Iterator[Engines]:
+def opened(engines: Path) -> Iterator[EngineFolder]:
     with open_engines(engines) as found:
         found.open_all()
         yield found
 
 
 @pytest.fixture
-def run(engines: Path, opened: Engines, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    engines: Path, opened: EngineFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Run:
     """Call samotion-run in an empty folder; the pipeline is replaced by one that finds the brighter
     half.
 
@@ -40,7 +42,7 @@ def run(engines: Path, opened: Engines, tmp_path: Path, monkeypatch: pytest.Monk
     always.
     """
 
-    def open_or_share(folder: str, device: str) -> AbstractContextManager[Engines]:
+    def open_or_share(folder: str, device: str) -> AbstractContextManager[EngineFolder]:
         return (
             nullcontext(opened)
             if (folder, device) == (str(engines), "auto")

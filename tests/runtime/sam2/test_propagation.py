@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import sam2_reference as reference
+from samotion.backends.engines import FunctionEngine
 from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion.sam2 import clicks as sam2_clicks
@@ -207,7 +208,7 @@ class Counted:
             answer: dict[str, np.ndarray] = self._engines[name](**inputs)
             return answer
 
-        return counting
+        return FunctionEngine(counting)
 
 
 def test_each_frame_is_encoded_once_for_all_objects_and_both_directions(
