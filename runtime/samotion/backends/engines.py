@@ -69,6 +69,7 @@ class FunctionEngine:
         self._function = function
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """What the function answers."""
         return self._function(**inputs)
 
     keep = __call__
