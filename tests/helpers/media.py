@@ -124,6 +124,6 @@ def bad_inputs(folder: Path) -> dict[str, tuple[Path, str]]:
         "one image": (folder / "one", "needs at least 2 frames"),
         "no images": (folder / "no frames", "holds no frames"),
         "mixed sizes": (mixed, "expected frames of one size"),
-        "broken image": (broken, "cannot be decoded"),
+        "broken image": (broken, "cannot be read as an image"),
         "no image": (folder / "fake", "cannot be read as an image"),
     }

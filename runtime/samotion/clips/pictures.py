@@ -16,6 +16,7 @@ Array = np.ndarray[Any, Any]
 
 FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
 JPEG_END = b"\xff\xd9"
+PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 MAX_BYTES = 1 << 29  # an uncompressed 16-bit picture of the largest size
 
 
@@ -24,24 +25,29 @@ def read_image(path: Path) -> tuple[Array, bool]:
 
     The header is looked at first, so that no bomb is unpacked. Raises InputError.
     """
-    import av
-
     data = _read(path)
     whole = _is_whole(data)
     data += b"" if whole else JPEG_END  # without it, newer OpenCVs draw nothing at all
-    try:
-        with av.open(io.BytesIO(data), container_options={"format_whitelist": FORMATS}) as image:
-            stream = image.streams.video[0]
-            check_size((stream.height, stream.width), repr(str(path)))
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except (av.error.FFmpegError, IndexError, cv2.error):
-        bgr = None
+    bgr = None if _is_cut_png(data) else _decode(data, repr(str(path)))
     if bgr is None:
         raise InputError(
             f"{str(path)!r} cannot be read as an image; expected frames that are whole"
         )
     rgb: Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     return rgb, whole
+
+
+def _decode(data: bytes, where: str) -> Array | None:
+    """BGR (H,W,3), or None for what is no image."""
+    import av
+
+    try:
+        with av.open(io.BytesIO(data), container_options={"format_whitelist": FORMATS}) as image:
+            stream = image.streams.video[0]
+            check_size((stream.height, stream.width), where)
+        return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except (av.error.FFmpegError, IndexError, cv2.error):
+        return None
 
 
 def _read(path: Path) -> bytes:
@@ -55,3 +61,8 @@ def _read(path: Path) -> bytes:
 def _is_whole(data: bytes) -> bool:
     """False for a JPEG without the mark of its end: what is not there was drawn grey."""
     return data[:2] != b"\xff\xd8" or data.rfind(JPEG_END) > data.rfind(b"\xff\xda")
+
+
+def _is_cut_png(data: bytes) -> bool:
+    """Such a one has no size for FFmpeg, and libpng prints a line of its own about it."""
+    return data.startswith(PNG_START) and PNG_END not in data

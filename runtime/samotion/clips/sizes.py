@@ -56,7 +56,8 @@ def check_size(hw: tuple[int, int], where: str) -> None:
     size = f"{hw[1]}x{hw[0]}"
     if min(hw) < 1:
         raise InputError(
-            f"{where} cannot be decoded: its header gives no size; the file is damaged"
+            f"{where} cannot be decoded: its header gives no size, or an impossible one;"
+            f" expected at most {MAX_FRAME_PIXELS:,} px"
         )
     if min(hw) < MIN_SIDE_PX:
         least = f"{MIN_SIDE_PX}x{MIN_SIDE_PX}"

@@ -5,7 +5,9 @@ named as such.
 from __future__ import annotations
 
 import shutil
+import struct
 import tracemalloc
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -276,6 +278,30 @@ def test_limits(clip_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for source in (clip_path, folder):
         with pytest.raises(InputError, match="frames are 64x48; expected at most 3,071 px"):
             video.read_clip(source)
+
+
+def test_a_header_that_promises_too_much_is_told_the_limit(tmp_path: Path) -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"0" * 99)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
+    )
+    for number in range(2):
+        (tmp_path / f"{number}.png").write_bytes(data)
+    with pytest.raises(InputError, match=f"expected at most {sizes.MAX_FRAME_PIXELS:,} px"):
+        video.read_clip(tmp_path)
+
+
+def test_a_cut_png_is_named_and_nothing_else_is_printed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = media.write_images(tmp_path / "frames", media.quadrants(3))
+    cut = sorted(folder.iterdir())[1]
+    cut.write_bytes(cut.read_bytes()[:-30])
+    with pytest.raises(InputError, match=f"{cut.name}' cannot be read as an image"):
+        video.read_clip(folder)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_frame_limit_holds_in_the_decoder(clip_path: Path) -> None:
