@@ -40,8 +40,9 @@ class Features:
         self.side_px = engines.preset.sam2.image_size_px
         fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
         self.capacity = max(1, fitting if capacity is None else capacity)
-        # on the GPU, where the other engines want them
-        self._engine = engines["sam2_image"].keep
+        engine = engines["sam2_image"]
+        # on the GPU, where the other engines want them; a plain function has only its answer
+        self._engine = getattr(engine, "keep", engine)
         self._cache: OrderedDict[int, Levels] = OrderedDict()
 
     @property
