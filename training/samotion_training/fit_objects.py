@@ -16,14 +16,14 @@ import numpy as np
 import samotion
 from samotion import prompts
 from samotion.cues import movers, multicut, prompting
-from samotion.cues.densify import second_look
+from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO_CUES, Prompting
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training.make_residuals import SECOND_TRACKS, drawn, scored
+from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 
 Array = np.ndarray[Any, Any]
 Examples = tuple[Array, Array]  # features (n,F), and whether it is so (n,) bool
@@ -52,7 +52,7 @@ def examples_of(
     """Pairs of candidate tracks, and of their parts: are they of one object? Groups: are they the
     largest on a mover, and on a mover at all?
 
-    Tracks, scores and maps are those of `second_look`, `labels` (T,H,W) the truth. At least one
+    Tracks, scores and maps are those of `densify`, `labels` (T,H,W) the truth. At least one
     track, or part, of a pair is on a mover.
     """
     hw = labels.shape[1], labels.shape[2]
@@ -150,11 +150,11 @@ def main() -> None:
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for seed in range(*args.seeds):
             clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-            densified = second_look(
+            densified = densify(
                 engines,
                 clip.frames,
                 *scored(engines, clip.frames, max_tracks, seed),
-                SECOND_TRACKS,
+                RESERVED_TRACKS,
                 seed,
             )
             labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)

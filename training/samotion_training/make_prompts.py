@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from samotion import sam2
 from samotion.backends.engines import Engines
-from samotion.cues.densify import second_look
+from samotion.cues.densify import densify
 from samotion.cues.prompting import prompt_objects
 from samotion.presets import NANO_CUES
 from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training.make_residuals import SECOND_TRACKS, drawn, fill, scored
+from samotion_training.make_residuals import RESERVED_TRACKS, drawn, fill, scored
 from samotion_training.sam2_prompts import POINTS, Prompt
 
 Array = np.ndarray[Any, Any]
@@ -59,8 +59,8 @@ def prompts_of(
     (T,H,W).
     """
     hw = frames.shape[1], frames.shape[2]
-    tracks, scores, maps = second_look(
-        engines, frames, *scored(engines, frames, max_tracks, seed), SECOND_TRACKS, seed
+    tracks, scores, maps = densify(
+        engines, frames, *scored(engines, frames, max_tracks, seed), RESERVED_TRACKS, seed
     )
     prompting = replace(engines.preset.prompting, every_frames=EVERY)
     cues = engines.preset.cues or NANO_CUES

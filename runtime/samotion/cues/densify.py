@@ -1,4 +1,4 @@
-"""Motion looked at again, cell by cell, and more points followed where it shows and few tracks are.
+"""Densification: more points are followed where the motion map shows motion and few tracks are.
 
 The first queries are spread evenly, so an object of 1 % of the picture has 15 of 1536 tracks, fewer
 of them sure: too few to tell it from chance, or it from its neighbours.
@@ -23,16 +23,16 @@ Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
 REGION_TRACKS = 8  # a region of a map with as many visible tracks needs no more
 SMALLEST_CELLS = 4  # of a region
-SHARE = 9  # one in so many of a clip's tracks is kept for it
-UNKNOWN = 0.5  # the motion score of a track that only the maps judge
+RESERVED_SHARE = 9  # one in so many of a clip's tracks is reserved for densification
+PRIOR_SCORE = 0.5  # the motion score of a track that only the maps judge
 
 
-def kept_for_it(max_tracks: int) -> int:
-    """How many of `max_tracks` the first look leaves to the second."""
-    return max_tracks // SHARE
+def reserved_tracks(max_tracks: int) -> int:
+    """How many of `max_tracks` are kept for densification."""
+    return max_tracks // RESERVED_SHARE
 
 
-def second_look(
+def densify(
     engines: Engines,
     frames: Array,
     tracks: Tracks,
@@ -42,31 +42,30 @@ def second_look(
     progress: Callable[[int, int], None] | None = None,
     cache: Array | FlowCache | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
-    """Its tracks with at most `most` more, the scores (N,) of all by the maps too, and the motion
-    maps of a clip.
+    """The tracks with at most `most` more, the scores (N,) of all weighed by the motion maps, and
+    the maps.
 
     `frames` (T,H,W,3) uint8; `scores` are the motion net's, of `tracks`; `cache` is what following
     those was given, None: made here. Tracks that are added come last. `progress` counts the frames
-    whose maps are looked at.
+    whose maps are read.
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
-    first = len(range(0, len(frames), EVERY))
-    whole = first + len(range(0, len(frames), MAPS_EVERY))
+    to_densify = len(range(0, len(frames), EVERY))
+    total = to_densify + len(range(0, len(frames), MAPS_EVERY))
     tell = progress or (lambda done, total: None)
-    queries = where_few_are(maps, tracks, hw, most, seed, lambda done: tell(done, whole))
+    queries = sparse_queries(maps, tracks, hw, most, seed, lambda done: tell(done, total))
     if len(queries):
         small = resize_for_tracking(frames) if cache is None else cache
         raw = track(engines, small, geometry.queries_to_grid(queries, hw))
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
-        tracks, scores = (
-            join(tracks, added),
-            np.append(scores, np.full(len(added), UNKNOWN, scores.dtype)),
-        )
-    return tracks, weigh(scores, tracks, maps, hw, lambda done: tell(first + done, whole)), maps
+        prior = np.full(len(added), PRIOR_SCORE, scores.dtype)
+        tracks, scores = join(tracks, added), np.append(scores, prior)
+    weighed = weigh(scores, tracks, maps, hw, lambda done: tell(to_densify + done, total))
+    return tracks, weighed, maps
 
 
-def where_few_are(
+def sparse_queries(
     maps: MotionMaps,
     tracks: Tracks,
     hw: tuple[int, int],
@@ -74,53 +73,65 @@ def where_few_are(
     seed: int,
     tell: Callable[[int], None] | None = None,
 ) -> Array:
-    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, as
-    `samotion.tracks.sample_queries` has.
+    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, where a map shows
+    motion and tracks are sparse.
 
     Every connected region of a map gets the cells that are farthest from its tracks, until it has
     REGION_TRACKS. `tell` is told how many maps are done.
     """
-    found = [np.zeros((0, 3))]
+    queries = [np.zeros((0, 3))]
     for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
         if tell:
             tell(done)
         moving = (maps[frame] > 0).astype(np.uint8)
-        px_per_cell = np.array(hw[::-1]) / moving.shape[::-1]
-        cells = np.floor(tracks.xy[tracks.visible[:, frame], frame] / px_per_cell).astype(np.int64)
-        cells = cells.clip(0, np.array(moving.shape[::-1]) - 1)
-        count, region_of = cv2.connectedComponents(moving)
-        has = np.bincount(region_of[cells[:, 1], cells[:, 0]], minlength=count)
-        away = _distances(cells, moving.shape)
-        for region in range(1, count):
-            own = np.argwhere(region_of == region)[:, ::-1]
-            if len(own) >= SMALLEST_CELLS and has[region] < REGION_TRACKS:
-                chosen = _farthest(own, away[own[:, 1], own[:, 0]], REGION_TRACKS - has[region])
-                xy = (own[chosen] + 0.5) * px_per_cell - 0.5
-                found.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
-    queries = np.concatenate(found).astype(np.float32)
-    some = np.random.default_rng(seed).permutation(len(queries))[:most]
-    return np.asarray(queries[np.sort(some)])
+        grid_hw = moving.shape[0], moving.shape[1]
+        visible_xy = tracks.xy[tracks.visible[:, frame], frame]
+        # half a pixel off, as the constants of nano were fitted
+        tracked = geometry.dino_cells(visible_xy.astype(np.float64), hw, grid_hw)
+        cells = _sparse_cells(moving, tracked)
+        xy = geometry.cell_centres(cells, hw, grid_hw)
+        queries.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
+    every = np.concatenate(queries).astype(np.float32)
+    drawn = np.random.default_rng(seed).permutation(len(every))[:most]
+    return np.asarray(every[np.sort(drawn)])
 
 
-def _distances(taken: Array, shape: tuple[int, ...]) -> Array:
-    """Of each cell of a grid to the nearest one that is `taken` (K,2), x and y; infinite without
+def _sparse_cells(moving: Array, tracked: Array) -> Array:
+    """Cells (K,2) x, y of a map `moving` (GH,GW) uint8 to follow as well; `tracked` (P,2) are the
+    cells of its visible tracks.
+    """
+    count, region_of = cv2.connectedComponents(moving)
+    tracks_in = np.bincount(region_of[tracked[:, 1], tracked[:, 0]], minlength=count)
+    distance = _distance_transform(tracked, moving.shape)
+    chosen = [np.zeros((0, 2), np.int64)]
+    for region in range(1, count):
+        cells = np.argwhere(region_of == region)[:, ::-1]
+        lacking = REGION_TRACKS - int(tracks_in[region])
+        if len(cells) >= SMALLEST_CELLS and lacking > 0:
+            here = distance[cells[:, 1], cells[:, 0]]
+            chosen.append(cells[_farthest_points(cells, here, lacking)])
+    return np.concatenate(chosen)
+
+
+def _distance_transform(tracked: Array, shape: tuple[int, ...]) -> Array:
+    """Distance of each cell of a grid to the nearest of `tracked` (K,2), x and y; infinite without
     any.
     """
-    if not len(taken):
+    if not len(tracked):
         return np.full(shape, np.inf)
     free = np.ones(shape, np.uint8)
-    free[taken[:, 1], taken[:, 0]] = 0
-    found = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
+    free[tracked[:, 1], tracked[:, 0]] = 0
+    distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
     # squares are whole: equal distances stay equal beside later ones
-    return np.asarray(np.sqrt(np.rint(found**2)))
+    return np.asarray(np.sqrt(np.rint(distance**2)))
 
 
-def _farthest(places: Array, away: Array, count: int) -> Array:
-    """Indices of `count` places (P,2), each in turn the one farthest from those before it, and
-    `away` (P,) at first.
+def _farthest_points(points: Array, distance: Array, count: int) -> Array:
+    """Indices of `count` of `points` (P,2) by farthest point sampling: each is the one farthest
+    from those before it, and by `distance` (P,) at first.
     """
     chosen: list[int] = []
-    while len(chosen) < min(count, len(places)):
-        chosen.append(int(away.argmax()))
-        away = np.minimum(away, np.linalg.norm(places - places[chosen[-1]], axis=1))
+    while len(chosen) < min(count, len(points)):
+        chosen.append(int(distance.argmax()))
+        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return np.array(chosen, np.int64)

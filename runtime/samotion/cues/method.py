@@ -15,7 +15,7 @@ import numpy as np
 from samotion import dino, motion, sam2
 from samotion.backends.engines import Engines
 from samotion.cues import guided_filter, labels, track_flow
-from samotion.cues.densify import kept_for_it, second_look
+from samotion.cues.densify import densify, reserved_tracks
 from samotion.cues.prompting import prompt_objects
 from samotion.errors import EngineError
 from samotion.results.result import Found
@@ -36,7 +36,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             f"preset {engines.preset.name!r} has no cues; run it by the published method"
         )
     hw = frames.shape[1], frames.shape[2]
-    reserved = kept_for_it(numbers.max_tracks)
+    reserved = reserved_tracks(numbers.max_tracks)
     with stages("tracks") as step:
         cache = track_flow.FlowCache(resize_for_tracking(frames))
         tracks = sample_and_track(
@@ -56,7 +56,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         features = dino.under_tracks(engines, frames, tracks, step)
     with stages("motion") as step:
         scores = motion.score_tracks(engines, hw, tracks, disparity, features)
-        tracks, scores, maps = second_look(
+        tracks, scores, maps = densify(
             engines, frames, tracks, scores, reserved, numbers.seed, step, cache
         )
         del cache  # its features of all frames are done with

@@ -1,4 +1,4 @@
-"""The second look: more tracks where maps show motion and few tracks are, judged by the maps
+"""Densification: more tracks where maps show motion and few tracks are, judged by the maps
 alone.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import samotion
-from samotion.cues import densify as second_look
+from samotion.cues import densify
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO
@@ -47,11 +47,11 @@ def _spread(count: int) -> np.ndarray:
 
 
 def test_regions_get_what_they_lack_and_no_more() -> None:
-    tracks = _tracks(_spread(second_look.REGION_TRACKS))
+    tracks = _tracks(_spread(densify.REGION_TRACKS))
     tracks.xy[-3:, :, 1] = 65
-    queries = second_look.where_few_are(_maps(), tracks, HW, 99, 0)
+    queries = densify.sparse_queries(_maps(), tracks, HW, 99, 0)
     assert queries.dtype == np.float32
-    lacking = second_look.REGION_TRACKS - 3
+    lacking = densify.REGION_TRACKS - 3
     frames, counts = np.unique(queries[:, 0], return_counts=True)
     assert frames.tolist() == [0, 5, 10] and (counts == lacking).all()
     row, column = ((queries[:, 1:] + 0.5) / 2).astype(int).T
@@ -64,17 +64,17 @@ def test_regions_get_what_they_lack_and_no_more() -> None:
 
 
 def test_hidden_tracks_do_not_count() -> None:
-    tracks = _tracks(_spread(second_look.REGION_TRACKS))
+    tracks = _tracks(_spread(densify.REGION_TRACKS))
     tracks.visible[:, 5] = False
-    queries = second_look.where_few_are(_maps(), tracks, HW, 99, 0)
+    queries = densify.sparse_queries(_maps(), tracks, HW, 99, 0)
     counts = [np.count_nonzero(queries[:, 0] == t) for t in (0, 5, 10)]
-    assert counts[1] == 2 * second_look.REGION_TRACKS > counts[0] == counts[2]
+    assert counts[1] == 2 * densify.REGION_TRACKS > counts[0] == counts[2]
 
 
 def test_queries_are_bounded_and_seeded() -> None:
     tracks = _tracks(np.array([[110.0, 5.0]]))
     some, again, other = (
-        second_look.where_few_are(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1)
+        densify.sparse_queries(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1)
     )
     assert len(some) == len(other) == 7
     np.testing.assert_array_equal(some, again)
@@ -92,19 +92,19 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
         sure[:, 7] = 9  # hidden there, all of them
         return RawTracks(there, sure, np.full_like(sure, -9))
 
-    monkeypatch.setattr(second_look, "track", track)
-    monkeypatch.setattr(second_look, "MotionMaps", lambda *_: maps)
+    monkeypatch.setattr(densify, "track", track)
+    monkeypatch.setattr(densify, "MotionMaps", lambda *_: maps)
     frames: Any = np.zeros((FRAMES, *HW, 3), np.uint8)
     scores = np.full(len(tracks), 0.3, np.float32)
     engines: Any = None
     steps: list[tuple[int, int]] = []
-    found, weighed, given = second_look.second_look(
+    found, weighed, given = densify.densify(
         engines, frames, tracks, scores, 99, progress=lambda *step: steps.append(step)
     )
-    whole = len(range(0, FRAMES, second_look.EVERY)) + len(range(0, FRAMES, MAPS_EVERY))
+    whole = len(range(0, FRAMES, densify.EVERY)) + len(range(0, FRAMES, MAPS_EVERY))
     assert steps == [(done, whole) for done in range(whole)]
     count = len(found) - len(tracks)
-    assert given is maps and count == len(asked[0]) == 3 * second_look.REGION_TRACKS
+    assert given is maps and count == len(asked[0]) == 3 * densify.REGION_TRACKS
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
     assert (
         len(weighed) == len(found)
@@ -121,16 +121,14 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
 
 def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = [np.full(CELLS, -4, np.float32)] * FRAMES
-    monkeypatch.setattr(second_look, "MotionMaps", lambda *_: maps)
+    monkeypatch.setattr(densify, "MotionMaps", lambda *_: maps)
     tracks, scores = _tracks(_spread(4)), np.full(7, 0.5, np.float32)
     engines: Any = None
-    found, _, _ = second_look.second_look(
-        engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99
-    )
+    found, _, _ = densify.densify(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99)
     assert found is tracks
 
 
-def test_both_looks_together_stay_within_the_tracks_asked_for(
+def test_first_and_added_tracks_stay_within_the_tracks_asked_for(
     engine_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[int] = []
@@ -143,10 +141,10 @@ def test_both_looks_together_stay_within_the_tracks_asked_for(
             [np.zeros(most), np.random.default_rng(0).uniform(0, 47, (most, 2))]
         ).astype(np.float32)
 
-    monkeypatch.setattr(second_look, "where_few_are", everywhere)
+    monkeypatch.setattr(densify, "sparse_queries", everywhere)
     frames = np.random.default_rng(0).integers(0, 255, (4, 48, 64, 3), np.uint8)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         result = samotion.segment_clip(frames, engines, samotion.Settings(max_tracks=45))
     assert given[0] <= 40 and given[1] == 5
     assert len(result.scores) == len(result.tracks) <= 45
-    assert NANO.max_tracks - second_look.kept_for_it(NANO.max_tracks) == 1536
+    assert NANO.max_tracks - densify.reserved_tracks(NANO.max_tracks) == 1536
