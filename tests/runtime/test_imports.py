@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -42,3 +43,16 @@ def test_every_public_name_is_there() -> None:
     assert commands.run_command and masks.merge and prompts.group
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         samotion.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, "1"), ("0", "0")])
+def test_onnxruntime_reports_nothing_unless_the_user_wants_it(
+    before: str | None, after: str
+) -> None:
+    name = "ORT_DISABLE_TELEMETRY"
+    env = {key: value for key, value in os.environ.items() if key != name}
+    env |= {} if before is None else {name: before}
+    code = f"import os, samotion.backends.ort; print(os.environ[{name!r}])"
+    env["PYTHONPATH"] = os.pathsep.join(sys.path)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert done.stdout.strip() == after, done.stderr
