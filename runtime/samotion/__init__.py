@@ -9,6 +9,7 @@ result.save("out/")
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from samotion.errors import SamotionError
     from samotion.pipeline import ObjectResult, Result, segment_clip
     from samotion.settings import Settings
+
+# onnxruntime 1.32 has telemetry of its use, on unless this is set before it is loaded; and it
+# warns where it cannot keep a number for the machine. A value that a user has set stays.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [

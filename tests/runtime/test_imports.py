@@ -52,7 +52,7 @@ def test_onnxruntime_reports_nothing_unless_the_user_wants_it(
     name = "ORT_DISABLE_TELEMETRY"
     env = {key: value for key, value in os.environ.items() if key != name}
     env |= {} if before is None else {name: before}
-    code = f"import os, samotion.backends.ort; print(os.environ[{name!r}])"
+    code = f"import os, samotion; print(os.environ[{name!r}])"
     env["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
     assert done.stdout.strip() == after, done.stderr

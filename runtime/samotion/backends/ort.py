@@ -4,7 +4,6 @@ for other engines.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,6 @@ from samotion.contract import SIGNATURES, Signature
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 
-# onnxruntime 1.32 has telemetry of its use, on unless this is set before it is loaded; and it
-# warns where it cannot keep a number for the machine. A value that a user has set stays.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _DTYPES = {
     "tensor(uint8)": "uint8",
