@@ -172,6 +172,10 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     """
     path = Path(folder) / MANIFEST
     advice = f"make one with: samotion-export all --preset nano --out {str(folder)!r}"
+    if os.path.isfile(folder):
+        raise EngineError(
+            f"{str(folder)!r} is a file; expected a folder that samotion-export wrote"
+        )
     if not os.path.isdir(folder):  # False for names that no file can have
         raise EngineError(f"no engine folder at {str(folder)!r}; {advice}")
     if not path.is_file():

@@ -179,6 +179,14 @@ def test_damaged_text_is_refused(tmp_path: Path, text: str) -> None:
         manifest.read(tmp_path)
 
 
+def test_a_file_is_no_engine_folder(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    with pytest.raises(EngineError, match=r"clip\.mp4' is a file; expected a folder") as raised:
+        manifest.read(clip)
+    assert "--out" not in str(raised.value)
+
+
 def test_missing_folder_and_file_name_the_command(tmp_path: Path) -> None:
     with pytest.raises(EngineError, match=r"no engine folder .* samotion-export all"):
         manifest.read(tmp_path / "absent")
