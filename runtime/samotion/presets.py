@@ -326,7 +326,7 @@ NANO = Preset(
         min_confidence=0.5,
         fallback_tracks=0,
     ),
-    max_tracks=1728,  # 1536, and 192 for the second look
+    max_tracks=1728,  # 1536, and 192 reserved for densify
     cues=NANO_CUES,
 )
 FAST = Preset(
