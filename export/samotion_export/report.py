@@ -8,8 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samotion.commands.batch import Batch, left
 from samotion.commands.progress import is_terminal
+from samotion.commands.series import Series, left
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -20,7 +20,7 @@ class Report:
 
     def __init__(self, level: int = 0) -> None:
         self.level = level
-        self._batch: Batch | None = None
+        self._series: Series | None = None
         self._kind = ""
 
     @property
@@ -30,13 +30,13 @@ class Report:
 
     def plan(self, count: int, kind: str) -> None:
         """So many things of a kind are to be made, or found up to date."""
-        self._batch, self._kind = Batch(count), kind
-        self._batch.start()
+        self._series, self._kind = Series(count), kind
+        self._series.start()
 
     def made(self, text: str) -> None:
         """One more is made: what there is to say of it, which one it is, and the time left."""
-        if self._batch:
-            self._batch.end()
+        if self._series:
+            self._series.end()
         self.note(text + self._advance(1))
 
     def passed(self, text: str | None, count: int) -> None:
@@ -47,16 +47,16 @@ class Report:
 
     def _advance(self, count: int) -> str:
         """Go on in the plan; what a log hears of it, as " (3 of 11 graphs, about 20 s left)"."""
-        batch = self._batch
-        if batch is None or not count:
+        series = self._series
+        if series is None or not count:
             return ""
-        batch.number += count - 1
-        done = batch.number
-        batch.start()  # the next one, or, at the end, one that never comes
-        if batch.total == 1 or self.animated:  # there the bar tells
+        series.number += count - 1
+        done = series.number
+        series.start()  # the next one, or, at the end, one that never comes
+        if series.total == 1 or self.animated:  # there the bar tells
             return ""
-        rest = left(batch.left_s()) if done < batch.total else ""
-        return f" ({done} of {batch.total} {self._kind}{rest})"
+        rest = left(series.left_s()) if done < series.total else ""
+        return f" ({done} of {series.total} {self._kind}{rest})"
 
     def note(self, text: str) -> None:
         """A line on stderr, unless -q was given."""
@@ -89,8 +89,8 @@ class Report:
 
         with bars(Console(file=sys.stderr), transient=True) as rows:
             rows.add_task(text, total=None)
-            if batch := self._batch:
-                rows.add_task(WHOLE, total=batch.total, completed=batch.number - 1, batch=batch)
+            if series := self._series:
+                rows.add_task(WHOLE, total=series.total, completed=series.number - 1, series=series)
             yield
 
     @contextmanager

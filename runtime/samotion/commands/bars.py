@@ -11,10 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from samotion.commands.batch import Batch, Report
+from samotion.commands.series import Report, Series
 
 BAR_COLUMNS = 24
-WHOLE = "all"  # the row of a batch
+WHOLE = "all"  # the row of a series
 
 
 class Count(ProgressColumn):
@@ -30,9 +30,9 @@ class Time(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """As 0:00:12 left, or 3.4 s at the end."""
-        batch: Batch | None = task.fields.get("batch")
-        if batch is not None:
-            return Text(_left(batch.left_s()))
+        series: Series | None = task.fields.get("series")
+        if series is not None:
+            return Text(_left(series.left_s()))
         if task.finished:
             return Text(f"{task.finished_time or 0:.1f} s")
         return Text(_left(task.time_remaining) or f"{_clock(task.elapsed or 0)} so far")
@@ -60,11 +60,11 @@ def bars(console: Console, transient: bool = False, disable: bool = False) -> Pr
 
 
 @contextmanager
-def stages(out: TextIO, batch: Batch | None = None) -> Iterator[Report]:
-    """A row per stage, and one for the whole batch: those of a batch go when its part is done."""
-    with bars(Console(file=out), transient=batch is not None) as rows:
-        if batch is not None:
-            rows.add_task(WHOLE, total=batch.total, completed=batch.number - 1, batch=batch)
+def stages(out: TextIO, series: Series | None = None) -> Iterator[Report]:
+    """A row per stage, and one for the whole series: those of a series go when its part is done."""
+    with bars(Console(file=out), transient=series is not None) as rows:
+        if series is not None:
+            rows.add_task(WHOLE, total=series.total, completed=series.number - 1, series=series)
         tasks: dict[str, TaskID] = {}
 
         def report(stage: str, done: int, total: int) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from samotion.commands.batch import Batch, Clock, Report, left
+from samotion.commands.series import Clock, Report, Series, left
 
 EVERY_S = 10.0  # between two plain lines of one stage
 
@@ -19,10 +19,10 @@ EVERY_S = 10.0  # between two plain lines of one stage
 def display(
     quiet: bool = False,
     stream: TextIO | None = None,
-    batch: Batch | None = None,
+    series: Series | None = None,
     clock: Clock = time.perf_counter,
 ) -> Iterator[Report]:
-    """A function for the pipeline to report to. `stream` None: stderr. `batch`: what all of this
+    """A function for the pipeline to report to. `stream` None: stderr. `series`: what all of this
     is one part of.
     """
     out = stream or sys.stderr
@@ -31,7 +31,7 @@ def display(
     elif is_terminal(out):
         from samotion.commands.bars import stages  # rich takes its time to load
 
-        with stages(out, batch if batch and batch.total > 1 else None) as report:
+        with stages(out, series if series and series.total > 1 else None) as report:
             yield report
     else:
         yield _plain(out, clock)

@@ -10,8 +10,8 @@ import typer
 
 from samotion import __version__
 from samotion.commands import answers, details, exits, options, progress
-from samotion.commands.batch import Batch
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.commands.series import Series
 from samotion.errors import UsageError
 from samotion.presets import FAST, NANO, REFINE_PX
 from samotion.results.finished import make_request
@@ -192,14 +192,14 @@ def process(job: Job) -> int:
     from samotion.settings import resolve
 
     failed = 0
-    batch = Batch(len(job.clips))
+    series = Series(len(job.clips))
     with open_engines(job.engine_dir, job.device) as engines:
         resolve(job.settings, engines.preset)
         open_all(engines, job)
         for clip, name in zip(job.clips, unique_names(job.clips, job.layout)):
-            batch.start()
+            series.start()
             try:
-                segment_one(job, clip, name, engines, batch)
+                segment_one(job, clip, name, engines, series)
             except Exception as error:
                 answers.tell_failure(job, clip, error)
                 if len(job.clips) == 1:
@@ -217,7 +217,7 @@ def open_all(engines: EngineFolder, job: Job) -> None:
         details.tell(details.of_engines(engines))
 
 
-def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, batch: Batch) -> None:
+def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: Series) -> None:
     """Segment one clip, write its results and tell of them. The folder is claimed before the
     work.
     """
@@ -230,16 +230,16 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, batch: Ba
         answers.tell_skipped(job, clip, target)
         return
     if len(job.clips) > 1 and not job.quiet:
-        answers.note(batch.title("clip", answers.one_line(clip)))
+        answers.note(series.title("clip", answers.one_line(clip)))
     with (
         reserve(target, job.overwrite, request),
-        progress.display(job.quiet, batch=batch) as report,
+        progress.display(job.quiet, series=series) as report,
     ):
         result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
         output.write_to(target, result, run_info(job, engines) | {"request": request})
         report("output", 1, 1)
-    batch.end()
+    series.end()
     if job.verbose:
         details.tell(details.of_result(result))
     answers.tell_done(job, clip, target, result)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 from samotion.commands import progress
 from samotion.commands.bars import Count, Time, bars
-from samotion.commands.batch import Batch, about
+from samotion.commands.series import Series, about
 
 
 class Clock:
@@ -91,12 +91,12 @@ def test_a_terminal_shows_the_batch_while_a_clip_runs(
     monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    batch, out = Batch(3, clock), Terminal()
-    batch.start()
+    series, out = Series(3, clock), Terminal()
+    series.start()
     clock.now = 60
-    batch.end()
-    batch.start()
-    with progress.display(stream=out, batch=batch) as report:
+    series.end()
+    series.start()
+    with progress.display(stream=out, series=series) as report:
         report("tracks", 1, 2)
     assert "all" in out.getvalue() and "1/3" in out.getvalue() and "0:02:00 left" in out.getvalue()
 
@@ -113,26 +113,26 @@ def test_columns_survive_what_is_unknown() -> None:
 
 
 def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
-    batch = Batch(4, clock)
-    batch.start()
+    series = Series(4, clock)
+    series.start()
     clock.now = 5
-    assert batch.left_s() is None and batch.title("clip", "a.mp4") == "clip 1 of 4: a.mp4"
+    assert series.left_s() is None and series.title("clip", "a.mp4") == "clip 1 of 4: a.mp4"
     clock.now = 30
-    batch.end()
-    batch.start()  # skipped: it says nothing of the others
-    batch.start()
+    series.end()
+    series.start()  # skipped: it says nothing of the others
+    series.start()
     assert (
-        batch.left_s() == 60
-        and batch.title("clip", "c.mp4") == "clip 3 of 4: c.mp4, about 60 s left"
+        series.left_s() == 60
+        and series.title("clip", "c.mp4") == "clip 3 of 4: c.mp4, about 60 s left"
     )
     clock.now = 50
-    assert batch.left_s() == 40
+    assert series.left_s() == 40
     clock.now = 90  # the third takes 60 s already: the mean is 45
-    assert batch.left_s() == 45
-    batch.end()
-    batch.start()
+    assert series.left_s() == 45
+    series.end()
+    series.start()
     clock.now = 300
-    assert batch.left_s() is None
+    assert series.left_s() is None
 
 
 @pytest.mark.parametrize(

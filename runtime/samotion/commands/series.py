@@ -11,7 +11,7 @@ Clock = Callable[[], float]
 
 
 @dataclass
-class Batch:
+class Series:
     """Which of several things is being done, and how long the rest may take."""
 
     total: int
