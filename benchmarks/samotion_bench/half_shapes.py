@@ -24,6 +24,7 @@ from samotion_export.checkpoints.weights import build_module, net_module
 from samotion_export.graph import Graph, export_onnx, run_module
 from samotion_export.parity import half as half_parity
 from samotion_export.parity.verify import Parity
+from samotion_export.spelling import Spelling
 
 from samotion_bench.gpu_check import RESULTS
 
@@ -67,7 +68,9 @@ def measure_net(net: str, config: Any) -> Iterator[Row]:
     import torch
 
     torch.manual_seed(0)
-    graphs: list[Graph] = net_module(net).graphs(config, build_module(net, config).eval())
+    graphs: list[Graph] = net_module(net).graphs(
+        config, build_module(net, config).eval(), Spelling.GPU
+    )
     while graphs:
         row = measure_graph(graphs.pop(0))
         print(row.name, row.parity, flush=True)

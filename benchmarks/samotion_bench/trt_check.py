@@ -108,7 +108,16 @@ def export_graphs(
     weights: list[str] = []
     if preset.name != "nano":
         weights = list(random_weights(preset, folder.with_name(f"{preset.name}-weights"), nets))
-    options = ["--preset", preset.name, "--precision", precision, "--out", str(folder)]
+    options = [
+        "--preset",
+        preset.name,
+        "--precision",
+        precision,
+        "--target",
+        "onnx-gpu",
+        "--out",
+        str(folder),
+    ]
     if refine_px:
         options += ["--refine-px", str(refine_px)]
     command = [*nets, *options, "--offline", "--no-verify", "-q", *weights]

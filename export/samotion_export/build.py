@@ -21,6 +21,7 @@ from samotion_export.parity import verify
 from samotion_export.report import Report
 from samotion_export.request import Request
 from samotion_export.source import Source
+from samotion_export.spelling import spelling_of
 from samotion_export.trt import build as trt_build
 
 STAGING = ".samotion-export-"
@@ -38,7 +39,9 @@ def build_net(
         module.load_state_dict(weights.load(source.net, source.config, source.path, module))
     staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
     try:
-        graphs: list[Graph] = weights.net_module(source.net).graphs(source.config, module.eval())
+        spelling = spelling_of(source.net, request.target)
+        make = weights.net_module(source.net).graphs
+        graphs: list[Graph] = make(source.config, module.eval(), spelling)
         entries = {}
         while graphs:
             graph = graphs.pop(0)
@@ -110,6 +113,7 @@ def _export_graph(
         parity,
         source.key,
         dict(graph.meta),
+        spelling=spelling_of(source.net, request.target).value,
     )
 
 

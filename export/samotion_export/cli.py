@@ -21,7 +21,7 @@ from samotion_export.report import Report
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
-TARGETS = ("auto", "onnx", "tensorrt")
+TARGETS = ("auto", "onnx", "onnx-gpu", "tensorrt")
 
 
 def parse_nets(names: list[str] | None) -> tuple[str, ...]:
@@ -84,7 +84,13 @@ def export(
         Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the engines go.")
     ] = Path("engines"),
     precision: Annotated[str, options.choice(PRECISIONS, help="Numbers in the graphs.")] = "fp32",
-    target: Annotated[str, options.choice(TARGETS, help="Kind of engine; auto is onnx.")] = "auto",
+    target: Annotated[
+        str,
+        options.choice(
+            TARGETS,
+            help="Kind of engine; auto is onnx, onnx-gpu is what GPU engines are built from.",
+        ),
+    ] = "auto",
     verify: Annotated[bool, typer.Option(help="Compare every graph with PyTorch.")] = True,
     verify_clip: Annotated[
         Path | None,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from samotion_export.examples import frames as example_frames
 from samotion_export.graph import Graph
+from samotion_export.spelling import Spelling
 from samotion_export.vit import PATCH_PX, Size, Vit
 
 TOLERANCE = 1e-4  # of the output's range; float32 alone shows about 1e-5
@@ -123,7 +124,7 @@ def build_module(net: DepthNet) -> Depth:
     return Depth(net)
 
 
-def graphs(net: DepthNet, module: nn.Module) -> list[Graph]:
-    """What is exported, with examples and tolerances."""
+def graphs(net: DepthNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
+    """What is exported, with examples and tolerances; the same in both spellings."""
     examples = ((example_frames(1, 84, 112),), (example_frames(2, 126, 98, seed=1),))
     return [Graph("depth", module, examples, {"disparity": TOLERANCE}, relative=True)]

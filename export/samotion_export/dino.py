@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from samotion_export.examples import frames as example_frames
 from samotion_export.graph import Graph
+from samotion_export.spelling import Spelling
 from samotion_export.vit import Vit
 
 HEADS_AT_ONCE = 2  # 12 heads at once took 8.0 GB for a frame of 854x480
@@ -25,7 +26,7 @@ def build_module(net: DinoNet) -> Dino:
     return Dino(net.vit, net.stride_px, HEADS_AT_ONCE)
 
 
-def graphs(net: DinoNet, module: nn.Module) -> list[Graph]:
-    """What is exported, with examples and tolerances."""
+def graphs(net: DinoNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
+    """What is exported, with examples and tolerances; the same in both spellings."""
     examples = ((example_frames(1, 84, 112),), (example_frames(2, 126, 98, seed=1),))
     return [Graph("dino", module, examples, {"features": TOLERANCE})]

@@ -22,6 +22,7 @@ from samotion_export.parity import clip as half_clip
 from samotion_export.report import Report
 from samotion_export.request import Request
 from samotion_export.source import Source, find_source, tools
+from samotion_export.spelling import GRAPHS_ONLY
 from samotion_export.trt import build as trt_build
 
 
@@ -120,7 +121,7 @@ def _is_current(request: Request, held: Manifest, source: Source) -> bool:
         entry = held.engines.get(name)
         if entry is None or entry.source != source.key or (request.verify and not entry.parity):
             return False
-        if request.target == "onnx" and entry.tensorrt:
+        if request.target in GRAPHS_ONLY and entry.tensorrt:
             return False
         try:
             manifest.checked_file(request.out, name, held)

@@ -20,6 +20,7 @@ from samotion_export import half_precision
 from samotion_export.checkpoints import download
 from samotion_export.report import Report
 from samotion_export.request import Request
+from samotion_export.spelling import Spelling, spelling_of
 
 _TOOLS = ("torch", "onnx", "onnxruntime", "sam2", "numpy")
 
@@ -59,7 +60,9 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
             accept_hash=request.accept_hash,
         )
     precision = half_precision.precision_of(net, request.precision)
-    return Source(net, config, path, weights_sha256, _key(net, config, weights_sha256, precision))
+    spelling = spelling_of(net, request.target)
+    key = _key(net, config, weights_sha256, precision, spelling)
+    return Source(net, config, path, weights_sha256, key)
 
 
 def _refuse_twin(net: str, config: Any, path: Path, sha256: str) -> None:
@@ -76,7 +79,7 @@ def _refuse_twin(net: str, config: Any, path: Path, sha256: str) -> None:
             )
 
 
-def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
+def _key(net: str, config: Any, weights_sha256: str, precision: str, spelling: Spelling) -> str:
     numbers = {k: v for k, v in asdict(config).items() if k != "weights"}
     versions = {
         tool: version
@@ -89,6 +92,7 @@ def _key(net: str, config: Any, weights_sha256: str, precision: str) -> str:
         type(config).__name__,
         numbers,
         precision,
+        spelling.value,
         versions,
         code_hash(net, precision),
     ]

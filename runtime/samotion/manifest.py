@@ -51,6 +51,7 @@ class Entry:
     tensorrt: str | None = None
     # sha256 of each file that the graph keeps its weights in
     data: Mapping[str, str] = field(default_factory=dict)
+    spelling: str = "cpu"  # in which operators the graph is written: for a cpu or a gpu
 
 
 def meta_number(meta: Mapping[str, Any], name: str) -> int:
@@ -97,6 +98,8 @@ class Manifest:
         """
         if target is None and any(e.tensorrt for e in self.engines.values()):
             target = "tensorrt"
+        elif target is None and any(e.spelling == "gpu" for e in self.engines.values()):
+            target = "onnx-gpu"
         half = any(e.precision == "fp16" for e in self.engines.values())
         words = ["samotion-export", *nets.split(), "--preset", self.preset]
         words += ["--sam2", self.sam2] if self.sam2 else []
@@ -237,7 +240,8 @@ def _manifest(data: dict[str, Any], numbers: object) -> Manifest:
 def _entry(name: str, data: Any) -> Entry:
     name = repr(text(name, "an engine's name"))
     entry = Entry(**table(data, f"engine {name}"))
-    for part in ("file", "sha256", "onnx_sha256", "weights_sha256", "precision", "source"):
+    texts = "file", "sha256", "onnx_sha256", "weights_sha256", "precision", "source", "spelling"
+    for part in texts:
         text(getattr(entry, part), f"{part} of {name}")
     for part in ("gpu", "tensorrt"):
         if (value := getattr(entry, part)) is not None:

@@ -27,10 +27,11 @@ from samotion import manifest
 from samotion.contract import NETS, engines_of
 from samotion.errors import EngineError
 from samotion.presets import NANO
-from samotion_export import build, cli, source
+from samotion_export import build, cli, source, spelling
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph
 from samotion_export.report import Report
+from samotion_export.spelling import Spelling
 from typer.testing import CliRunner
 
 Run = Callable[..., tuple[int, list[str], str]]
@@ -61,7 +62,9 @@ class Cells(Mean):
 def stand_in(name: str) -> types.SimpleNamespace:
     kind, output = {"depth": (Mean, "disparity"), "dino": (Cells, "features")}[name]
 
-    def graphs(net: object, module: torch.nn.Module) -> list[Graph]:
+    def graphs(
+        net: object, module: torch.nn.Module, spelling: Spelling = Spelling.CPU
+    ) -> list[Graph]:
         rng = np.random.default_rng(0)
         examples = tuple(
             (rng.integers(0, 256, (*s, 3), np.uint8),) for s in ((1, 8, 12), (2, 10, 6))
@@ -76,6 +79,29 @@ def nets(monkeypatch: pytest.MonkeyPatch) -> dict[str, types.SimpleNamespace]:
     table = {name: stand_in(name) for name in ("depth", "dino")}
     monkeypatch.setattr(weights, "net_module", table.__getitem__)
     return table
+
+
+def test_targets_choose_the_spelling(
+    run: Run, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another target rebuilds the nets whose graphs it writes otherwise, and those alone."""
+    monkeypatch.setattr(spelling, "SPELLED_NETS", ("depth",))
+    command = [*given(files, "depth", "dino"), "--out", tmp_path, "--target"]
+
+    def spelled(target: str) -> dict[str, str]:
+        code, lines, _ = run(*command, target)
+        assert code == 0
+        written.append({Path(line).stem for line in lines} - {"manifest"})
+        return {name: e.spelling for name, e in manifest.read(tmp_path).engines.items()}
+
+    written: list[set[str]] = []
+    assert spelled("onnx") == {"depth": "cpu", "dino": "cpu"}
+    assert spelled("onnx-gpu") == {"depth": "gpu", "dino": "cpu"}
+    assert "--target onnx-gpu" in manifest.read(tmp_path).command("all", tmp_path)
+    assert spelled("onnx-gpu") == {"depth": "gpu", "dino": "cpu"}
+    assert spelled("auto") == {"depth": "cpu", "dino": "cpu"}
+    assert "--target" not in manifest.read(tmp_path).command("all", tmp_path)
+    assert written == [{"depth", "dino"}, {"depth"}, set(), {"depth"}]
 
 
 @pytest.fixture

@@ -308,7 +308,7 @@ def test_precision_is_part_of_what_is_built(
     """The manifest tells precision and figures; another precision rebuilds."""
     stand_in = types.SimpleNamespace(
         build_module=lambda net: Scaled(),
-        graphs=lambda net, module: [scaled_graph(np.random.default_rng(0))],
+        graphs=lambda net, module, spelling: [scaled_graph(np.random.default_rng(0))],
     )
     monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
     checkpoint = official.write(tmp_path / "depth.pt", "depth", Scaled().state_dict())

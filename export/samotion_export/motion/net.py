@@ -17,6 +17,7 @@ from samotion_export.motion.attention import LOOP, looped_attention
 from samotion_export.motion.camera import without_camera
 from samotion_export.motion.motion_map import MotionMap
 from samotion_export.motion.motion_map import graphs as map_graphs
+from samotion_export.spelling import Spelling
 
 OCTAVES = 10  # sin and cos of z, 2z, ... 512z
 # position and step encoded; disparity, its step, visibility, confidence
@@ -335,7 +336,7 @@ def build_module(net: MotionNet) -> Motion:
     return Motion(net)
 
 
-def graphs(net: MotionNet, module: nn.Module) -> list[Graph]:
+def graphs(net: MotionNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
     """What is exported, with examples and tolerances."""
     examples = tuple(
         tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17)))

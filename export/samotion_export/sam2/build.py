@@ -14,6 +14,7 @@ from torch import nn
 from samotion_export.graph import Array, Graph, run_module
 from samotion_export.sam2.modules import ImageGraph, MemoryGraph, PromptGraph, TrackGraph
 from samotion_export.sam2.net import build_module
+from samotion_export.spelling import Spelling
 
 __all__ = ["build_module", "graphs"]
 
@@ -25,7 +26,7 @@ ABSOLUTE = {"masks": 5e-3, "iou": 1e-3, "pointer": 2e-3, "object_score": 5e-3, "
 Arrays = dict[str, Array]
 
 
-def graphs(net: Sam2Net, module: nn.Module) -> list[Graph]:
+def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
     """The four graphs of a loaded module, with examples that follow a clip of two frames and two
     objects.
     """

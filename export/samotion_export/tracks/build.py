@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from samotion_export import examples
 from samotion_export.graph import Array, Graph
+from samotion_export.spelling import Spelling
 from samotion_export.tracks.maps import IMAGE_PX
 from samotion_export.tracks.tapir import Tapir
 
@@ -93,9 +94,9 @@ class OnlineGraph(TapirGraph):
 Example = tuple[Array, ...]
 
 
-def graphs(net: TracksNet, module: nn.Module) -> list[Graph]:
+def graphs(net: TracksNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
     """The graphs that `net` has (contract.py) of a loaded `module`, each with two sizes of
-    example.
+    example; the same in both spellings.
     """
     assert isinstance(module, Tapir)
     unit = dict.fromkeys(("lowres", "hires"), FEATURE_TOLERANCE)

@@ -249,7 +249,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
         )
     ]
     stand_in = types.SimpleNamespace(
-        build_module=lambda net: Sums(), graphs=lambda net, module: list(graphs)
+        build_module=lambda net: Sums(), graphs=lambda net, module, spelling: list(graphs)
     )
     monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
     checkpoint = official.write(tmp_path / "depth.pt", "depth", Sums().state_dict())

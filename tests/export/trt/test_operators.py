@@ -16,6 +16,7 @@ from samotion.presets import (
     DEPTH_SMALL,
     DINO_BASE,
     MOSEG,
+    NANO,
     SAM20_LARGE,
     SAM21_BASE_PLUS,
     SAM21_TINY,
@@ -24,6 +25,7 @@ from samotion.presets import (
 from samotion_export import half_precision as half
 from samotion_export.checkpoints.weights import build_module, net_module
 from samotion_export.graph import export_onnx
+from samotion_export.spelling import SPELLED_NETS, Spelling
 from samotion_export.trt import operators
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
@@ -69,14 +71,21 @@ def test_graphs_of_larger_presets(tmp_path: Path, name: str) -> None:
     export_and_check(*LARGER[name], tmp_path)
 
 
+@pytest.mark.parametrize("net", SPELLED_NETS)
+def test_graphs_of_nano_for_a_gpu(tmp_path: Path, net: str) -> None:
+    export_and_check(net, getattr(NANO, net), tmp_path, Spelling.GPU)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("net", "config"), [("sam2", SAM21_TINY), ("motion", MOSEG)])
 def test_graphs_of_sam2_and_moseg(tmp_path: Path, net: str, config: Any) -> None:
     export_and_check(net, config, tmp_path)
 
 
-def export_and_check(net: str, config: Any, folder: Path) -> None:
-    for graph in net_module(net).graphs(config, build_module(net, config).eval()):
+def export_and_check(
+    net: str, config: Any, folder: Path, spelling: Spelling = Spelling.CPU
+) -> None:
+    for graph in net_module(net).graphs(config, build_module(net, config).eval(), spelling):
         export_onnx(graph, folder / f"{graph.name}.onnx")
         taken(folder / f"{graph.name}.onnx", graph.name)
 
