@@ -25,6 +25,7 @@ from samotion.results.folder import (
     reserve,
 )
 from samotion.results.names import free_name
+from samotion.results.writers import UNASKED
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import EngineFolder
@@ -46,7 +47,7 @@ def _preset(name: str) -> str:
 
 @dataclass(frozen=True)
 class Job:
-    """All that a user asked for. `save` None: everything that the layout holds."""
+    """All that a user asked for. `save` None: what the layout holds unasked."""
 
     clips: Sequence[str]
     engine_dir: str | None
@@ -117,7 +118,7 @@ def run(
             metavar=",".join(KINDS),
             callback=options.some_of(KINDS),
             help="What to write, some of these.",
-            show_default="all that the layout holds",
+            show_default=f"{','.join(UNASKED)}; in layout davis masks",
         ),
     ] = None,
     layout: Annotated[

@@ -15,8 +15,9 @@ from samotion.manifest import is_temporary
 from samotion.results import finished
 from samotion.results.names import is_plain
 from samotion.results.record import RUN, OutputFolder, Record, owned, read_file
+from samotion.results.writers import UNASKED, WRITERS
 
-KINDS = ("masks", "overlay", "coco", "tracks")
+KINDS = tuple(WRITERS)
 LAYOUTS = ("clip", "davis")
 LOCK = ".samotion.lock"
 RESERVED = (RUN, LOCK)  # names that no clip's folder may have in layout davis
@@ -25,10 +26,11 @@ _OLD_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.mp4)?")
 
 
 def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
-    """What a layout will hold, of `save` (None: all). Raises UsageError."""
+    """What a layout will hold, of `save` (None: what it holds unasked). Raises UsageError."""
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
-    kinds = tuple(KINDS if layout == "clip" else ["masks"]) if save is None else tuple(save)
+    unasked = UNASKED if layout == "clip" else ("masks",)
+    kinds = unasked if save is None else tuple(dict.fromkeys(save))
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise UsageError(f"cannot save {unknown[0]!r}; choose from {', '.join(KINDS)}")
     if layout == "davis" and kinds != ("masks",):
@@ -115,13 +117,14 @@ def present(folder: OutputFolder) -> set[str]:
 
 
 def delete(folder: OutputFolder, files: Iterable[str]) -> None:
-    """Delete files (relative to run.json's folder), and the masks' folder if that leaves it
-    empty.
-    """
+    """Delete files (relative to run.json's folder), and folders of ours that are left empty."""
     for file in files:
         (folder.base / file).unlink()
-    with suppress(OSError):  # not empty, or never there
-        folder.masks.rmdir()
+    ours = {(folder.base / file).parent for file in owned(folder)} | {folder.masks}
+    for inside in _folders(folder):
+        if inside in ours - {folder.base}:
+            with suppress(OSError):  # not empty
+                inside.rmdir()
 
 
 @contextmanager
@@ -186,10 +189,19 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
 def _remove_temporary(folder: OutputFolder) -> None:
     """Delete what a killed run had half written: files whose names only samotion gives."""
     ours = owned(folder) | {RUN}
-    for parent in {folder.base, folder.tree, folder.masks}:
+    for parent in {folder.base, *_folders(folder)}:
         for path in _plain_files(parent):
             if is_temporary(path.name) or _stood_for(path, folder.base) in ours:
                 path.unlink()
+
+
+def _folders(folder: OutputFolder) -> list[Path]:
+    """The clip's folder, after those in it; links are none."""
+    if not folder.tree.is_dir():
+        return []
+    with os.scandir(folder.tree) as entries:
+        inside = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
+    return [*inside, folder.tree]
 
 
 def _plain_files(folder: Path) -> list[Path]:

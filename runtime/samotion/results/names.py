@@ -28,6 +28,13 @@ def mask_names(numbers: Iterable[int], frame_names: Sequence[str] | None = None)
     return [free_name(wish or "frame", taken, ".png") for wish in wishes]
 
 
+def frame_names(numbers: Iterable[int], names: Sequence[str] | None = None) -> list[str]:
+    """A file name for each frame: its own, or one made of its number, as
+    `ffmpeg -i clip.mp4 -start_number 0 %05d.jpg` gives to the frames of a video.
+    """
+    return [f"{number:05d}.jpg" for number in numbers] if names is None else list(names)
+
+
 def free_name(wish: str, taken: set[str], suffix: str = "") -> str:
     """`wish` with `suffix`, or `wish-2`, `wish-3` and so on where that is in `taken`, which it
     joins.

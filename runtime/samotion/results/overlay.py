@@ -13,6 +13,8 @@ import numpy as np
 
 from samotion.manifest import replacing
 from samotion.png import DAVIS_PALETTE
+from samotion.results.material import Material
+from samotion.results.record import OVERLAY
 
 Array = np.ndarray[Any, Any]
 
@@ -22,6 +24,22 @@ ENCODER = {"crf": "20", "preset": "veryfast"}
 MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
 DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number
+
+
+def files(material: Material) -> list[str]:
+    """One file."""
+    return [OVERLAY]
+
+
+def write(material: Material) -> None:
+    """Write the overlay, with a warning where its pauses are cut."""
+    clip, labels = material.result.clip, material.result.labels
+    if cut := long_pauses(clip.timestamps_s):
+        material.warn(
+            f"pauses of more than {MAX_PAUSE_S:.0f} s between frames are cut to that in the"
+            f" overlay ({cut})"
+        )
+    write_overlay(material.target.tree / OVERLAY, clip.frames, labels, clip.timestamps_s)
 
 
 def bright_palette() -> Array:

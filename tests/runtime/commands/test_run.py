@@ -73,7 +73,7 @@ def test_options_reach_the_run(run: Run, clip: Path) -> None:
     record = json.loads(Path("results/clip/run.json").read_text())
     expected = {"step": 3, "max_frames": 2, "max_tracks": 9, "max_objects": 4, "seed": 5}
     assert expected.items() <= record["settings"].items()
-    assert sorted(os.listdir("results/clip")) == ["masks", "run.json"]
+    assert sorted(os.listdir("results/clip")) == ["masks", "objects.json", "run.json"]
 
 
 def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:

@@ -193,10 +193,9 @@ def test_nothing_moves(tmp_path: Path) -> None:
 
 def test_save_picks_what_is_written(tmp_path: Path) -> None:
     output.write(make_result(), tmp_path, save=("coco", "masks"))
-    assert files_below(tmp_path) == {f for f in CLIP_FILES if f.split(".")[-1] in ("png", "json")}
-    with pytest.raises(
-        UsageError, match="cannot save 'mask'; choose from masks, overlay, coco, tracks"
-    ):
+    picked = {f for f in CLIP_FILES if f.split(".")[-1] in ("png", "json")}
+    assert files_below(tmp_path) == picked | {"walk/coco.json"}
+    with pytest.raises(UsageError, match="cannot save 'mask'; choose from masks, overlay, coco"):
         output.write(make_result(), tmp_path / "b", save=("mask",))
     with pytest.raises(UsageError, match="layout 'coco' is unknown"):
         output.write(make_result(), tmp_path / "b", layout="coco")
@@ -244,6 +243,7 @@ def test_earlier_result_needs_overwrite_and_only_its_own_files_go(tmp_path: Path
     output.write(make_result(), tmp_path, save=("coco",), overwrite=True)
     assert files_below(tmp_path) == {
         "walk/objects.json",
+        "walk/coco.json",
         "walk/run.json",
         "walk/.DS_Store",
         "other.txt",
@@ -276,7 +276,7 @@ def test_run_that_broke_off_can_be_overwritten(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(output, "write_overlay", no_space)
+        patch.setattr(overlay, "write_overlay", no_space)
         with pytest.raises(OutputError, match="No space left on device") as caught:
             output.write(make_result(), tmp_path)
     assert caught.value.exit_code == 7

@@ -1,0 +1,89 @@
+"""What all writers write from: a result, the folder it goes to, and what several of them need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from samotion.results.names import frame_names, mask_names
+from samotion.results.record import OutputFolder, Record
+
+if TYPE_CHECKING:
+    from samotion.results.result import Result
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A result and the folder it goes to."""
+
+    target: OutputFolder
+    result: Result
+
+    @property
+    def ids(self) -> list[int]:
+        """The objects' labels."""
+        return [one.id for one in self.result.objects]
+
+    @cached_property
+    def mask_names(self) -> list[str]:
+        """The name of each frame's mask."""
+        return mask_names(self.result.clip.indices.tolist(), self.result.clip.frame_names)
+
+    @cached_property
+    def frame_names(self) -> list[str]:
+        """The file name of each frame: a video's are called 00000.jpg and so on, by their
+        number.
+        """
+        return frame_names(self.result.clip.indices.tolist(), self.result.clip.frame_names)
+
+    @cached_property
+    def times_s(self) -> list[float]:
+        """When each frame shows, in s, rounded to what a reader needs."""
+        return [round(time_s, 6) for time_s in self.result.clip.timestamps_s.tolist()]
+
+    def warn(self, line: str) -> None:
+        """Add a line to the result's warnings, once."""
+        if line not in self.result.warnings:
+            self.result.warnings.append(line)
+
+    def labels(self) -> Iterator[Array]:
+        """The labels (H,W) uint8 of each frame at the source's size."""
+        for small in self.result.labels:
+            yield at_source(small, self.result.clip.source_hw)
+
+    @cached_property
+    def rles(self) -> list[list[Record | None]]:
+        """COCO's compressed run lengths, per frame and object; None where it is not seen."""
+        return [encode_rles(labels, self.ids) for labels in self.labels()]
+
+
+def at_source(labels: Array, source_hw: tuple[int, int]) -> Array:
+    """Labels (h,w) at the source's size: each pixel takes the nearest one's."""
+    if labels.shape == source_hw:
+        return labels
+    height, width = source_hw
+    larger: Array = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return larger
+
+
+def encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:
+    """COCO's compressed run lengths of each object in one frame, None where it is not seen."""
+    from pycocotools import mask as coco
+
+    there = set(np.unique(labels).tolist())
+    columns = np.ascontiguousarray(labels.T)  # COCO counts down the columns
+    rles: list[Record | None] = []
+    for object_id in ids:
+        if object_id not in there:
+            rles.append(None)
+            continue
+        rle = coco.encode(np.equal(columns, object_id).view(np.uint8).T)
+        rles.append({"size": [int(n) for n in rle["size"]], "counts": rle["counts"].decode()})
+    return rles

@@ -1,0 +1,60 @@
+"""objects.json: every object with its masks, boxes and areas, frame by frame."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from samotion.manifest import write_atomically
+from samotion.results.material import Material
+from samotion.results.record import OBJECTS, SCHEMA, Record
+
+Array = np.ndarray[Any, Any]
+
+
+def files(material: Material) -> list[str]:
+    """One file."""
+    return [OBJECTS]
+
+
+def write(material: Material) -> None:
+    """Write all objects."""
+    data = json.dumps(_objects(material)) + "\n"
+    write_atomically(material.target.tree / OBJECTS, data.encode())
+
+
+def _objects(material: Material) -> Record:
+    clip = material.result.clip
+    return {
+        "schema": SCHEMA,
+        "clip": material.target.name,
+        "size": list(clip.source_hw),
+        "frames": clip.indices.tolist(),
+        "timestamps_s": material.times_s,
+        "objects": [
+            {
+                "id": one.id,
+                "score": round(one.score, 6),
+                **_per_frame([row[k] for row in material.rles], clip.indices),
+            }
+            for k, one in enumerate(material.result.objects)
+        ],
+    }
+
+
+def _per_frame(rles: list[Record | None], indices: Array) -> Record:
+    """One object's entries. Boxes are x, y, width, height in px of the source, None where it is
+    not seen.
+    """
+    from pycocotools import mask as coco
+
+    seen = [k for k, rle in enumerate(rles) if rle]
+    return {
+        "first_frame": int(indices[seen[0]]) if seen else None,
+        "last_frame": int(indices[seen[-1]]) if seen else None,
+        "areas": [int(coco.area(rle)) if rle else 0 for rle in rles],
+        "boxes": [coco.toBbox(rle).tolist() if rle else None for rle in rles],
+        "segmentations": rles,
+    }
