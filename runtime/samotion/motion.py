@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
+Keep = Callable[[int, Array], None]  # the number of the first frame, maps (K,H,W) in [0,1]
 
 DEPTH_FRAMES = 16  # frames whose disparity is held at once
 
@@ -63,10 +65,14 @@ def score_tracks(
 
 
 def disparity_under(
-    engines: Engines, frames: Array, tracks: Tracks, progress: StageProgress | None = None
+    engines: Engines,
+    frames: Array,
+    tracks: Tracks,
+    progress: StageProgress | None = None,
+    keep: Keep | None = None,
 ) -> Array:
     """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames
-    at a time.
+    at a time. `keep` is given the maps and the number of their first frame.
     """
     hw = frames.shape[1], frames.shape[2]
     parts = []
@@ -75,6 +81,8 @@ def disparity_under(
             progress(start, len(frames))
         part = slice(start, start + DEPTH_FRAMES)
         maps = depth.estimate(engines, frames[part])
+        if keep:
+            keep(start, maps)
         parts.append(
             gather_disparity(maps, tracks.xy[:, part], hw, engines.preset.motion.disparity)
         )

@@ -12,6 +12,7 @@ import numpy as np
 from samotion import dino, masks, motion, prompts, sam2
 from samotion.backends.engines import Engines
 from samotion.clips import video
+from samotion.results.evidence import Evidence, Thumbnails, without_masks
 from samotion.results.result import Found, ObjectResult, Result
 from samotion.settings import Numbers, Settings, resolve
 from samotion.stages import Progress, StageProgress, Stages, silent
@@ -59,6 +60,7 @@ def segment_clip(
         clip=source,
         settings=numbers,
         warnings=warnings,
+        evidence=found.evidence,
     )
 
 
@@ -78,7 +80,8 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             progress=step,
         )
     with stages("depth") as step:
-        disparity = motion.disparity_under(engines, frames, tracks, step)
+        depths = Thumbnails(len(frames))
+        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add)
     with stages("dino") as step:
         features = dino.under_tracks(engines, frames, tracks, step)
     with stages("motion"):
@@ -96,7 +99,10 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         merged = masks.merge(followed)
         labels = masks.to_labels(merged, (len(frames), *hw))
     by_id = {one.object_id: one for one in objects}
-    return Found(tracks, scores, [by_id[object_id] for object_id in merged], labels)
+    found = [by_id[object_id] for object_id in merged]
+    threshold = prompts.motion_threshold(scores, len(frames), prompting)
+    evidence = Evidence(threshold, without_masks(found), depths.by_frame)
+    return Found(tracks, scores, found, labels, evidence)
 
 
 def _read(

@@ -79,14 +79,21 @@ def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Arra
     """Indices (M,) of moving tracks: the first threshold that leaves enough of the scores (N,),
     else the few best.
     """
+    threshold = motion_threshold(scores, frame_count, prompting)
+    if threshold is not None:
+        return np.flatnonzero(scores > threshold)
+    return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
+
+
+def motion_threshold(scores: Array, frame_count: int, prompting: Prompting) -> float | None:
+    """The first threshold that leaves enough of the scores (N,); None where none does."""
     thresholds = (
         prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
     )
     for threshold in thresholds:
-        moving = np.flatnonzero(scores > threshold)
-        if len(moving) >= prompting.min_moving_tracks:
-            return moving
-    return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
+        if np.count_nonzero(scores > threshold) >= prompting.min_moving_tracks:
+            return threshold
+    return None
 
 
 def surely_visible(tracks: Tracks, min_confidence: float) -> Tracks:

@@ -10,6 +10,7 @@ import sys
 import samotion
 from helpers import fast_scene
 from helpers.paths import ROOT
+from samotion.results.evidence import spread_frames
 
 
 def test_the_square_is_found_and_nothing_else() -> None:
@@ -23,6 +24,10 @@ def test_the_square_is_found_and_nothing_else() -> None:
     assert abs(result.objects[0].score - 0.99) < 1e-6
     assert ((found & truth).sum(axis=(1, 2)) / union > 0.95).all()
     assert not result.warnings
+    evidence = result.evidence
+    assert sorted(evidence.depth) == spread_frames(len(found)) and not evidence.motion
+    assert [one.object_id for one in evidence.prompts] == [1] and evidence.prompts[0].clicks
+    assert evidence.threshold is not None and evidence.threshold < 0.99
     assert list(result.timings) == [
         "video",
         "tracks",

@@ -91,6 +91,7 @@ def test_every_stage_reports_under_its_own_name(engine_folder: Path) -> None:
             and [done == total for done, total in steps].index(True) == len(steps) - 1
         ), stage
     assert said[0] == ("video", 0, 1)
+    assert list(result.evidence.depth) == list(result.evidence.motion) == [0, 2]
 
 
 @pytest.mark.parametrize("first_to_end", [0, 1])

@@ -52,6 +52,8 @@ def test_select_moving_lowers_the_threshold_step_by_step():
     scores[:9] = 0.96
     scores[9:12] = 0.86
     assert len(prompts.select_moving(scores, 24, PUBLISHED)) == 12
+    assert prompts.motion_threshold(scores, 24, PUBLISHED) == 0.85
+    assert prompts.motion_threshold(scores[:8], 24, PUBLISHED) is None
 
 
 def test_long_clips_use_their_own_thresholds():

@@ -18,6 +18,8 @@ from samotion.cues import guided_filter, labels, track_flow
 from samotion.cues.densify import densify, reserved_tracks
 from samotion.cues.prompting import prompt_objects
 from samotion.errors import EngineError
+from samotion.prompts import motion_threshold
+from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import Found
 from samotion.settings import Numbers
 from samotion.stages import Stages
@@ -51,7 +53,8 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             progress=step,
         )
     with stages("depth") as step:
-        disparity = motion.disparity_under(engines, frames, tracks, step)
+        depths = Thumbnails(len(frames))
+        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add)
     with stages("dino") as step:
         features = dino.under_tracks(engines, frames, tracks, step)
     with stages("motion") as step:
@@ -79,4 +82,11 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         merged = labels.merge(followed)
         label_map = labels.to_labels(merged, (len(frames), *hw))
     by_id = {one.object_id: one for one in objects}
-    return Found(tracks, scores, [by_id[object_id] for object_id in merged], label_map)
+    found = [by_id[object_id] for object_id in merged]
+    evidence = Evidence(
+        motion_threshold(scores, len(frames), prompting),
+        without_masks(found),
+        depths.by_frame,
+        {frame: thumbnail(maps.probability(frame)) for frame in depths.frames},
+    )
+    return Found(tracks, scores, found, label_map, evidence)

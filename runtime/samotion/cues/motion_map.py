@@ -43,6 +43,10 @@ class MotionMaps:
             self._maps[frame] = self._engine(residual=residual)["logits"][0]
         return self._maps[frame]
 
+    def probability(self, frame: int) -> Array:
+        """The same in [0,1]."""
+        return np.asarray(1 / (1 + np.exp(-self[frame].astype(np.float64))))
+
 
 def weigh(
     scores: Array,

@@ -12,6 +12,7 @@ from samotion.checks.arguments import path_of
 from samotion.clips.video import Clip
 from samotion.prompts import ObjectPrompt
 from samotion.results import write
+from samotion.results.evidence import Evidence
 from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
@@ -31,7 +32,8 @@ class Result:
     """What a run found.
 
     `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one
-    per track; `timings` in ms per stage; `settings` are the numbers that made it.
+    per track; `timings` in ms per stage; `settings` are the numbers that made it; `evidence` is
+    what a report shows of the way to it.
     """
 
     labels: Array
@@ -42,6 +44,7 @@ class Result:
     clip: Clip
     settings: Numbers
     warnings: list[str] = field(default_factory=list)
+    evidence: Evidence = field(default_factory=Evidence)
 
     def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write masks, overlay, objects, tracks and run.json; options as in
@@ -61,6 +64,7 @@ class Found:
     scores: Array
     objects: list[ObjectPrompt]
     labels: Array
+    evidence: Evidence = field(default_factory=Evidence)
 
     def scored(self) -> list[ObjectResult]:
         """The objects with the mean motion score of their tracks."""
