@@ -48,8 +48,8 @@ def write(
     makes folder/CLIP/masks/00000.png and so on, and objects.json whatever is picked; `davis` makes
     folder/CLIP/00000.png and folder/run.json only. Masks of a folder's frames have the frames'
     names. `run_info` joins run.json. An overlay that cannot be written is one more of
-    `result.warnings`. Raises OutputError for foreign files, links, an earlier result without `overwrite`, a lock held by another process,
-    and disks that are full or closed to us.
+    `result.warnings`. Raises OutputError for foreign files, links, an earlier result without
+    `overwrite`, a lock held by another process, and disks that are full or closed to us.
     """
     target = locate(folder, result.clip.name, save, layout)
     with reserve(target, overwrite):

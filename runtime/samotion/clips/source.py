@@ -1,0 +1,73 @@
+"""A clip's frames once more, as large as they are in its source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from samotion.clips import sizes
+from samotion.clips.pictures import read_image
+from samotion.clips.video import Clip
+from samotion.errors import InputError
+
+Array = np.ndarray[Any, Any]
+
+
+def frames_at_source(clip: Clip) -> Iterator[Array]:
+    """Each frame of a clip, RGB (H,W,3) uint8 at `clip.source_hw`, read again one by one.
+
+    Where the clip's frames are that large, these are given; a clip that came from an array has no
+    larger ones, and its frames are scaled up. Raises InputError where the source is gone or has
+    changed.
+    """
+    if clip.frames.shape[1:3] == clip.source_hw:
+        yield from clip.frames
+    elif clip.path is None:
+        yield from (_enlarged(frame, clip.source_hw) for frame in clip.frames)
+    else:
+        yield from _checked(clip, _read(Path(clip.path), clip))
+
+
+def _read(path: Path, clip: Clip) -> Iterator[Array]:
+    try:
+        if clip.frame_names is None:
+            yield from _decoded(path, clip)
+        else:
+            yield from (read_image(path / name)[0] for name in clip.frame_names)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"cannot read {clip.path!r} once more: {reason}") from error
+
+
+def _decoded(path: Path, clip: Clip) -> Iterator[Array]:
+    from samotion.clips import decode
+    from samotion.clips.survey import survey
+
+    with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
+        facts = survey(path, container)
+    wanted = set(clip.indices.tolist())
+    step = int(clip.indices[1] - clip.indices[0])
+    for frame in decode.frames(path, facts, step, decode.Report(), sizes.MAX_FRAME_PIXELS):
+        if frame.number in wanted:
+            yield frame.rgb
+
+
+def _checked(clip: Clip, pictures: Iterator[Array]) -> Iterator[Array]:
+    """The same pictures, as many and as large as the clip's."""
+    count = 0
+    for count, rgb in enumerate(pictures, start=1):
+        yield sizes.resized(rgb, clip.source_hw)  # some videos change their size
+    if count != len(clip.frames):
+        raise InputError(
+            f"{clip.path!r} has {count} of {len(clip.frames)} frames now; it was changed during"
+            " the run"
+        )
+
+
+def _enlarged(frame: Array, hw: tuple[int, int]) -> Array:
+    larger: Array = cv2.resize(frame, (hw[1], hw[0]), interpolation=cv2.INTER_CUBIC)
+    return larger
