@@ -42,7 +42,11 @@ __all__ = [
 ]
 
 _MODULES = ("depth", "dino", "masks", "motion", "prompts", "sam2", "tracks")
-_HOMES = {name: f"samotion.{name}" for name in _MODULES} | {"video": "samotion.clips.video"}
+_HOMES = {name: f"samotion.{name}" for name in _MODULES} | {
+    "stages": "samotion.checks.stages",
+    "threads": "samotion.backends.threads",
+    "video": "samotion.clips.video",
+}
 _OWNERS = {
     "ObjectResult": "samotion.pipeline",
     "Result": "samotion.pipeline",

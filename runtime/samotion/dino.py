@@ -9,8 +9,8 @@ import numpy as np
 
 from samotion import geometry
 from samotion.backends.engines import Engines
+from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
-from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 PATCH_PX = 14

@@ -9,7 +9,7 @@ import numpy as np
 
 from samotion import depth, geometry
 from samotion.backends.engines import Engines
-from samotion.stages import StageProgress
+from samotion.checks.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]

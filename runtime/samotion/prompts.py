@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 
 from samotion import geometry
+from samotion.checks.stages import StageProgress
 from samotion.errors import UsageError
 from samotion.presets import Prompting
 from samotion.sam2.clicks import Click
-from samotion.stages import StageProgress
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]

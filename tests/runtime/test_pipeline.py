@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import samotion
 from samotion import pipeline
+from samotion.backends.threads import one_thread_for_numpy
+from samotion.checks.stages import Stages
 from samotion.presets import NANO
-from samotion.stages import Stages
-from samotion.threads import one_thread_for_numpy
 from threadpoolctl import threadpool_info, threadpool_limits
 
 FRAMES = np.zeros((2, 8, 8, 3), np.uint8)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from samotion.checks.stages import StageProgress
 from samotion.clips.sizes import allocate, check_size, resized, scaled_hw
-from samotion.stages import StageProgress
 
 Array = np.ndarray[Any, Any]
 

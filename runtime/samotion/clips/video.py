@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from samotion.checks.stages import StageProgress
 from samotion.clips import arrays, folders, sizes, times
 from samotion.clips.collect import Collected, Frame, collect
 from samotion.clips.folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
@@ -19,7 +20,6 @@ from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.stages import StageProgress
 
 Array = np.ndarray[Any, Any]
 

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 
+from samotion.checks.stages import StageProgress
 from samotion.cues import appearance
 from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.cues.motion_residuals import WORKERS
-from samotion.stages import StageProgress
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]

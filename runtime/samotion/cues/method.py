@@ -14,6 +14,7 @@ import numpy as np
 
 from samotion import dino, motion, sam2
 from samotion.backends.engines import Engines
+from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
 from samotion.cues.densify import densify, reserved_tracks
 from samotion.cues.prompting import prompt_objects
@@ -22,7 +23,6 @@ from samotion.prompts import motion_threshold
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import Found
 from samotion.settings import Numbers
-from samotion.stages import Stages
 from samotion.tracks import resize_for_tracking, sample_and_track
 
 Array = np.ndarray[Any, Any]

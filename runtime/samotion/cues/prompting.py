@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from samotion.checks.stages import StageProgress
 from samotion.cues import mask_prompts, multicut
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
@@ -16,7 +17,6 @@ from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
 from samotion.sam2.clicks import Click
 from samotion.sam2.features import Features
-from samotion.stages import StageProgress
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]

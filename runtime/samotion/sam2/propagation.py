@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from samotion.backends.engines import Engines
+from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
 from samotion.sam2.clicks import Click, Decoded, batches, check_click, decode, segment
 from samotion.sam2.features import Features
@@ -28,7 +29,6 @@ from samotion.sam2.memory import (
     remember,
     to_bfloat16,
 )
-from samotion.stages import StageProgress
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 

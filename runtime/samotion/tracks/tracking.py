@@ -12,9 +12,9 @@ import numpy as np
 
 from samotion import geometry
 from samotion.backends.engines import Engines
+from samotion.checks.stages import StageProgress
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
-from samotion.stages import StageProgress
 from samotion.tracks.arguments import check_large, checked_frames
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries

@@ -11,12 +11,12 @@ import numpy as np
 
 from samotion import dino, masks, motion, prompts, sam2
 from samotion.backends.engines import Engines
+from samotion.backends.threads import one_thread_for_numpy
+from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
 from samotion.results.result import Found, ObjectResult, Result
 from samotion.settings import Numbers, Settings, resolve
-from samotion.stages import Progress, StageProgress, Stages, silent
-from samotion.threads import one_thread_for_numpy
 from samotion.tracks import sample_and_track
 
 __all__ = ["ObjectResult", "Progress", "Result", "find_objects", "segment_clip"]
