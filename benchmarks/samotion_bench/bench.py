@@ -14,6 +14,7 @@ from samotion.commands.exits import run_command
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
 from samotion.manifest import write_atomically
+from samotion.presets import PRESETS
 
 # The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
 # reference does.
@@ -71,6 +72,13 @@ def command(
         tuple[Path, Path] | None,
         typer.Option(metavar="BEFORE AFTER", help="Compare two reports; measure nothing."),
     ] = None,
+    host: Annotated[
+        bool,
+        typer.Option(
+            "--host", help="Count copies, waits and host time over a stand-in GPU; no engines."
+        ),
+    ] = False,
+    preset: Annotated[str, options.choice(tuple(PRESETS), help="Sizes for --host.")] = "fast",
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Version = False,
@@ -84,14 +92,13 @@ def command(
         from rich.console import Console
 
         if compare is not None:
-            from samotion_bench import compare as comparing
-
-            before, after = (comparing.read_report(path) for path in compare)
-            comparing.print_changes(
-                comparing.compare(before, after), comparing.caveats(before, after), Console()
-            )
+            _compare(*compare)
             return
         say = options.teller(quiet)
+        if host:
+            say(f"samotion {__version__}: preset {preset} over a stand-in GPU")
+            _measure_host(preset, frames, parse_size(size), objects, max_tracks, json_file)
+            return
         say(
             f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about"
             f" {time_limit:.0f} s"
@@ -120,6 +127,31 @@ def command(
         save(html_file, to_html(report))
 
     run_command(work, verbose)
+
+
+def _compare(before: Path, after: Path) -> None:
+    from rich.console import Console
+
+    from samotion_bench import compare as comparing
+
+    reports = comparing.read_report(before), comparing.read_report(after)
+    comparing.print_changes(comparing.compare(*reports), comparing.caveats(*reports), Console())
+
+
+def _measure_host(
+    preset: str,
+    frames: int,
+    hw: tuple[int, int],
+    objects: int,
+    max_tracks: int | None,
+    json_file: Path | None,
+) -> None:
+    from samotion_bench.host import run as hosting
+
+    load = hosting.HostLoad(frames, hw, objects, max_tracks)
+    report = hosting.measure(PRESETS[preset], load)
+    print("\n".join(hosting.lines(report)))
+    save(json_file, json.dumps(report, indent=1) + "\n")
 
 
 def parse_size(text: str) -> tuple[int, int]:
