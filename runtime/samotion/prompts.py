@@ -31,7 +31,7 @@ WELL_COVERED = 0.7
 @dataclass(frozen=True)
 class ObjectPrompt:
     """One object to segment: the frame it was found on, the tracks (M,) that are its own, its
-    prompts.
+    prompts, and how probable it is that it moves (None: as its tracks score).
 
     Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's
     mask as a prompt.
@@ -41,6 +41,7 @@ class ObjectPrompt:
     key_frame: int
     members: Array
     clicks: tuple[Click, ...] = ()
+    confidence: float | None = None
 
 
 def published(

@@ -27,7 +27,7 @@ def half_segmenter(clip: str, engines: Engines, settings: Settings, progress: Pr
         np.zeros(1, int),
         np.zeros((1, 2)),
     )
-    found = [ObjectResult(1, 0.75)] if moving else []
+    found = [ObjectResult(1, 0.75, 0.875)] if moving else []
     warnings = [
         *read.warnings,
         *([] if moving else ["nothing moves in this clip: all masks are empty"]),

@@ -50,7 +50,7 @@ def make_result(
         query_frame=np.zeros(5, np.int64),
         query_xy=xy[:, 0],
     )
-    found = [ObjectResult(k + 1, 0.9 - k / 10) for k in range(objects)]
+    found = [ObjectResult(k + 1, 0.9 - k / 10, 0.95 - k / 10) for k in range(objects)]
     scores = rng.random(5, np.float32)
     return Result(
         labels,
@@ -61,6 +61,7 @@ def make_result(
         clip,
         resolve(Settings(seed=7), NANO),
         ["a warning"],
+        confidence=0.97,
     )
 
 

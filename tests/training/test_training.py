@@ -237,7 +237,9 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     sample = samples.load(paths[0])
     tracks, here = _truth(sample)
     monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
-    monkeypatch.setattr(movers, "moving_groups", lambda groups, *_: groups)
+    monkeypatch.setattr(
+        movers, "moving_groups", lambda groups, *_: [(group, 0.5) for group in groups]
+    )
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         engines.preset = replace(
             NANO,

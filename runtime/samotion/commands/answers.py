@@ -79,6 +79,7 @@ def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE)
         "frames": len(record.get("frames", ())),
         "tracks": record.get("tracks"),
         "objects": record.get("found"),
+        "confidence": record.get("confidence"),
         "warnings": record.get("warnings"),
         "timings_ms": record.get("timings_ms"),
     }

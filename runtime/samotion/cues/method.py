@@ -89,4 +89,5 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         depths.by_frame,
         {frame: thumbnail(maps.probability(frame)) for frame in depths.frames},
     )
-    return Found(tracks, scores, found, label_map, evidence)
+    confidence = max((one.confidence or 0.0 for one in objects), default=0.0)
+    return Found(tracks, scores, found, label_map, evidence, confidence)

@@ -30,8 +30,9 @@ GROUP_LOG_ODDS = -2.0  # of being the largest, that a moving group exceeds
 
 def moving_groups(
     groups: list[Array], affinities: Affinities, tracks: Tracks, scores: Array, hw: tuple[int, int]
-) -> list[Array]:
-    """Those of `groups` of tracks that move by themselves; none, unless some group certainly does.
+) -> list[tuple[Array, float]]:
+    """Those of `groups` of tracks that move by themselves, each with the probability that it does;
+    none, unless some group certainly does.
 
     Groups come largest first, `affinities` are between them; `scores` (N,) are of all tracks.
     """
@@ -42,7 +43,9 @@ def moving_groups(
     if not (of_motion > CLIP_LOG_ODDS).any():
         return []
     of_largest = features @ LARGEST_WEIGHTS + LARGEST_BIAS
-    return [group for group, odds in zip(groups, of_largest) if odds > GROUP_LOG_ODDS]
+    probabilities = 1 / (1 + np.exp(-of_motion))
+    judged = zip(groups, probabilities.tolist(), of_largest)
+    return [(group, probability) for group, probability, odds in judged if odds > GROUP_LOG_ODDS]
 
 
 def group_features(

@@ -90,11 +90,11 @@ def group(
     """
     arguments = tracks, scores, moving, candidates, hw, maps, prompting
     groups, affinities = partition(*arguments)
-    groups = movers.moving_groups(groups, affinities, tracks, scores, hw)
+    found = movers.moving_groups(groups, affinities, tracks, scores, hw)
     visible = surely_visible(tracks, prompting.min_confidence).visible
     return [
-        ObjectPrompt(number, busiest_frame(visible[members]), members)
-        for number, members in enumerate(groups[:max_objects], start=1)
+        ObjectPrompt(number, busiest_frame(visible[members]), members, confidence=confidence)
+        for number, (members, confidence) in enumerate(found[:max_objects], start=1)
     ]
 
 

@@ -61,6 +61,7 @@ def segment_clip(
         settings=numbers,
         warnings=warnings,
         evidence=found.evidence,
+        confidence=found.confidence,
     )
 
 
@@ -102,7 +103,8 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
     found = [by_id[object_id] for object_id in merged]
     threshold = prompts.motion_threshold(scores, len(frames), prompting)
     evidence = Evidence(threshold, without_masks(found), depths.by_frame)
-    return Found(tracks, scores, found, labels, evidence)
+    confidence = max((float(scores[one.members].mean()) for one in objects), default=0.0)
+    return Found(tracks, scores, found, labels, evidence, confidence)
 
 
 def _read(

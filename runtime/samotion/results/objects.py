@@ -33,10 +33,12 @@ def _objects(material: Material) -> Record:
         "size": list(clip.source_hw),
         "frames": clip.indices.tolist(),
         "timestamps_s": material.times_s,
+        "confidence": round(material.result.confidence, 6),
         "objects": [
             {
                 "id": one.id,
                 "score": round(one.score, 6),
+                "confidence": round(one.confidence, 6),
                 **_per_frame([row[k] for row in material.rles], clip.indices),
             }
             for k, one in enumerate(material.result.objects)

@@ -21,10 +21,13 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class ObjectResult:
-    """A moving object: its label in the masks, and the mean motion score of its tracks."""
+    """A moving object: its label in the masks, the mean motion score of its tracks, and the
+    probability that it moves by itself.
+    """
 
     id: int
     score: float
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Result:
 
     `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one
     per track; `timings` in ms per stage; `settings` are the numbers that made it; `evidence` is
-    what a report shows of the way to it.
+    what a report shows of the way to it; `confidence` is the probability that anything moves.
     """
 
     labels: Array
@@ -45,6 +48,7 @@ class Result:
     settings: Numbers
     warnings: list[str] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
+    confidence: float = 0.0
 
     def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write masks, overlay, objects, tracks and run.json; options as in
@@ -57,7 +61,8 @@ class Result:
 class Found:
     """What a method found in a clip, the published one or that of samotion/cues.
 
-    `scores` (N,) are of `tracks`; `labels` (T,H,W) uint8, in which the k-th of `objects` is k + 1.
+    `scores` (N,) are of `tracks`; `labels` (T,H,W) uint8, in which the k-th of `objects` is k + 1;
+    `confidence` is the probability that anything moves.
     """
 
     tracks: Tracks
@@ -65,8 +70,13 @@ class Found:
     objects: list[ObjectPrompt]
     labels: Array
     evidence: Evidence = field(default_factory=Evidence)
+    confidence: float = 0.0
 
     def scored(self) -> list[ObjectResult]:
-        """The objects with the mean motion score of their tracks."""
-        means = [float(self.scores[one.members].mean()) for one in self.objects]
-        return [ObjectResult(label, score) for label, score in enumerate(means, start=1)]
+        """The objects with the mean motion score of their tracks, and their confidence."""
+        results = []
+        for label, one in enumerate(self.objects, start=1):
+            score = float(self.scores[one.members].mean())
+            confidence = score if one.confidence is None else one.confidence
+            results.append(ObjectResult(label, score, confidence))
+        return results

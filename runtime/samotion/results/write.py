@@ -134,6 +134,7 @@ def _describe(material: Material) -> Record:
         "frames": _frame_table(material),
         "objects": len(result.objects),
         "found": [asdict(one) for one in result.objects],
+        "confidence": result.confidence,
         "tracks": len(result.scores),
         "seed": result.settings.seed,
         "settings": asdict(result.settings),

@@ -84,7 +84,7 @@ def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:
         and done["overlay"] == "out/clip/overlay.mp4"
         and done["frames"] == 4
     )
-    assert done["objects"] == [{"id": 1, "score": 0.75}]
+    assert done["objects"] == [{"id": 1, "score": 0.75, "confidence": 0.875}]
     assert (
         failed["status"] == "failed"
         and failed["exit_code"] == 3

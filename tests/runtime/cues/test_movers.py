@@ -74,8 +74,9 @@ def test_uncertain_groups_are_kept_beside_a_certain_one_only() -> None:
     one_high = np.where(np.isin(np.arange(240), certain), 0.99, low)
     for scores, kept in ((low, []), (one_high, [uncertain, certain])):
         candidates = [NEAR, uncertain, certain]
-        groups = movers.moving_groups(candidates, _affinities(3), tracks, scores, HW)
-        assert [group.tolist() for group in groups] == [group.tolist() for group in kept]
+        found = movers.moving_groups(candidates, _affinities(3), tracks, scores, HW)
+        assert [group.tolist() for group, _ in found] == [group.tolist() for group in kept]
+        assert [0 < confidence < 1 for _, confidence in found] == [True] * len(kept)
 
 
 def test_groups_without_residual_ratios_are_judged_by_the_other_features() -> None:

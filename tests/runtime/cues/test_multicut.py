@@ -201,7 +201,7 @@ def test_nothing_moving_and_nothing_surely_visible_are_no_objects():
 def test_groups_that_do_not_move_by_themselves_are_no_objects(monkeypatch: pytest.MonkeyPatch):
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0)))
     monkeypatch.setattr(
-        movers, "moving_groups", lambda groups, *_: [g for g in groups if g.min() >= 36]
+        movers, "moving_groups", lambda groups, *_: [(g, 0.5) for g in groups if g.min() >= 36]
     )
     assert _grouped(tracks, np.arange(72)) == [list(range(36, 72))]
 

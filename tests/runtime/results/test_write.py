@@ -101,6 +101,7 @@ def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
     assert data["timestamps_s"] == list(TIMES_S)
     one, two = data["objects"]
     assert (one["id"], one["score"], one["first_frame"], one["last_frame"]) == (1, 0.9, 0, 9)
+    assert (data["confidence"], one["confidence"], two["confidence"]) == (0.97, 0.95, 0.85)
     assert (two["id"], two["first_frame"], two["last_frame"]) == (2, 3, 6)
     assert (
         two["segmentations"][0] is None
