@@ -52,6 +52,7 @@ class Entry:
     # sha256 of each file that the graph keeps its weights in
     data: Mapping[str, str] = field(default_factory=dict)
     spelling: str = "cpu"  # in which operators the graph is written: for a cpu or a gpu
+    rtx: bool = False  # `tensorrt` is a TensorRT for RTX, whose engines run on GPUs of many kinds
 
 
 def meta_number(meta: Mapping[str, Any], name: str) -> int:
@@ -97,7 +98,7 @@ class Manifest:
         `target`.
         """
         if target is None and any(e.tensorrt for e in self.engines.values()):
-            target = "tensorrt"
+            target = self.tensorrt_target()
         elif target is None and any(e.spelling == "gpu" for e in self.engines.values()):
             target = "onnx-gpu"
         half = any(e.precision == "fp16" for e in self.engines.values())
@@ -109,6 +110,10 @@ class Manifest:
         words += ["--precision", "fp16"] if half else []
         words += ["--target", target] if target else []
         return f"{shlex.join(words)} --out {str(folder)!r}"
+
+    def tensorrt_target(self) -> str:
+        """The kind of TensorRT that the folder is built for, as export's --target has it."""
+        return "rtx" if any(e.rtx for e in self.engines.values()) else "tensorrt"
 
     def all_nets(self) -> str:
         """The nets that lie here, as export's argument: `all`, or their names."""
@@ -251,6 +256,8 @@ def _entry(name: str, data: Any) -> Entry:
     for part in ("inputs", "outputs"):
         for tensor, sizes in table(getattr(entry, part), f"{part} of {name}").items():
             dims(sizes, f"dims of {name}, {short(tensor)}")
+    if type(entry.rtx) is not bool:
+        raise ValueError(f"rtx of {name} is {short(entry.rtx)}, expected true or false")
     table(entry.meta, f"meta of {name}")
     for file, sha256 in table(entry.data, f"data of {name}").items():
         text(file, f"a file of {name}")

@@ -114,12 +114,19 @@ def tensorrt_folder(folder: Path, version: str, gpu: str = "Fake GPU", **changes
     return held
 
 
+def rtx_folder(folder: Path, version: str, **changes: Any) -> Manifest:
+    """The same, built for the fake TensorRT for RTX."""
+    facts: dict[str, Any] = {"gpu": None, "rtx": True}
+    return tensorrt_folder(folder, version, **{**facts, **changes})
+
+
 def open_backend(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> EngineFolder:
-    """`cpu`, or `tensorrt-VERSION` on the fake."""
+    """`cpu`, or `tensorrt-VERSION` or `tensorrt_rtx-VERSION` on the fake."""
     if kind == "cpu":
         onnx_folder(folder)
         return samotion.open_engines(folder, "cpu", threads=1)
-    version = kind.partition("-")[2]
-    fake_tensorrt.install(monkeypatch, version)
-    tensorrt_folder(folder, version)
+    module, _, version = kind.partition("-")
+    fake_tensorrt.install(monkeypatch, version, module=module)
+    build = tensorrt_folder if module == "tensorrt" else rtx_folder
+    build(folder, version)
     return samotion.open_engines(folder, "tensorrt")

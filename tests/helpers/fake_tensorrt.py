@@ -13,6 +13,8 @@ What the real ones punish, these refuse or get wrong:
   nothing, and breaks when its context is touched afterwards;
 - TensorRT 8.6 knows no INT64: tensors that the graph declares so are INT32;
 - there, a second context with the same profile of an engine ends the process;
+- a context works in the scratch memory that it was given: enough of it, not freed, and full of
+  rubbish after every run;
 - device memory can run out.
 """
 
@@ -35,6 +37,7 @@ import pytest
 MAGIC = b"FAKETRT\0"
 ALIGNMENT = 256
 RUN_MS = 2.5
+SCRATCH_BYTES = 1000  # of an engine's first profile; twice as much for the second, and so on
 Shape = tuple[int, ...]
 Profile = dict[str, tuple[Shape, Shape, Shape]]  # smallest, usual and largest shape of every input
 
@@ -47,6 +50,8 @@ class Gpu:
     limit: int = 1 << 30
     count: int = 1
     has_driver: bool = True
+    driver: int = 13000  # the newest CUDA that it knows; 0: there is none
+    capability: tuple[int, int] = (8, 9)
     error: str | None = None  # what every call answers instead of success
     blocks: dict[int, np.ndarray] = field(default_factory=dict)
     pinned: dict[int, np.ndarray] = field(default_factory=dict)
@@ -112,16 +117,24 @@ class Cudart(types.ModuleType):
     def _answer(self, *results: Any) -> tuple[Any, ...]:
         return (Status[self.gpu.error] if self.gpu.error else Status.cudaSuccess, *results)
 
-    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
+    def cudaDriverGetVersion(self) -> tuple[Any, ...]:
         if not self.gpu.has_driver:
             raise RuntimeError("Failed to dlopen libcuda.so.1")
+        return self._answer(self.gpu.driver)
+
+    def cudaRuntimeGetVersion(self) -> tuple[Any, ...]:
+        return (Status.cudaSuccess, 13000)
+
+    def cudaGetDeviceCount(self) -> tuple[Any, ...]:
         return self._answer(self.gpu.count)
 
     def cudaGetDevice(self) -> tuple[Any, ...]:
         return self._answer(0)
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
-        return self._answer(types.SimpleNamespace(name=self.gpu.name.encode().ljust(256, b"\0")))
+        name = self.gpu.name.encode().ljust(256, b"\0")
+        major, minor = self.gpu.capability
+        return self._answer(types.SimpleNamespace(name=name, major=major, minor=minor))
 
     def cudaStreamCreate(self) -> tuple[Any, ...]:
         self.gpu.streams += 1
@@ -163,7 +176,7 @@ class Cudart(types.ModuleType):
         return self._answer()
 
     def cudaMemGetInfo(self) -> tuple[Any, ...]:
-        return self._answer(self.gpu.limit - self.gpu.used, self.gpu.limit)
+        return self._answer(max(0, self.gpu.limit - self.gpu.used), self.gpu.limit)
 
     def cudaMemcpyAsync(
         self, target: int, source: int, nbytes: int, kind: CopyKind, stream: int
@@ -267,6 +280,13 @@ class Engine:
         self.num_io_tensors = len(self.inputs) + len(self.outputs)
         self.num_optimization_profiles = len(self.profiles)
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
+        scratch = [SCRATCH_BYTES * (1 + k) for k in range(len(self.profiles))]
+        if trt.is_8:
+            self.device_memory_size = max(scratch)
+            self.create_execution_context_without_device_memory = self._context
+        else:
+            self.device_memory_size_v2 = max(scratch)
+            self.get_device_memory_size_for_profile_v2 = scratch.__getitem__
 
     def get_tensor_name(self, index: int) -> str:
         return [*self.inputs, *self.outputs][index]
@@ -278,8 +298,21 @@ class Engine:
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[Shape]:
         return list(self.profiles[profile][name])
 
-    def create_execution_context(self) -> Context | None:
+    def create_execution_context(self, strategy: Strategy) -> Context | None:
+        assert strategy is Strategy.USER_MANAGED, "all others allocate for the largest profile"
+        return self._context()
+
+    def _context(self) -> Context | None:
         return Context(self) if self.trt.gpu.used < self.trt.gpu.limit else None
+
+    def scratch_bytes(self, profile: int) -> int:
+        return SCRATCH_BYTES * (1 + profile)
+
+
+class Strategy(enum.Enum):
+    STATIC = 0
+    ON_PROFILE_CHANGE = 1
+    USER_MANAGED = 2
 
 
 class Context:
@@ -292,11 +325,25 @@ class Context:
         self.addresses: dict[str, int] = {}
         self.warm = False  # it ran with these shapes
         self.touched = 0  # changes of its state
+        self.scratch: tuple[int, int] | None = None  # address and bytes
         engine.contexts.add(self)
 
     def _touch(self) -> None:
         assert self.gpu.recording is None
         self.touched += 1
+
+    def set_device_memory(self, address: int, nbytes: int) -> None:
+        assert not self.engine.trt.is_8 and address % ALIGNMENT == 0
+        self._touch()
+        self.scratch = address, nbytes
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "device_memory":  # of 8.6: write-only, and nobody tells how much it is
+            assert self.engine.trt.is_8 and value % ALIGNMENT == 0
+            self._touch()
+            self.scratch = value, self.engine.device_memory_size
+        else:
+            super().__setattr__(name, value)
 
     def set_optimization_profile_async(self, profile: int, stream: int) -> bool:
         assert stream == 1
@@ -348,16 +395,29 @@ class Context:
             or self.addresses.keys() != needed
         ):
             return False
+        scratch = self._scratch()
         if self.gpu.recording is not None and not (self.warm and self.engine.trt.can_record):
             return False
         shapes, addresses = dict(self.shapes), dict(self.addresses)
         recorded = self.touched if self.gpu.recording is not None else None
-        self.gpu.enqueue(lambda: self._compute(shapes, addresses, recorded))
+        self.gpu.enqueue(lambda: self._compute(shapes, addresses, recorded, scratch))
         self.warm = True
         return True
 
+    def _scratch(self) -> tuple[int, int]:
+        """Where it works: it must have been told, and there must be room."""
+        assert self.scratch is not None and self.profile is not None
+        needed = self.engine.scratch_bytes(self.profile)
+        address, nbytes = self.scratch
+        assert nbytes >= needed, f"{nbytes} bytes of scratch memory, {needed} needed"
+        return address, needed
+
     def _compute(
-        self, shapes: dict[str, Shape], addresses: dict[str, int], recorded: int | None
+        self,
+        shapes: dict[str, Shape],
+        addresses: dict[str, int],
+        recorded: int | None,
+        scratch: tuple[int, int],
     ) -> None:
         assert recorded in (None, self.touched), (
             "a recording was launched after its context had changed"
@@ -368,6 +428,7 @@ class Context:
             dtype = np.dtype(self._numpy(name))
             data = self.gpu.view(addresses[name], int(np.prod(shape)) * dtype.itemsize)
             arrays[name] = data.view(dtype).reshape(shape).copy()
+        self.gpu.view(*scratch)[:] = 0xEE
         for name, array in self._run(arrays).items():
             self.gpu.view(addresses[name], array.nbytes)[:] = array.reshape(-1).view(np.uint8)
 
@@ -386,14 +447,16 @@ class Context:
 
 
 class TensorRT(types.ModuleType):
-    """The tensorrt package."""
+    """The package `tensorrt`, or `tensorrt_rtx`."""
 
-    def __init__(self, version: str, gpu: Gpu) -> None:
-        super().__init__("tensorrt")
+    def __init__(self, version: str, gpu: Gpu, module: str = "tensorrt") -> None:
+        super().__init__(module)
         self.__version__, self.gpu, self.is_8 = version, gpu, version.startswith("8.")
         self.can_record = True
         names = ["FLOAT", "HALF", "INT32", "UINT8", "BOOL", *([] if self.is_8 else ["INT64"])]
         self.DataType: Any = enum.Enum("DataType", names)  # type: ignore[misc]
+        if not self.is_8:
+            self.ExecutionContextAllocationStrategy = Strategy
         self.Logger = type("Logger", (), {"ERROR": 1, "__init__": lambda self, level: None})
 
     def Runtime(self, logger: Any) -> Any:
@@ -415,15 +478,22 @@ def build(onnx: Path, version: str, profiles: list[Profile]) -> bytes:
 
 
 def install(
-    monkeypatch: pytest.MonkeyPatch, version: str = "10.13.0", gpu: Gpu | None = None
+    monkeypatch: pytest.MonkeyPatch,
+    version: str = "10.13.0",
+    gpu: Gpu | None = None,
+    module: str = "tensorrt",
 ) -> Gpu:
-    """Let `import tensorrt` and cuda-python find these, the latter under its name of that time."""
+    """Let `import tensorrt` (or `tensorrt_rtx`) and cuda-python find these, the latter under its
+    name of that time. The other TensorRT is missing.
+    """
     gpu = gpu or Gpu()
     is_8 = version.startswith("8.")
     cuda, bindings = types.ModuleType("cuda"), types.ModuleType("cuda.bindings")
     cuda.__path__, bindings.__path__ = [], []
     name = "cuda.cudart" if is_8 else "cuda.bindings.runtime"
-    monkeypatch.setitem(sys.modules, "tensorrt", TensorRT(version, gpu))
+    for known in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, known, None)
+    monkeypatch.setitem(sys.modules, module, TensorRT(version, gpu, module))
     monkeypatch.setitem(sys.modules, "cuda", cuda)
     if not is_8:
         monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import onnx
 from onnx import TensorProto
 from samotion.backends.cuda import INSTALL
-from samotion.backends.trt import Backend
+from samotion.backends.trt_backend import Backend
 from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry, sha256_of

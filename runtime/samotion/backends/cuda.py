@@ -17,38 +17,45 @@ import numpy as np
 from samotion.errors import DeviceError
 
 Array = np.ndarray[Any, Any]
+DRIVER_ERRORS = (
+    "cudaErrorInsufficientDriver",
+    "cudaErrorSystemDriverMismatch",
+    "cudaErrorCompatNotSupportedOnDevice",
+)
 ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
 UPLOAD_BYTES = 32 << 20  # page-locked memory through which inputs go; larger ones get more
 INSTALL = "pip install 'samotion[trt]'"
+# Linux drivers that a CUDA asks for, by its major version: all its minor versions run with them.
+DRIVERS = {11: "450.80", 12: "525.60", 13: "580.65"}
 
 
-def load() -> Any:
+def load(install: str = INSTALL) -> Any:
     """cuda-python's runtime module: `cuda.bindings.runtime` since 12.6, `cuda.cudart` before."""
     for name in ("cuda.bindings.runtime", "cuda.cudart"):
         try:
             return importlib.import_module(name)
         except ImportError as error:
             problem = error
-    raise DeviceError(f"cuda-python is not installed ({problem}); {INSTALL}") from problem
+    raise DeviceError(f"cuda-python is not installed ({problem}); {install}") from problem
 
 
 class Device:
     """The current GPU: one stream, device memory that is kept for reuse, and page-locked memory to
-    copy through.
+    copy through. `install`: what to type where cuda-python is missing or does not fit.
 
     Raises DeviceError where there is no usable GPU.
     """
 
-    def __init__(self) -> None:
-        self._cuda = load()
-        try:
-            count = self._call("cudaGetDeviceCount")
-        except RuntimeError as error:  # cuda-python's word for a missing driver
-            raise DeviceError(f"no NVIDIA driver is found ({error}); use --device cpu") from error
-        if count == 0:
+    def __init__(self, install: str = INSTALL) -> None:
+        self._cuda, self._install = load(install), install
+        self.driver = self._find_driver()
+        if self._call("cudaGetDeviceCount") == 0:
             raise DeviceError("no NVIDIA GPU is visible; use --device cpu")
-        self.name = _text(self._call("cudaGetDeviceProperties", self._call("cudaGetDevice")).name)
+        facts = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        self.name = _text(facts.name)
+        self.capability = f"{facts.major}.{facts.minor}"  # of compute, as NVIDIA counts its GPUs
         self.stream = self._call("cudaStreamCreate")
+        self.stream_handle = native_handle(self.stream)
         self._free: dict[int, list[int]] = {}
         # by use: address and bytes of page-locked memory
         self._staging: dict[str, tuple[int, int]] = {}
@@ -139,6 +146,11 @@ class Device:
         self._call("cudaStreamSynchronize", self.stream)
         self._uploading = 0
 
+    def trim(self) -> None:
+        """Give the memory that nothing uses back to the driver."""
+        self.wait()
+        self._empty()
+
     def close(self) -> None:
         """Give all memory back to the driver."""
         self.wait()
@@ -148,6 +160,16 @@ class Device:
         self._staging.clear()
         self._call("cudaStreamDestroy", self.stream)
         self._closed = True
+
+    def _find_driver(self) -> str:
+        """The newest CUDA that the driver knows, as "13.0"."""
+        try:
+            version = int(self._call("cudaDriverGetVersion"))
+        except RuntimeError as error:  # cuda-python's word for a missing driver
+            raise DeviceError(f"no NVIDIA driver is found ({error}); use --device cpu") from error
+        if version == 0:
+            raise DeviceError("no NVIDIA driver is found; use --device cpu")
+        return cuda_version(version)
 
     def _empty(self) -> None:
         for addresses in self._free.values():
@@ -159,8 +181,7 @@ class Device:
         try:
             return int(self._call("cudaMalloc", size))
         except OutOfMemory:
-            self.wait()
-            self._empty()
+            self.trim()
         try:
             return int(self._call("cudaMalloc", size))
         except OutOfMemory as error:
@@ -191,8 +212,28 @@ class Device:
         """Call cuda-python and take its answer apart: an error, then results."""
         error, *results = getattr(self._cuda, function)(*arguments)
         if error != self._cuda.cudaError_t.cudaSuccess:
-            raise _problem(function, getattr(error, "name", str(error)))
+            raise self._problem(function, getattr(error, "name", str(error)))
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _problem(self, function: str, name: str) -> DeviceError:
+        if name == "cudaErrorMemoryAllocation":
+            return OutOfMemory("out of GPU memory")
+        if name == "cudaErrorNoDevice":
+            return DeviceError("no NVIDIA GPU is visible (cudaErrorNoDevice); use --device cpu")
+        if name in DRIVER_ERRORS:
+            return DeviceError(
+                f"the NVIDIA driver does not fit the installed CUDA ({name}){self._wanted()};"
+                f" update the driver, or {self._install}"
+            )
+        return DeviceError(f"{function} failed: {name}")
+
+    def _wanted(self) -> str:
+        """Which driver the installed CUDA asks for, where that is known."""
+        error, version = self._cuda.cudaRuntimeGetVersion()
+        least = (
+            DRIVERS.get(version // 1000) if error == self._cuda.cudaError_t.cudaSuccess else None
+        )
+        return f": CUDA {cuda_version(version)} needs driver {least} or newer" if least else ""
 
 
 class OutOfMemory(DeviceError):
@@ -224,28 +265,25 @@ class DeviceArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
-def _problem(function: str, name: str) -> DeviceError:
-    if name == "cudaErrorMemoryAllocation":
-        return OutOfMemory("out of GPU memory")
-    if name == "cudaErrorNoDevice":
-        return DeviceError("no NVIDIA GPU is visible (cudaErrorNoDevice); use --device cpu")
-    if name in (
-        "cudaErrorInsufficientDriver",
-        "cudaErrorSystemDriverMismatch",
-        "cudaErrorCompatNotSupportedOnDevice",
-    ):
-        return DeviceError(
-            f"the NVIDIA driver does not fit the installed CUDA ({name}); update the driver, or"
-            f" {INSTALL}"
-        )
-    return DeviceError(f"{function} failed: {name}")
-
-
 def _bytes_at(address: int, size: int) -> Array:
     import ctypes
 
     memory: Array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
     return memory
+
+
+def cuda_version(number: int) -> str:
+    """A version as CUDA counts it, 13000, as people do: 13.0."""
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def native_handle(thing: Any) -> int:
+    """The address behind an object of cuda-python, as other libraries take it."""
+    try:
+        utils = importlib.import_module("cuda.bindings.utils")
+        return int(utils.get_cuda_native_handle(thing))
+    except (ImportError, AttributeError):  # before cuda-python 12.9
+        return int(thing)
 
 
 def _text(name: Any) -> str:

@@ -2,7 +2,7 @@
 
 TensorRT ties a recording to the state of its context and to all addresses. So a step has a context
 and memory of its own: inputs are copied in and outputs copied out on the device, and what a caller
-holds is never written again.
+holds is never written again. Scratch memory alone is shared; when it moves, steps are made anew.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Key = tuple[tuple[str, tuple[int, ...]], ...]
 
 # with the same shapes before they are worth a recording: memories grow over a clip's first frames
 WARM_RUNS = 4
-MOST_STEPS = 2  # per engine, the last used ones; each takes the scratch memory of a context
+MOST_STEPS = 2  # per engine, the last used ones; each has memory for its inputs and outputs
 
 
 class Step:
@@ -36,10 +36,12 @@ class Step:
         inputs: Shapes,
         dtypes: Mapping[str, str],
         outputs: Sequence[str],
+        generation: int = 0,
     ) -> None:
-        """`context` has its profile, and nothing else is done with it. Raises DeviceError where
-        memory is short.
+        """`context` has its profile and scratch memory, that of `generation`, and nothing else is
+        done with it. Raises DeviceError where memory is short.
         """
+        self.generation = generation
         self._device, self._context, self._dtypes = device, context, dtypes
         for name, shape in inputs.items():
             if not context.set_input_shape(name, shape):
@@ -69,11 +71,11 @@ class Step:
         if self._recording is not None:
             self._device.launch(self._recording)
             return self._given()
-        if not self._context.execute_async_v3(int(self._device.stream)):
+        if not self._context.execute_async_v3(self._device.stream_handle):
             return None
         outputs = self._given()
         self._recording = self._device.record(
-            lambda: self._context.execute_async_v3(int(self._device.stream))
+            lambda: self._context.execute_async_v3(self._device.stream_handle)
         )
         return outputs
 
@@ -103,10 +105,14 @@ class Step:
 
 
 class Steps:
-    """The steps of one engine. `make` gives one for shapes, or raises DeviceError."""
+    """The steps of one engine. `make` gives one for shapes, or raises DeviceError; `generation`
+    counts the blocks of scratch memory that contexts were given.
+    """
 
-    def __init__(self, make: Callable[[dict[str, tuple[int, ...]]], Step]) -> None:
-        self._make = make
+    def __init__(
+        self, make: Callable[[dict[str, tuple[int, ...]]], Step], generation: Callable[[], int]
+    ) -> None:
+        self._make, self._generation = make, generation
         self._seen: Counter[Key] = Counter()
         self._steps: OrderedDict[Key, Step] = OrderedDict()
         self._usable = True
@@ -118,6 +124,7 @@ class Steps:
         if not self._usable or self._seen[key] <= WARM_RUNS:
             return None
         try:
+            self._drop_stale()
             step = self._get(key)
             outputs = step.run(arrays)
         except DeviceError:  # no memory for a second context: the ordinary way needs none
@@ -132,6 +139,12 @@ class Steps:
         for step in self._steps.values():
             step.close()
         self._steps.clear()
+
+    def _drop_stale(self) -> None:
+        """Close what was recorded with scratch memory that is gone."""
+        now = self._generation()
+        for key in [key for key, step in self._steps.items() if step.generation != now]:
+            self._steps.pop(key).close()
 
     def _get(self, key: Key) -> Step:
         if key not in self._steps:

@@ -203,12 +203,23 @@ def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:
 
 def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
     from samotion.backends import trt as trt_engine
+    from samotion.backends import trt_backend
 
     held = manifests.read(folder)
-    backend = trt_engine.Backend()
+    target = _tensorrt_target(held)
+    backend = trt_backend.Backend(trt_backend.MODULES[target])
 
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
-        rebuild = held.command(SIGNATURES[name].net, folder, target="tensorrt")
+        rebuild = held.command(SIGNATURES[name].net, folder, target)
         return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
 
     return EngineFolder(folder, "tensorrt", opener, backend.close)
+
+
+def _tensorrt_target(held: manifests.Manifest) -> str:
+    """The TensorRT that a folder was built for; for a folder of graphs, the installed one."""
+    from samotion.backends.trt_backend import RTX, TENSORRT, is_installed
+
+    if any(entry.tensorrt for entry in held.engines.values()):
+        return held.tensorrt_target()
+    return "rtx" if is_installed(RTX) and not is_installed(TENSORRT) else "tensorrt"

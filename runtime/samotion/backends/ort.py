@@ -59,7 +59,7 @@ def stream_of(provider: str) -> Device | None:
 
 def session_provider(provider: str, stream: Device | None) -> Any:
     """A provider as a session takes it, to run on `stream` where there is one."""
-    return (provider, {"user_compute_stream": str(int(stream.stream))}) if stream else provider
+    return (provider, {"user_compute_stream": str(stream.stream_handle)}) if stream else provider
 
 
 def load_libraries(provider: str) -> None:

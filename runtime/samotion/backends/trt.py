@@ -1,30 +1,32 @@
-"""The TensorRT backend: native, by names, through `tensorrt` and `cuda-python`. Works with TensorRT
-8.6, 10 and 11.
+"""TensorRT's engines, by names, through `tensorrt` or `tensorrt_rtx`, and `cuda-python`. Works with
+TensorRT 8.6, 10 and 11, and with TensorRT for RTX.
 
-One stream and one pool of device memory serve all engines of a folder, so outputs can stay on the
-GPU and go into the next engine there (`keep`). Shapes are those of the profiles an engine was built
-with; rows beyond a profile's largest batch go through in several calls.
+One stream, one pool of device memory and one block of scratch memory serve all engines of a folder,
+so outputs can stay on the GPU and go into the next engine there (`keep`). Shapes are those of the
+profiles an engine was built with; rows beyond a profile's largest batch go through in several
+calls.
 """
 
 from __future__ import annotations
 
-import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import INSTALL, Device, DeviceArray
+from samotion.backends.cuda import DeviceArray
 from samotion.backends.cuda_graphs import Step, Steps
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import Array, checked_inputs
-from samotion.backends.ort import first_line
-from samotion.contract import SIGNATURES, Signature
+from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend
+from samotion.backends.trt_profiles import Limits, Profiles
+from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
 
 # Types by the names that every TensorRT gives them. 8.6 has no INT64: it takes INT32 in its place.
-_DTYPES = {
+DTYPES = {
     "FLOAT": "float32",
     "HALF": "float16",
     "INT64": "int64",
@@ -34,36 +36,13 @@ _DTYPES = {
 }
 
 
-def load() -> Any:
-    """The tensorrt package. Raises DeviceError where it is missing or does not load."""
-    try:
-        return importlib.import_module("tensorrt")
-    except (ImportError, OSError) as error:  # a missing library of CUDA shows as either
-        raise DeviceError(f"TensorRT is not installed ({first_line(error)}); {INSTALL}") from error
+@dataclass
+class Context:
+    """An execution context with its profile, and the scratch block that it was lent."""
 
-
-class Backend:
-    """TensorRT on the current GPU: what all engines of a folder share."""
-
-    def __init__(self) -> None:
-        self.trt = load()
-        self.version: str = self.trt.__version__
-        # A second context with a profile that one has already ends a process under 8.6, so it
-        # records nothing.
-        self.shares_profiles = int(self.version.split(".")[0]) >= 10
-        self.device = Device()
-        self.gpu = self.device.name
-        logger = self.trt.Logger(self.trt.Logger.ERROR)
-        self._runtime: Any = self.trt.Runtime(logger)
-
-    def deserialize(self, data: bytes) -> Any:
-        """The engine in `data`, None where this TensorRT refuses it."""
-        return self._runtime.deserialize_cuda_engine(data)
-
-    def close(self) -> None:
-        """Give the runtime and the device back."""
-        self._runtime = None
-        self.device.close()
+    raw: Any
+    scratch_bytes: int
+    generation: int = -1
 
 
 class TrtEngine:
@@ -77,19 +56,19 @@ class TrtEngine:
     def __init__(self, name: str, path: Path, entry: Entry, backend: Backend, rebuild: str) -> None:
         self.name, self._rebuild, self._backend = name, rebuild, backend
         self._signature = SIGNATURES[name]
-        self._axes = _row_axes(self._signature)
         _check_origin(name, path, entry, backend, rebuild)
         self._engine: Any = backend.deserialize(path.read_bytes())
         if self._engine is None:
             raise EngineError(
-                f"engine {name!r}: TensorRT {backend.version} refuses {path.name}; build again:"
-                f" {rebuild}"
+                f"engine {name!r}: {backend.title} {backend.version} refuses {path.name}"
+                f"{_limits_of_rtx(backend)}; build again: {rebuild}"
             )
         self._dtypes = self._check_names(path.name)
-        self._profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
-        self._contexts: dict[int, Any] = {}
+        profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
+        self._profiles = Profiles(self._signature, profiles)
+        self._contexts: dict[int, Context] = {}
         self._steps = (
-            Steps(self._make_step)
+            Steps(self._make_step, lambda: backend.scratch.generation)
             if self._signature.per_frame and backend.shares_profiles
             else None
         )
@@ -124,7 +103,7 @@ class TrtEngine:
         """The parts of an output put together again, along the letter that its call was cut
         along.
         """
-        return np.concatenate(parts, axis=self._axes.get(output, 0))
+        return np.concatenate(parts, axis=self._profiles.axes.get(output, 0))
 
     def device_ms(self, **inputs: Any) -> float:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the
@@ -149,10 +128,12 @@ class TrtEngine:
             raise EngineError(f"engine {self.name!r} is closed; open its folder again")
         arrays = self._accepted(inputs)
         shapes = {name: tuple(a.shape) for name, a in arrays.items()}
-        parts = self._parts(shapes)
+        parts = self._profiles.parts(shapes)
+        if parts is None:
+            raise self._outside(shapes)
         outputs: dict[str, list[DeviceArray]] = {name: [] for name in self._signature.output_names}
         for part in parts:
-            for name, array in self._execute(self._cut(arrays, part)).items():
+            for name, array in self._execute(self._profiles.cut(arrays, part)).items():
                 outputs[name].append(array)
         return outputs
 
@@ -173,65 +154,11 @@ class TrtEngine:
             **{name: np.ascontiguousarray(a, self._dtypes[name]) for name, a in here.items()},
         }
 
-    def _parts(self, shapes: dict[str, tuple[int, ...]]) -> list[slice]:
-        """Slices of rows that fit a profile. Raises EngineError where no number of rows would."""
-        rows = self._rows(shapes)
-        if self._profile(shapes) is not None or rows is None:
-            return [slice(0, rows)]
-        most = max(
-            (n for n in map(self._most_rows, self._profiles) if self._fits_cut(shapes, n)),
-            default=0,
-        )
-        if most == 0:
-            raise self._outside(shapes)
-        count = -(-rows // most)
-        return [slice(rows * k // count, rows * (k + 1) // count) for k in range(count)]
-
-    def _rows(self, shapes: dict[str, tuple[int, ...]]) -> int | None:
-        """How many rows a call has that may be cut; None where it may not be cut at all."""
-        counts = [
-            shapes[name][self._axes[name]]
-            for name in self._signature.input_names
-            if name in self._axes
-        ]
-        return counts[0] if counts else None
-
-    def _most_rows(self, limits: dict[str, tuple[Any, Any]]) -> int:
-        """The most rows that a profile takes."""
-        names = [name for name in self._signature.input_names if name in self._axes]
-        return min(int(limits[name][1][self._axes[name]]) for name in names)
-
-    def _fits_cut(self, shapes: dict[str, tuple[int, ...]], rows: int) -> bool:
-        return self._profile(self._cut_shapes(shapes, rows)) is not None
-
-    def _cut_shapes(
-        self, shapes: dict[str, tuple[int, ...]], rows: int
-    ) -> dict[str, tuple[int, ...]]:
-        """The shapes of a call that is cut to so many rows."""
-        cut = {}
-        for name, shape in shapes.items():
-            axis = self._axes.get(name)
-            cut[name] = shape if axis is None else (*shape[:axis], rows, *shape[axis + 1 :])
-        return cut
-
-    def _cut(self, arrays: dict[str, Any], part: slice) -> dict[str, Any]:
-        """The rows `part` of the inputs."""
-        rows = self._rows({name: array.shape for name, array in arrays.items()})
-        if rows is None or (part.start == 0 and part.stop == rows):
-            return arrays
-        cut = {}
-        for name, array in arrays.items():
-            axis = self._axes.get(name)
-            cut[name] = (
-                array if axis is None else np.asarray(array)[(slice(None),) * axis + (part,)]
-            )
-        return cut
-
     def _execute(self, arrays: dict[str, Any]) -> dict[str, DeviceArray]:
         """One run on the device. Everything is queued; nothing waits for the answer."""
         device = self._backend.device
         shapes = {name: tuple(a.shape) for name, a in arrays.items()}
-        profile = self._profile(shapes)
+        profile = self._profiles.find(shapes)
         if profile is None:
             raise self._outside(shapes)
         if self._steps and (recorded := self._steps.run(arrays)) is not None:
@@ -246,7 +173,7 @@ class TrtEngine:
             )
             self._must(context.set_tensor_address(name, memory.address), f"the address of {name!r}")
         outputs = {name: self._output(context, name) for name in self._signature.output_names}
-        self._must(context.execute_async_v3(int(device.stream)), f"a run on {_shapes(shapes)}")
+        self._must(context.execute_async_v3(device.stream_handle), f"a run on {_shapes(shapes)}")
         return outputs
 
     def _resident(self, array: Any) -> DeviceArray:
@@ -258,12 +185,12 @@ class TrtEngine:
         return DeviceArray(self._backend.device, memory, array.shape, array.dtype.name)
 
     def _make_step(self, shapes: dict[str, tuple[int, ...]]) -> Step:
-        profile = self._profile(shapes)
+        profile = self._profiles.find(shapes)
         assert profile is not None  # it ran with these shapes before
         context = self._new_context(profile)
-        return Step(
-            self._backend.device, context, shapes, self._dtypes, self._signature.output_names
-        )
+        self._lend(context)
+        outputs, device = self._signature.output_names, self._backend.device
+        return Step(device, context.raw, shapes, self._dtypes, outputs, context.generation)
 
     def _output(self, context: Any, name: str) -> DeviceArray:
         shape = tuple(int(n) for n in context.get_tensor_shape(name))
@@ -273,25 +200,38 @@ class TrtEngine:
         return DeviceArray(self._backend.device, memory, shape, dtype.name)
 
     def _context(self, profile: int) -> Any:
-        """The execution context of a profile, made at first use: it holds the profile's scratch
-        memory.
-        """
+        """The execution context of a profile, made at first use, with scratch memory to work in."""
         if profile not in self._contexts:
             self._contexts[profile] = self._new_context(profile)
-        return self._contexts[profile]
+        context = self._contexts[profile]
+        self._lend(context)
+        return context.raw
 
-    def _new_context(self, profile: int) -> Any:
-        context = self._engine.create_execution_context()
-        if context is None:
-            raise DeviceError(
-                f"engine {self.name!r}: no GPU memory for its scratch space; close other"
-                f" programs, or lower"
-                " --max-tracks or --max-objects"
-            )
-        stream = int(self._backend.device.stream)
-        self._must(context.set_optimization_profile_async(profile, stream), f"profile {profile}")
+    def _new_context(self, profile: int) -> Context:
+        raw = self._backend.make_context(self._engine)
+        if raw is None:
+            raise self._no_scratch()
+        stream = self._backend.device.stream_handle
+        self._must(raw.set_optimization_profile_async(profile, stream), f"profile {profile}")
         self._backend.device.wait()
-        return context
+        return Context(raw, self._backend.scratch_bytes(self._engine, profile))
+
+    def _lend(self, context: Context) -> None:
+        """Give a context the scratch block, grown where it needs more, unless it has it."""
+        scratch = self._backend.scratch
+        try:
+            scratch.grow(context.scratch_bytes)
+        except DeviceError as error:
+            raise self._no_scratch() from error
+        if context.generation != scratch.generation:
+            self._backend.lend(context.raw)
+            context.generation = scratch.generation
+
+    def _no_scratch(self) -> DeviceError:
+        return DeviceError(
+            f"engine {self.name!r}: no GPU memory for its scratch space; close other programs, or"
+            " lower --max-tracks or --max-objects"
+        )
 
     def _must(self, accepted: bool, what: str) -> None:
         if not accepted:
@@ -299,14 +239,7 @@ class TrtEngine:
                 f"engine {self.name!r}: TensorRT does not take {what}; build again: {self._rebuild}"
             )
 
-    def _profile(self, shapes: dict[str, tuple[int, ...]]) -> int | None:
-        """The first profile that holds all shapes."""
-        for index, limits in enumerate(self._profiles):
-            if all(_inside(shape, *limits[name]) for name, shape in shapes.items()):
-                return index
-        return None
-
-    def _limits(self, profile: int) -> dict[str, tuple[Any, Any]]:
+    def _limits(self, profile: int) -> Limits:
         """Smallest and largest shape of every input."""
         shapes = {
             name: self._engine.get_tensor_profile_shape(name, profile)
@@ -324,7 +257,7 @@ class TrtEngine:
                 f"{file} has {_names(actual)}; expected {_names(expected)}; build again:"
                 f" {self._rebuild}"
             )
-        dtypes = {name: _DTYPES.get(engine.get_tensor_dtype(name).name, "?") for name in actual}
+        dtypes = {name: DTYPES.get(engine.get_tensor_dtype(name).name, "?") for name in actual}
         for name, dtype in dtypes.items():
             if (dtype, expected[name]) != ("int32", "int64") and dtype != expected[name]:
                 raise EngineError(
@@ -334,12 +267,8 @@ class TrtEngine:
         return dtypes
 
     def _outside(self, shapes: dict[str, tuple[int, ...]]) -> EngineError:
-        ranges = "; or ".join(
-            ", ".join(f"{name} {list(low)} to {list(high)}" for name, (low, high) in limits.items())
-            for limits in self._profiles
-        )
         return EngineError(
-            f"engine {self.name!r} was built for {ranges}; got {_shapes(shapes)};"
+            f"engine {self.name!r} was built for {self._profiles}; got {_shapes(shapes)};"
             " use a smaller clip or fewer tracks or objects, or --device cuda with ONNX engines"
         )
 
@@ -350,26 +279,23 @@ def _check_origin(name: str, path: Path, entry: Entry, backend: Backend, rebuild
             f"engine {name!r}: {path.name} is an ONNX graph, not built for TensorRT; build it:"
             f" {rebuild}"
         )
-    if entry.tensorrt != backend.version:
+    built_by = f"{TITLES[RTX if entry.rtx else TENSORRT]} {entry.tensorrt}"
+    if built_by != f"{backend.title} {backend.version}":
         raise EngineError(
-            f"engine {name!r} was built by TensorRT {entry.tensorrt}, this is"
-            f" {backend.version}; build again: {rebuild}"
+            f"engine {name!r} was built by {built_by}, this is"
+            f" {backend.title} {backend.version}; build again: {rebuild}"
         )
-    if entry.gpu != backend.gpu:
+    if entry.gpu not in (None, backend.gpu):
         raise EngineError(
             f"engine {name!r} was built for {entry.gpu}, this is {backend.gpu}; build again:"
             f" {rebuild}"
         )
 
 
-def _row_axes(signature: Signature) -> dict[str, int]:
-    """By input and output: the axis that its rows lie along, where it has any."""
-    tensors = (*signature.inputs, *signature.outputs)
-    return {t.name: t.dims.index(signature.rows) for t in tensors if signature.rows in t.dims}
-
-
-def _inside(shape: tuple[int, ...], low: tuple[int, ...], high: tuple[int, ...]) -> bool:
-    return len(shape) == len(low) and all(a <= n <= b for n, a, b in zip(shape, low, high))
+def _limits_of_rtx(backend: Backend) -> str:
+    if backend.module != RTX:
+        return ""
+    return f" on {backend.gpu}, compute capability {backend.device.capability} (8.6 or later runs)"
 
 
 def _names(names: Any) -> str:

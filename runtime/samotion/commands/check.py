@@ -182,11 +182,11 @@ def try_onnxruntime(device: str) -> Backend:
 
 def try_tensorrt() -> Backend:
     """Load TensorRT and cuda-python, and send numbers to the GPU and back."""
-    from samotion.backends import trt as trt_engine
+    from samotion.backends.trt_backend import Backend as TensorRT
 
     name = "tensorrt"
     try:
-        backend = trt_engine.Backend()
+        backend = TensorRT()
     except DeviceError as error:
         return Backend(name, str(error))
     try:

@@ -23,7 +23,7 @@ from samotion.backends.ort import OrtArray
 from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
 
-FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0")
+FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0", "tensorrt_rtx-1.7.1")
 BACKENDS = ("cpu", *FAKES)
 
 
@@ -399,7 +399,7 @@ def test_spare_memory_is_freed_before_giving_up(
     [
         (
             {"tensorrt": "8.6.1"},
-            "was built by TensorRT 8.6.1, this is 10.13.0; build again: samotion-export depth",
+            "was built by TensorRT 8.6.1, this is TensorRT 10.13.0; build again: samotion-export depth",
         ),
         (
             {"gpu": "Other GPU"},
