@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 setuptools wheel
-	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,export,dev]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,export,dev,ray]'
 	$(BIN)/pip install -q -c constraints.txt --no-deps --no-build-isolation sam2==1.1.0
 	touch $@
 

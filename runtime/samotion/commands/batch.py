@@ -1,0 +1,305 @@
+"""samotion-batch: thousands of clips, that can be broken off and gone on with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from samotion import __version__
+from samotion.commands import answers, exits, options, progress
+from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.commands.series import Series
+from samotion.errors import UsageError
+from samotion.results.folder import KINDS
+from samotion.results.writers import UNASKED
+
+if TYPE_CHECKING:
+    from samotion.commands.clip_job import ClipJob
+    from samotion.commands.ledger import Ledger, Outcome
+    from samotion.commands.listing import Item
+
+SOME_FAILED = 8
+INPUT_PROBLEM = 3
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the clips of a batch are shared out, and what is told of them."""
+
+    workers: int | None
+    gpus: tuple[str, ...]
+    ray: str | None
+    gpus_per_worker: float
+    retry_failed: bool
+    as_json: bool
+    quiet: bool
+
+
+def batch(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|LIST",
+            help="A folder of clips, or a text file with a path a line; - reads it.",
+            show_default=False,
+        ),
+    ],
+    engine_dir: EngineDir = None,
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="FOLDER", help="Results and ledger go to FOLDER.")
+    ] = "out",
+    device: Device = "auto",
+    save: Annotated[
+        str | None,
+        typer.Option(
+            metavar=",".join(KINDS),
+            callback=options.some_of(KINDS),
+            help="What to write, some of these.",
+            show_default=",".join(UNASKED),
+        ),
+    ] = None,
+    max_objects: Annotated[
+        int, typer.Option(metavar="NUMBER", min=1, max=255, help="Objects a clip, at most.")
+    ] = 10,
+    max_tracks: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's"
+        ),
+    ] = None,
+    seed: Seed = 0,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Do the I-th of N equal parts: one on each machine.",
+            show_default="all",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=1,
+            help="Processes at once.",
+            show_default="1, or one a GPU of --gpus",
+        ),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0,1,...", help="One process on each of these GPUs.", show_default="no choice"
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Share the clips out on a Ray cluster; local starts one here.",
+            show_default="no cluster",
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float,
+        typer.Option(metavar="NUMBER", min=0, help="With --ray: GPUs, or a part of one, a worker."),
+    ] = 0.0,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try clips again that could not be read before."),
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make results anew that are there already.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per clip.")
+    ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    version: Version = False,
+) -> None:
+    """Segment all clips of a folder or a list. Broken off, the same command goes on where it was.
+
+    FOLDER/ledger.jsonl keeps what became of each clip, FOLDER/failed.txt those that failed, with
+    their reasons: a list to try again.
+    """
+
+    def work() -> int:
+        chosen = options.names(gpus or "")
+        _check_together(ray, chosen, workers)
+        if not quiet:
+            answers.note(
+                f"samotion {__version__}: looking for clips in {source!r}, for"
+                f" {options.engines_at(engine_dir)}"
+            )
+        from samotion.commands.clip_job import ClipJob
+        from samotion.settings import Settings
+
+        settings = Settings(max_tracks=max_tracks, max_objects=max_objects, seed=seed)
+        kinds = None if save is None else options.names(save)
+        plan = Plan(workers, chosen, ray, gpus_per_worker, retry_failed, as_json, quiet)
+        threads = None if ray else _threads(len(_places(plan)))
+        job = ClipJob(out, engine_dir, device, threads, settings, kinds, overwrite)
+        return process(job, plan, source, shard)
+
+    exits.run_command(work, verbose)
+
+
+def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> int:
+    """Do what is to do, keep the ledger, tell the summary; the exit code."""
+    from samotion.commands.ledger import FAILED, Ledger
+    from samotion.commands.listing import find_items, shard_of
+
+    every = find_items(source)
+    items = shard_of(every, shard)
+    if len({item.folder for item in every}) < len(every):
+        raise UsageError(f"{source!r} names a clip in two ways; expected each once")
+    _make_folder(job.out)
+    ledger = Ledger(Path(job.out), shard)
+    failed_before = [] if plan.retry_failed else _unreadable(items, ledger)
+    known = {outcome.clip for outcome in failed_before}
+    todo = [item for item in items if item.clip not in known]
+    if not plan.quiet:
+        answers.note(_opening(items, todo, plan))
+    outcomes = list(failed_before)
+    for outcome in _told(_outcomes(job, plan, todo), plan, len(todo)):
+        ledger.add(outcome)
+        outcomes.append(outcome)
+    summary = ledger.close(outcomes)
+    _tell_summary(summary, ledger, plan)
+    return SOME_FAILED if summary[FAILED] else 0
+
+
+def _check_together(ray: str | None, gpus: Sequence[str], workers: int | None) -> None:
+    if ray is not None and gpus:
+        raise UsageError("--gpus and --ray exclude each other; with --ray give --gpus-per-worker")
+    if gpus and workers is not None and workers < len(gpus):
+        raise UsageError(f"--workers {workers} is fewer than the {len(gpus)} GPUs of --gpus")
+    if wrong := [one for one in gpus if not one.replace("-", "").isalnum()]:
+        raise UsageError(f"{wrong[0]!r} is no GPU; expected numbers as in --gpus 0,1")
+
+
+def _places(plan: Plan) -> list[str | None]:
+    """The GPU of each process; None: what there is."""
+    gpus: Sequence[str | None] = plan.gpus or [None]
+    count = plan.workers or len(gpus)
+    return [gpus[k % len(gpus)] for k in range(count)]
+
+
+def _threads(processes: int) -> int | None:
+    """CPU threads of each of several processes; None, all cores, for one."""
+    import os
+
+    return None if processes == 1 else max(1, (os.cpu_count() or 1) // processes)
+
+
+def _make_folder(out: str) -> None:
+    from samotion.results.folder import disk_errors
+
+    with disk_errors(Path(out)):
+        Path(out).mkdir(parents=True, exist_ok=True)
+
+
+def _unreadable(items: Sequence[Item], ledger: Ledger) -> list[Outcome]:
+    """Clips that could not be read in an earlier run, and have not changed since: they would fail
+    again.
+    """
+    before = [ledger.failure_before(item.clip) for item in items]
+    return [one for one in before if one is not None and one.exit_code == INPUT_PROBLEM]
+
+
+def _opening(items: Sequence[Item], todo: Sequence[Item], plan: Plan) -> str:
+    left_out = len(items) - len(todo)
+    beside = f" ({left_out} more could not be read before; --retry-failed tries them)"
+    where = "on Ray" if plan.ray else f"in {len(_places(plan))} processes"
+    where = "in 1 process" if where == "in 1 processes" else where
+    return f"{len(todo)} clips{beside if left_out else ''}, {where}; opening engines"
+
+
+def _outcomes(job: ClipJob, plan: Plan, todo: Sequence[Item]) -> Iterator[Outcome]:
+    if not todo:
+        return iter(())
+    if plan.ray is not None:
+        from samotion import ray
+
+        return ray.run(job, todo, plan.ray, plan.workers, plan.gpus_per_worker)
+    from samotion.commands import workers
+
+    return workers.run(job, todo, _places(plan))
+
+
+def _told(outcomes: Iterator[Outcome], plan: Plan, total: int) -> Iterator[Outcome]:
+    """The same outcomes, each told as it comes, with the time left."""
+    series = Series(total)
+    with progress.display(plan.quiet) as report:
+        bar = progress.is_terminal(sys.stderr)
+        series.start()
+        for done, outcome in enumerate(outcomes, start=1):
+            _tell(outcome, plan)
+            series.end()
+            series.start()
+            if bar:
+                report("clips", done, total)
+            elif not plan.quiet:
+                answers.note(f"{done} of {total}: {_line(outcome)}{_left(series, done, total)}")
+            yield outcome
+
+
+def _left(series: Series, done: int, total: int) -> str:
+    from samotion.commands.series import left
+
+    return left(series.left_s()) if done < total else ""
+
+
+def _line(outcome: Outcome) -> str:
+    name = answers.one_line(outcome.clip)
+    if outcome.error:
+        return f"{name}: failed"
+    objects = f"{outcome.objects} moving object{'s' * (outcome.objects != 1)}"
+    return f"{name}: {outcome.status}, {objects} in {outcome.frames} frames"
+
+
+def _tell(outcome: Outcome, plan: Plan) -> None:
+    """The result on stdout; why there is none on stderr."""
+    from dataclasses import asdict
+
+    if plan.as_json:
+        print(json.dumps(asdict(outcome)), flush=True)
+    if outcome.error:
+        answers.note(f"{answers.one_line(outcome.clip)}: {outcome.error}")
+
+
+def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan) -> None:
+    """A small table, and where more is told."""
+    if not plan.as_json:
+        for name in ("clips", "done", "skipped", "failed", "frames", "objects"):
+            print(f"{name:8} {summary[name]}")
+        for reason, count in summary["reasons"].items():
+            print(f"  {count} x {reason}")
+        sys.stdout.flush()
+    if summary["failed"] and not plan.quiet:
+        answers.note(
+            f"the clips that failed: {ledger.failed_path}; again with: samotion-batch"
+            f" {ledger.failed_path} --retry-failed"
+        )
+
+
+EPILOG = """
+\b
+Many machines that share a disk:
+  samotion-batch clips/ -o out/ --shard 1/8     (2/8 on the next, and so on)
+A Ray cluster:
+  samotion-batch clips/ -o out/ --ray auto --workers 16 --gpus-per-worker 0.5
+"""
+
+app = options.command_line(batch, EPILOG)
+
+
+def main() -> None:
+    """The command."""
+    options.start(app, "samotion-batch")

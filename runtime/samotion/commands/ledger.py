@@ -1,0 +1,143 @@
+"""What became of each clip of an archive, a JSON line each, so that a batch can go on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from samotion.errors import OutputError
+from samotion.manifest import write_atomically
+
+DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one clip.
+
+    `status`: done, skipped (it was done before) or failed, with the exit code that samotion-run
+    would have had and one line that says why. `seconds`: of this run; `frames` and `objects`: of
+    the result; `worker`: the process that did it; `changed`: the clip's time of change in ns.
+    """
+
+    clip: str
+    folder: str
+    status: str
+    seconds: float = 0.0
+    frames: int = 0
+    objects: int = 0
+    exit_code: int = 0
+    error: str = ""
+    worker: str = ""
+    changed: int = 0
+
+
+class Ledger:
+    """The outcomes of one batch, or of one shard of it; the last line of a clip counts.
+
+    Only its own lines are ever added to the file, each written and kept on the disk at once: a
+    process that is killed loses at most the clip that it was at. A half line is passed over.
+    """
+
+    def __init__(self, out: Path, shard: str | None = None) -> None:
+        tail = "" if shard is None else "-" + shard.replace("/", "-of-")
+        self.path = out / f"ledger{tail}.jsonl"
+        self.failed_path = out / f"failed{tail}.txt"
+        self.summary_path = out / f"summary{tail}.json"
+        self.outcomes = self._read()
+
+    def add(self, outcome: Outcome) -> None:
+        """Write an outcome down."""
+        self.outcomes[outcome.clip] = outcome
+        line = json.dumps(asdict(outcome)) + "\n"
+        with _disk_errors(self.path), self.path.open("a+b") as file:
+            if file.tell() and self._is_cut(file):
+                line = "\n" + line
+            file.write(line.encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def failure_before(self, clip: str) -> Outcome | None:
+        """How this clip failed in an earlier run, if it did and is still the same."""
+        last = self.outcomes.get(clip)
+        unchanged = last is not None and last.changed == changed_ns(clip)
+        return last if last and last.status == FAILED and unchanged else None
+
+    def close(self, outcomes: Iterable[Outcome]) -> dict[str, Any]:
+        """Write the summary, and the clips that failed as a list that a next batch can take."""
+        some = list(outcomes)
+        summary = summarise(some)
+        failed = [one for one in some if one.status == FAILED]
+        lines = [f"# {one.error}\n{one.clip}\n" for one in failed]
+        with _disk_errors(self.path):
+            write_atomically(self.summary_path, (json.dumps(summary, indent=2) + "\n").encode())
+            text = "".join(lines).encode("utf-8", "surrogateescape")
+            if lines or self.failed_path.exists():
+                write_atomically(self.failed_path, text)
+        return summary
+
+    def _read(self) -> dict[str, Outcome]:
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise OutputError(f"cannot read {str(self.path)!r}: {error.strerror}") from error
+        known = [outcome for line in lines if (outcome := _parse(line)) is not None]
+        return {outcome.clip: outcome for outcome in known}
+
+    @staticmethod
+    def _is_cut(file: Any) -> bool:
+        file.seek(-1, os.SEEK_END)
+        return bool(file.read(1) != b"\n")
+
+
+def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """Counts, sums and the reasons of failures, those that come most often first."""
+    some = list(outcomes)
+    count = Counter(one.status for one in some)
+    reasons = Counter(_reason(one) for one in some if one.status == FAILED)
+    return {
+        "clips": len(some),
+        **{status: count[status] for status in (DONE, SKIPPED, FAILED)},
+        "frames": sum(one.frames for one in some),
+        "objects": sum(one.objects for one in some),
+        "seconds": round(sum(one.seconds for one in some), 3),
+        "reasons": dict(reasons.most_common()),
+    }
+
+
+def changed_ns(clip: str) -> int:
+    """When a clip was changed last, in ns; 0 where it is not there."""
+    try:
+        return os.stat(clip).st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
+def _reason(outcome: Outcome) -> str:
+    """Why it failed, without what differs from clip to clip: its path."""
+    text = outcome.error.removeprefix("error: ")
+    for form in (repr(outcome.clip), outcome.clip):
+        text = text.replace(form, "the clip")
+    return text
+
+
+def _parse(line: bytes) -> Outcome | None:
+    """An outcome; None for a line that was cut or is not ours."""
+    try:
+        table = json.loads(line)
+        return Outcome(**{field.name: table[field.name] for field in fields(Outcome)})
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def _disk_errors(path: Path) -> Any:
+    from samotion.results.folder import disk_errors
+
+    return disk_errors(path.parent)

@@ -1,0 +1,127 @@
+"""The clips of an archive: those below a folder, or those that a list names."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from samotion.errors import InputError, UsageError
+from samotion.results.names import same_file
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
+    *(".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".gif"),
+)
+OURS = "run.json"  # of a folder that holds results
+
+
+class Item(NamedTuple):
+    """One clip of an archive: its path, and the folder of its results, relative to all others'."""
+
+    clip: str
+    folder: str
+
+
+def find_items(source: str) -> list[Item]:
+    """The clips of a folder (with all folders below it), or of a list: a path a line.
+
+    `-` reads the list from standard input; lines that are empty or begin with # are no clips.
+    Results keep the tree of the folder. Names depend on the clips' own alone, so that a clip that
+    comes later changes no other's. Raises InputError where there is nothing.
+    """
+    if source == "-":
+        return from_list(sys.stdin)
+    path = Path(source)
+    if path.is_dir():
+        return _from_folder(path)
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+            return from_list(lines, source)
+    except OSError as error:
+        raise InputError(
+            f"cannot read {source!r}: {error.strerror}; expected a folder of clips, or a text file"
+            " with a path a line"
+        ) from error
+
+
+def from_list(lines: Iterable[str], source: str = "the list") -> list[Item]:
+    """The clips that lines name, each once; their results lie side by side."""
+    texts = (line.strip() for line in lines)
+    clips = dict.fromkeys(text for text in texts if text and not text.startswith("#"))
+    if binary := next((clip for clip in clips if "\0" in clip), None):
+        raise InputError(
+            f"{source!r} is no list of clips: it holds {binary[:40]!a}; expected a text file"
+            " with a path a line"
+        )
+    if not clips:
+        raise InputError(f"{source!r} names no clips; expected a path a line")
+    return _named([(clip, "") for clip in clips])
+
+
+def shard_of(items: list[Item], shard: str | None) -> list[Item]:
+    """Every n-th of the items, from the i-th on; `shard` is i/n with i from 1, None: all.
+
+    Raises UsageError for what is no such pair.
+    """
+    if shard is None:
+        return items
+    first, slash, count = shard.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise UsageError(f"shard {shard!r} is no i/n; expected as 3/8: the third of eight")
+    return items[int(first) - 1 :: int(count)]
+
+
+def _from_folder(root: Path) -> list[Item]:
+    found = [(str(path), path.parent.relative_to(root).as_posix()) for path in sorted(_clips(root))]
+    if not found:
+        raise InputError(
+            f"{str(root)!r} holds no clips; expected video files"
+            f" ({', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)}) or folders of frames"
+        )
+    return _named([(clip, "" if parent == "." else parent) for clip, parent in found])
+
+
+def _clips(root: Path) -> Iterator[Path]:
+    """Videos and folders of frames below a folder; not in results, nor where links lead."""
+    from samotion.clips.folders import IMAGE_SUFFIXES  # with NumPy, which help does without
+
+    for here, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        if OURS in files:
+            folders.clear()
+            continue
+        shown = [name for name in files if name[0] != "."]
+        yield from (Path(here, name) for name in shown if name.lower().endswith(VIDEO_SUFFIXES))
+        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in shown) and Path(here) != root:
+            yield Path(here)
+
+
+def _named(clips: list[tuple[str, str]]) -> list[Item]:
+    """Folders of results: a clip's name, or its whole file name where two would share it."""
+    from samotion.clips.video import clip_name
+
+    short = [_join(parent, clip_name(clip)) for clip, parent in clips]
+    often = Counter(same_file(name) for name in short)
+    whole = [
+        name if often[same_file(name)] == 1 else _join(parent, Path(clip).name)
+        for name, (clip, parent) in zip(short, clips)
+    ]
+    twice = Counter(same_file(name) for name in whole)
+    # of one file name in two folders that a list names: the whole path tells them apart
+    return [
+        Item(clip, name if twice[same_file(name)] == 1 else _flat(clip))
+        for name, (clip, _) in zip(whole, clips)
+    ]
+
+
+def _join(parent: str, name: str) -> str:
+    return f"{parent}/{name}" if parent else name
+
+
+def _flat(clip: str) -> str:
+    """A path as one name."""
+    return "_".join(part for part in Path(clip).parts if part.strip("./"))

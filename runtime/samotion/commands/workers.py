@@ -1,0 +1,170 @@
+"""Processes that do the clips of a batch: one a GPU, or several on a CPU.
+
+Each opens its engines once. One that dies, of a crash or for lack of memory, takes no other with
+it: a new one takes its place and its clip is tried once more.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from typing import Any, NamedTuple
+
+from samotion.commands import exits
+from samotion.commands.clip_job import ClipJob
+from samotion.commands.ledger import FAILED, Outcome, changed_ns
+from samotion.commands.listing import Item
+from samotion.errors import SamotionError
+
+ATTEMPTS = 2  # at a clip whose process dies
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+_SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+
+
+class WorkerError(SamotionError):
+    """No process can open the engines."""
+
+    def __init__(self, line: str, code: int = 1) -> None:
+        super().__init__(line.removeprefix("error: "))
+        self.exit_code = code
+
+
+class _Refusal(NamedTuple):
+    """What a process says that cannot open the engines: the error's line and exit code."""
+
+    line: str
+    code: int
+
+
+def run(job: ClipJob, items: Iterable[Item], places: Sequence[str | None]) -> Iterator[Outcome]:
+    """The outcome of every item, as they come, from one process for each of `places`.
+
+    A place is the GPU that a process sees (None: all that there are). Raises WorkerError where
+    engines cannot be opened. Whatever ends the loop ends the processes.
+    """
+    waiting = deque((item, 1) for item in items)
+    workers = [_Worker(job, place) for place in places[: max(1, len(waiting))]]
+    try:
+        while waiting or any(worker.task for worker in workers):
+            for worker in _ready(workers):
+                yield from _attend(worker, waiting)
+    finally:
+        for worker in workers:
+            worker.stop()
+
+
+class _Worker:
+    """A process and the pipe to it; `task`: the item that it is at, and which attempt this is."""
+
+    def __init__(self, job: ClipJob, place: str | None) -> None:
+        self.job, self.place = job, place
+        self.task: tuple[Item, int] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Begin with a new process."""
+        self.pipe, theirs = _SPAWN.Pipe()
+        self.process = _SPAWN.Process(
+            target=_work, args=(theirs, self.job, self.place), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+
+    def send(self, task: tuple[Item, int]) -> None:
+        """Give it its next item."""
+        self.task = task
+        with suppress(OSError):  # it died: the next look at it tells
+            self.pipe.send(task[0])
+
+    def stop(self) -> None:
+        """End it, whatever it is at."""
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
+    """Those that have said something or died."""
+    there = set(wait([worker.pipe for worker in workers]))
+    return [worker for worker in workers if worker.pipe in there]
+
+
+def _attend(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outcome]:
+    """Hear what a worker says, and give it more to do."""
+    try:
+        said: Any = worker.pipe.recv()
+    except (EOFError, OSError):
+        yield from _bury(worker, waiting)
+        worker.start()
+        return
+    if isinstance(said, _Refusal):
+        raise WorkerError(*said)
+    worker.task = None
+    if isinstance(said, Outcome):
+        yield said
+    if waiting:
+        worker.send(waiting.popleft())
+
+
+def _bury(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outcome]:
+    """Its item goes back into the row, or has failed if it ended so before."""
+    worker.process.join()
+    task, worker.task = worker.task, None
+    how = _death(worker.process.exitcode)
+    if task is None:
+        raise WorkerError(f"a process {how} while it opened the engines; run samotion-check")
+    item, attempt = task
+    if attempt < ATTEMPTS:
+        waiting.appendleft((item, attempt + 1))
+        return
+    yield Outcome(
+        item.clip,
+        item.folder,
+        FAILED,
+        exit_code=1,
+        error=f"error: the process {how}, {attempt} times; is there memory enough? try it alone"
+        " with samotion-run, or a smaller --max-tracks",
+        changed=changed_ns(item.clip),
+    )
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
+    """A worker's life: open the engines, then one item after the other until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the batch ends its workers
+    if place is not None:
+        os.environ[VISIBLE] = place  # before anything of CUDA is loaded
+    _die_with_parent()
+    try:
+        engines = job.open_engines()
+    except Exception as error:
+        code, line = exits.explain(error)
+        pipe.send(_Refusal(line, code))
+        return
+    with engines, suppress(EOFError, BrokenPipeError):
+        pipe.send(None)  # ready
+        while True:
+            pipe.send(job.do(pipe.recv(), engines))
+
+
+def _die_with_parent() -> None:
+    """End at once when the batch is killed: the next one wants the clip that this is at."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,42 @@
+"""Jobs that a batch's processes do without engines: what happens to a clip is in its name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samotion.commands.clip_job import ClipJob, worker
+from samotion.commands.ledger import DONE, FAILED, Outcome, changed_ns
+from samotion.commands.listing import Item
+from samotion.errors import EngineError
+
+
+@dataclass(frozen=True)
+class NamedJob(ClipJob):
+    """Counts in a file how often a clip was begun; `dies` kills the process, `dies_once` the first
+    time only.
+    """
+
+    def open_engines(self) -> Any:
+        if self.engine_dir == "missing":
+            raise EngineError("no engines in 'missing'")
+        return contextlib.nullcontext()
+
+    def do(self, item: Item, engines: Any, progress: Any = None) -> Outcome:
+        begun = Path(self.out, f"{item.folder}.begun")
+        times = int(begun.read_text()) + 1 if begun.exists() else 1
+        begun.write_text(str(times))
+        name = Path(item.clip).stem
+        if name == "dies" or (name == "dies_once" and times == 1):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if name == "bad":
+            changed = changed_ns(item.clip)
+            return Outcome(
+                item.clip, item.folder, FAILED, exit_code=3, error="error: bad", changed=changed
+            )
+        gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
+        return Outcome(item.clip, item.folder, DONE, 1.0, 4, 1, worker=f"{worker()} {gpu}")

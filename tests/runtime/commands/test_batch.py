@@ -1,0 +1,208 @@
+"""samotion-batch: an archive's clips, done once each, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from helpers.batch_jobs import NamedJob
+from samotion.commands import batch, workers
+from samotion.commands.ledger import FAILED, Ledger, Outcome, summarise
+from samotion.commands.listing import Item, find_items, from_list, shard_of
+from samotion.errors import InputError, UsageError
+from typer.testing import CliRunner
+
+
+def touch(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    return path
+
+
+def moving_square(folder: Path, count: int = 4) -> Path:
+    """A folder of frames in which a square goes over a smooth ground."""
+    folder.mkdir(parents=True)
+    ground = np.random.default_rng(0).integers(0, 255, (8, 12, 3)).astype(np.uint8)
+    for t in range(count):
+        frame = cv2.resize(ground, (96, 64))
+        frame[20:44, 10 + 8 * t : 34 + 8 * t] = 250, 40, 40
+        cv2.imwrite(str(folder / f"{t:03d}.png"), frame)
+    return folder
+
+
+# what an archive holds
+
+
+def test_a_folder_gives_its_videos_and_folders_of_frames_in_its_own_tree(tmp_path: Path) -> None:
+    for name in ("b.mp4", "x/a.mov", "x/a.mp4", "x/notes.txt", "y/0.png", "y/1.png", ".hidden.mp4"):
+        touch(tmp_path / name)
+    touch(tmp_path / "done" / "run.json")
+    touch(tmp_path / "done" / "overlay.mp4")
+    found = {
+        Path(i.clip).relative_to(tmp_path).as_posix(): i.folder for i in find_items(str(tmp_path))
+    }
+    assert found == {"b.mp4": "b", "x/a.mov": "x/a.mov", "x/a.mp4": "x/a.mp4", "y": "y"}
+
+
+def test_a_list_gives_each_of_its_clips_once() -> None:
+    lines = ["# mine\n", "\n", "one/a.mp4\n", "two/a.mp4\n", "one/a.mp4\n", "c.mov\n"]
+    assert from_list(lines) == [
+        Item("one/a.mp4", "one_a.mp4"),
+        Item("two/a.mp4", "two_a.mp4"),
+        Item("c.mov", "c"),
+    ]
+
+
+def test_what_holds_no_clips_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no clips"):
+        find_items(str(tmp_path))
+    with pytest.raises(InputError, match="a path a line"):
+        find_items(str(tmp_path / "nothing"))
+    (tmp_path / "list").write_bytes(b"\0\1")
+    with pytest.raises(InputError, match="no list of clips"):
+        find_items(str(tmp_path / "list"))
+
+
+def test_shards_share_everything_out_once() -> None:
+    items = [Item(str(k), str(k)) for k in range(11)]
+    shards = [shard_of(items, f"{k}/4") for k in range(1, 5)]
+    assert sorted(item for shard in shards for item in shard) == sorted(items)
+    assert max(map(len, shards)) - min(map(len, shards)) == 1
+    for wrong in ("0/4", "5/4", "1", "a/b", "1/0", "-1/2"):
+        with pytest.raises(UsageError, match="i/n"):
+            shard_of(items, wrong)
+
+
+# processes
+
+
+def outcomes(tmp_path: Path, names: list[str], places: list[str | None]) -> dict[str, Outcome]:
+    job = NamedJob(str(tmp_path))
+    items = [Item(f"{name}.mp4", name) for name in names]
+    some = list(workers.run(job, items, places))
+    assert len(some) == len(names)
+    return {outcome.folder: outcome for outcome in some}
+
+
+def begun(tmp_path: Path, name: str) -> int:
+    return int((tmp_path / f"{name}.begun").read_text())
+
+
+def test_a_process_that_dies_takes_only_its_own_clip_with_it(tmp_path: Path) -> None:
+    done = outcomes(tmp_path, ["a", "dies", "b", "dies_once", "c", "bad"], [None, None])
+    failed = {name for name, outcome in done.items() if outcome.status == FAILED}
+    assert failed == {"dies", "bad"}
+    assert "SIGKILL, 2 times" in done["dies"].error and done["dies"].exit_code == 1
+    assert [begun(tmp_path, name) for name in ("a", "b", "c", "dies_once", "dies")] == [
+        1,
+        1,
+        1,
+        2,
+        2,
+    ]
+
+
+def test_every_gpu_has_its_process(tmp_path: Path) -> None:
+    done = outcomes(tmp_path, [f"c{k}" for k in range(6)], ["0", "3"])
+    seen = {outcome.worker.split()[1] for outcome in done.values()}
+    assert seen <= {"0", "3"} and len({outcome.worker for outcome in done.values()}) <= 2
+
+
+def test_engines_that_are_missing_end_the_batch(tmp_path: Path) -> None:
+    job = NamedJob(str(tmp_path), "missing")
+    with pytest.raises(workers.WorkerError, match="no engines in 'missing'") as caught:
+        list(workers.run(job, [Item("a.mp4", "a")], [None]))
+    assert caught.value.exit_code == 4
+
+
+# the ledger
+
+
+def test_a_half_line_costs_one_clip_and_no_later_one(tmp_path: Path) -> None:
+    first = Outcome("a.mp4", "a", "done", 1.0, 5, 2)
+    ledger = Ledger(tmp_path)
+    ledger.add(first)
+    with ledger.path.open("ab") as file:
+        file.write(b'{"clip": "b.mp4", "fol')  # killed here
+    again = Ledger(tmp_path)
+    assert again.outcomes == {"a.mp4": first}
+    again.add(Outcome("c.mp4", "c", "done"))
+    assert list(Ledger(tmp_path).outcomes) == ["a.mp4", "c.mp4"]
+
+
+def test_reasons_are_counted_without_the_clips_names() -> None:
+    some = [
+        Outcome(f"{k}.mp4", str(k), FAILED, exit_code=3, error=f"error: '{k}.mp4' is empty")
+        for k in range(3)
+    ]
+    assert summarise(some)["reasons"] == {"the clip is empty": 3}
+
+
+# the command
+
+
+def command(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(batch.app, [*arguments])
+    return done.exit_code, done.stdout, done.stderr
+
+
+def test_a_batch_is_done_once_and_tells_what_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.mp4", "bad.mp4", "dies_once.mp4"):
+        touch(clips / name)
+    monkeypatch.setattr("samotion.commands.clip_job.ClipJob", NamedJob)
+    code, stdout, stderr = command(str(clips), "-o", str(out))
+    assert code == 8
+    assert "done     2" in stdout and "failed   1" in stdout and "1 x bad" in stdout
+    assert "bad.mp4: error: bad" in stderr
+    assert (out / "failed.txt").read_text() == f"# error: bad\n{clips / 'bad.mp4'}\n"
+    assert json.loads((out / "summary.json").read_text())["frames"] == 8
+
+    command(str(clips), "-o", str(out))
+    assert begun(out, "bad") == 1  # it would fail again
+    command(str(out / "failed.txt"), "-o", str(out), "--retry-failed")
+    assert begun(out, "bad") == 2
+    os.utime(clips / "bad.mp4", (1, 1))
+    command(str(clips), "-o", str(out))
+    assert begun(out, "bad") == 3  # another file now
+
+
+def test_options_that_do_not_go_together(tmp_path: Path) -> None:
+    clip = touch(tmp_path / "a.mp4")
+    for wrong in (
+        ["--gpus", "0", "--ray", "local"],
+        ["--gpus", "0,1", "--workers", "1"],
+        ["--gpus", "a b"],
+        ["--shard", "3"],
+    ):
+        code, _, stderr = command(str(clip.parent), "-o", str(tmp_path / "out"), *wrong)
+        assert code == 2 and stderr.splitlines()[-1].startswith("error: "), wrong
+
+
+def test_real_engines_and_a_kill_in_the_middle(tmp_path: Path) -> None:
+    """Killed after its first clip, the same command does the rest, and the first is not touched."""
+    for k in range(2):
+        moving_square(tmp_path / "in" / f"c{k}")
+    line = [sys.executable, "-c", "from samotion.commands.batch import main; main()"]
+    line += [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--save", "masks", "-q"]
+    with subprocess.Popen([*line, "--json"], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = json.loads(process.stdout.readline())
+        process.kill()
+    assert first["status"] == "done"
+    before = {p: p.stat().st_mtime_ns for p in Path(tmp_path, "out", "c0").rglob("*.png")}
+    done = subprocess.run([*line, "--json"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(row) for row in done.stdout.splitlines()]
+    assert {row["folder"]: row["status"] for row in rows} == {"c0": "skipped", "c1": "done"}
+    assert before and all(p.stat().st_mtime_ns == then for p, then in before.items())
+    assert len(list(Path(tmp_path, "out", "c1", "masks").glob("*.png"))) == 4
+    assert cv2.imread(str(next(iter(before)))).shape[:2] == (64, 96)
