@@ -59,7 +59,8 @@ def _decoded(path: Path, clip: Clip) -> Iterator[Array]:
 def _checked(clip: Clip, pictures: Iterator[Array]) -> Iterator[Array]:
     """The same pictures, as many and as large as the clip's."""
     count = 0
-    for count, rgb in enumerate(pictures, start=1):
+    for rgb in pictures:
+        count += 1
         yield sizes.resized(rgb, clip.source_hw)  # some videos change their size
     if count != len(clip.frames):
         raise InputError(
