@@ -21,7 +21,7 @@ from samotion_export.report import Report
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
-TARGETS = ("auto", "onnx", "onnx-gpu", "tensorrt")
+TARGETS = ("auto", "onnx", "onnx-gpu", "tensorrt", "rtx")
 
 
 def parse_nets(names: list[str] | None) -> tuple[str, ...]:
@@ -88,7 +88,8 @@ def export(
         str,
         options.choice(
             TARGETS,
-            help="Kind of engine; auto is onnx, onnx-gpu is what GPU engines are built from.",
+            help="Kind of engine; auto is onnx, onnx-gpu is what GPU engines are built from,"
+            " rtx needs no GPU to build.",
         ),
     ] = "auto",
     verify: Annotated[bool, typer.Option(help="Compare every graph with PyTorch.")] = True,

@@ -29,7 +29,8 @@ from samotion_export.trt import build as trt_build
 def export(request: Request, report: Report) -> list[Path]:
     """Build what is not current in `request.out`. Returns the files written, the manifest last."""
     preset = request.chosen()
-    device = trt_build.find_target() if request.target == "tensorrt" else None
+    has_engines = request.target in trt_build.TARGETS
+    device = trt_build.find_target(request.target) if has_engines else None
     with locked(request.out):
         old = _read_old(request.out, report)
         held, written = _kept(old, request), list[Path]()

@@ -1,106 +1,41 @@
-"""Compiling graphs and holding them to budgets, on a fake compiler that says what it is told to."""
+"""Holding a preset's engines to budgets, and what is said of those that cannot be built."""
 
 from __future__ import annotations
 
 import json
-import sys
+import subprocess
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import onnx.parser
 import pytest
 from helpers.paths import ROOT
 from samotion import manifest
 from samotion.checks.preset_numbers import numbers_of
-from samotion.contract import SIGNATURES, engines_of
+from samotion.contract import engines_of
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest
 from samotion.presets import NANO
 from samotion_bench import trt_check
-from samotion_bench.trt_check import Cost
+from samotion_export.trt.build import COST
+from samotion_export.trt.compiler import Cost
 
-LOG = """Max Scratch Memory: 2000001 bytes
-Max Scratch Memory: 5000000 bytes
-Layers:
-Name: __mye1_0_myl0_0, LayerType: shape_call, Inputs: []
-Name: __myl_Cast_myl0_1, LayerType: kgen, Inputs: []
-Name: _gemm_mha_v2_myl0_2, LayerType: kgen, Inputs: []
-Name: __myl_Cast_myl1_1, LayerType: kgen, Inputs: []
-Name: _gemm_mha_v2 [profile 1]_myl1_2, LayerType: kgen, Inputs: []
-Name: __myl_MaxSubExp_myl1_3, LayerType: kgen, Inputs: []
-"""
-COST = Cost(3, 1, 1, 0, (3, 5), 0.0)
-GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
-motion (float[4] x) => (float[4] y) { y = Relu(x) }"""
-
-
-class FakeCompiler:
-    """`tensorrt_rtx` with two softmaxes in every network; files with the word `broken` fail."""
-
-    __version__ = "1.2.3"
-    ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
-
-    class ILogger:
-        pass
-
-    def __init__(self) -> None:
-        self.profiles: list[dict[str, Any]] = []
-        self.broken: dict[str, bool] = {}
-
-    def Builder(self, log: Any) -> Any:
-        def build(network: Any, config: Any) -> bytes | None:
-            if self.broken.get("build"):
-                log.log("Severity.ERROR", "cudaError: no GPU")
-                log.log("Severity.ERROR", "Myelin is lost\nhere")
-                return None
-            log.log("Severity.VERBOSE", LOG if config.profiling_verbosity == "detailed" else "")
-            return b"plan"
-
-        layers = ["LayerType.SOFTMAX", "LayerType.SOFTMAX", "LayerType.CONVOLUTION"]
-        network = SimpleNamespace(
-            num_layers=len(layers), get_layer=lambda i: SimpleNamespace(type=layers[i])
-        )
-        return SimpleNamespace(
-            create_network=lambda flags: network,
-            create_builder_config=lambda: SimpleNamespace(
-                add_optimization_profile=lambda made: self.profiles.append(made.shapes)
-            ),
-            create_optimization_profile=self._profile,
-            build_serialized_network=build,
-        )
-
-    def _profile(self) -> Any:
-        shapes: dict[str, Any] = {}
-        return SimpleNamespace(
-            shapes=shapes, set_shape=lambda name, *sizes: shapes.update({name: sizes})
-        )
-
-    def OnnxParser(self, network: Any, log: Any) -> Any:
-        return SimpleNamespace(
-            parse_from_file=lambda path: not self.broken.get("parse"),
-            get_error=lambda i: SimpleNamespace(desc=lambda: "no such operator"),
-        )
-
-
-@pytest.fixture
-def compiler(monkeypatch: pytest.MonkeyPatch) -> FakeCompiler:
-    fake = FakeCompiler()
-    monkeypatch.setitem(sys.modules, trt_check.COMPILER, fake)
-    return fake
+FOUND = Cost(3, 1, 1, 0, (3, 5), 0.0)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An exported folder with one graph: depth, whose sides vary."""
+    """A folder with two engines; the motion net's is still a graph."""
     folder = tmp_path / "nano-fp16"
     folder.mkdir()
-    path = folder / "depth.onnx"
-    onnx.save(onnx.parser.parse_model(GRAPH), str(path))
-    sizes = {t.name: list(t.dims) for t in SIGNATURES["depth"].inputs}
-    sha256 = manifest.sha256_of(path)
-    entry = Entry(path.name, sha256, sha256, "0" * 64, "fp16", sizes, {}, {}, "0" * 64)
-    manifest.write(folder, Manifest("nano", {}, {"depth": entry}, numbers_of(NANO)))
+    entry = Entry(
+        "depth.engine", "0", "0", "0", "fp16", {}, {}, {}, "0", {COST: asdict(FOUND)}, rtx=True,
+        tensorrt="1.2.3",
+    )  # fmt: skip
+    graph = Entry("motion.onnx", "0", "0", "0", "fp16", {}, {}, {}, "0")
+    held = Manifest("nano", {}, {"depth": entry, "motion": graph}, numbers_of(NANO))
+    manifest.write(folder, held)
     return folder
 
 
@@ -110,43 +45,58 @@ def budgets(path: Path, **budget: int) -> Path:
     return path
 
 
-def check(folder: Path, budgets: Path, record: bool = False) -> None:
-    trt_check.check_folder(folder, ("depth",), budgets, record)
+def check(folder: Path, budgets: Path, record: bool = False, *problems: str) -> None:
+    trt_check.check_folder(folder, ("depth", "motion"), budgets, record, problems)
 
 
-def test_costs_are_those_of_the_largest_profile(
-    compiler: FakeCompiler, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_figures_are_printed(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     check(folder, budgets(tmp_path / "budgets.json", kernels=3, unfused=1, loops=0, scratch_mb=5))
-    assert "kernels 3, fused 1, unfused 1, loops 0, scratch_mb (3, 5)" in capsys.readouterr().out
-    assert [list(profile) for profile in compiler.profiles] == [["frames"], ["frames"]]
+    said = capsys.readouterr().out
+    assert "kernels 3, fused 1, unfused 1, loops 0, scratch_mb [3, 5]" in said
+    assert "TensorRT for RTX 1.2.3 compiled nano-fp16" in said and "motion" not in said
 
 
 @pytest.mark.parametrize("name", ["kernels", "unfused", "scratch_mb"])
-def test_a_budget_that_is_exceeded_is_named(
-    compiler: FakeCompiler, folder: Path, tmp_path: Path, name: str
-) -> None:
-    value = COST.bounded[name]
+def test_a_budget_that_is_exceeded_is_named(folder: Path, tmp_path: Path, name: str) -> None:
+    value = FOUND.bounded[name]
     small = budgets(tmp_path / "budgets.json", **{name: value - 1})
     with pytest.raises(EngineError, match=f"depth: {name} {value}, at most {value - 1}"):
         check(folder, small)
     check(folder, budgets(tmp_path / "budgets.json", **{name: value}))
 
 
-@pytest.mark.parametrize(
-    ("step", "words"), [("parse", "no such operator"), ("build", "Myelin is lost$")]
-)
-def test_a_graph_that_fails_is_named_with_the_compilers_words(
-    compiler: FakeCompiler, folder: Path, tmp_path: Path, step: str, words: str
-) -> None:
-    compiler.broken[step] = True
-    with pytest.raises(EngineError, match=f"depth: not .*: {words}"):
-        check(folder, budgets(tmp_path / "budgets.json"))
+def test_what_failed_is_told_at_the_end(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(EngineError, match=r"^motion: lost; depth: kernels 3, at most 2$"):
+        check(folder, budgets(tmp_path / "budgets.json", kernels=2), False, "motion: lost")
 
 
-def test_recorded_figures_become_budgets_once(
-    compiler: FakeCompiler, folder: Path, tmp_path: Path
+def test_nothing_was_built_at_all(tmp_path: Path) -> None:
+    (tmp_path / "nano-fp16").mkdir()
+    with pytest.raises(EngineError, match=r"^all is lost$"):
+        check(tmp_path / "nano-fp16", budgets(tmp_path / "b.json"), False, "all is lost")
+
+
+def test_each_net_is_built_and_failures_are_collected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **options: Any) -> Any:
+        commands.append(command[3:])
+        said = "" if command[3] == "depth" else "a warning\nerror: motion: it is lost\n"
+        return SimpleNamespace(returncode=4 if said else 0, stderr=said)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    problems = trt_check.build_engines(NANO, "fp16", ("depth", "motion"), tmp_path / "e", 512)
+    assert problems == ["motion: it is lost"]
+    assert [command[0] for command in commands] == ["depth", "motion"]
+    said = " ".join(commands[0])
+    assert "--target rtx --offline --no-verify" in said and "--refine-px 512" in said
+
+
+def test_recorded_figures_become_budgets_once(folder: Path, tmp_path: Path) -> None:
     path = budgets(tmp_path / "budgets.json")
     check(folder, path, record=True)
     table = json.loads(path.read_text())
@@ -158,15 +108,6 @@ def test_recorded_figures_become_budgets_once(
     path.write_text(json.dumps(table))
     check(folder, path, record=True)
     assert json.loads(path.read_text())["graphs"]["nano-fp16"]["depth"]["budget"]["kernels"] == 3
-
-
-def test_loops_are_counted_in_the_graph(tmp_path: Path) -> None:
-    body = onnx.parser.parse_graph("body (int64 i, bool c) => (bool d) { d = Identity(c) }")
-    model = onnx.parser.parse_model(GRAPH)
-    loop = onnx.helper.make_node("Loop", ["n", "c"], [], body=body)
-    model.graph.node.extend([loop, loop])
-    onnx.save(model, str(tmp_path / "looped.onnx"))
-    assert trt_check.loops_of(tmp_path / "looped.onnx") == 2
 
 
 def test_without_the_compiler_nothing_is_exported(

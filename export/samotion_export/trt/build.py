@@ -1,5 +1,5 @@
-"""TensorRT engines from exported graphs, built by polygraphy in a child process that can be
-stopped.
+"""TensorRT engines from exported graphs, built in a child process that can be stopped: by
+polygraphy for this machine's GPU, or by TensorRT for RTX for many GPUs, without one.
 
 Precision lies in the graph: TensorRT 10 and 11 build it strongly typed, 8.6 gets the FP16 flag and
 orders to obey the graph's types (`trt_types`), and float32 where it has no kernels for them. An
@@ -13,18 +13,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import TensorProto
 from samotion.backends.cuda import INSTALL
-from samotion.backends.trt_backend import Backend
-from samotion.contract import SIGNATURES
+from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend, load
+from samotion.contract import SIGNATURES, Tensor
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry, sha256_of
 from samotion.presets import Preset
@@ -40,6 +40,9 @@ BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all tha
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
 NO_KERNEL = "could not find any implementation"  # TensorRT's words
+TARGETS = ("tensorrt", "rtx")  # of the export's, those that have engines
+COST = "compiled"  # the entry's meta key for what an engine of TensorRT for RTX was compiled to
+COMPILER = "from samotion_export.trt.compiler import main; main()"
 POLYGRAPHY = (
     "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"
 )
@@ -50,21 +53,29 @@ class NoKernelError(EngineError):
 
 
 class Target(NamedTuple):
-    """What engines are built for: a TensorRT version and a GPU."""
+    """What engines are built for: a TensorRT version and a GPU, None for TensorRT for RTX."""
 
     tensorrt: str
-    gpu: str
+    gpu: str | None
+    rtx: bool = False
 
     @property
     def major(self) -> int:
         """TensorRT's major version."""
         return int(self.tensorrt.split(".")[0])
 
+    def __str__(self) -> str:
+        if self.rtx:
+            return f"{TITLES[RTX]} {self.tensorrt} on compute capability 8.6 and later"
+        return f"{TITLES[TENSORRT]} {self.tensorrt} on {self.gpu}"
 
-def find_target() -> Target:
-    """The TensorRT and the GPU of this machine. Raises DeviceError where either is missing or
-    does not work.
+
+def find_target(name: str) -> Target:
+    """What this machine builds for `name`, one of TARGETS. Raises DeviceError where the TensorRT is
+    missing, and where TensorRT proper finds no GPU that works.
     """
+    if name == "rtx":
+        return Target(str(load(RTX).__version__), None, rtx=True)
     backend = Backend()
     try:
         if find_spec("polygraphy") is None:
@@ -98,27 +109,15 @@ def build(
     """
     staging, out = folders
     plan = staging / f"{name}.engine"
-    if target.major == 8:
-        graph = _without_plugins(graph, staging)
-    types = staging / f"{name}.types.json"
-    types.write_text(json.dumps(tensor_types(graph)))
     shapes = profiles(preset, name, entry.inputs)
-    with report.working(f"{name}: building for TensorRT {target.tensorrt} on {target.gpu}"):
-        command = build_command(graph, plan, shapes, target, out / TIMING_CACHE)
-        try:
-            _run(command, {trt_types.VARIABLE: str(types)}, name, report)
-        except NoKernelError:
-            if target.major != 8:
-                raise
-            report.note(
-                f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it;"
-                f" float32 instead"
-            )
-            command = build_command(graph, plan, shapes, target, out / TIMING_CACHE, half=False)
-            _run(command, {}, name, report)
-    os.chmod(plan, 0o644)
-    report.made(f"{name}: built for TensorRT, {plan.stat().st_size / 1e6:.1f} MB")
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
+    with report.working(f"{name}: building for {target}"):
+        if target.rtx:
+            meta[COST] = _compile(name, entry, graph, plan, shapes, report)
+        else:
+            _convert(name, graph, plan, shapes, target, out / TIMING_CACHE, report)
+    os.chmod(plan, 0o644)
+    report.made(f"{name}: built for {target}, {plan.stat().st_size / 1e6:.1f} MB")
     return replace(
         entry,
         file=plan.name,
@@ -126,7 +125,86 @@ def build(
         meta=meta,
         gpu=target.gpu,
         tensorrt=target.tensorrt,
+        rtx=target.rtx,
     )
+
+
+def _compile(
+    name: str, entry: Entry, graph: Path, plan: Path, shapes: list[Profile], report: Report
+) -> dict[str, Any]:
+    """Build `plan` with TensorRT for RTX. Returns what it was compiled to.
+
+    Raises EngineError where that takes or gives other tensors than the contract has: nothing opens
+    the file before it meets a GPU.
+    """
+    job, facts = (plan.with_suffix(f".{kind}.json") for kind in ("job", "facts"))
+    files = {"graph": str(graph), "plan": str(plan), "facts": str(facts)}
+    job.write_text(json.dumps({**files, "shapes": shapes}))
+    _run([sys.executable, "-c", COMPILER, str(job)], {}, name, report)
+    found = json.loads(facts.read_text())
+    signature = SIGNATURES[name]
+    _require_contract(name, found["inputs"], signature.inputs, entry.inputs)
+    _require_contract(name, found["outputs"], signature.outputs, entry.outputs)
+    cost: dict[str, Any] = found["cost"]
+    return cost
+
+
+def _require_contract(
+    name: str,
+    found: Mapping[str, tuple[str, list[int]]],
+    tensors: Sequence[Tensor],
+    dims: Mapping[str, Sequence[int | str]],
+) -> None:
+    """Refuse inputs or outputs whose names, types or fixed sizes are not the contract's. Sizes of
+    outputs that the compiler works out at run time are unknown: -1.
+    """
+    if set(found) != {t.name for t in tensors}:
+        raise EngineError(
+            f"{name}: the engine has {', '.join(found)}; expected"
+            f" {', '.join(t.name for t in tensors)}"
+        )
+    for tensor in tensors:
+        dtype, sizes = found[tensor.name]
+        wanted = dims[tensor.name]
+        right = len(sizes) == len(wanted) and all(
+            have in (-1, want) or isinstance(want, str) for have, want in zip(sizes, wanted)
+        )
+        if dtype != tensor.dtype or not right:
+            raise EngineError(
+                f"{name}: the engine's {tensor.name!r} is {dtype}{sizes}; expected"
+                f" {tensor.dtype}{list(wanted)}"
+            )
+
+
+def _convert(
+    name: str,
+    graph: Path,
+    plan: Path,
+    shapes: list[Profile],
+    target: Target,
+    cache: Path,
+    report: Report,
+) -> None:
+    """Build `plan` with polygraphy on this machine's GPU. `cache`: timings that builds share."""
+    staging = plan.parent
+    if target.major == 8:
+        graph = _without_plugins(graph, staging)
+    types = staging / f"{name}.types.json"
+    types.write_text(json.dumps(tensor_types(graph)))
+    try:
+        command = build_command(graph, plan, shapes, target, cache)
+        _run(command, {trt_types.VARIABLE: str(types)}, name, report)
+    except NoKernelError:
+        if target.major != 8:
+            raise
+        report.note(
+            f"{name}: TensorRT {target.tensorrt} finds no half-precision kernels for it;"
+            f" float32 instead"
+        )
+        command = build_command(graph, plan, shapes, target, cache, half=False)
+        _run(command, {}, name, report)
+    finally:  # polygraphy leaves the lock of its cache behind
+        cache.with_name(f"{cache.name}.lock").unlink(missing_ok=True)
 
 
 def _without_plugins(graph: Path, staging: Path) -> Path:
@@ -169,7 +247,7 @@ def type_options(target: Target, half: bool = True) -> list[str]:
     """How a TensorRT is told to compute in the graph's types, which 11 does anyway; not `half`:
     8.6 in float32.
     """
-    if target.major >= 11:
+    if target.rtx or target.major >= 11:
         return []
     if target.major == 10:
         return ["--strongly-typed"]

@@ -25,6 +25,7 @@ DRIVER_ERRORS = (
 ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
 UPLOAD_BYTES = 32 << 20  # page-locked memory through which inputs go; larger ones get more
 INSTALL = "pip install 'samotion[trt]'"
+WITHOUT = "use --device cpu, with engines of --target onnx"
 # Linux drivers that a CUDA asks for, by its major version: all its minor versions run with them.
 DRIVERS = {11: "450.80", 12: "525.60", 13: "580.65"}
 
@@ -50,7 +51,7 @@ class Device:
         self._cuda, self._install = load(install), install
         self.driver = self._find_driver()
         if self._call("cudaGetDeviceCount") == 0:
-            raise DeviceError("no NVIDIA GPU is visible; use --device cpu")
+            raise DeviceError(f"no NVIDIA GPU is visible; {WITHOUT}")
         facts = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
         self.name = _text(facts.name)
         self.capability = f"{facts.major}.{facts.minor}"  # of compute, as NVIDIA counts its GPUs
@@ -166,9 +167,9 @@ class Device:
         try:
             version = int(self._call("cudaDriverGetVersion"))
         except RuntimeError as error:  # cuda-python's word for a missing driver
-            raise DeviceError(f"no NVIDIA driver is found ({error}); use --device cpu") from error
+            raise DeviceError(f"no NVIDIA driver is found ({error}); {WITHOUT}") from error
         if version == 0:
-            raise DeviceError("no NVIDIA driver is found; use --device cpu")
+            raise DeviceError(f"no NVIDIA driver is found; {WITHOUT}")
         return cuda_version(version)
 
     def _empty(self) -> None:
@@ -219,7 +220,7 @@ class Device:
         if name == "cudaErrorMemoryAllocation":
             return OutOfMemory("out of GPU memory")
         if name == "cudaErrorNoDevice":
-            return DeviceError("no NVIDIA GPU is visible (cudaErrorNoDevice); use --device cpu")
+            return DeviceError(f"no NVIDIA GPU is visible (cudaErrorNoDevice); {WITHOUT}")
         if name in DRIVER_ERRORS:
             return DeviceError(
                 f"the NVIDIA driver does not fit the installed CUDA ({name}){self._wanted()};"

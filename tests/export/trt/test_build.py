@@ -14,16 +14,14 @@ import numpy as np
 import onnx.parser
 import pytest
 import samotion
-import torch
-from helpers import fake_tensorrt, official
+from helpers import fake_tensorrt
+from helpers.sums_net import sums_request
 from onnx.reference import ReferenceEvaluator
 from samotion import depth, manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
-from samotion_export.checkpoints import weights
 from samotion_export.export import export
-from samotion_export.graph import Graph
 from samotion_export.report import Report
 from samotion_export.request import Request
 from samotion_export.trt import build as trt_build
@@ -222,41 +220,18 @@ profiles = [{{name: [r[i][name] for r in rows] for name in rows[0][i]}} for i in
 header = json.dumps({{"version": {version!r}, "profiles": profiles}}).encode()
 with open(arguments[1], "rb") as graph, open(after("-o")[0], "wb") as plan:
     plan.write({magic!r} + header + b"\\n" + graph.read())
-with open(after("--save-timing-cache")[0], "w") as cache:
-    cache.write("timings")
+cache = after("--save-timing-cache")[0]
+for path in (cache, cache + ".lock"):
+    with open(path, "w") as file:
+        file.write("timings")
 """
-
-
-class Sums(torch.nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = torch.nn.Parameter(torch.ones(3))
-
-    def forward(self, frames: torch.Tensor) -> torch.Tensor:
-        return (frames.float() * self.scale).sum(-1)
 
 
 @pytest.fixture
 def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
     """An export of a stand-in for the depth net, for a fake TensorRT."""
-    rng = np.random.default_rng(0)
-    graphs = [
-        Graph(
-            "depth",
-            Sums(),
-            tuple((rng.integers(0, 256, (b, 14, 14, 3), np.uint8),) for b in (1, 2)),
-            {"disparity": 1e-3},
-        )
-    ]
-    stand_in = types.SimpleNamespace(
-        build_module=lambda net: Sums(), graphs=lambda net, module, spelling: list(graphs)
-    )
-    monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
-    checkpoint = official.write(tmp_path / "depth.pt", "depth", Sums().state_dict())
     use(monkeypatch, "10.13.0")
-    return Request(
-        ("depth",), "nano", tmp_path / "e", checkpoints={"depth": checkpoint}, target="tensorrt"
-    )
+    return sums_request(tmp_path, monkeypatch, target="tensorrt")
 
 
 def use(
