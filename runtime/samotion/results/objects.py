@@ -39,23 +39,30 @@ def _objects(material: Material) -> Record:
                 "id": one.id,
                 "score": round(one.score, 6),
                 "confidence": round(one.confidence, 6),
-                **_per_frame([row[k] for row in material.rles], clip.indices),
+                **_seen([row[k] for row in material.rles], clip.indices),
             }
             for k, one in enumerate(material.result.objects)
         ],
     }
 
 
-def _per_frame(rles: list[Record | None], indices: Array) -> Record:
-    """One object's entries. Boxes are x, y, width, height in px of the source, None where it is
-    not seen.
-    """
-    from pycocotools import mask as coco
-
+def _seen(rles: list[Record | None], indices: Array) -> Record:
+    """One object's entries."""
     seen = [k for k, rle in enumerate(rles) if rle]
     return {
         "first_frame": int(indices[seen[0]]) if seen else None,
         "last_frame": int(indices[seen[-1]]) if seen else None,
+        **per_frame(rles),
+    }
+
+
+def per_frame(rles: list[Record | None]) -> Record:
+    """One object's areas, boxes and masks. Boxes are x, y, width, height in px of the source, None
+    where it is not seen.
+    """
+    from pycocotools import mask as coco
+
+    return {
         "areas": [int(coco.area(rle)) if rle else 0 for rle in rles],
         "boxes": [coco.toBbox(rle).tolist() if rle else None for rle in rles],
         "segmentations": rles,

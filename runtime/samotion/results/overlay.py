@@ -105,7 +105,7 @@ def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
     pad = height % 2, width % 2
     palette = bright_palette()
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=_rate(ticks), options=ENCODER)
+        stream = container.add_stream("libx264", rate=mean_rate(ticks), options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
         context = stream.codec_context
         context.time_base = TIME_BASE
@@ -120,7 +120,7 @@ def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
         container.mux(stream.encode())
 
 
-def _rate(ticks: Array) -> Fraction:
+def mean_rate(ticks: Array) -> Fraction:
     """The mean frame rate, which the encoder wants for its rate control; times do not follow
     from it.
     """

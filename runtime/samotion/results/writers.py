@@ -17,6 +17,13 @@ WRITERS = {
     "overlay": "overlay",
     "coco": "coco",
     "tracks": "tracks",
+    "ytvis": "ytvis",
+    "mots": "mots",
+    "yolo": "yolo",
+    "colmap": "colmap",
+    "cutout": "cutout",
+    "matte": "matte",
+    "images": "images",
 }
 UNASKED = ("masks", "overlay", "tracks")  # in layout clip
 TO_LOOK_AT = ("overlay",)  # costs a warning where it fails, not the result

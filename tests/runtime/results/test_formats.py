@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
 import pytest
+from helpers import media
 from helpers.made_result import NUMBERS, SOURCE_HW, TIMES_S, make_result
+from pycocotools import mask as rle
 from pycocotools.coco import COCO
+from samotion.clips.video import read_clip
+from samotion.pipeline import Result
 from samotion.results import write as output
+from samotion.results import yolo
 from samotion.results.material import at_source
+from samotion.results.overlay import show_ticks
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 Array = np.ndarray[Any, Any]
+FRAMES = ("b 1.jpg", "b 4.jpg", "b 7.JPG", "b 10.jpg")
 
 
-def labels_at_source() -> Array:
-    """The labels (T,H,W) of the made result, as large as its source."""
-    return np.stack([at_source(labels, SOURCE_HW) for labels in make_result().labels])
+def labels_at_source(result: Result | None = None) -> Array:
+    """The labels (T,H,W) of a result, as large as its source."""
+    result = result or make_result()
+    return np.stack([at_source(labels, result.clip.source_hw) for labels in result.labels])
 
 
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def of_a_folder() -> Result:
+    """The made result, as if its frames had lain in a folder."""
+    result = make_result()
+    return replace(result, clip=replace(result.clip, frame_names=FRAMES))
+
+
 def test_pycocotools_finds_every_annotation(tmp_path: Path) -> None:
     folder = output.write(make_result(), tmp_path, save=["coco"])
     coco = COCO(folder / "coco.json")
@@ -36,4 +54,162 @@ def test_pycocotools_finds_every_annotation(tmp_path: Path) -> None:
         box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
         assert one["area"] == mask.sum() and one["bbox"] == box
         assert one["score"] == {1: 0.9, 2: 0.8}[one["track_id"]]
+        assert one["attributes"]["track_id"] == one["track_id"]
     np.testing.assert_array_equal(read, labels_at_source())
+
+
+def test_names_are_those_of_the_folders_frames(tmp_path: Path) -> None:
+    save = ["coco", "ytvis", "yolo", "colmap"]
+    folder = output.write(of_a_folder(), tmp_path, save=save)
+    coco = json.loads((folder / "coco.json").read_text())
+    assert tuple(image["file_name"] for image in coco["images"]) == FRAMES
+    assert json.loads((folder / "ytvis.json").read_text())["videos"][0]["file_names"] == [*FRAMES]
+    labels = {path.name for path in (folder / "labels").iterdir()}
+    assert labels == {f"{Path(name).stem}.txt" for name in FRAMES}
+    masks = {path.name for path in (folder / "colmap_masks").iterdir()}
+    assert masks == {f"{name}.png" for name in FRAMES}
+
+
+def test_ytvis_has_each_object_through_all_frames(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path, save=["ytvis"])
+    data = json.loads((folder / "ytvis.json").read_text())
+    (video,), annotations = data["videos"], data["annotations"]
+    assert (video["length"], video["height"], video["width"]) == (4, *SOURCE_HW)
+    assert (video["frames"], video["timestamps_s"]) == ([*NUMBERS], [*TIMES_S])
+    assert [one["id"] for one in annotations] == [1, 2]
+    for one in annotations:
+        expected = labels_at_source() == one["id"]
+        for t, seg in enumerate(one["segmentations"]):
+            if seg is None:
+                assert not expected[t].any() and one["areas"][t] is one["bboxes"][t] is None
+                continue
+            np.testing.assert_array_equal(rle.decode(seg), expected[t])
+            assert one["areas"][t] == expected[t].sum()
+
+
+def test_mots_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path, save=["mots"])
+    read = np.zeros((4, *SOURCE_HW), np.uint8)
+    for line in (folder / "mots.txt").read_text().splitlines():
+        frame, label, kind, height, width, counts = line.split(" ")
+        assert (int(height), int(width)) == SOURCE_HW and kind == "1"
+        mask = rle.decode({"size": list(SOURCE_HW), "counts": counts.encode()}).astype(bool)
+        read[NUMBERS.index(int(frame) - 1)][mask] = int(label)
+    np.testing.assert_array_equal(read, labels_at_source())
+
+
+def test_colmap_ignores_what_moves(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path, save=["colmap"]) / "colmap_masks"
+    for number, labels in zip(NUMBERS, labels_at_source()):
+        mask = cv2.imread(str(folder / f"{number:05d}.jpg.png"), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(mask, np.where(labels, 0, 255))
+
+
+def fill(corners: Array, hw: tuple[int, int]) -> Array:
+    """A polygon's mask, as tools of this format draw it."""
+    return cv2.fillPoly(np.zeros(hw, np.uint8), [corners.astype(np.int32)], 1).astype(bool)
+
+
+@pytest.mark.parametrize("rounded", [np.floor, np.round])
+def test_yolo_polygons_are_the_masks_again(tmp_path: Path, rounded: Any) -> None:
+    folder = output.write(make_result(), tmp_path, save=["yolo"])
+    height, width = SOURCE_HW
+    for number, labels in zip(NUMBERS, labels_at_source()):
+        read = np.zeros(SOURCE_HW, np.uint8)
+        for line in (folder / "labels" / f"{number:05d}.txt").read_text().splitlines():
+            label, *values = line.split()
+            corners = rounded(np.array(values, np.float64).reshape(-1, 2) * (width, height))
+            read[fill(corners, SOURCE_HW)] = int(label)
+        np.testing.assert_array_equal(read, labels)
+    names = (folder / "data.yaml").read_text().splitlines()
+    assert names[-3:] == ["  0: static", "  1: object 1", "  2: object 2"]
+
+
+def ring_and_parts() -> Array:
+    mask = np.zeros((60, 80), bool)
+    mask[5:40, 5:40] = True
+    mask[15:25, 15:25] = False  # a hole
+    mask[18:21, 18:21] = True  # and a part in it
+    mask[50, 70] = True  # one pixel
+    return mask
+
+
+def test_holes_stay_and_parts_are_joined_by_lines() -> None:
+    mask = ring_and_parts()
+    drawn = fill(yolo.polygon(mask), mask.shape)
+    assert not (mask & ~drawn).any()
+    lines = (drawn & ~mask).astype(np.uint8)
+    assert 0 < lines.sum() < 60 and not cv2.erode(lines, np.ones((2, 2), np.uint8)).any()
+
+
+@pytest.mark.parametrize("pixels", [[(3, 3)], [(3, 3), (3, 4)], [(3, 3), (4, 4)]])
+def test_the_smallest_masks_are_polygons_too(pixels: list[tuple[int, int]]) -> None:
+    mask = np.zeros((8, 8), bool)
+    mask[tuple(zip(*pixels))] = True
+    corners = yolo.polygon(mask)
+    assert len(corners) >= 3
+    np.testing.assert_array_equal(fill(corners, mask.shape), mask)
+
+
+def decoded(path: Path, pixels: str) -> tuple[Array, list[float]]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    return np.stack([f.to_ndarray(format=pixels) for f in frames]), [f.time for f in frames]
+
+
+def shown_s() -> Array:
+    return np.array(TIMES_S) - TIMES_S[0]
+
+
+def test_cutout_is_prores_with_alpha(tmp_path: Path) -> None:
+    path = output.write(make_result(), tmp_path, save=["cutout"]) / "cutout.mov"
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (
+            stream.codec_context.codec.name == "prores" and stream.codec_context.profile == "4444"
+        )
+        assert stream.codec_context.pix_fmt.startswith("yuva444p")
+        assert (stream.height, stream.width) == SOURCE_HW
+    rgba, times = decoded(path, "rgba")
+    np.testing.assert_allclose(times, shown_s(), atol=1e-4)
+    labels = labels_at_source()
+    np.testing.assert_array_equal(rgba[..., 3], np.where(labels, 255, 0))
+    source = cv2.resize(
+        make_result().clip.frames[0], SOURCE_HW[::-1], interpolation=cv2.INTER_CUBIC
+    )
+    difference = abs(rgba[0, ..., :3].astype(int) - source)[labels[0] > 0]
+    assert difference.mean() < 3
+
+
+def test_matte_is_white_where_something_moves(tmp_path: Path) -> None:
+    path = output.write(make_result(), tmp_path, save=["matte"]) / "matte.mp4"
+    grey, times = decoded(path, "gray")
+    np.testing.assert_allclose(times, shown_s(), atol=1e-4)
+    np.testing.assert_array_equal(grey > 127, labels_at_source() > 0)
+
+
+def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
+    result = make_result()
+    clip = replace(result.clip, timestamps_s=np.array([0.0, 0.0, 200.0, 200.04]))
+    path = output.write(replace(result, clip=clip), tmp_path, save=["matte"]) / "matte.mp4"
+    ticks = show_ticks(clip.timestamps_s)
+    np.testing.assert_allclose(decoded(path, "gray")[1], ticks / 90_000, atol=1e-5)
+
+
+def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
+    frames = media.write_images(tmp_path / "in", media.quadrants(4, (60, 82)), FRAMES)
+    result = replace(make_result(), clip=read_clip(frames, long_side_px=41))
+    folder = output.write(result, tmp_path / "out", save=["images"]) / "images"
+    assert {p.name for p in folder.iterdir()} == set(FRAMES)
+    assert all((folder / name).read_bytes() == (frames / name).read_bytes() for name in FRAMES)
+
+
+def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:
+    pictures = media.quadrants(4, (60, 82))
+    video = media.write_video(tmp_path / "in.mkv", pictures, "ffv1", "bgr0")
+    result = replace(make_result(), clip=read_clip(video, long_side_px=41))
+    folder = output.write(result, tmp_path / "out", save=["images"]) / "images"
+    for number, picture in enumerate(pictures):
+        image = cv2.imread(str(folder / f"{number:05d}.jpg"))
+        assert image.shape == picture.shape
+        assert abs(image[..., ::-1].astype(int) - picture).mean() < 4  # edges of halved colour

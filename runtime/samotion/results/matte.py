@@ -1,0 +1,45 @@
+"""matte.mp4: white where something moves, black elsewhere, for any editor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from samotion.results.film import Kind, write_film
+from samotion.results.material import Material
+from samotion.results.overlay import show_ticks
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
+
+Array = np.ndarray[Any, Any]
+
+FILE = "matte.mp4"
+H264 = Kind("mp4", "libx264", "yuv420p", {"crf": "8", "preset": "veryfast"})  # edges stay hard
+
+
+def files(material: Material) -> list[str]:
+    """One file."""
+    return [FILE]
+
+
+def write(material: Material) -> None:
+    """Write the film, at the source's size and times; odd sizes grow by a row or column."""
+    clip = material.result.clip
+    height, width = clip.source_hw
+    hw = height + height % 2, width + width % 2
+    path = material.target.tree / FILE
+    write_film(path, H264, hw, _pictures(material, hw), show_ticks(clip.timestamps_s))
+
+
+def _pictures(material: Material, hw: tuple[int, int]) -> Iterator[VideoFrame]:
+    import av
+
+    for labels in material.labels():
+        white = np.where(labels > 0, np.uint8(255), np.uint8(0))
+        below, right = hw[0] - labels.shape[0], hw[1] - labels.shape[1]
+        grown: Array = cv2.copyMakeBorder(white, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        yield av.VideoFrame.from_ndarray(grown, "gray")
