@@ -58,9 +58,9 @@ def batch(
     save: Annotated[
         str | None,
         typer.Option(
-            metavar=",".join(KINDS),
+            metavar="NAME,NAME",
             callback=options.some_of(KINDS),
-            help="What to write, some of these.",
+            help=f"What to write, some of {', '.join(KINDS)}.",
             show_default=",".join(UNASKED),
         ),
     ] = None,

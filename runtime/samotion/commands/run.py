@@ -115,9 +115,9 @@ def run(
     save: Annotated[
         str | None,
         typer.Option(
-            metavar=",".join(KINDS),
+            metavar="NAME,NAME",
             callback=options.some_of(KINDS),
-            help="What to write, some of these.",
+            help=f"What to write, some of {', '.join(KINDS)}.",
             show_default=f"{','.join(UNASKED)}; in layout davis masks",
         ),
     ] = None,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 FILE = "cutout.mov"
-# One quantiser for all blocks, 2 in FFmpeg's units of 118: 52 dB, and 3.5 times as fast as a search.
+# One quantiser for all blocks, 2 in FFmpeg's units of 118: 52 dB, 3.5 times as fast as a search.
 FIXED_QUALITY = {"flags": "+qscale", "global_quality": "236"}
 PRORES = Kind(
     "mov", "prores_ks", "yuva444p10le", {"profile": "4444", "vendor": "apl0", **FIXED_QUALITY}

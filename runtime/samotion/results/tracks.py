@@ -9,6 +9,7 @@ import numpy as np
 from samotion import geometry
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
+from samotion.results.owners import owners
 from samotion.results.record import TRACKS
 from samotion.results.result import Result
 
@@ -24,8 +25,8 @@ def write(material: Material) -> None:
 
 
 def _tracks(result: Result) -> bytes:
-    """The tracks with `scores`, `frames` (source numbers); xy in px of the source, pixel centres
-    whole.
+    """The tracks with `scores`, `object` (0: none's) and `frames` (source numbers); xy in px of the
+    source, pixel centres whole.
     """
     tracks, clip = result.tracks, result.clip
     height, width = clip.frames.shape[1:3]
@@ -43,6 +44,7 @@ def _tracks(result: Result) -> bytes:
         query_frame=tracks.query_frame,
         query_xy=query_xy,
         scores=result.scores,
+        object=owners(tracks, result.labels, result.evidence.prompts),
         frames=clip.indices,
     )
     return buffer.getvalue()

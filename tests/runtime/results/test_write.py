@@ -125,6 +125,7 @@ def test_tracks_are_in_px_of_the_source(tmp_path: Path) -> None:
                 "query_frame",
                 "query_xy",
                 "scores",
+                "object",
                 "frames",
             )
         }

@@ -1,0 +1,38 @@
+"""Which object a track belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from samotion.prompts import ObjectPrompt
+from samotion.tracks.records import Tracks
+
+Array = np.ndarray[Any, Any]
+
+
+def owners(tracks: Tracks, labels: Array, prompts: Sequence[ObjectPrompt] = ()) -> Array:
+    """The label (N,) uint8 of each track's object, 0 for none.
+
+    By the tracks that `prompts` say were found to move together, the k-th being object k + 1.
+    Without prompts it is the label in `labels` (T,H,W) under most of a track's visible points.
+    """
+    if not prompts:
+        return _under_most_points(tracks, labels)
+    owner = np.zeros(len(tracks), np.uint8)
+    for label, one in reversed(list(enumerate(prompts, start=1))):
+        owner[one.members] = label
+    return owner
+
+
+def _under_most_points(tracks: Tracks, labels: Array) -> Array:
+    height, width = labels.shape[1:]
+    x, y = np.rint(tracks.xy).astype(np.int64).transpose(2, 0, 1)
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & tracks.visible
+    frames = np.arange(len(labels))
+    under = labels[frames, y.clip(0, height - 1), x.clip(0, width - 1)]
+    counts = np.stack([((under == n) & inside).sum(1) for n in range(int(labels.max()) + 1)])
+    owner: Array = counts.argmax(0).astype(np.uint8)
+    return owner
