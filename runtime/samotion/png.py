@@ -16,7 +16,7 @@ _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HUES = 22  # the DAVIS palette has the colours of PASCAL VOC up to here, then greys
 
 
-def _voc_colour(label: int) -> tuple[int, int, int]:
+def voc_colour(label: int) -> tuple[int, int, int]:
     """Colour of a label: its bits, dealt in turn to red, green and blue, highest bits first."""
     rgb = [0, 0, 0]
     for bit in range(8):
@@ -25,7 +25,7 @@ def _voc_colour(label: int) -> tuple[int, int, int]:
 
 
 DAVIS_PALETTE: Array = np.array(
-    [_voc_colour(i) if i < _HUES else (i, i, i) for i in range(256)], np.uint8
+    [voc_colour(i) if i < _HUES else (i, i, i) for i in range(256)], np.uint8
 )
 
 

@@ -73,5 +73,6 @@ CLIP_FILES = {f"walk/masks/{n:05d}.png" for n in NUMBERS} | {
     "walk/overlay.mp4",
     "walk/objects.json",
     "walk/tracks.npz",
+    "walk/report.html",
     "walk/run.json",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 from samotion import __version__
 from samotion.commands import answers, details, exits, options, progress
+from samotion.commands.again import command_line
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.commands.series import Series
 from samotion.errors import UsageError
@@ -206,6 +208,8 @@ def process(job: Job) -> int:
                 if len(job.clips) == 1:
                     raise
                 failed += 1
+    if len(job.clips) > 1:
+        write_index(job)
     return SOME_FAILED if failed else 0
 
 
@@ -238,12 +242,23 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
     ):
         result = pipeline.segment_clip(clip, engines, job.settings, report)
         report("output", 0, 1)
-        output.write_to(target, result, run_info(job, engines) | {"request": request})
+        output.write_to(target, result, run_info(job, clip, engines) | {"request": request})
         report("output", 1, 1)
     series.end()
     if job.verbose:
         details.tell(details.of_result(result))
     answers.tell_done(job, clip, target, result)
+
+
+def write_index(job: Job) -> None:
+    """A page over all clips in the folder, where they have reports."""
+    if "report" not in check_options(job.save, job.layout) or not os.path.isdir(job.out):
+        return
+    from samotion.results.report import index
+
+    path = index.write_index(job.out)
+    if path and not job.quiet:
+        answers.note(f"all reports: {path}")
 
 
 def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
@@ -254,10 +269,11 @@ def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
     return [free_name(video.clip_name(clip), taken) for clip in clips]
 
 
-def run_info(job: Job, engines: EngineFolder) -> dict[str, Any]:
+def run_info(job: Job, clip: str, engines: EngineFolder) -> dict[str, Any]:
     """What run.json tells beyond the result: how it was asked for and which engines answered."""
     return {
         "arguments": asdict(job),
+        "command": command_line(job, clip),
         "engine_folder": str(engines.folder),
         "preset": engines.preset.name,
         "device": engines.device,

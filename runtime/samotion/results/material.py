@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +21,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Material:
-    """A result and the folder it goes to."""
+    """A result and the folder it goes to; `record` is what run.json tells of them."""
 
     target: OutputFolder
     result: Result
+    record: Record = field(default_factory=dict)
 
     @property
     def ids(self) -> list[int]:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from samotion.manifest import replacing
-from samotion.png import DAVIS_PALETTE
+from samotion.results.colours import palette
 from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 
@@ -42,22 +42,13 @@ def write(material: Material) -> None:
     write_overlay(material.target.tree / OVERLAY, clip.frames, labels, clip.timestamps_s)
 
 
-def bright_palette() -> Array:
-    """The DAVIS palette (256,3) uint8 at full brightness, so that dark hues show on dark frames."""
-    palette = DAVIS_PALETTE.astype(np.float32)
-    bright: Array = (palette * (255 / np.maximum(palette.max(1, keepdims=True), 1))).astype(
-        np.uint8
-    )
-    return bright
-
-
-def draw(frame: Array, labels: Array, palette: Array) -> Array:
+def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
     """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border;
     static stays as is.
     """
     if not labels.any():
         return frame
-    colours = np.take(palette, labels, axis=0)  # 1.9 ms for 1000x562; palette[labels] takes 7
+    colours = np.take(colour_of, labels, axis=0)  # 1.9 ms for 1000x562; indexing takes 7
     tinted = cv2.copyTo(cv2.addWeighted(frame, 1 - TINT, colours, TINT, 0), labels, frame.copy())
     size = 3 if max(labels.shape) < 720 else 5  # px of the kernel: a line 1 or 2 px wide
     kernel = np.ones((size, size), np.uint8)
@@ -103,7 +94,7 @@ def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
 
     height, width = frames.shape[1:3]
     pad = height % 2, width % 2
-    palette = bright_palette()
+    colours = palette()
     with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
         stream = container.add_stream("libx264", rate=mean_rate(ticks), options=ENCODER)
         stream.width, stream.height, stream.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
@@ -111,7 +102,7 @@ def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
         context.time_base = TIME_BASE
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
         for frame, label, tick in zip(frames, labels, ticks.tolist()):
-            drawn = draw(frame, label, palette)
+            drawn = draw(frame, label, colours)
             image: Array = cv2.copyMakeBorder(drawn, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
             picture = av.VideoFrame.from_ndarray(image, "rgb24")
             picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")

@@ -13,7 +13,7 @@ Record = dict[str, Any]
 
 SCHEMA = 1
 RUN = "run.json"
-OVERLAY, OBJECTS, TRACKS = "overlay.mp4", "objects.json", "tracks.npz"
+OVERLAY, OBJECTS, TRACKS, REPORT = "overlay.mp4", "objects.json", "tracks.npz", "report.html"
 WRITING, DONE = "writing", "done"
 
 

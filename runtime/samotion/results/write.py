@@ -69,7 +69,8 @@ def write_to(
     kinds = [*target.kinds, ALWAYS] if target.layout == "clip" else list(target.kinds)
     kinds.sort(key=TO_LOOK_AT.__contains__)  # these come after all else
     names = {kind: writer(kind).files(material) for kind in kinds}
-    record = _describe(material) | dict(run_info or {})
+    record = material.record
+    record.update(_describe(material) | dict(run_info or {}))
     with disk_errors(target.base):
         before = owned(target)
         meant = before.union(*names.values())

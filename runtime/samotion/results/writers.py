@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 WRITERS = {
     "masks": "masks",
     "overlay": "overlay",
+    "report": "report",
     "coco": "coco",
     "tracks": "tracks",
     "ytvis": "ytvis",
@@ -25,8 +26,8 @@ WRITERS = {
     "matte": "matte",
     "images": "images",
 }
-UNASKED = ("masks", "overlay", "tracks")  # in layout clip
-TO_LOOK_AT = ("overlay",)  # costs a warning where it fails, not the result
+UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip
+TO_LOOK_AT = ("overlay", "report")  # costs a warning where it fails, not the result
 ALWAYS = "objects"  # in layout clip
 
 

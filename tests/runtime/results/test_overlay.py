@@ -81,8 +81,8 @@ def test_full_disk_under_the_overlay_is_an_error_that_leaves_all_else(
 
     monkeypatch.setattr(overlay, "draw", fail)
     with pytest.raises(OutputError, match="No space left on device"):
-        output.write(make_result(), tmp_path)
-    assert files_below(tmp_path) == CLIP_FILES - {"walk/overlay.mp4"}
+        output.write(make_result(), tmp_path, ("masks", "overlay", "tracks"))
+    assert files_below(tmp_path) == CLIP_FILES - {"walk/overlay.mp4", "walk/report.html"}
     assert json.loads((tmp_path / "walk" / "run.json").read_text())["status"] == "writing"
 
 

@@ -29,6 +29,7 @@ from samotion.presets import NANO
 from samotion.results import folder as place
 from samotion.results import overlay
 from samotion.results import write as output
+from samotion.results.colours import palette
 
 
 def test_palette_is_that_of_davis() -> None:
@@ -69,13 +70,13 @@ def test_draw_tints_and_outlines_objects_only(rng: np.random.Generator) -> None:
     frame = rng.integers(0, 255, (40, 40, 3), np.uint8)
     labels = np.zeros((40, 40), np.uint8)
     labels[10:20, 10:20] = 1
-    palette = overlay.bright_palette()
-    drawn = overlay.draw(frame, labels, palette)
+    colours = palette()
+    drawn = overlay.draw(frame, labels, colours)
     np.testing.assert_array_equal(drawn[labels == 0], frame[labels == 0])
-    assert tuple(palette[1]) == (255, 0, 0) == tuple(drawn[10, 15])
-    expected = frame[15, 15] * (1 - overlay.TINT) + palette[1] * overlay.TINT
+    assert tuple(colours[1]) == (210, 45, 45) == tuple(drawn[10, 15])
+    expected = frame[15, 15] * (1 - overlay.TINT) + colours[1] * overlay.TINT
     np.testing.assert_allclose(drawn[15, 15], expected, atol=1)
-    assert overlay.draw(frame, labels * 0, palette) is frame
+    assert overlay.draw(frame, labels * 0, colours) is frame
 
 
 def test_clip_layout_holds_exactly_its_files(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_overlay_plays_in_browsers_at_the_times_of_the_source(tmp_path: Path) ->
         frames = list(container.decode(stream))
     np.testing.assert_allclose([f.time for f in frames], np.array(TIMES_S) - TIMES_S[0], atol=1e-4)
     rgb = frames[1].to_ndarray(format="rgb24")[:, :41]
-    expected = overlay.draw(result.clip.frames[1], result.labels[1], overlay.bright_palette())
+    expected = overlay.draw(result.clip.frames[1], result.labels[1], palette())
     static = result.labels[1] == 0
     assert np.abs(rgb[static].astype(int) - expected[static]).mean() < 6
     # red survives subsampled colour
@@ -197,7 +198,7 @@ def test_save_picks_what_is_written(tmp_path: Path) -> None:
     output.write(make_result(), tmp_path, save=("coco", "masks"))
     picked = {f for f in CLIP_FILES if f.split(".")[-1] in ("png", "json")}
     assert files_below(tmp_path) == picked | {"walk/coco.json"}
-    with pytest.raises(UsageError, match="cannot save 'mask'; choose from masks, overlay, coco"):
+    with pytest.raises(UsageError, match="cannot save 'mask'; choose from masks, overlay, report"):
         output.write(make_result(), tmp_path / "b", save=("mask",))
     with pytest.raises(UsageError, match="layout 'coco' is unknown"):
         output.write(make_result(), tmp_path / "b", layout="coco")

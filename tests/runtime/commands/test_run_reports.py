@@ -1,0 +1,69 @@
+"""A report for every clip, an index over several, and the command that makes a result again."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result as Outcome
+from helpers import media
+from samotion.commands.again import command_line
+from samotion.commands.run import Job
+from samotion.settings import Settings
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def pair(clip: Path, tmp_path: Path) -> tuple[Path, Path]:
+    return clip, media.write_images(tmp_path / "walk", media.quadrants(3))
+
+
+def test_several_clips_get_an_index(run: Run, pair: tuple[Path, Path]) -> None:
+    outcome = run(*pair)
+    assert outcome.stderr.splitlines()[-1] == "all reports: out/index.html"
+    page = Path("out/index.html").read_text()
+    assert 'href="clip/report.html"' in page and 'href="walk/report.html"' in page
+    assert Path("out/clip/report.html").is_file() and Path("out/walk/report.html").is_file()
+
+
+def test_an_index_is_written_again_where_it_changes(run: Run, pair: tuple[Path, Path]) -> None:
+    run("-q", *pair)
+    before = Path("out/index.html").stat().st_mtime_ns
+    run("-q", *pair)
+    assert Path("out/index.html").stat().st_mtime_ns == before
+    run("-q", "--overwrite", "--max-frames", "2", *pair)
+    assert "2 frames" in Path("out/index.html").read_text()
+
+
+@pytest.mark.parametrize("options", [["--save", "masks"], ["--layout", "davis"]])
+def test_no_index_without_reports(run: Run, pair: tuple[Path, Path], options: list[str]) -> None:
+    assert run("-q", *options, *pair).exit_code == 0
+    assert not Path("out/index.html").exists()
+
+
+def test_one_clip_gets_none(run: Run, clip: Path) -> None:
+    run("-q", clip)
+    assert Path("out/clip/report.html").is_file() and not Path("out/index.html").exists()
+
+
+def test_the_command_is_kept_and_makes_the_same_again(run: Run, clip: Path, engines: Path) -> None:
+    run("-q", "--max-frames", "2", "--seed", "5", "--save", "masks,report", clip)
+    before = json.loads(Path("out/clip/run.json").read_text())
+    words = shlex.split(before["command"])
+    assert words[:3] == ["samotion-run", "--engine-dir", str(engines)]
+    assert run("-q", *words[3:]).exit_code == 0
+    after = json.loads(Path("out/clip/run.json").read_text())
+    for name in ("command", "settings", "files", "request"):
+        assert after[name] == before[name], name
+
+
+def test_only_what_was_asked_for_is_in_the_command() -> None:
+    settings = Settings(max_tracks=9)
+    job = Job([], None, "my out", "cpu", settings, None, "clip", False, False, True, True, True)
+    assert command_line(job, "-a b.mp4") == (
+        "samotion-run -o 'my out' --device cpu --max-tracks 9 --overwrite './-a b.mp4'"
+    )

@@ -1,0 +1,175 @@
+"""The report tells what was found, stays small, and lets nothing in from outside."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from helpers.reports import report_result
+from samotion.results import write as output
+from samotion.results.colours import hex_colour, palette
+from samotion.results.report import data, frames, index
+from samotion.results.result import Result
+
+Array = np.ndarray[Any, Any]
+
+
+def saved(result: Result, folder: Path, **info: Any) -> str:
+    return (output.write(result, folder, ("report",), run_info=info) / "report.html").read_text()
+
+
+def told(page: str) -> dict[str, Any]:
+    """The data that the page's scripts read."""
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)
+    assert found
+    facts: dict[str, Any] = json.loads(found[1])
+    return facts
+
+
+def from_runs(runs: list[int], size_wh: list[int]) -> Array:
+    return np.repeat(runs[1::2], runs[::2]).reshape(size_wh[::-1])
+
+
+def picture(text: str) -> Array:
+    read = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
+    assert read is not None
+    return read
+
+
+def test_frames_and_masks_are_those_of_the_clip(tmp_path: Path) -> None:
+    result = report_result()
+    facts = told(saved(result, tmp_path))
+    assert facts["size"] == [140, 110] and facts["numbers"] == [0, 3, 6, 9, 12, 15]
+    for t, (jpeg, runs) in enumerate(zip(facts["frames"], facts["masks"])):
+        np.testing.assert_array_equal(from_runs(runs, facts["size"]), result.labels[t])
+        difference = picture(jpeg)[..., ::-1].astype(int) - result.clip.frames[t]
+        assert np.abs(difference).mean() < 5
+
+
+def test_objects_have_areas_boxes_prompts_and_how_sure_their_tracks_are(tmp_path: Path) -> None:
+    result = report_result()
+    one, two = told(saved(result, tmp_path))["objects"]
+    assert (one["id"], one["score"], one["confidence"], one["tracks"]) == (1, 0.99, 0.9, 2)
+    assert one["colour"] == hex_colour(1) != two["colour"]
+    assert one["areas"] == [round(14 * 16 / (110 * 140), 6)] * 6 and two["areas"][5] == 0
+    assert one["boxes"][1] == [3, 1, 16, 14] and two["boxes"][5] is None
+    assert one["prompts"] == [0] and one["clicks"] == {"0": [[9.5, 7.5, 1], [10.5, 7.5, 0]]}
+    tracks, members = result.tracks, result.evidence.prompts[0].members
+    for frame, value in enumerate(one["sureness"]):
+        own = members[tracks.visible[members, frame]]
+        sure = (tracks.visibility * tracks.confidence)[own, frame]
+        assert value == (pytest.approx(sure.mean(), abs=1e-3) if len(own) else None)
+
+
+def test_tracks_are_packed_at_a_16th_of_a_pixel(tmp_path: Path) -> None:
+    result = report_result()
+    tracks = told(saved(result, tmp_path))["tracks"]
+    packed = np.frombuffer(base64.b64decode(tracks["xy"]), "<u2").reshape(40, 6, 2)
+    hidden = (packed == data.HIDDEN).all(axis=-1)
+    np.testing.assert_array_equal(hidden, ~result.tracks.visible)
+    xy = packed / data.SUBPIXEL - data.MARGIN_PX
+    np.testing.assert_allclose(xy[~hidden], result.tracks.xy[~hidden], atol=1 / 16)
+    assert tracks["scores"] == np.round(result.scores.astype(float), 3).tolist()
+
+
+def test_of_many_tracks_moving_and_still_ones_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "MAX_TRACKS", 12)
+    result = report_result()
+    drawn = result.scores[data._drawn(result)]
+    assert len(drawn) == 12 and (drawn > 0.75).sum() == 6
+    assert drawn.min() == 0 and drawn.max() == 1
+
+
+def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
+    facts = told(saved(report_result(), tmp_path, command="samotion-run 'my clip.mp4'"))
+    assert sum(facts["histogram"]["counts"]) == facts["histogram"]["total"] == 40
+    assert facts["histogram"]["threshold"] == 0.75
+    assert facts["stages"] == {"video": 100.0, "tracks": 900.0, "masks": 500.0}
+    assert ["max_frames", "300"] in facts["settings"]
+    assert facts["command"] == "samotion-run 'my clip.mp4'"
+    assert [frame for frame, _ in facts["depth"]] == [0]
+    assert picture(facts["motion"][0][1]).shape == (10, 14, 3)
+
+
+def test_a_result_that_no_command_made_tells_the_python_for_it(tmp_path: Path) -> None:
+    command = told(saved(report_result(), tmp_path))["command"]
+    assert "samotion.segment_clip(frames, engines" in command and "seed=0" in command
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"
+
+
+def test_text_from_outside_is_text(tmp_path: Path) -> None:
+    name = HOSTILE.replace("/", "|")
+    page = saved(report_result(name=name, warnings=(HOSTILE,)), tmp_path, command=HOSTILE)
+    assert "<img" not in page.split("</style>")[1] and page.count("</script>") == 2
+    assert told(page)["command"] == HOSTILE
+    assert "<title>&lt;|script&gt;&lt;img" in page
+
+
+def test_names_that_are_no_unicode_are_written_all_the_same(tmp_path: Path) -> None:
+    assert "caf\\udce9" in saved(report_result(name="caf\udce9"), tmp_path)
+
+
+def test_a_page_may_run_its_own_script_and_load_nothing(tmp_path: Path) -> None:
+    page = saved(report_result(), tmp_path)
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'" and rules["img-src"] == "data:"
+    assert rules["script-src"].startswith("'sha256-") and rules["style-src"].startswith("'sha256-")
+    assert re.findall(r"https?://(?!www\.w3\.org/2000/svg)", page) == []
+    assert re.findall(r'\b(?:src|href)="(?!data:)', page) == []
+
+
+def test_a_long_or_large_clip_stays_within_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAMES", 10)
+    monkeypatch.setattr(frames, "BUDGET_BYTES", 20_000)
+    monkeypatch.setattr(frames, "SMALLEST_PX", 40)
+    pictures = frames.encode(report_result(frame_count=25, hw=(220, 280)))
+    assert pictures.chosen == list(range(0, 25, 3)) and pictures.size_wh[0] < 280
+    assert sum(len(jpeg) * 3 / 4 for jpeg in pictures.jpegs) < 20_000
+    for runs in pictures.runs:
+        assert sum(runs[::2]) == pictures.size_wh[0] * pictures.size_wh[1]
+
+
+def test_colours_of_objects_differ_and_show_on_dark_frames() -> None:
+    colours = palette()
+    assert len({tuple(colour) for colour in colours[1:].tolist()}) == 255
+    assert (colours[1:64].max(axis=1) >= 120).all()
+    assert hex_colour(1) == "#" + bytes(colours[1]).hex()
+
+
+# The index
+
+
+def test_index_shows_every_clip_that_has_a_report(tmp_path: Path) -> None:
+    for name in ("b & c", "#1 50%"):
+        saved(report_result(name=name, warnings=("w",)), tmp_path)
+    output.write(report_result(name="without"), tmp_path, ("masks",))
+    (tmp_path / "other").mkdir()
+    assert index.write_index(tmp_path) == tmp_path / "index.html"
+    page = (tmp_path / "index.html").read_text()
+    assert re.findall(r'<a href="([^"]*)"', page) == [
+        "%231%2050%25/report.html",
+        "b%20%26%20c/report.html",
+    ]
+    assert page.count('<img src="data:image/jpeg;base64,') == 2
+    assert page.count("2 moving objects · 6 frames · 280×220 · 1 warning<") == 2
+    assert "<b>b &amp; c</b>" in page and "script" not in page
+
+
+def test_index_is_for_several_clips_and_takes_no_ones_place(tmp_path: Path) -> None:
+    saved(report_result(name="a"), tmp_path)
+    assert index.write_index(tmp_path) is None
+    saved(report_result(name="b"), tmp_path)
+    (tmp_path / "index.html").write_text("precious")
+    assert index.write_index(tmp_path) is None
+    assert (tmp_path / "index.html").read_text() == "precious"
+    (tmp_path / "index.html").unlink()
+    assert index.write_index(tmp_path) and index.write_index(tmp_path)

@@ -1,0 +1,118 @@
+"""The report in a real browser: it draws, answers to keys, fits a phone, and has no error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.browser import CHROMIUM, Page, browser
+from helpers.reports import report_result
+from samotion.results import write as output
+from samotion.results.colours import palette
+from samotion.results.report import index
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+
+DESKTOP, PHONE = (1280, 900), (390, 844)
+READY = "document.documentElement.dataset.ready === 'yes'"
+FRAME = "Number(document.documentElement.dataset.frame)"
+PIXEL = "[...document.querySelector('canvas').getContext('2d').getImageData({}, {}, 1, 1).data]"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with browser(tmp_path_factory.mktemp("profile")) as tab:
+        yield tab
+
+
+def opened(
+    page: Page, folder: Path, objects: int, size: tuple[int, int] = DESKTOP, dark: bool = False
+) -> None:
+    path = output.write(report_result(objects), folder, ("report",)) / "report.html"
+    page.problems.clear()
+    page.open(path, size, dark)
+    page.wait(READY)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE])
+@pytest.mark.parametrize("objects", [0, 2, 20])
+def test_it_is_drawn_without_an_error(
+    page: Page, tmp_path: Path, objects: int, size: tuple[int, int], dark: bool
+) -> None:
+    opened(page, tmp_path, objects, size, dark)
+    assert page.run("document.querySelectorAll('.objects li').length") == objects
+    assert page.run("document.querySelectorAll('.timeline .row').length") == objects
+    assert page.run("document.documentElement.scrollWidth") == size[0]
+    background = page.run("getComputedStyle(document.body).backgroundColor")
+    assert (background == "rgb(16, 19, 23)") == dark
+    for key in ("t", "ArrowRight", "m", "End"):
+        page.press(key)
+    page.run("document.querySelectorAll('.layers button').forEach((one) => one.click())")
+    page.wait(f"{FRAME} === 5")
+    assert page.problems == []
+
+
+def test_keys_play_step_and_choose_objects(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, 2)
+    page.press("ArrowRight")
+    page.wait(f"{FRAME} === 1")
+    page.press("Home")
+    page.wait(f"{FRAME} === 0")
+    page.press(" ")
+    assert page.run("document.querySelector('.play').ariaLabel") == "pause"
+    page.wait(f"{FRAME} > 1")
+    page.press(" ")
+    assert page.run("document.querySelector('.play').ariaLabel") == "play"
+    checked = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
+    page.press("2")
+    assert page.run(checked) == [False, True]
+    page.press("a")
+    assert page.run(checked) == [True, True]
+    assert page.problems == []
+
+
+def test_masks_of_objects_are_switched_on_and_off(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, 2)
+    inside = PIXEL.format(10, 8)
+    with_mask = page.run(inside)
+    page.run("document.querySelector('.objects input').click()")
+    plain = page.run(inside)
+    expected = [0.55 * a + 0.45 * b for a, b in zip(plain[:3], palette()[1].tolist())]
+    assert with_mask[:3] == pytest.approx(expected, abs=1.5)
+    outside = PIXEL.format(10, 100)
+    before = page.run(outside)
+    page.run("document.querySelector('.objects input').click()")
+    assert page.run(inside) == with_mask and page.run(outside) == before
+
+
+def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, 2)
+    lane = "document.querySelector('.timeline svg')"
+    page.run(f"{lane}.scrollIntoView({{ block: 'center' }})")
+    area = json.loads(page.run(f"JSON.stringify({lane}.getBoundingClientRect())"))
+    where = {"x": area["x"] + 0.7 * area["width"], "y": area["y"] + 5}
+    for kind in ("mousePressed", "mouseReleased"):
+        page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+    page.wait(f"{FRAME} === 4")
+    assert page.problems == []
+
+
+def test_the_index_links_to_reports(page: Page, tmp_path: Path) -> None:
+    for name in ("#1 50%", "b & <c>"):
+        output.write(report_result(name=name), tmp_path, ("report",))
+    path = index.write_index(tmp_path)
+    assert path
+    page.problems.clear()
+    page.open(path, PHONE)
+    assert page.run("document.querySelectorAll('.clips img').length") == 2
+    assert page.run("[...document.images].every((one) => one.naturalWidth > 0)")
+    assert page.run("document.documentElement.scrollWidth") == PHONE[0]
+    for number, title in ((0, "#1 50%"), (1, "b & <c>")):
+        page.open(path)
+        page.run(f"document.querySelectorAll('.clips a')[{number}].click()")
+        page.wait(READY)
+        assert page.run("document.querySelector('h1').textContent") == title
+    assert page.problems == []
