@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from samotion import __version__, manifest
+from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.commands import options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Quiet, Verbose, Version
@@ -18,6 +19,7 @@ from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 
 from samotion_export.report import Report
 
+TRITON = "triton"  # no net: all of them, for a server
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
@@ -49,7 +51,7 @@ def export(
     nets: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="|".join(("all", *NETS)), help="What to export.", show_default=False
+            metavar="|".join(("all", *NETS, TRITON)), help="What to export.", show_default=False
         ),
     ] = None,
     preset: Annotated[str, options.choice(tuple(PRESETS), help="Which five nets.")] = "nano",
@@ -81,8 +83,21 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FOLDER", help="Where the engines go.")
-    ] = Path("engines"),
+        Path | None,
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FOLDER",
+            help="Where the engines go, or triton's models.",
+            show_default="engines, or models",
+        ),
+    ] = None,
+    engine_dir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="With triton: the engines to serve.", show_default=DEFAULT
+        ),
+    ] = None,
     precision: Annotated[str, options.choice(PRECISIONS, help="Numbers in the graphs.")] = "fp32",
     target: Annotated[
         str,
@@ -124,6 +139,10 @@ def export(
     def work() -> None:
         if list_:
             return _list()
+        if TRITON in (nets or ()):
+            return _triton(nets or [], engine_dir, out, quiet)
+        if engine_dir is not None:
+            raise UsageError("--engine-dir goes with triton only; engines are written to --out")
         chosen, files = parse_nets(nets), parse_checkpoints(checkpoint)
         if not chosen:
             raise UsageError(f"name what to export: all, or any of {', '.join(NETS)}")
@@ -131,11 +150,11 @@ def export(
             raise UsageError(
                 f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported"
             )
-        report = Report(1 if verbose else -1 if quiet else 0)
+        report, folder = Report(1 if verbose else -1 if quiet else 0), out or Path("engines")
         _require_packages(chosen)
         report.note(
             f"samotion {__version__}: exporting {', '.join(chosen)} of preset {preset} to"
-            f" {str(out)!r}"
+            f" {str(folder)!r}"
         )
         from samotion_export.export import export
         from samotion_export.overrides import parse_overrides
@@ -145,7 +164,7 @@ def export(
         request = Request(
             chosen,
             preset,
-            out,
+            folder,
             sam2,
             files,
             precision,
@@ -160,7 +179,7 @@ def export(
         )
         for path in export(request, report):
             report.result(path)
-        report.note(f"next: {next_command(out)}")
+        report.note(f"next: {next_command(folder)}")
 
     run_command(work, verbose)
 
@@ -193,6 +212,18 @@ def _require_packages(nets: tuple[str, ...]) -> None:
         raise DeviceError(
             f"exporting needs {', '.join(lacking)}; install with: {' && '.join(lines)}"
         )
+
+
+def _triton(nets: list[str], engine_dir: str | None, out: Path | None, quiet: bool) -> None:
+    """Write a model repository; needs neither PyTorch nor a server."""
+    if nets != [TRITON]:
+        raise UsageError(f"triton stands alone; got {' '.join(nets)}")
+    from samotion_export.bundle.triton import write_repository
+
+    report = Report(-1 if quiet else 0)
+    report.note(f"samotion {__version__}: a model repository of {options.engines_at(engine_dir)}")
+    for path in write_repository(engine_folder(engine_dir), out or Path("models"), report):
+        report.result(path)
 
 
 def _list() -> None:

@@ -211,5 +211,5 @@ def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:
     folder = output.write(result, tmp_path / "out", save=["images"]) / "images"
     for number, picture in enumerate(pictures):
         image = cv2.imread(str(folder / f"{number:05d}.jpg"))
-        assert image.shape == picture.shape
+        assert image is not None and image.shape == picture.shape
         assert abs(image[..., ::-1].astype(int) - picture).mean() < 4  # edges of halved colour
