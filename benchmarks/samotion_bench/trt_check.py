@@ -5,9 +5,9 @@
 
 TensorRT for RTX has TensorRT 11's parser and compiler and needs no GPU to build engines. Those of a
 preset are built, as `samotion-export --target rtx` does (published weights are not downloaded:
-random ones of their shapes serve), for all their profiles at once. A graph that fails, or that
-exceeds its budget in benchmarks/trt_budgets.json, ends in exit code 4. Nothing is run: what engines
-answer, and how fast, needs a GPU (gpu_check).
+random ones of their shapes serve), for all their profiles at once. A graph that fails, that has a
+loop, or that exceeds its budget in benchmarks/trt_budgets.json, ends in exit code 4. Nothing is
+run: what engines answer, and how fast, needs a GPU (gpu_check).
 """
 
 from __future__ import annotations
@@ -132,17 +132,19 @@ def check_folder(
 
 
 def first_budget(cost: Cost) -> dict[str, int]:
-    """What was measured, with some slack for kernels and memory."""
+    """What was measured, with some slack for kernels and memory, and no loops."""
     slack = {"kernels": SLACK, "scratch_mb": SLACK}
-    return {name: math.ceil(value * slack.get(name, 1)) for name, value in cost.bounded.items()}
+    values = {**cost.bounded, "loops": 0}
+    return {name: math.ceil(value * slack.get(name, 1)) for name, value in values.items()}
 
 
 def over(cost: Cost, budget: Numbers) -> list[str]:
-    """What exceeds its budget, in words."""
+    """What exceeds its budget, in words; a loop always does."""
+    limits = {**budget, "loops": 0}
     return [
-        f"{name} {value}, at most {budget[name]}"
+        f"{name} {value}, at most {limits[name]}"
         for name, value in cost.bounded.items()
-        if value > budget.get(name, value)
+        if value > limits.get(name, value)
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -108,6 +108,12 @@ def test_recorded_figures_become_budgets_once(folder: Path, tmp_path: Path) -> N
     path.write_text(json.dumps(table))
     check(folder, path, record=True)
     assert json.loads(path.read_text())["graphs"]["nano-fp16"]["depth"]["budget"]["kernels"] == 3
+
+
+def test_no_loop_is_allowed() -> None:
+    looped = replace(FOUND, loops=2)
+    assert trt_check.over(looped, {"loops": 2}) == ["loops 2, at most 0"]
+    assert trt_check.first_budget(looped)["loops"] == 0
 
 
 def test_without_the_compiler_nothing_is_exported(

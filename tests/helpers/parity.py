@@ -37,7 +37,14 @@ def state(folder: Path, net: str, salt: str = SALT) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.asarray(array)) for name, array in arrays.items()}
 
 
-def engines(folder: Path, out: Path, net: str, salt: str = SALT, preset: str = "fast") -> Path:
+def engines(
+    folder: Path,
+    out: Path,
+    net: str,
+    salt: str = SALT,
+    preset: str = "fast",
+    target: str = "onnx",
+) -> Path:
     """An engine folder with one net of a preset, exported from its official file."""
     from samotion_export.export import export
     from samotion_export.report import Report
@@ -45,7 +52,9 @@ def engines(folder: Path, out: Path, net: str, salt: str = SALT, preset: str = "
 
     out.mkdir()
     checkpoint = official.write(out / f"{net}.pt", net, state(folder, net, salt))
-    export(Request((net,), preset, out, checkpoints={net: checkpoint}, verify=False), Report(-1))
+    files = {net: checkpoint}
+    request = Request((net,), preset, out, checkpoints=files, verify=False, target=target)
+    export(request, Report(-1))
     return out
 
 

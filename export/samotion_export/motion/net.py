@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from samotion_export.examples import tracks
 from samotion_export.graph import Graph
-from samotion_export.motion.attention import LOOP, looped_attention
+from samotion_export.motion.attention import LOOP, Attention
 from samotion_export.motion.camera import without_camera
 from samotion_export.motion.motion_map import MotionMap
 from samotion_export.motion.motion_map import graphs as map_graphs
+from samotion_export.motion.whole import with_whole_attention
 from samotion_export.spelling import Spelling
 
 OCTAVES = 10  # sin and cos of z, 2z, ... 512z
@@ -30,8 +31,7 @@ MSDE_HEADS = 8
 MASKED = -1e4
 # in the score; float32 alone shows 2e-7, untrained scores spread over as little as 0.003
 TOLERANCE = 1e-5
-# heads of 4 and the mask's slot, to whole vectors; 16, which TensorRT fuses, costs a CPU 30 % more
-PADDED_HEAD = 8
+HALF_TOLERANCE = 1e-3  # with half-precision products in attention
 
 
 class Motion(nn.Module):
@@ -189,79 +189,6 @@ class DecoderLayer(nn.Module):
         return self.norm3(x + self.linear2(torch.relu(self.linear1(x))))
 
 
-class Attention(nn.Module):
-    """Multi-head attention with `torch.nn.MultiheadAttention`'s parameter names, in forms of
-    bounded memory.
-    """
-
-    def __init__(self, width: int, heads: int) -> None:
-        super().__init__()
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        self.heads = heads
-
-    def forward(self, x: Tensor, memory: Tensor) -> Tensor:
-        """Tracks x [N,C] attend to tracks memory [M,C], one head at a time."""
-        q, k, v = (heads.transpose(0, 1) for heads in self.project(x, memory))
-        return self.out_proj(looped_attention(q, k, v).transpose(0, 1).reshape(x.shape))
-
-    def along_time(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-        """Each track's frames of x [N,T,C] attend to its frames of memory; `mask` [N,T] is added
-        to the keys'.
-        """
-        # [heads,N,T,D]
-        q, k, v = (heads.permute(2, 0, 1, 3) for heads in self.masked_heads(x, memory, mask))
-        return self.out_proj(self.join(looped_attention(q, k, v).permute(1, 2, 0, 3)))
-
-    def across_tracks(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Each frame's tracks of x [N,T,C] attend to each other, one frame and head at a time."""
-        n, t, _ = x.shape
-        q, k, v = (
-            heads.permute(1, 2, 0, 3).reshape(t * self.heads, n, PADDED_HEAD)
-            for heads in self.masked_heads(x, x, mask)
-        )
-        joined = (
-            looped_attention(q, k, v).reshape(t, self.heads, n, PADDED_HEAD).permute(2, 0, 1, 3)
-        )
-        return self.out_proj(self.join(joined))
-
-    def project(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """q (scaled), k and v [..., heads, D]."""
-        q, k, v = (self.heads_of(source, i) for i, source in enumerate((x, memory, memory)))
-        return q * (self.out_proj.in_features // self.heads) ** -0.5, k, v
-
-    def heads_of(self, x: Tensor, part: int) -> Tensor:
-        """[..., C] through the first (q), second (k) or third (v) part of the packed projection:
-        [..., heads, D].
-        """
-        width = self.out_proj.in_features
-        rows = slice(part * width, (part + 1) * width)
-        projected = F.linear(x, self.in_proj_weight[rows], self.in_proj_bias[rows])
-        return projected.reshape(*x.shape[:-1], self.heads, width // self.heads)
-
-    def masked_heads(
-        self, x: Tensor, memory: Tensor, mask: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """q, k, v [N,T,heads,8]: the 5th number is 1 in q and the mask in k, so the product itself
-        adds the mask.
-
-        That saves a pass over all scores. A row whose keys are all masked stays finite.
-        """
-        q, k, v = self.project(x, memory)
-        padding = torch.zeros_like(q[..., : PADDED_HEAD - q.shape[-1] - 1])
-        ones, zeros = torch.ones_like(q[..., :1]), torch.zeros_like(q[..., :1])
-        added = mask[..., None, None] * ones
-        pairs = ((q, ones), (k, added), (v, zeros))
-        q, k, v = (torch.cat([heads, fifth, padding], -1) for heads, fifth in pairs)
-        return q, k, v
-
-    def join(self, heads: Tensor) -> Tensor:
-        """[N,T,heads,8] without the padding, heads joined: [N,T,C]."""
-        n, t = heads.shape[:2]
-        return heads[..., : WIDTH // HEADS].reshape(n, t, WIDTH)
-
-
 class Msde(nn.Module):
     """Motion [N,16] and DINO [N,C] -> logits [N]: attention sees motion only, the feed-forward
     DINO as well.
@@ -338,8 +265,11 @@ def build_module(net: MotionNet) -> Motion:
 
 def graphs(net: MotionNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
     """What is exported, with examples and tolerances."""
+    maps = map_graphs(module.get_submodule("map")) if net.maps else []
     examples = tuple(
         tracks(n, t, net.dino_channels, seed) for seed, (n, t) in enumerate(((40, 12), (25, 17)))
     )
-    tracked = Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,))
-    return [tracked, *(map_graphs(module.get_submodule("map")) if net.maps else ())]
+    if spelling is Spelling.GPU:
+        whole = with_whole_attention(module)
+        return [Graph("motion", whole, examples, {"score": HALF_TOLERANCE}), *maps]
+    return [Graph("motion", module, examples, {"score": TOLERANCE}, functions=(LOOP,)), *maps]

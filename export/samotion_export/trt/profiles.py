@@ -78,7 +78,7 @@ def _track_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
         "tracks_query_large": [{"T": (1, 100, LARGE_WINDOW_FRAMES), "N": queries}],
         "tracks_refine_large": _chunks_of(refine_large),
         "tracks_online": [{"N": (1, 256, ONLINE_POINTS)}],
-        "motion": [{"N": (1, tracks, tracks), "T": (2, frames, 2 * frames)}],
+        "motion": [{"N": (1, tracks, tracks), "T": (2, frames, frames)}],
     }
 
 

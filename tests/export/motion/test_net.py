@@ -4,6 +4,7 @@ export at other sizes.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,11 @@ from samotion import motion as runtime
 from samotion import open_engines
 from samotion.presets import MOSEG, NANO
 from samotion_export.examples import tracks
+from samotion_export.graph import run_module
 from samotion_export.motion import net as motion
+from samotion_export.motion.attention import Attention
+from samotion_export.motion.whole import WholeAttention
+from samotion_export.spelling import Spelling
 
 PARITY = 1e-3  # in logits; measured 1e-5
 EXACT = 1e-5  # float32 sums in another order
@@ -52,6 +57,30 @@ def test_graph_answers_as_pytorch_at_every_size(net: motion.Motion, tmp_path: Pa
     assert sum(node.op_type == "Loop" for node in model.graph.node) == 22
 
 
+def test_whole_attention_answers_alike_and_has_no_loop(net: motion.Motion, tmp_path: Path) -> None:
+    """A GPU's graph gives the scores of the CPU's, in float32 before its export to the last bits."""
+    graph = motion.graphs(NANO.motion, net, Spelling.GPU)[0]
+    sizes = [(1, 1), (1, 9), (70, 1), (8, 40)]
+    others = [tracks(n, t, NANO.motion.dino_channels, 5) for n, t in sizes]
+    model = graphs.check(graph, tmp_path, others)
+    kinds = [node.op_type for node in model.graph.node]
+    assert "Loop" not in kinds and kinds.count("Softmax") == 22
+    for inputs in others:
+        wanted, got = (
+            run_module(replace(graph, module=module), inputs)["score"]
+            for module in (net, graph.module)
+        )
+        assert np.abs(got - wanted).max() < EXACT
+
+
+def test_hidden_tracks_leave_whole_scores_as_they_are(net: motion.Motion, tmp_path: Path) -> None:
+    """Half-precision products do not round what tells masked keys apart."""
+    inputs = list(tracks(12, 6, NANO.motion.dino_channels, 0))
+    inputs[1] = inputs[1].copy()
+    inputs[1][:4], inputs[1][:, 2] = 0, 0
+    graphs.check(motion.graphs(NANO.motion, net, Spelling.GPU)[0], tmp_path, [tuple(inputs)])
+
+
 def test_88_channels_in_their_order() -> None:
     xy, visible, visibility, confidence, disparity, _ = torch_tracks(3, 4)
     seen = visible.float()
@@ -74,10 +103,11 @@ def test_88_channels_in_their_order() -> None:
             assert torch.allclose(got[n, t], torch.cat([*expected, last]), atol=1e-6)
 
 
-def test_attention_is_pytorchs_with_masked_keys() -> None:
+@pytest.mark.parametrize("kind", [Attention, WholeAttention])
+def test_attention_is_pytorchs_with_masked_keys(kind: type[Attention]) -> None:
     torch.manual_seed(0)
     attention, reference = (
-        motion.Attention(16, 4),
+        kind(16, 4),
         torch.nn.MultiheadAttention(16, 4, batch_first=True),
     )
     torch.nn.init.normal_(attention.in_proj_weight)
@@ -137,11 +167,16 @@ def test_gradients_reach_every_parameter() -> None:
     assert not [name for name, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0]
 
 
-def test_parity_with_the_original_through_onnxruntime(parity_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["onnx", "onnx-gpu"])
+def test_parity_with_the_original_through_onnxruntime(
+    parity_folder: Path, tmp_path: Path, target: str
+) -> None:
     data = np.load(parity_folder / "motion.npz")
     hw = data["disparity"].shape[1:]
     with open_engines(
-        parity.engines(parity_folder, tmp_path / "engines", "motion"), "cpu", threads=2
+        parity.engines(parity_folder, tmp_path / "engines", "motion", target=target),
+        "cpu",
+        threads=2,
     ) as engines:
         score = runtime.score(
             engines,
