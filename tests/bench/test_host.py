@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 114,
-    "downloads": 100,
-    "device_copies": 24,
-    "waits": 115,
+    "uploads": 108,
+    "downloads": 87,
+    "device_copies": 43,
+    "waits": 43,
     "launches": 5,
     "recordings": 1,
     "steps": 18,

@@ -21,8 +21,10 @@ What the real ones punish, these refuse or get wrong:
 from __future__ import annotations
 
 import enum
+import itertools
 import json
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable
@@ -62,6 +64,9 @@ class Gpu:
     recordings: int = 0  # graphs that were made and not destroyed
     launches: int = 0
     events: dict[int, float | None] = field(default_factory=dict)
+    marks: dict[int, object] = field(default_factory=dict)
+    lock: Any = field(default_factory=threading.RLock)
+    names: Any = field(default_factory=lambda: itertools.count(1))  # of events
     clock_ms: float = 0.0  # every run takes RUN_MS
 
     def enqueue(self, work: Callable[[], None]) -> None:
@@ -90,6 +95,7 @@ class Status(enum.Enum):
     cudaErrorMemoryAllocation = 2
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
+    cudaErrorNotReady = 600
     cudaErrorStreamCaptureInvalidated = 901
 
 
@@ -148,8 +154,9 @@ class Cudart(types.ModuleType):
         assert stream == 1 and self.gpu.recording is None, (
             "a stream that is captured cannot be waited for"
         )
-        while self.gpu.queue:
-            self.gpu.queue.pop(0)()
+        with self.gpu.lock:
+            while self.gpu.queue:
+                self.gpu.queue.pop(0)()
         return self._answer()
 
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:
@@ -231,13 +238,20 @@ class Cudart(types.ModuleType):
         return (Status.cudaErrorStreamCaptureInvalidated,)
 
     def cudaEventCreate(self) -> tuple[Any, ...]:
-        event = len(self.gpu.events) + 1
+        event = next(self.gpu.names)
         self.gpu.events[event] = None
         return self._answer(event)
 
     def cudaEventRecord(self, event: int, stream: int) -> tuple[Any, ...]:
         assert stream == 1
-        self.gpu.enqueue(lambda: self.gpu.events.__setitem__(event, self.gpu.clock_ms))
+        self.gpu.events[event] = None
+        mark = self.gpu.marks[event] = object()
+
+        def reach() -> None:
+            if self.gpu.marks.get(event) is mark:  # the last time it was recorded counts
+                self.gpu.events[event] = self.gpu.clock_ms
+
+        self.gpu.enqueue(reach)
         return self._answer()
 
     def cudaEventElapsedTime(self, start: int, end: int) -> tuple[Any, ...]:
@@ -247,8 +261,23 @@ class Cudart(types.ModuleType):
         )
         return self._answer(last - first)
 
+    def cudaEventQuery(self, event: int) -> tuple[Any, ...]:
+        reached = self.gpu.events[event] is not None
+        return (Status.cudaSuccess if reached else Status.cudaErrorNotReady,)
+
+    def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
+        assert self.gpu.recording is None
+        with self.gpu.lock:  # threads wait at once, and the work is done in order
+            while self.gpu.events[event] is None:
+                self.gpu.queue.pop(0)()
+        return self._answer()
+
+    def cudaMemsetAsync(self, address: int, value: int, nbytes: int, stream: int) -> Any:
+        self.gpu.enqueue(lambda: self.gpu.view(address, nbytes).fill(value))
+        return self._answer()
+
     def cudaEventDestroy(self, event: int) -> tuple[Any, ...]:
-        assert self.gpu.events.pop(event) is not None
+        del self.gpu.events[event]
         return self._answer()
 
 

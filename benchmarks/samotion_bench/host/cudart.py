@@ -9,6 +9,7 @@ import enum
 import mmap
 import types
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,8 @@ class Cudart(types.ModuleType):
         self.meter = meter
         self._blocks: dict[int, Any] = {}
         self._handles = 0
+        self._events: dict[int, int] = {}  # how many marks the stream had when they were made
+        self._marks = self._reached = 0
         self._recording: list[Callable[[], None]] | None = None
 
     @property
@@ -110,14 +113,37 @@ class Cudart(types.ModuleType):
     def _nothing(self, *_: Any) -> Answer:
         return (Status.cudaSuccess,)
 
-    cudaStreamDestroy = cudaEventDestroy = cudaEventRecord = cudaStreamWaitEvent = _nothing
-    cudaGraphDestroy = cudaGraphExecDestroy = cudaGetLastError = cudaEventQuery = _nothing
+    cudaStreamDestroy = cudaEventDestroy = cudaStreamWaitEvent = _nothing
+    cudaGraphDestroy = cudaGraphExecDestroy = cudaGetLastError = _nothing
 
-    def _wait(self, *_: Any) -> Answer:
+    def cudaStreamSynchronize(self, stream: int) -> Answer:
+        """A wait for all."""
         self.meter.count("waits")
+        self._reached = self._marks
         return (Status.cudaSuccess,)
 
-    cudaStreamSynchronize = cudaEventSynchronize = cudaDeviceSynchronize = _wait
+    def cudaEventRecord(self, event: int, stream: int) -> Answer:
+        """A mark in the stream."""
+        self._marks += 1
+        self._events[event] = self._marks
+        return (Status.cudaSuccess,)
+
+    def cudaEventSynchronize(self, event: int) -> Answer:
+        """A wait for what was queued before the event."""
+        self.meter.count("waits")
+        self._reached = max(self._reached, self._events[event])
+        return (Status.cudaSuccess,)
+
+    def cudaEventQuery(self, event: int) -> Answer:
+        """The GPU is as far behind as it can be: it has done what was waited for, and no more."""
+        reached = self._events[event] <= self._reached
+        return (Status.cudaSuccess if reached else Status.cudaErrorNotReady,)
+
+    @apart
+    def cudaMemsetAsync(self, address: int, value: int, nbytes: int, stream: int) -> Answer:
+        """Fill."""
+        self.enqueue(partial(_fill, address, value, nbytes))
+        return (Status.cudaSuccess,)
 
     def cudaEventElapsedTime(self, start: int, end: int) -> Answer:
         """No time that means anything."""
@@ -192,3 +218,7 @@ def array_at(address: int, shape: tuple[int, ...], dtype: Any) -> Array:
     block: Any = (ctypes.c_uint8 * size).from_address(address)
     array: Array = np.frombuffer(block, kind).reshape(shape)
     return array
+
+
+def _fill(address: int, value: int, nbytes: int) -> None:
+    ctypes.memset(address, value, nbytes)

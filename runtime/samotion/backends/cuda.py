@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from samotion.backends.device_array import DeviceArray, Memory
+from samotion.backends.staging import Block, Download, Uploads
 from samotion.errors import DeviceError
 
 Array = np.ndarray[Any, Any]
@@ -23,7 +25,6 @@ DRIVER_ERRORS = (
     "cudaErrorCompatNotSupportedOnDevice",
 )
 ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
-UPLOAD_BYTES = 32 << 20  # page-locked memory through which inputs go; larger ones get more
 INSTALL = "pip install 'samotion[trt]'"
 WITHOUT = "use --device cpu, with engines of --target onnx"
 # Linux drivers that a CUDA asks for, by its major version: all its minor versions run with them.
@@ -58,9 +59,8 @@ class Device:
         self.stream = self._call("cudaStreamCreate")
         self.stream_handle = native_handle(self.stream)
         self._free: dict[int, list[int]] = {}
-        # by use: address and bytes of page-locked memory
-        self._staging: dict[str, tuple[int, int]] = {}
-        self._uploading = 0  # bytes of the staging memory that queued copies may still read
+        self._uploads = Uploads(self)
+        self._down: list[Block] = []  # page-locked memory for the next downloads
         self._closed = False
         # who queues work holds it: the stream and the page-locked memory are shared
         self.lock = threading.RLock()
@@ -78,31 +78,80 @@ class Device:
         else:
             self._free.setdefault(size, []).append(address)
 
+    def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> DeviceArray:
+        """A new array; a fixed one is full of zeros."""
+        with self.lock:
+            nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            memory = self.take(nbytes)
+            if is_fixed:
+                self._call("cudaMemsetAsync", memory.address, 0, memory.size, self.stream)
+            return DeviceArray(self, memory, tuple(shape), dtype, is_fixed=is_fixed)
+
+    def write(self, address: int, array: Any) -> None:
+        """Queue a copy of an array, from here or from the GPU, to an address there."""
+        if isinstance(array, np.ndarray):
+            self.upload(np.ascontiguousarray(array), address)
+        else:
+            self.copy(address, array.address, array.nbytes)
+
     def upload(self, array: Array, address: int) -> None:
         """Queue a copy of a contiguous array to the device; the array may change right after."""
-        _, size = self._staging.get("up", (0, 0))
-        if self._uploading + array.nbytes > size:
-            self.wait()  # earlier copies may still read what is about to be overwritten
-        staged = self._stage("up", max(array.nbytes, UPLOAD_BYTES))[self._uploading :][
-            : array.nbytes
-        ]
-        staged[:] = array.reshape(-1).view(np.uint8)
-        self._copy(address, staged.ctypes.data, array.nbytes, "cudaMemcpyHostToDevice")
-        self._uploading += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        self._uploads.send(array, address)
 
-    def download(self, address: int, shape: tuple[int, ...], dtype: str) -> Array:
-        """A new array with what lies at `address`, once all queued work is done."""
-        array = np.empty(shape, dtype)
+    def fetch(self, arrays: Mapping[str, DeviceArray]) -> Download:
+        """Queue the copies of some arrays to the host; one wait is for all of them."""
+        nbytes = sum(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values())
         with self.lock:
-            staged = self._stage("down", array.nbytes)
-            self._copy(staged.ctypes.data, address, array.nbytes, "cudaMemcpyDeviceToHost")
-            self.wait()
-            array.reshape(-1).view(np.uint8)[:] = staged[: array.nbytes]
-        return array
+            fitting = [block for block in self._down if block.size >= nbytes]
+            block = min(fitting, key=lambda block: block.size) if fitting else None
+            if block is None:
+                block = self.allocate_host(max(nbytes, ALIGNMENT))
+            else:
+                self._down.remove(block)
+            block.used = 0
+            return Download(self, arrays, block)
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
         """Queue a copy from one place on the device to another."""
         self._copy(target, source, nbytes, "cudaMemcpyDeviceToDevice")
+
+    def copy_up(self, target: int, source: int, nbytes: int) -> None:
+        """Queue a copy from page-locked memory to the device."""
+        self._copy(target, source, nbytes, "cudaMemcpyHostToDevice")
+
+    def copy_down(self, target: int, source: int, nbytes: int) -> None:
+        """Queue a copy from the device to page-locked memory."""
+        self._copy(target, source, nbytes, "cudaMemcpyDeviceToHost")
+
+    def mark(self, event: Any) -> None:
+        """Let the stream reach an event after all that is queued by now."""
+        self._call("cudaEventRecord", event, self.stream)
+
+    def reached(self, event: Any) -> bool:
+        """Whether the stream has got to an event."""
+        error, *_ = self._cuda.cudaEventQuery(event)
+        return bool(error == self._cuda.cudaError_t.cudaSuccess)
+
+    def wait_for(self, event: Any) -> None:
+        """Until the stream has got to an event."""
+        self._call("cudaEventSynchronize", event)
+
+    def allocate_host(self, nbytes: int) -> Block:
+        """New page-locked memory, and its event."""
+        address = int(self._call("cudaMallocHost", nbytes))
+        return Block(address, nbytes, self._call("cudaEventCreate"))
+
+    def free_host(self, block: Block) -> None:
+        """Give page-locked memory back to the driver."""
+        self._call("cudaFreeHost", block.address)
+        self._call("cudaEventDestroy", block.event)
+
+    def give_back_host(self, block: Block) -> None:
+        """Keep page-locked memory for the next download."""
+        with self.lock:
+            self._down.append(block)
+            if self._closed:
+                self._free_host()
 
     def record(self, work: Callable[[], Any]) -> Any:
         """What `work` queues, recorded as a CUDA graph instead of done, for `launch`. None where
@@ -145,7 +194,6 @@ class Device:
     def wait(self) -> None:
         """Until the stream has done all that was queued."""
         self._call("cudaStreamSynchronize", self.stream)
-        self._uploading = 0
 
     def trim(self) -> None:
         """Give the memory that nothing uses back to the driver."""
@@ -156,11 +204,15 @@ class Device:
         """Give all memory back to the driver."""
         self.wait()
         self._empty()
-        for address, _ in self._staging.values():
-            self._call("cudaFreeHost", address)
-        self._staging.clear()
+        self._uploads.close()
+        self._free_host()
         self._call("cudaStreamDestroy", self.stream)
         self._closed = True
+
+    def _free_host(self) -> None:
+        for block in self._down:
+            self.free_host(block)
+        self._down.clear()
 
     def _find_driver(self) -> str:
         """The newest CUDA that the driver knows, as "13.0"."""
@@ -192,17 +244,6 @@ class Device:
                 f" {total / 2**20:.0f} MiB free;"
                 " close other programs, or lower --max-tracks or --max-objects"
             ) from error
-
-    def _stage(self, use: str, nbytes: int) -> Array:
-        """Page-locked bytes, grown when needed."""
-        address, size = self._staging.get(use, (0, 0))
-        if size < nbytes:
-            if address:
-                self.wait()
-                self._call("cudaFreeHost", address)
-            address, size = int(self._call("cudaMallocHost", nbytes)), nbytes
-            self._staging[use] = address, size
-        return _bytes_at(address, size)
 
     def _copy(self, target: int, source: int, nbytes: int, kind: str) -> None:
         if nbytes:
@@ -239,38 +280,6 @@ class Device:
 
 class OutOfMemory(DeviceError):
     """cudaMalloc found no room."""
-
-
-class Memory:
-    """A piece of device memory; it goes back to its device when nothing refers to it any more."""
-
-    def __init__(self, device: Device, address: int, size: int) -> None:
-        self._device, self.address, self.size = device, address, size
-
-    def __del__(self) -> None:
-        self._device.give_back(self.address, self.size)
-
-
-class DeviceArray:
-    """An engine's output that stayed on the GPU; engines of the same device take it as an input
-    without a copy.
-
-    Anything else that asks for numbers gets them copied: `numpy.asarray(x)`.
-    """
-
-    def __init__(self, device: Device, memory: Memory, shape: tuple[int, ...], dtype: str) -> None:
-        self.device, self.memory, self.shape, self.dtype = device, memory, shape, np.dtype(dtype)
-
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        array = self.device.download(self.memory.address, self.shape, self.dtype.name)
-        return array if dtype is None else array.astype(dtype, copy=False)
-
-
-def _bytes_at(address: int, size: int) -> Array:
-    import ctypes
-
-    memory: Array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
-    return memory
 
 
 def cuda_version(number: int) -> str:

@@ -2,7 +2,8 @@
 
 TensorRT ties a recording to the state of its context and to all addresses. So a step has a context
 and memory of its own: inputs are copied in and outputs copied out on the device, and what a caller
-holds is never written again. Scratch memory alone is shared; when it moves, steps are made anew.
+holds is never written again. Inputs that are fixed (`DeviceArray.is_fixed`) are read where they
+lie. Scratch memory alone is shared; when it moves, steps are made anew.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import Device, DeviceArray
+from samotion.backends.cuda import Device
+from samotion.backends.device_array import DeviceArray
 from samotion.errors import DeviceError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Key = tuple[tuple[str, tuple[int, ...]], ...]
+# name, shape, and of inputs that are fixed where they lie, by name
+Key = tuple[tuple[str, tuple[int, ...], int | None], ...]
 
 # with the same shapes before they are worth a recording: memories grow over a clip's first frames
 WARM_RUNS = 4
@@ -33,7 +36,7 @@ class Step:
         self,
         device: Device,
         context: Any,
-        inputs: Shapes,
+        key: Key,
         dtypes: Mapping[str, str],
         outputs: Sequence[str],
         generation: int = 0,
@@ -43,31 +46,30 @@ class Step:
         """
         self.generation = generation
         self._device, self._context, self._dtypes = device, context, dtypes
-        for name, shape in inputs.items():
+        for name, shape, _ in key:
             if not context.set_input_shape(name, shape):
                 raise DeviceError(f"no step with {name!r} of shape {list(shape)}")
-        self._shapes = {
-            **inputs,
+        self._shapes: dict[str, tuple[int, ...]] = {
+            **{name: shape for name, shape, _ in key},
             **{name: tuple(map(int, context.get_tensor_shape(name))) for name in outputs},
         }
         self._outputs = tuple(outputs)
-        self._memory = {name: device.take(self._nbytes(name)) for name in self._shapes}
-        for name, memory in self._memory.items():
-            if not context.set_tensor_address(name, memory.address):
-                raise DeviceError(f"no step with {name!r} at {memory.address:#x}")
+        fixed = {name: address for name, _, address in key if address is not None}
+        own = [name for name in self._shapes if name not in fixed]
+        self._memory = {name: device.take(self._nbytes(name)) for name in own}
+        addresses = {name: memory.address for name, memory in self._memory.items()}
+        for name, address in {**addresses, **fixed}.items():
+            if not context.set_tensor_address(name, address):
+                raise DeviceError(f"no step with {name!r} at {address:#x}")
         self._recording: Any = None
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray] | None:
         """Queue the copies and the step; outputs in memory of their own. None where it cannot be
         recorded.
         """
-        for name, array in arrays.items():
-            if isinstance(array, DeviceArray):
-                self._device.copy(
-                    self._memory[name].address, array.memory.address, self._nbytes(name)
-                )
-            else:
-                self._device.upload(array, self._memory[name].address)
+        for name, memory in self._memory.items():
+            if name in arrays:
+                self._device.write(memory.address, arrays[name])
         if self._recording is not None:
             self._device.launch(self._recording)
             return self._given()
@@ -109,9 +111,7 @@ class Steps:
     counts the blocks of scratch memory that contexts were given.
     """
 
-    def __init__(
-        self, make: Callable[[dict[str, tuple[int, ...]]], Step], generation: Callable[[], int]
-    ) -> None:
+    def __init__(self, make: Callable[[Key], Step], generation: Callable[[], int]) -> None:
         self._make, self._generation = make, generation
         self._seen: Counter[Key] = Counter()
         self._steps: OrderedDict[Key, Step] = OrderedDict()
@@ -119,7 +119,7 @@ class Steps:
 
     def run(self, arrays: Mapping[str, Any]) -> dict[str, DeviceArray] | None:
         """The outputs, or None: shapes that are rare, or an engine that cannot be recorded here."""
-        key = tuple((name, tuple(a.shape)) for name, a in sorted(arrays.items()))
+        key = tuple((name, tuple(a.shape), _fixed(a)) for name, a in sorted(arrays.items()))
         self._seen[key] += 1
         if not self._usable or self._seen[key] <= WARM_RUNS:
             return None
@@ -153,6 +153,11 @@ class Steps:
                 step.close()
                 # so that three shapes in turn do not drive each other out at every call
                 self._seen[old] = 0
-            self._steps[key] = self._make(dict(key))
+            self._steps[key] = self._make(key)
         self._steps.move_to_end(key)
         return self._steps[key]
+
+
+def _fixed(array: Any) -> int | None:
+    """Where an input always lies; None for all that are copied in."""
+    return array.address if isinstance(array, DeviceArray) and array.is_fixed else None

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from samotion import manifest as manifests
+from samotion.backends.cuda import Device
 from samotion.backends.folder import engine_folder
 from samotion.checks.arguments import path_of, whole_number
 from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
@@ -92,13 +93,16 @@ class EngineFolder:
         device: str,
         opener: Opener,
         release: Callable[[], None] | None = None,
+        gpu: Device | None = None,
     ) -> None:
+        """`gpu`: where its engines compute, and take arrays from; None: they do on the host."""
         self.folder = Path(folder)
         self.device = device
         self.manifest = manifests.read(folder)
         self.preset: Preset = self.manifest.get_preset()
         self._opener = opener
         self._release = release
+        self._gpu = gpu
         self._open: dict[str, Engine] = {}
         self._lock = threading.Lock()  # two threads that ask for an engine get the same one
         self._closed = False
@@ -125,6 +129,12 @@ class EngineFolder:
                 f"no engine {name!r} in {str(self.folder)!r}; build it with: {command}"
             )
         return self.manifest.engines[name]
+
+    def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> Any:
+        """A new array where the engines compute; a fixed one (`DeviceArray`) is full of zeros."""
+        if self._gpu is not None:
+            return self._gpu.empty(shape, dtype, is_fixed)
+        return np.zeros(shape, dtype) if is_fixed else np.empty(shape, dtype)
 
     def open_all(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Open every engine of the preset now, so that what is missing shows before any work is
@@ -194,6 +204,7 @@ def open_engines(
             name, path, entry, provider, threads, stream
         ),
         stream.close if stream else None,
+        stream,
     )
 
 
@@ -213,7 +224,7 @@ def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
         rebuild = held.command(SIGNATURES[name].net, folder, target)
         return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
 
-    return EngineFolder(folder, "tensorrt", opener, backend.close)
+    return EngineFolder(folder, "tensorrt", opener, backend.close, backend.device)
 
 
 def _tensorrt_target(held: manifests.Manifest) -> str:

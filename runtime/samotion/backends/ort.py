@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from samotion.backends.cuda import Device
+from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import Array, checked_inputs
 from samotion.contract import SIGNATURES, Signature
@@ -84,6 +85,16 @@ class OrtArray:
         self.shape: tuple[int, ...] = tuple(value.shape())
         self.dtype = np.dtype(_DTYPES[value.data_type()])
 
+    @property
+    def address(self) -> int:
+        """Of its first byte, there."""
+        return int(self.value.data_ptr())
+
+    @property
+    def nbytes(self) -> int:
+        """How much it holds."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         array: Array = self.value.numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
@@ -146,7 +157,7 @@ class OrtEngine:
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run; the outputs by name, as NumPy arrays."""
         arrays = self._accepted(inputs)
-        if any(isinstance(array, OrtArray) for array in arrays.values()):
+        if any(isinstance(array, (OrtArray, DeviceArray)) for array in arrays.values()):
             outputs = {name: np.asarray(array) for name, array in self._bound(arrays).items()}
         else:
             session, names = self._opened(), self._signature.output_names
@@ -185,7 +196,11 @@ class OrtEngine:
         """The inputs in the contract's types: those on the device as they are, all others as
         checked numpy arrays.
         """
-        there = {k: v for k, v in inputs.items() if isinstance(v, OrtArray)}
+        there = {
+            k: v
+            for k, v in inputs.items()
+            if isinstance(v, OrtArray) or (isinstance(v, DeviceArray) and v.device is self._stream)
+        }
         here = checked_inputs(
             self.name, self._signature, {k: v for k, v in inputs.items() if k not in there}, there
         )
@@ -198,6 +213,9 @@ class OrtEngine:
         for name, array in arrays.items():
             if isinstance(array, OrtArray):
                 binding.bind_ortvalue_input(name, array.value)
+            elif isinstance(array, DeviceArray):
+                place = (array.dtype.type, array.shape, array.address)
+                binding.bind_input(name, self._device, 0, *place)
             else:
                 binding.bind_cpu_input(name, array)
         for name in self._signature.output_names:

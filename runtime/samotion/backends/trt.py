@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import DeviceArray
-from samotion.backends.cuda_graphs import Step, Steps
+from samotion.backends.cuda import ALIGNMENT
+from samotion.backends.cuda_graphs import Key, Step, Steps
+from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import Array, checked_inputs
 from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend
@@ -76,11 +77,8 @@ class TrtEngine:
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run; the outputs by name, as NumPy arrays."""
         with self._backend.device.lock:
-            kept = self._run(inputs)
-            outputs = {
-                name: self._joined(name, [np.asarray(a) for a in parts])
-                for name, parts in kept.items()
-            }
+            download = self._backend.device.fetch(self._run(inputs))
+        outputs = download.get()
         require_finite(self.name, inputs, outputs)
         return outputs
 
@@ -89,21 +87,7 @@ class TrtEngine:
         folder.
         """
         with self._backend.device.lock:
-            parts = self._run(inputs)
-            kept = {
-                name: some[0] if len(some) == 1 else self._joined(name, some)
-                for name, some in parts.items()
-            }
-        require_finite(
-            self.name, inputs, {k: v for k, v in kept.items() if isinstance(v, np.ndarray)}
-        )
-        return kept
-
-    def _joined(self, output: str, parts: list[Any]) -> Array:
-        """The parts of an output put together again, along the letter that its call was cut
-        along.
-        """
-        return np.concatenate(parts, axis=self._profiles.axes.get(output, 0))
+            return dict(self._run(inputs))
 
     def device_ms(self, **inputs: Any) -> float:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the
@@ -120,8 +104,8 @@ class TrtEngine:
             self._contexts.clear()
             self._engine = None
 
-    def _run(self, inputs: dict[str, Any]) -> dict[str, list[DeviceArray]]:
-        """Every output, in as many parts as the profiles ask for. One thread at a time: contexts
+    def _run(self, inputs: dict[str, Any]) -> dict[str, DeviceArray]:
+        """Every output, of as many runs as the profiles ask for. One thread at a time: contexts
         and stream are one.
         """
         if self._engine is None:
@@ -131,11 +115,26 @@ class TrtEngine:
         parts = self._profiles.parts(shapes)
         if parts is None:
             raise self._outside(shapes)
-        outputs: dict[str, list[DeviceArray]] = {name: [] for name in self._signature.output_names}
+        runs = [self._execute(self._profiles.cut(arrays, part)) for part in parts]
+        if len(runs) == 1:
+            return runs[0]
+        return {name: self._joined(name, [run[name] for run in runs]) for name in runs[0]}
+
+    def _joined(self, output: str, parts: list[DeviceArray]) -> DeviceArray:
+        """The parts of an output put together again, along the letter that its call was cut
+        along.
+        """
+        axis = self._profiles.axes.get(output, 0)
+        device, first = self._backend.device, parts[0]
+        if axis:
+            joined = np.concatenate([np.asarray(part) for part in parts], axis)
+            return self._resident(joined)
+        whole = device.empty((sum(map(len, parts)), *first.shape[1:]), first.dtype.name)
+        start = 0
         for part in parts:
-            for name, array in self._execute(self._profiles.cut(arrays, part)).items():
-                outputs[name].append(array)
-        return outputs
+            whole[start : start + len(part)] = part
+            start += len(part)
+        return whole
 
     def _accepted(self, inputs: dict[str, Any]) -> dict[str, Any]:
         """The inputs in the engine's types: those on this GPU as they are, all others as checked
@@ -165,39 +164,38 @@ class TrtEngine:
             return recorded
         context = self._context(profile)
         # back to the pool once queued
-        held = {name: self._resident(array).memory for name, array in arrays.items()}
-        for name, memory in held.items():
+        held = {name: self._resident(array) for name, array in arrays.items()}
+        for name, there in held.items():
             self._must(
                 context.set_input_shape(name, shapes[name]),
                 f"shape {list(shapes[name])} of {name!r}",
             )
-            self._must(context.set_tensor_address(name, memory.address), f"the address of {name!r}")
+            self._must(context.set_tensor_address(name, there.address), f"the address of {name!r}")
         outputs = {name: self._output(context, name) for name in self._signature.output_names}
         self._must(context.execute_async_v3(device.stream_handle), f"a run on {_shapes(shapes)}")
         return outputs
 
     def _resident(self, array: Any) -> DeviceArray:
-        """The array on the device, copied there where it is not."""
-        if isinstance(array, DeviceArray):
+        """The array on the device, as TensorRT wants it aligned; copied there where it is not."""
+        if isinstance(array, DeviceArray) and array.address % ALIGNMENT == 0:
             return array
-        memory = self._backend.device.take(array.nbytes)
-        self._backend.device.upload(array, memory.address)
-        return DeviceArray(self._backend.device, memory, array.shape, array.dtype.name)
+        there = self._backend.device.empty(array.shape, array.dtype.name)
+        self._backend.device.write(there.address, array)
+        return there
 
-    def _make_step(self, shapes: dict[str, tuple[int, ...]]) -> Step:
-        profile = self._profiles.find(shapes)
+    def _make_step(self, key: Key) -> Step:
+        profile = self._profiles.find({name: shape for name, shape, _ in key})
         assert profile is not None  # it ran with these shapes before
         context = self._new_context(profile)
         self._lend(context)
         outputs, device = self._signature.output_names, self._backend.device
-        return Step(device, context.raw, shapes, self._dtypes, outputs, context.generation)
+        return Step(device, context.raw, key, self._dtypes, outputs, context.generation)
 
     def _output(self, context: Any, name: str) -> DeviceArray:
         shape = tuple(int(n) for n in context.get_tensor_shape(name))
-        dtype = np.dtype(self._dtypes[name])
-        memory = self._backend.device.take(int(np.prod(shape)) * dtype.itemsize)
-        self._must(context.set_tensor_address(name, memory.address), f"the address of {name!r}")
-        return DeviceArray(self._backend.device, memory, shape, dtype.name)
+        array = self._backend.device.empty(shape, self._dtypes[name])
+        self._must(context.set_tensor_address(name, array.address), f"the address of {name!r}")
+        return array
 
     def _context(self, profile: int) -> Any:
         """The execution context of a profile, made at first use, with scratch memory to work in."""

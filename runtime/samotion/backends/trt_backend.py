@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from samotion.backends.cuda import INSTALL, Device, Memory
+from samotion.backends.cuda import INSTALL, Device
+from samotion.backends.device_array import Memory
 from samotion.backends.ort import first_line
 from samotion.errors import DeviceError
 

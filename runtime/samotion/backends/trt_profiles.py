@@ -51,9 +51,12 @@ class Profiles:
         cut = {}
         for name, array in arrays.items():
             axis = self.axes.get(name)
-            cut[name] = (
-                array if axis is None else np.asarray(array)[(slice(None),) * axis + (part,)]
-            )
+            if axis is None:
+                cut[name] = array
+            elif axis == 0:  # where it lies
+                cut[name] = array[part]
+            else:
+                cut[name] = np.asarray(array)[(slice(None),) * axis + (part,)]
         return cut
 
     def __str__(self) -> str:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from samotion import geometry
+from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.resident import Answer
 from samotion.checks.stages import StageProgress
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
@@ -54,10 +56,12 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
-Grids = dict[str, Array]  # feature grids of a window's frames, by the engine's names
+# feature grids of a window's frames, by the engine's names, where the engines compute
+Grids = dict[str, Any]
 
 # points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
 POINT_FRAMES = 6000
+GPU_POINT_FRAMES = 60_000  # in one call, which its engine may cut; the host waits once for it
 FEATURE_FRAMES = 8  # frames whose features are computed at once
 WINDOW_FRAMES = 320  # frames tracked together; their features take 3.1 MB a frame with BootsTAPIR
 OVERLAP_FRAMES = 32
@@ -82,7 +86,7 @@ def track(
     *,
     large: Array | None = None,
     progress: StageProgress | None = None,
-    point_frames: int = POINT_FRAMES,
+    point_frames: int | None = None,
     window_frames: int | None = None,
     overlap_frames: int = OVERLAP_FRAMES,
 ) -> RawTracks:
@@ -91,7 +95,8 @@ def track(
     For several calls with the same frames, give them as one `FrameCache`, which keeps their
     features. `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`:
     tracks are refined on them once more, and the answer is the mean of both rounds, as published.
-    At most `point_frames` points x frames are refined at once. Clips longer than `window_frames`
+    At most `point_frames` points x frames are refined at once (None: 6000, or 60000 in a call to
+    a GPU). Clips longer than `window_frames`
     (None: 320, or 128 with `large`) are tracked in windows that share `overlap_frames`; memory
     depends on these three numbers, not on the clip, but for the answer itself. Raises UsageError
     for arrays of another shape or queries outside the clip, EngineError for engines that do not
@@ -104,6 +109,8 @@ def track(
     window_frames = _window_frames(window_frames, overlap_frames, large)
     windows = split(len(frames), window_frames, overlap_frames)
     answer = empty_tracks(len(queries), len(frames))
+    if point_frames is None:
+        point_frames = GPU_POINT_FRAMES if resident.is_on_gpu(engines) else POINT_FRAMES
     job = _Job(engines, cache, large, queries, windows, point_frames, answer)
     total = len(windows) * len(queries)
     done = 0
@@ -156,7 +163,9 @@ def _passes(job: _Job) -> Iterator[int]:
 
 
 def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
-    """Track `rows` through one window, a chunk at a time."""
+    """Track `rows` through one window, a chunk at a time. The next chunk is on its way when an
+    answer is waited for.
+    """
     window = job.windows[one.window]
     source = None if one.source is None else job.windows[one.source]
     if source is None:
@@ -166,9 +175,12 @@ def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
         queries = _continued(job.answer, rows, window, source)
     fresh = new_frames(window, source)
     frame_count = window.stop - window.start
-    for chunk in chunks(len(rows), job.point_frames // frame_count):
-        refined = _refine(job, grids, rows[chunk], queries[chunk])
-        _write(job.answer, rows[chunk], window, fresh, refined)
+    started = (
+        (chunk, _refine(job, grids, rows[chunk], queries[chunk]))
+        for chunk in chunks(len(rows), job.point_frames // frame_count)
+    )
+    for chunk, answers in resident.one_ahead(started):
+        _write(job.answer, rows[chunk], window, fresh, _mean(answers))
         yield chunk.stop - chunk.start
 
 
@@ -218,9 +230,10 @@ def _frame_features(engines: Engines, engine: str, frames: Array, at_once: int) 
     grids: Grids = {}
     for first in range(0, len(frames), at_once):
         part = slice(first, first + at_once)
-        for name, grid in engines[engine](frames=frames[part]).items():
+        for name, grid in resident.call(engines, engine, frames=frames[part]).arrays.items():
             if name not in grids:
-                grids[name] = np.empty((len(frames), *grid.shape[1:]), np.float32)
+                shape = (len(frames), *grid.shape[1:])
+                grids[name] = resident.empty(engines, shape, grid.dtype)
             grids[name][part] = grid
     return grids
 
@@ -234,28 +247,38 @@ def _sample_query_features(job: _Job, grids: Grids, rows: Array, queries: Array)
         engines.append("tracks_query_large")
     kept = job.query_features
     for engine in engines:
-        for name, values in _call(job.engines, engine, {**grids, "queries": queries}).items():
+        answer = _start(job.engines, engine, {**grids, "queries": queries})
+        for name, values in answer.get().items():
             if name not in kept:
                 kept[name] = np.zeros((len(job.queries), values.shape[1]), np.float32)
             kept[name][rows] = values
 
 
-def _refine(job: _Job, grids: Grids, rows: Array, queries: Array) -> dict[str, Array]:
-    """The tracker's answer for the tracks `rows`; with large frames the mean of both rounds."""
+def _refine(job: _Job, grids: Grids, rows: Array, queries: Array) -> list[Answer]:
+    """The tracker's answer for the tracks `rows`, on its way; with large frames two, of both
+    rounds.
+    """
     query_features = {name: values[rows] for name, values in job.query_features.items()}
     values = {**grids, **query_features, "queries": queries}
-    first = _call(job.engines, "tracks_refine", values)
+    first = _start(job.engines, "tracks_refine", values)
     if "large_lowres" not in grids:
-        return first
-    values["start"] = first["tracks"]
-    second = _call(job.engines, "tracks_refine_large", values)
-    return {name: (first[name] + second[name]) / 2 for name in first}
+        return [first]
+    values["start"] = first.arrays["tracks"]
+    return [first, _start(job.engines, "tracks_refine_large", values)]
 
 
-def _call(engines: Engines, engine: str, values: dict[str, Array]) -> dict[str, Array]:
-    """Run an engine on what it takes of `values`."""
+def _mean(answers: list[Answer]) -> dict[str, Array]:
+    """Of one round, or of both."""
+    found = [answer.get() for answer in answers]
+    if len(found) == 1:
+        return found[0]
+    return {name: (found[0][name] + found[1][name]) / 2 for name in found[0]}
+
+
+def _start(engines: Engines, engine: str, values: dict[str, Any]) -> Answer:
+    """Run an engine on what it takes of `values`; its answer is on its way."""
     inputs = {name: values[name] for name in SIGNATURES[engine].input_names}
-    return engines[engine](**inputs)
+    return resident.call(engines, engine, **inputs).fetch()
 
 
 def _continued(answer: RawTracks, rows: Array, window: slice, source: slice) -> Array:

@@ -15,9 +15,9 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import onnx_folder, open_backend, tensorrt_folder
-from samotion.backends import cuda
+from samotion.backends import cuda, staging
 from samotion.backends import ort as ort_engine
-from samotion.backends.cuda import DeviceArray
+from samotion.backends.device_array import DeviceArray
 from samotion.backends.engines import EngineFolder
 from samotion.backends.ort import OrtArray
 from samotion.contract import SIGNATURES
@@ -354,7 +354,8 @@ def test_inputs_larger_than_the_staging_memory(
     rng: np.random.Generator,
 ) -> None:
     """Copies are queued; staging memory is not overwritten before they are done."""
-    monkeypatch.setattr(cuda, "UPLOAD_BYTES", 700)
+    monkeypatch.setattr(staging, "BLOCK_BYTES", 700)
+    monkeypatch.setattr(staging, "MOST_BYTES", 1400)
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         for points in (3, 6):
             inputs = prompt(rng, points=points)

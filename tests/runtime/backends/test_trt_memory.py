@@ -100,7 +100,7 @@ def test_a_recording_that_makes_the_block_grow(
         for _ in range(WARM_RUNS + 2):
             see(engines, rng, 4)
         engine: Any = engines["depth"]
-        big = (("frames", (1, 9, 9, 3)),)
+        big = (("frames", (1, 9, 9, 3), None),)
         engine._steps._seen[big] = WARM_RUNS  # as if it had run before the block was small
         see(engines, rng, 9)
         launches = gpu.launches

@@ -1,0 +1,127 @@
+"""Copies between host and GPU, through page-locked memory that is used again and again.
+
+A copy is queued and not waited for. Uploads go through blocks that are taken in turn, each again
+once the GPU has read it; downloads are told done by an event, one for all that is fetched together.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from samotion.backends.cuda import Device
+    from samotion.backends.device_array import DeviceArray
+
+Array = np.ndarray[Any, Any]
+BLOCK_BYTES = 16 << 20  # larger arrays get blocks of their own size
+MOST_BYTES = 64 << 20  # of blocks for uploads, before one is waited for
+ALIGNMENT = 256
+
+
+@dataclass
+class Block:
+    """A piece of page-locked memory. `event`: what the stream reaches when it is free again."""
+
+    address: int
+    size: int
+    event: Any
+    used: int = 0
+
+    def bytes_at(self, start: int, count: int) -> Array:
+        """Some of it, as an array."""
+        memory = (ctypes.c_uint8 * count).from_address(self.address + start)
+        array: Array = np.ctypeslib.as_array(memory)
+        return array
+
+
+class Uploads:
+    """Blocks through which arrays go up. Its device's lock is held by who calls."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+        self._now: Block | None = None
+        self._before: deque[Block] = deque()  # the longest ago first
+
+    def send(self, array: Array, address: int) -> None:
+        """Queue a copy of a contiguous array; it may change right after."""
+        if not array.nbytes:
+            return
+        block = self._with_room(array.nbytes)
+        staged = block.bytes_at(block.used, array.nbytes)
+        staged[:] = array.reshape(-1).view(np.uint8)
+        self._device.copy_up(address, block.address + block.used, array.nbytes)
+        block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+
+    def close(self) -> None:
+        """Give all blocks back; nothing may be queued."""
+        for block in (*self._before, *([self._now] if self._now else [])):
+            self._device.free_host(block)
+        self._now = None
+        self._before.clear()
+
+    def _with_room(self, nbytes: int) -> Block:
+        now = self._now
+        if now is not None and now.used + nbytes <= now.size:
+            return now
+        if now is not None:
+            self._device.mark(now.event)
+            self._before.append(now)
+        self._now = self._next(nbytes)
+        self._now.used = 0
+        return self._now
+
+    def _next(self, nbytes: int) -> Block:
+        """A block that the GPU has read, or a new one; where there are enough, wait for one."""
+        size = max(nbytes, BLOCK_BYTES)
+        while self._before and sum(b.size for b in self._before) + size > MOST_BYTES:
+            first = self._before.popleft()
+            self._device.wait_for(first.event)
+            if first.size >= nbytes:
+                return first
+            self._device.free_host(first)
+        oldest = self._before[0] if self._before else None
+        if oldest and oldest.size >= nbytes and self._device.reached(oldest.event):
+            return self._before.popleft()
+        return self._device.allocate_host(size)
+
+
+class Download:
+    """Arrays on their way to the host; `get` waits for them."""
+
+    def __init__(self, device: Device, arrays: Mapping[str, DeviceArray], block: Block) -> None:
+        """Queue the copies. Its device's lock is held by who calls."""
+        self._device, self._block = device, block
+        self._kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        for array in arrays.values():
+            device.copy_down(block.address + block.used, array.address, array.nbytes)
+            block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        device.mark(block.event)
+        self._found: dict[str, Array] | None = None
+
+    def get(self) -> dict[str, Array]:
+        """The arrays by name, once the GPU has got so far. They are the caller's own."""
+        if self._found is None:
+            self._device.wait_for(self._block.event)
+            self._found = self._taken()
+            self._device.give_back_host(self._block)
+        return self._found
+
+    def __del__(self) -> None:
+        """One that nobody asked for: what is queued next for its memory comes after its copies."""
+        if self._found is None:
+            self._device.give_back_host(self._block)
+
+    def _taken(self) -> dict[str, Array]:
+        found, start = {}, 0
+        for name, (shape, dtype) in self._kinds.items():
+            array = np.empty(shape, dtype)
+            array.reshape(-1).view(np.uint8)[:] = self._block.bytes_at(start, array.nbytes)
+            found[name] = array
+            start += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        return found
