@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from samotion.backends.engines import open_engines
     from samotion.errors import SamotionError
     from samotion.pipeline import ObjectResult, Result, segment_clip
+    from samotion.pipeline.many import segment_clips
     from samotion.settings import Settings
 
 # onnxruntime 1.32 has telemetry of its use, on unless this is set before it is loaded; and it
@@ -38,6 +39,7 @@ __all__ = [
     "prompts",
     "sam2",
     "segment_clip",
+    "segment_clips",
     "tracks",
 ]
 
@@ -54,6 +56,7 @@ _OWNERS = {
     "Settings": "samotion.settings",
     "open_engines": "samotion.backends.engines",
     "segment_clip": "samotion.pipeline",
+    "segment_clips": "samotion.pipeline.many",
 }
 
 

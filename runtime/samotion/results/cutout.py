@@ -26,6 +26,9 @@ PRORES = Kind(
 )
 # The picture goes on around the objects, unseen: compression and feathering need it there.
 MARGIN_PX = 16
+BLOCK_PX = 32
+COLOURS = "yuv444p10le"  # the planes of PRORES without the last, alpha
+OPAQUE = 1023  # of 10 bits
 
 
 def files(material: Material) -> list[str]:
@@ -42,14 +45,35 @@ def write(material: Material) -> None:
 
 
 def _pictures(material: Material) -> Iterator[VideoFrame]:
-    import av
 
     for rgb, labels in zip(frames_at_source(material.result.clip), material.labels()):
-        yield av.VideoFrame.from_ndarray(cut_out(rgb, labels), "rgba")
+        moving = (labels > 0).astype(np.uint8)
+        near = cv2.dilate(moving, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
+        yield with_alpha(cv2.copyTo(np.ascontiguousarray(rgb), near), moving)
 
 
-def cut_out(rgb: Array, labels: Array) -> Array:
-    """A frame (H,W,3) with the alpha of its labels (H,W): RGBA (H,W,4) uint8, straight alpha."""
-    alpha = np.where(labels > 0, np.uint8(255), np.uint8(0))
-    near = cv2.dilate(alpha, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
-    return np.dstack([cv2.bitwise_and(np.ascontiguousarray(rgb), rgb, mask=near), alpha])
+def with_alpha(rgb: Array, moving: Array) -> VideoFrame:
+    """A picture (H,W,3) uint8 with straight alpha, full where `moving` (H,W) uint8 is 1, none where
+    it is 0.
+
+    Alpha is put in by hand, and colours are converted at a width of whole blocks: FFmpeg's
+    conversion spoils pixels now and then at other widths.
+    """
+    import av
+
+    height, width = moving.shape
+    padded: Array = cv2.copyMakeBorder(rgb, 0, 0, 0, -width % BLOCK_PX, cv2.BORDER_REPLICATE)
+    colours: Any = av.VideoFrame.from_ndarray(padded, "rgb24")
+    colours = colours.reformat(format=COLOURS, dst_colorspace="ITU709")
+    frame = av.VideoFrame(width, height, PRORES.pixels)
+    for plane, source in zip(frame.planes, colours.planes):
+        _fill(plane, np.frombuffer(source, np.uint16).reshape(height, -1)[:, :width])
+    _fill(frame.planes[3], moving.astype(np.uint16) * OPAQUE)
+    return frame
+
+
+def _fill(plane: Any, values: Array) -> None:
+    """Put values (H,W) into a plane of 16-bit numbers, whose rows may be longer."""
+    rows = np.zeros((len(values), plane.line_size // 2), np.uint16)
+    rows[:, : values.shape[1]] = values
+    plane.update(rows)

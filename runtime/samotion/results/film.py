@@ -55,7 +55,9 @@ def _encode(
         context.time_base = TIME_BASE
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
         for picture, tick in zip(pictures, ticks.tolist()):
-            frame = picture.reformat(format=kind.pixels, dst_colorspace="ITU709")
+            frame = picture
+            if picture.format.name != kind.pixels:
+                frame = picture.reformat(format=kind.pixels, dst_colorspace="ITU709")
             frame.pts, frame.time_base = tick, TIME_BASE
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

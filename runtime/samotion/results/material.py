@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from samotion.results.names import frame_names, mask_names
 from samotion.results.record import OutputFolder, Record
+from samotion.results.sizes import at_source
 
 if TYPE_CHECKING:
     from samotion.results.result import Result
@@ -63,15 +63,6 @@ class Material:
     def rles(self) -> list[list[Record | None]]:
         """COCO's compressed run lengths, per frame and object; None where it is not seen."""
         return [encode_rles(labels, self.ids) for labels in self.labels()]
-
-
-def at_source(labels: Array, source_hw: tuple[int, int]) -> Array:
-    """Labels (h,w) at the source's size: each pixel takes the nearest one's."""
-    if labels.shape == source_hw:
-        return labels
-    height, width = source_hw
-    larger: Array = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
-    return larger
 
 
 def encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:

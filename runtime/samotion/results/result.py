@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from samotion.checks.arguments import path_of
+from samotion.checks.arguments import path_of, whole_number
 from samotion.clips.video import Clip
+from samotion.errors import UsageError
 from samotion.prompts import ObjectPrompt
 from samotion.results import write
 from samotion.results.evidence import Evidence
+from samotion.results.owners import owners
+from samotion.results.sizes import at_source, boxes_of, tracks_at_source
 from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
@@ -23,11 +26,45 @@ Array = np.ndarray[Any, Any]
 class ObjectResult:
     """A moving object: its label in the masks, the mean motion score of its tracks, and the
     probability that it moves by itself.
+
+    Those of a `Result` also have `masks`, `boxes` and `tracks`, made when they are asked for, in px
+    of `result.clip.frames`; those of `result.at_source()` in px of the source.
     """
 
     id: int
     score: float
     confidence: float
+
+    @property
+    def masks(self) -> Array:
+        """Where it is (T,H,W) bool."""
+        return np.equal(self._result.labels, self.id)
+
+    @property
+    def boxes(self) -> Array:
+        """The box around it (T,4) float32: left, top, right, bottom, the last two past its last
+        pixel; NaN where it is not seen.
+        """
+        return boxes_of(self.masks)
+
+    @property
+    def tracks(self) -> Tracks:
+        """The tracks that were found to belong to it."""
+        result = self._result
+        return result.tracks.take(result.track_objects() == self.id)
+
+    @property
+    def _result(self) -> Result:
+        result: Result | None = self.__dict__.get("_of")
+        if result is None:
+            raise UsageError(f"object {self.id} belongs to no result; take it from result.objects")
+        return result
+
+    def of(self, result: Result) -> ObjectResult:
+        """The same object as one of `result`."""
+        own = replace(self)
+        object.__setattr__(own, "_of", result)  # no field: neither compared nor written
+        return own
 
 
 @dataclass(frozen=True)
@@ -50,11 +87,76 @@ class Result:
     evidence: Evidence = field(default_factory=Evidence)
     confidence: float = 0.0
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "objects", [one.of(self) for one in self.objects])
+
     def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
         """Write masks, overlay, objects, tracks and run.json; options as in
         `samotion.results.write.write`.
         """
         write.write(self, path_of(folder, "the folder for results"), **options)
+
+    def track_objects(self) -> Array:
+        """The id (N,) uint8 of the object that each track belongs to, 0 for none."""
+        return owners(self.tracks, self.labels, self.evidence.prompts)
+
+    def labels_at_source(self, frame: int | None = None) -> Array:
+        """The labels at the source's size: of all frames (T,H,W) uint8, or of one (H,W)."""
+        if frame is not None:
+            return at_source(self.labels[checked(self, frame)], self.clip.source_hw)
+        return np.stack([at_source(labels, self.clip.source_hw) for labels in self.labels])
+
+    def at_source(self) -> Result:
+        """The same result with all arrays at the source's size: labels, tracks, masks, boxes, and
+        frames, which are read again. Takes 4 bytes a px of every frame. Raises InputError where the
+        source is gone.
+        """
+        from samotion.clips.source import frames_at_source
+
+        frames = np.stack(list(frames_at_source(self.clip)))
+        # clicks are in px of the frames that they were made on
+        prompts = tuple(replace(one, clicks=()) for one in self.evidence.prompts)
+        return replace(
+            self,
+            clip=replace(self.clip, frames=frames),
+            labels=self.labels_at_source(),
+            tracks=tracks_at_source(self),
+            evidence=replace(self.evidence, prompts=prompts),
+        )
+
+    def plot(self, frame: int) -> Array:
+        """A picture (H,W,3) uint8 RGB of the frame with every object tinted and outlined, at the
+        size of `clip.frames`. Frames count from 0, as in `labels`.
+        """
+        from samotion.results import views
+
+        return views.plot(self, checked(self, frame))
+
+    def to_supervision(self, frame: int) -> Any:
+        """The objects in a frame as `supervision.Detections`: `xyxy`, `mask`, `confidence`,
+        `tracker_id` (the objects' ids), at the size of `clip.frames`. Raises DeviceError without
+        supervision.
+        """
+        from samotion.results import views
+
+        return views.to_supervision(self, checked(self, frame))
+
+    def log_to_rerun(self, path: str = "samotion") -> None:
+        """Log frames, masks, boxes and tracks at their times under `path` of Rerun's recording,
+        which `rerun.init` began. Raises DeviceError without rerun.
+        """
+        from samotion.results import views
+
+        views.log_to_rerun(self, path)
+
+
+def checked(result: Result, frame: int) -> int:
+    """A frame's number in `result.labels`. Raises UsageError for one that is not there."""
+    count = len(result.labels)
+    number = whole_number(frame, "frame")
+    if not 0 <= number < count:
+        raise UsageError(f"frame is {number}; expected 0 to {count - 1}")
+    return number
 
 
 @dataclass(frozen=True)

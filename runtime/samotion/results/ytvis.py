@@ -63,6 +63,7 @@ def _annotation(material: Material, k: int) -> Record:
         "category_id": CATEGORY["id"],
         "iscrowd": 0,
         "score": round(one.score, 6),
+        "confidence": round(one.confidence, 6),
         "width": width,
         "height": height,
         "length": len(rles),

@@ -19,8 +19,8 @@ from samotion.clips.video import read_clip
 from samotion.pipeline import Result
 from samotion.results import write as output
 from samotion.results import yolo
-from samotion.results.material import at_source
 from samotion.results.overlay import show_ticks
+from samotion.results.sizes import at_source
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 Array = np.ndarray[Any, Any]

@@ -12,7 +12,7 @@ import pytest
 from helpers.made_result import NUMBERS, make_result
 from samotion.pipeline import Result
 from samotion.results import write as output
-from samotion.results.material import at_source
+from samotion.results.sizes import at_source
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),

@@ -1,0 +1,51 @@
+"""Several clips, one result after the other."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterable, Iterator, MutableMapping
+from typing import Any
+
+from samotion import pipeline
+from samotion.backends.engines import Engines
+from samotion.errors import UsageError
+from samotion.results.result import Result
+from samotion.settings import Settings
+
+Path = str | os.PathLike[str]
+
+
+def segment_clips(
+    clips: Iterable[Path],
+    engines: Engines,
+    settings: Settings | None = None,
+    failures: MutableMapping[str, Exception] | None = None,
+) -> Iterator[Result]:
+    """The result of each clip (video files, folders of frames) as soon as it is done, in order.
+
+    A clip that fails costs itself alone: its error goes into `failures` under its path, or is a
+    RuntimeWarning where there is no such table. `result.clip.path` tells which clip a result is of.
+    """
+    if isinstance(clips, (str, bytes, os.PathLike)):
+        raise UsageError(f"clips is the one path {clips!r}; expected a list of paths")
+    return _each(clips, engines, settings, failures)
+
+
+def _each(
+    clips: Iterable[Path], engines: Engines, settings: Settings | None, failures: Any
+) -> Iterator[Result]:
+    for clip in clips:
+        try:
+            result = pipeline.segment_clip(clip, engines, settings)
+        except Exception as error:
+            _tell(os.fsdecode(clip), error, failures)
+            continue
+        yield result
+
+
+def _tell(clip: str, error: Exception, failures: MutableMapping[str, Exception] | None) -> None:
+    if failures is None:
+        warnings.warn(f"{clip}: {error}", RuntimeWarning, stacklevel=4)
+    else:
+        failures[clip] = error

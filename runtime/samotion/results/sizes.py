@@ -1,0 +1,49 @@
+"""Arrays of a result at the size of its source, and boxes of masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from samotion import geometry
+from samotion.tracks.records import Tracks
+
+if TYPE_CHECKING:
+    from samotion.results.result import Result
+
+Array = np.ndarray[Any, Any]
+
+
+def at_source(labels: Array, source_hw: tuple[int, int]) -> Array:
+    """Labels (h,w) at the source's size: each pixel takes the nearest one's."""
+    if labels.shape == source_hw:
+        return labels
+    height, width = source_hw
+    larger: Array = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    return larger
+
+
+def tracks_at_source(result: Result) -> Tracks:
+    """A result's tracks in px of the source, whole numbers at pixel centres."""
+    tracks, clip = result.tracks, result.clip
+    height, width = clip.frames.shape[1:3]
+    xy, query_xy = (
+        geometry.resized_xy(points, (height, width), clip.source_hw).astype(np.float32)
+        for points in (tracks.xy, tracks.query_xy)
+    )
+    return replace(tracks, xy=xy, query_xy=query_xy)
+
+
+def boxes_of(masks: Array) -> Array:
+    """The box (T,4) float32 around each mask of (T,H,W): left, top, right, bottom, the last two
+    past the last pixel; NaN around an empty one.
+    """
+    boxes = np.full((len(masks), 4), np.nan, np.float32)
+    for box, mask in zip(boxes, masks):
+        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+        if len(rows):
+            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+    return boxes

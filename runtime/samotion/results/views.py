@@ -1,0 +1,85 @@
+"""A result for those who look at it: as a picture, in supervision, in Rerun."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samotion.errors import DeviceError
+from samotion.results.overlay import bright_palette, draw
+
+if TYPE_CHECKING:
+    from samotion.results.result import ObjectResult, Result
+
+Array = np.ndarray[Any, Any]
+
+CLASS_NAME = "moving object"
+
+
+def plot(result: Result, frame: int) -> Array:
+    """A frame (H,W,3) uint8 RGB with every object tinted and outlined."""
+    return draw(result.clip.frames[frame], result.labels[frame], bright_palette()).copy()
+
+
+def to_supervision(result: Result, frame: int) -> Any:
+    """The objects in a frame as `supervision.Detections`; one kind for all, class 0."""
+    sv = _imported("supervision", "supervision")
+    seen = _seen(result, frame)
+    if not seen:
+        return sv.Detections.empty()
+    return sv.Detections(
+        xyxy=np.stack([box for _, _, box in seen]),
+        mask=np.stack([mask for _, mask, _ in seen]),
+        confidence=np.array([one.confidence for one, _, _ in seen], np.float32),
+        class_id=np.zeros(len(seen), int),
+        tracker_id=np.array([one.id for one, _, _ in seen], int),
+        data={"class_name": np.array([CLASS_NAME] * len(seen))},
+    )
+
+
+def log_to_rerun(result: Result, path: str) -> None:
+    """Log all frames of a result under `path`, with their numbers and times in the source."""
+    rr = _imported("rerun", "rerun")
+    clip = result.clip
+    colours = bright_palette()
+    classes = [(one.id, f"object {one.id}", tuple(colours[one.id])) for one in result.objects]
+    rr.log(path, rr.AnnotationContext(classes), static=True)
+    for t, (number, time_s) in enumerate(zip(clip.indices.tolist(), clip.timestamps_s.tolist())):
+        rr.set_time("frame", sequence=number)
+        rr.set_time("time", duration=time_s)
+        rr.log(f"{path}/frame", rr.Image(clip.frames[t]).compress())
+        rr.log(f"{path}/frame/masks", rr.SegmentationImage(result.labels[t]))
+        _log_boxes(rr, result, t, f"{path}/frame/boxes")
+        _log_tracks(rr, result, t, f"{path}/frame/tracks")
+
+
+def _log_boxes(rr: Any, result: Result, frame: int, path: str) -> None:
+    seen = _seen(result, frame)
+    boxes = np.array([box for _, _, box in seen], np.float32).reshape(-1, 4)
+    ids = [one.id for one, _, _ in seen]
+    rr.log(path, rr.Boxes2D(array=boxes, array_format=rr.Box2DFormat.XYXY, class_ids=ids))
+
+
+def _log_tracks(rr: Any, result: Result, frame: int, path: str) -> None:
+    """The visible points of the objects."""
+    objects = result.track_objects()
+    shown = result.tracks.visible[:, frame] & (objects > 0)
+    points = result.tracks.xy[shown, frame] + 0.5  # Rerun counts from a pixel's corner
+    rr.log(path, rr.Points2D(points, class_ids=objects[shown]))
+
+
+def _seen(result: Result, frame: int) -> list[tuple[ObjectResult, Array, Array]]:
+    """The objects that a frame shows, with their masks (H,W) and boxes (4,)."""
+    from samotion.results.sizes import boxes_of
+
+    masks = [(one, result.labels[frame] == one.id) for one in result.objects]
+    return [(one, mask, boxes_of(mask[None])[0]) for one, mask in masks if mask.any()]
+
+
+def _imported(module: str, extra: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise DeviceError(f"{module} is not installed; pip install 'samotion[{extra}]'") from error

@@ -1,0 +1,58 @@
+"""Results of several clips come one by one; a clip that fails costs itself alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import samotion
+from helpers import media
+from helpers.half_segmenter import half_segmenter
+from samotion import pipeline
+from samotion.checks.stages import silent
+from samotion.errors import InputError, UsageError
+from samotion.presets import NANO
+from samotion.settings import Settings
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> list[Path]:
+    """Two good ones, and a missing one between them."""
+    good = [media.write_video(tmp_path / f"{n}.mp4", media.quadrants(4)) for n in "ab"]
+    return [good[0], tmp_path / "missing.mp4", good[1]]
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The clips that are segmented, without nets."""
+    names: list[str] = []
+    engines: Any = SimpleNamespace(preset=NANO)
+
+    def segment(clip: Any, *_: Any) -> Any:
+        names.append(Path(clip).name)
+        return half_segmenter(clip, engines, Settings(), silent)
+
+    monkeypatch.setattr(pipeline, "segment_clip", segment)
+    return names
+
+
+def test_results_come_as_they_are_done(clips: list[Path], done: list[str]) -> None:
+    failures: dict[str, Exception] = {}
+    results = samotion.segment_clips(clips, None, failures=failures)  # type: ignore[arg-type]
+    assert done == []
+    assert next(results).clip.path == str(clips[0]) and done == ["a.mp4"]
+    assert [result.clip.name for result in results] == ["b"]
+    assert list(failures) == [str(clips[1])] and isinstance(failures[str(clips[1])], InputError)
+
+
+def test_a_failure_without_a_table_is_a_warning(clips: list[Path], done: list[str]) -> None:
+    with pytest.warns(RuntimeWarning, match=r"missing\.mp4: no such file"):
+        results = list(samotion.segment_clips(clips, None))  # type: ignore[arg-type]
+    assert len(results) == 2 and len(done) == 3
+
+
+def test_one_path_is_no_list_of_clips() -> None:
+    with pytest.raises(UsageError, match=r"the one path 'a\.mp4'; expected a list"):
+        samotion.segment_clips("a.mp4", None)  # type: ignore[arg-type]
