@@ -14,6 +14,8 @@ order:
   softmax: summed in float16 over tens of thousands of keys it overflows;
 - what no input's value decides (position encodings, made from shapes and constants) is computed in
   float32;
+- memory attention of SAM 2 in the GPU's spelling takes and gives bfloat16, whose range holds the
+  sums that a fused kernel makes over tens of thousands of keys;
 - everything else follows its inputs: float16 if all of them are, else float32. So coordinates,
   which arrive as float32 and are only added to, stay so. Inputs and outputs keep the contract's
   types. The motion net is not converted at all: rounding its weights alone costs 2e-2 in logits,
@@ -32,7 +34,7 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
 Array = np.ndarray[Any, Any]
-FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FLOAT, HALF, BFLOAT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
 TINY = 3
 KEPT_NETS = ("motion",)
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -49,6 +51,8 @@ DATA_INPUTS = {"Resize": (0,)}  # its scales are float32 whatever the data's typ
 # Products that stay float32 by name, by engine. Hiera's first convolution: what is added to float32
 # stays float32, so its residual stream does, in which single channels reach hundreds.
 FLOAT_NODES: dict[str, str] = {"sam2_image": r"/trunk/patch_embed/"}
+# Products in bfloat16, likewise: the cross-attentions of samotion_export.sam2.fused.
+BFLOAT_NODES: dict[str, str] = {"sam2_track": r"^/crosses\.\d+/core/MatMul"}
 
 
 def to_half(model: onnx.ModelProto, engine: str) -> onnx.ModelProto:
@@ -61,7 +65,7 @@ def to_half(model: onnx.ModelProto, engine: str) -> onnx.ModelProto:
         raise ValueError(
             f"{engine}: a graph with loops or branches cannot be converted to half precision"
         )
-    result = _Conversion(model, re.compile(FLOAT_NODES.get(engine, "(?!)"))).run()
+    result = _Conversion(model, engine).run()
     onnx.checker.check_model(result, full_check=True)
     return result
 
@@ -77,16 +81,18 @@ def convert(path: Path, engine: str) -> None:
 
 
 class _Conversion:
-    """One pass over a graph. `half` holds the names of tensors that are float16 by now."""
+    """One pass over a graph. `kinds` holds the types of tensors that are no float32 by now."""
 
-    def __init__(self, model: onnx.ModelProto, float_nodes: re.Pattern[str]) -> None:
+    def __init__(self, model: onnx.ModelProto, engine: str) -> None:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
-        self.float_nodes = float_nodes
+        self.float_nodes, self.bfloat_nodes = (
+            re.compile(table.get(engine, "(?!)")) for table in (FLOAT_NODES, BFLOAT_NODES)
+        )
         self.floats = _float_tensors(model)
         self.arrays, self.origins = _constants(self.model.graph)
         self.constant = _value_independent(self.model.graph, self.arrays)
-        self.half = set[str]()
+        self.kinds = dict[str, int]()
         self.normed = set[str]()  # float32, but what follows them may be float16
         self.made = dict[tuple[str, int], str]()  # a tensor in another type: its name
         self.nodes: list[NodeProto] = []
@@ -119,13 +125,13 @@ class _Conversion:
         ]
         kind = self._kind(node, [node.input[i] for i in data])
         for i, name in enumerate(node.input):
-            if name in self.floats and not (node.op_type in UNTYPED and name in self.half):
+            if name in self.floats and not (node.op_type in UNTYPED and name in self.kinds):
                 node.input[i] = self._as(name, kind if i in data else FLOAT)
         self.nodes.append(node)
         if node.op_type in NORMS:
             self.normed.update(node.output)
-        elif kind == HALF and node.op_type not in UNTYPED:
-            self.half.update(name for name in node.output if name in self.floats)
+        elif kind != FLOAT and node.op_type not in UNTYPED:
+            self.kinds.update((name, kind) for name in node.output if name in self.floats)
 
     def _kind(self, node: NodeProto, names: list[str]) -> int:
         """The type in which a node computes."""
@@ -142,9 +148,11 @@ class _Conversion:
             or self.float_nodes.search(node.name)
         ):
             return FLOAT
+        if self.bfloat_nodes.search(node.name):
+            return BFLOAT
         if node.op_type in PRODUCTS:
             return FLOAT if any(self._is_tiny(node, name) for name in names[:2]) else HALF
-        return HALF if (self.half | self.normed).issuperset(varying) else FLOAT
+        return HALF if (self.kinds.keys() | self.normed).issuperset(varying) else FLOAT
 
     def _is_tiny(self, node: NodeProto, name: str) -> bool:
         """Is this operand a constant with hardly any rows or columns (for a convolution: output
@@ -162,7 +170,7 @@ class _Conversion:
         """
         if name in self.arrays:
             return self._constant(self.origins[name], kind)
-        if (name in self.half) == (kind == HALF):
+        if self.kinds.get(name, FLOAT) == kind:
             return name
         if (name, kind) not in self.made:
             self.made[name, kind] = self._cast(name, _renamed(name, kind), kind)
@@ -187,7 +195,7 @@ class _Conversion:
     def _restore_outputs(self, graph: onnx.GraphProto) -> None:
         """Float outputs leave as float32 under their own names."""
         for output in graph.output:
-            if output.name in self.half:
+            if output.name in self.kinds:
                 inner = _renamed(output.name, HALF)
                 for node in self.nodes:
                     for names in (node.input, node.output):
@@ -198,7 +206,7 @@ class _Conversion:
 
 
 def _renamed(name: str, kind: int) -> str:
-    return f"{name}/{'half' if kind == HALF else 'float'}"
+    return f"{name}/{ {FLOAT: 'float', HALF: 'half', BFLOAT: 'bfloat'}[kind] }"
 
 
 def _rounded(array: Array) -> Array:

@@ -33,12 +33,12 @@ def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -
     sam: Any = module.eval()
     with torch.no_grad():
         image, prompt = (
-            _graph("sam2_image", ImageGraph(sam)),
+            _graph("sam2_image", ImageGraph(sam, spelling)),
             _graph("sam2_prompt", PromptGraph(sam)),
         )
         memory, track = (
             _graph("sam2_memory", MemoryGraph(sam)),
-            _graph("sam2_track", TrackGraph(sam), _meta(sam)),
+            _graph("sam2_track", TrackGraph(sam, spelling), _meta(sam, spelling)),
         )
     frames = example_frames(net.image_size_px, 2)
     image = _with(image, (frames[:1],), (frames,))
@@ -88,11 +88,12 @@ def _with(graph: Graph, *examples: tuple[Array, ...]) -> Graph:
     return replace(graph, examples=examples, tolerance=tolerance)
 
 
-def _meta(sam: Any) -> dict[str, Any]:
+def _meta(sam: Any, spelling: Spelling) -> dict[str, Any]:
     """What the runtime needs to choose memories: how many frames and how many object pointers
-    are attended to.
+    are attended to, and whether the graph `pads`: takes slots and ages of -1 as not there.
     """
-    return {"memory_frames": sam.num_maskmem, "max_pointers": sam.max_obj_ptrs_in_encoder}
+    meta = {"memory_frames": sam.num_maskmem, "max_pointers": sam.max_obj_ptrs_in_encoder}
+    return {**meta, "pads": True} if spelling is Spelling.GPU else meta
 
 
 def _prompts(shot: Arrays, size_px: int, objects: int, points: int) -> tuple[Array, ...]:

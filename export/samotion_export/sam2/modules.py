@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from samotion_export.sam2.attention import QUERY_CHUNK, CrossAttention, SelfAttention
+from samotion_export.sam2.fused import FusedCross, FusedSelf, absent
 from samotion_export.sam2.hiera import HieraTrunk
+from samotion_export.spelling import Spelling
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -30,15 +32,16 @@ class ImageGraph(nn.Module):
     per object.
     """
 
-    def __init__(self, sam: Any, chunk: int | None = QUERY_CHUNK) -> None:
+    def __init__(self, sam: Any, spelling: Spelling = Spelling.CPU) -> None:
         super().__init__()
         from sam2.modeling.backbones.hieradet import Hiera
 
         trunk, decoder = sam.image_encoder.trunk, sam.sam_mask_decoder
+        chunk = QUERY_CHUNK if spelling is Spelling.CPU else None
         self.trunk = HieraTrunk(trunk, sam.image_size, chunk) if isinstance(trunk, Hiera) else trunk
         self.neck = Neck(sam.image_encoder.neck, decoder.conv_s0, decoder.conv_s1)
         side = sam.sam_image_embedding_size
-        self.first = SelfAttention(sam.memory_attention.layers[0], side, chunk)
+        self.first = self_attention(sam.memory_attention.layers[0], side, spelling)
         self.mean, self.gain = (
             nn.Buffer(255 * torch.tensor(MEAN)),
             nn.Buffer(1 / (255 * torch.tensor(STD))),
@@ -50,6 +53,20 @@ class ImageGraph(nn.Module):
         images = ((frames.float() - self.mean) * self.gain).permute(0, 3, 1, 2)
         level0, level1, level2 = self.neck(self.trunk(images))
         return level0, level1, level2, self.first(tokens(level2) + self.position)
+
+
+def self_attention(layer: Any, side: int, spelling: Spelling) -> nn.Module:
+    """The self-attention of a layer of memory attention."""
+    if spelling is Spelling.GPU:
+        return FusedSelf(layer, side)
+    return SelfAttention(layer, side, QUERY_CHUNK)
+
+
+def cross_attention(layer: Any, side: int, spelling: Spelling) -> nn.Module:
+    """The rest of it."""
+    if spelling is Spelling.GPU:
+        return FusedCross(layer, side)
+    return CrossAttention(layer, side, QUERY_CHUNK)
 
 
 class Neck(nn.Module):
@@ -155,14 +172,16 @@ class TrackGraph(nn.Module):
 
     bank (B,K,L,D): spatial memories; slot (B,K): index of each one's temporal encoding; pointers
     (B,P,C): object pointers and `age` (B,P), their distance in time divided by the largest one
-    possible.
+    possible. Spelled for a GPU, it `pads`: a slot or an age of -1 is of a memory or a pointer that
+    is not there.
     """
 
-    def __init__(self, sam: Any, chunk: int | None = QUERY_CHUNK) -> None:
+    def __init__(self, sam: Any, spelling: Spelling = Spelling.CPU) -> None:
         super().__init__()
         side, layers = sam.sam_image_embedding_size, sam.memory_attention.layers
-        self.crosses = nn.ModuleList(CrossAttention(layer, side, chunk) for layer in layers)
-        self.selves = nn.ModuleList(SelfAttention(layer, side, chunk) for layer in layers[1:])
+        self.pads = spelling is Spelling.GPU
+        self.crosses = nn.ModuleList(cross_attention(layer, side, spelling) for layer in layers)
+        self.selves = nn.ModuleList(self_attention(layer, side, spelling) for layer in layers[1:])
         self.norm = sam.memory_attention.norm
         self.head, self.encode = MaskHead(sam), MemoryEncoder(sam)
         self.width, self.memory_width, self.side = sam.hidden_dim, sam.mem_dim, side
@@ -214,9 +233,10 @@ class TrackGraph(nn.Module):
         )
         values = torch.cat([bank.flatten(1, 2), split], dim=1)
         placed = bank + self.position[slot]
+        bias = (absent(slot, age, bank.shape[2], pieces),) if self.pads else ()
         x = query.expand(bank.shape[0], -1, -1)
         for i, cross in enumerate(self.crosses):
-            x = cross(self.selves[i - 1](x) if i else x, placed, split + aged, values)
+            x = cross(self.selves[i - 1](x) if i else x, placed, split + aged, values, *bias)
         normed: Tensor = self.norm(x)
         return normed
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from helpers import graphs
@@ -26,6 +27,7 @@ from samotion_export.sam2.modules import (
     sine_encoding,
 )
 from samotion_export.sam2.net import CONFIGS, build_module
+from samotion_export.spelling import Spelling
 
 SMALL = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 SIDE = 8  # cells of SMALL's coarsest level
@@ -45,11 +47,12 @@ def module(one_thread: None) -> Any:
     return reference.lively_module(SMALL)
 
 
+@pytest.mark.parametrize("spelling", Spelling)
 def test_graphs_answer_as_pytorch_at_sizes_they_were_not_traced_at(
-    module: Any, tmp_path: Path
+    module: Any, tmp_path: Path, spelling: Spelling
 ) -> None:
     unseen = {"sam2_image": 3, "sam2_prompt": 3, "sam2_memory": 3, "sam2_track": 3}
-    for graph in sam2.graphs(SMALL, module):
+    for graph in sam2.graphs(SMALL, module, spelling):
         first = graph.examples[0]
         more = [grown(graph.name, first, unseen[graph.name])]
         model = graphs.check(graph, tmp_path, more)
@@ -73,7 +76,8 @@ def grown(name: str, arrays: tuple[np.ndarray, ...], batch: int) -> tuple[np.nda
     return *arrays[:shared], *own
 
 
-def test_track_step_is_the_packages(module: Any) -> None:
+@pytest.mark.parametrize("spelling", Spelling)
+def test_track_step_is_the_packages(module: Any, spelling: Spelling) -> None:
     """Memory attention alone, with real-valued rotations, folded values and shared first
     self-attention.
     """
@@ -84,7 +88,7 @@ def test_track_step_is_the_packages(module: Any) -> None:
         torch.tensor([[6, 1, 0], [6, 5, 0]]),
     )
     pointers, age = torch.randn(2, 4, 128, generator=rng), torch.tensor([[0.5, 0.1, 0.2, 0.3]] * 2)
-    graph = TrackGraph(module, chunk=None)
+    graph = TrackGraph(module, spelling)
     with torch.no_grad():
         position = module.image_encoder.neck.position_encoding(level2).flatten(2).permute(2, 0, 1)
         image = level2.flatten(2).permute(2, 0, 1)
@@ -97,10 +101,48 @@ def test_track_step_is_the_packages(module: Any) -> None:
             memory_pos=torch.cat([placed, aged], 1).transpose(0, 1),
             num_obj_ptr_tokens=8,
         ).transpose(0, 1)
-        first = ImageGraph(module).first
+        first = ImageGraph(module, spelling).first
         query = first((image + 0.1 * position).transpose(0, 1))
         got = graph._remember(query, bank, slot, pointers, age)
     torch.testing.assert_close(got, expected, atol=EXACT, rtol=EXACT)
+
+
+def test_what_is_not_there_weighs_nothing(module: Any, tmp_path: Path) -> None:
+    """Objects with memories and pointers of their own number, padded to one shape with noise."""
+    (graph,) = (g for g in sam2.graphs(SMALL, module, Spelling.GPU) if g.name == "sam2_track")
+    assert graph.meta["pads"] is True
+    graphs.check(graph, tmp_path)
+    session = onnxruntime.InferenceSession(str(tmp_path / "sam2_track.onnx"))
+    levels, (bank, slot, pointers, age) = graph.examples[0][:4], graph.examples[0][4:]
+    names, rng = [i.name for i in session.get_inputs()], np.random.default_rng(0)
+
+    def answers(*memories: np.ndarray) -> list[np.ndarray]:
+        return list(session.run(None, dict(zip(names, (*levels, *memories)))))
+
+    plain = answers(bank, slot, pointers, age)
+    padded = answers(
+        with_noise(bank, 5, rng),
+        np.pad(slot, ((0, 0), (0, 5)), constant_values=-1),
+        with_noise(pointers, 9, rng),
+        np.pad(age, ((0, 0), (0, 9)), constant_values=-1),
+    )
+    for expected, got in zip(plain, padded):
+        np.testing.assert_allclose(got, expected, atol=EXACT * np.abs(expected).max())
+    there = answers(
+        with_noise(bank, 5, rng), np.pad(slot, ((0, 0), (0, 5))), pointers, age
+    )  # the same noise, as memories that are there
+    assert np.abs(there[0] - plain[0]).max() > 0.1
+
+
+def with_noise(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """(B,K,...) with more along the second axis."""
+    noise = rng.normal(0, 3, (len(x), count, *x.shape[2:]))
+    return np.concatenate([x, noise.astype(np.float32)], axis=1)
+
+
+def test_a_cpus_graphs_do_not_pad(module: Any) -> None:
+    (graph,) = (g for g in sam2.graphs(SMALL, module) if g.name == "sam2_track")
+    assert "pads" not in graph.meta
 
 
 @pytest.mark.parametrize("score", [2.0, -2.0])
