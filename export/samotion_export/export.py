@@ -25,12 +25,16 @@ from samotion_export.source import Source, find_source, tools
 from samotion_export.spelling import GRAPHS_ONLY
 from samotion_export.trt import build as trt_build
 
+OLD_TENSORRT = 8  # has a spelling of its own
+
 
 def export(request: Request, report: Report) -> list[Path]:
     """Build what is not current in `request.out`. Returns the files written, the manifest last."""
     preset = request.chosen()
     has_engines = request.target in trt_build.TARGETS
     device = trt_build.find_target(request.target) if has_engines else None
+    if device and device.major == OLD_TENSORRT:
+        request = replace(request, target=f"tensorrt-{OLD_TENSORRT}")
     with locked(request.out):
         old = _read_old(request.out, report)
         held, written = _kept(old, request), list[Path]()

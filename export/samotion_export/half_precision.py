@@ -35,6 +35,7 @@ from onnx import NodeProto, TensorProto, numpy_helper
 
 Array = np.ndarray[Any, Any]
 FLOAT, HALF, BFLOAT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
+SUFFIXES: dict[int, str] = {FLOAT: "float", HALF: "half", BFLOAT: "bfloat"}
 TINY = 3
 KEPT_NETS = ("motion",)
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -206,7 +207,7 @@ class _Conversion:
 
 
 def _renamed(name: str, kind: int) -> str:
-    return f"{name}/{ {FLOAT: 'float', HALF: 'half', BFLOAT: 'bfloat'}[kind] }"
+    return f"{name}/{SUFFIXES[kind]}"
 
 
 def _rounded(array: Array) -> Array:

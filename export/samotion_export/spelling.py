@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 
 # nets whose graphs differ between spellings; others stay as they are for every target
-SPELLED_NETS: tuple[str, ...] = ("motion",)
+SPELLED_NETS: tuple[str, ...] = ("motion", "sam2")
 
 
 class Spelling(Enum):
@@ -25,6 +25,7 @@ SPELLINGS = {
     "onnx": Spelling.CPU,
     "onnx-gpu": Spelling.GPU,
     "tensorrt": Spelling.GPU,
+    "tensorrt-8": Spelling.CPU,  # 8.6 takes no bfloat16, which fused attention needs
     "rtx": Spelling.GPU,
 }
 

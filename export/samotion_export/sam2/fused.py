@@ -65,7 +65,7 @@ class FusedCross(CrossAttention):
         self.value, self.value_bias = as_linear(weight, None), nn.Buffer(bias.detach().clone())
 
     def forward(
-        self, x: Tensor, bank: Tensor, pointers: Tensor, values: Tensor, bias: Tensor
+        self, x: Tensor, bank: Tensor, pointers: Tensor, values: Tensor, bias: Tensor | None = None
     ) -> Tensor:
         """As CrossAttention; bias (B,1,1,K*L+R) is added to the scores."""
         q = rotate(project(self.query, self.norm2(x)), self.cos, self.sin)

@@ -18,6 +18,7 @@ MOST_DIMS = 8
 _LETTERS: dict[Any, str] = {
     TensorProto.FLOAT: "F",
     TensorProto.FLOAT16: "F",
+    TensorProto.BFLOAT16: "H",
     TensorProto.INT32: "I",
     TensorProto.INT64: "I",
     TensorProto.BOOL: "B",

@@ -21,6 +21,7 @@ from samotion import depth, manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
+from samotion_export import spelling
 from samotion_export.export import export
 from samotion_export.report import Report
 from samotion_export.request import Request
@@ -265,6 +266,17 @@ def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) 
 def test_what_is_current_is_kept(request_: Request) -> None:
     export(request_, QUIET)
     assert export(request_, QUIET) == []
+
+
+@pytest.mark.parametrize(("version", "spelled"), [("8.6.0", "cpu"), ("10.13.0", "gpu")])
+def test_an_old_tensorrt_gets_a_cpus_spelling(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, version: str, spelled: str
+) -> None:
+    """8.6 takes no bfloat16."""
+    monkeypatch.setattr(spelling, "SPELLED_NETS", ("depth",))
+    use(monkeypatch, version)
+    export(request_, QUIET)
+    assert manifest.read(request_.out).engines["depth"].spelling == spelled
 
 
 @pytest.mark.parametrize(("version", "gpu"), [("10.14.0", "Fake GPU"), ("10.13.0", "Other GPU")])
