@@ -59,7 +59,8 @@ class TritonPythonModel:
     def segment(self, frames: Any) -> dict[str, Any]:
         """The three answers for frames (T,H,W,3) uint8."""
         import samotion
-        from samotion.results.material import at_source, encode_rles
+        from samotion.results.material import encode_rles
+        from samotion.results.sizes import at_source
 
         result = samotion.segment_clip(frames, self.engines, self.settings)
         ids = [one.id for one in result.objects]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samotion.errors import DeviceError
-from samotion.results.overlay import bright_palette, draw
+from samotion.results.colours import palette
+from samotion.results.overlay import draw
 
 if TYPE_CHECKING:
     from samotion.results.result import ObjectResult, Result
@@ -20,7 +21,7 @@ CLASS_NAME = "moving object"
 
 def plot(result: Result, frame: int) -> Array:
     """A frame (H,W,3) uint8 RGB with every object tinted and outlined."""
-    return draw(result.clip.frames[frame], result.labels[frame], bright_palette()).copy()
+    return draw(result.clip.frames[frame], result.labels[frame], palette()).copy()
 
 
 def to_supervision(result: Result, frame: int) -> Any:
@@ -43,7 +44,7 @@ def log_to_rerun(result: Result, path: str) -> None:
     """Log all frames of a result under `path`, with their numbers and times in the source."""
     rr = _imported("rerun", "rerun")
     clip = result.clip
-    colours = bright_palette()
+    colours = palette()
     classes = [(one.id, f"object {one.id}", tuple(colours[one.id])) for one in result.objects]
     rr.log(path, rr.AnnotationContext(classes), static=True)
     for t, (number, time_s) in enumerate(zip(clip.indices.tolist(), clip.timestamps_s.tolist())):
