@@ -110,6 +110,11 @@ def test_recorded_figures_become_budgets_once(folder: Path, tmp_path: Path) -> N
     assert json.loads(path.read_text())["graphs"]["nano-fp16"]["depth"]["budget"]["kernels"] == 3
 
 
+def test_the_continuous_integration_runs_it() -> None:
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    assert lines.index("make compiler") < lines.index("make check") < lines.index("make trt-check")
+
+
 def test_no_loop_is_allowed() -> None:
     looped = replace(FOUND, loops=2)
     assert trt_check.over(looped, {"loops": 2}) == ["loops 2, at most 0"]
