@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 108,
-    "downloads": 87,
-    "device_copies": 43,
-    "waits": 43,
-    "launches": 5,
-    "recordings": 1,
+    "uploads": 94,
+    "downloads": 51,
+    "device_copies": 111,
+    "waits": 31,
+    "launches": 8,
+    "recordings": 2,
     "steps": 18,
 }
 KEYS = {

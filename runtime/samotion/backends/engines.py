@@ -130,6 +130,11 @@ class EngineFolder:
             )
         return self.manifest.engines[name]
 
+    @property
+    def has_gpu_memory(self) -> bool:
+        """Whether `empty` makes arrays on a GPU; not on CUDA without cuda-python."""
+        return self._gpu is not None
+
     def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> Any:
         """A new array where the engines compute; a fixed one (`DeviceArray`) is full of zeros."""
         if self._gpu is not None:

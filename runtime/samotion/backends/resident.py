@@ -36,6 +36,11 @@ def is_on_gpu(engines: Engines) -> bool:
     return getattr(engines, "device", "cpu") != "cpu"
 
 
+def has_gpu_memory(engines: Engines) -> bool:
+    """Whether `empty` makes arrays on a GPU."""
+    return getattr(engines, "has_gpu_memory", False) is True
+
+
 def empty(
     engines: Engines, shape: tuple[int, ...], dtype: Any = np.float32, is_fixed: bool = False
 ) -> Any:

@@ -1,13 +1,17 @@
-"""NumPy's threads while clips run: one, for as long as any thread of the process runs one, and
-then as before.
+"""Threads while clips run: one for NumPy, for as long as any thread of the process runs a clip, and
+then as before; and one for what is done beside the thread that feeds a GPU.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
+MOST_WAITING = 8  # things to do: what they hold in memory is bounded
 _lock = threading.Lock()
 _runs = 0
 _restore: list[Callable[[], None]] = []  # what takes the limit back
@@ -73,3 +77,24 @@ def _from_any_thread() -> Iterator[None]:
     clear(force=True)
     yield
     clear(force=True)
+
+
+@contextmanager
+def aside(on_a_thread: bool) -> Iterator[Callable[..., None]]:
+    """`do(function, *arguments)` for things to be done in order: at once, or on a thread of their
+    own. All are done when this ends; what one of them raises is raised here, or by a later `do`.
+    """
+    if not on_a_thread:
+        yield lambda function, *arguments: function(*arguments)
+        return
+    waiting: deque[Future[Any]] = deque()
+
+    def do(function: Callable[..., Any], *arguments: Any) -> None:
+        waiting.append(pool.submit(function, *arguments))
+        while len(waiting) > MOST_WAITING:
+            waiting.popleft().result()
+
+    with ThreadPoolExecutor(1) as pool:
+        yield do
+        while waiting:
+            waiting.popleft().result()

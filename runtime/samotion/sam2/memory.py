@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 Array = np.ndarray[Any, Any]
+Sizes = tuple[int, int]
 
 
 class MemoryEntry(NamedTuple):
     """One frame of one object: spatial memory (L,D) as bfloat16 bits in uint16, and object
-    pointer (C,) float32.
+    pointer (C,) float32. On a GPU, where both stay there, the memory is float32.
     """
 
-    memory: Array
-    pointer: Array
+    memory: Any
+    pointer: Any
 
 
 NO_MEMORY = np.zeros((0, 0), np.uint16)  # of prompted frames that nothing attends to
@@ -38,6 +39,10 @@ class Bank:
     prompted: Mapping[int, MemoryEntry]
     tracked: Mapping[int, MemoryEntry] = field(default_factory=dict)
 
+    def entry(self, frame: int) -> MemoryEntry:
+        """What is remembered of a frame, prompted or tracked."""
+        return self.prompted[frame] if frame in self.prompted else self.tracked[frame]
+
 
 class MemoryWindow(NamedTuple):
     """How much is attended to: `frames` (with the present one), `pointers`, and prompted frames
@@ -47,6 +52,15 @@ class MemoryWindow(NamedTuple):
     frames: int
     pointers: int
     prompted: int | None = None
+
+
+class Attended(NamedTuple):
+    """What an object attends to at one frame, by the frames it is remembered from, in order:
+    `slots` of spatial memories, `ages` of object pointers.
+    """
+
+    slots: dict[int, int]
+    ages: dict[int, np.float32]
 
 
 class MemoryInputs(NamedTuple):
@@ -60,12 +74,12 @@ class MemoryInputs(NamedTuple):
     age: Array
 
 
-def remember(bank: Bank, frame: int, memory: Array, pointer: Array, window: MemoryWindow) -> Bank:
+def remember(bank: Bank, frame: int, entry: MemoryEntry, window: MemoryWindow) -> Bank:
     """The bank with a tracked frame added, and without frames that nothing will ask for again.
 
     Those near the start are kept: tracking backward begins there.
     """
-    tracked = {**bank.tracked, frame: MemoryEntry(to_bfloat16(memory), pointer)}
+    tracked = {**bank.tracked, frame: entry}
     near = max(window.frames, window.pointers)
     kept = {
         t: entry
@@ -81,23 +95,31 @@ def recall(
     """What an object attends to at `frame`, coming from earlier frames, or from later ones where
     `reverse`.
     """
-    chosen = nearest_prompted(bank.prompted, frame, window.prompted)
-    others = {t: entry for t, entry in bank.prompted.items() if t not in chosen}
-    others.update(bank.tracked)
-    max_pointers = min(frame_count, window.pointers)
-    max_back = max(window.frames, max_pointers)
-    past = _entries_back(others, frame, reverse, max_back)
-
-    slots, memories = _spatial_memories(bank, chosen, past, window.frames)
-    ages = {t: _frames_back(t, frame, reverse) for t in chosen}
-    pointers = [(age, bank.prompted[t].pointer) for t, age in ages.items() if age >= 0]
-    pointers += [(back, entry.pointer) for back, entry in past.items() if back < max_pointers]
+    attended = attend(bank, frame, frame_count, reverse, window)
     return MemoryInputs(
-        bank=from_bfloat16(np.stack(memories)),
-        slot=np.array(slots, np.int64),
-        pointers=np.stack([pointer for _, pointer in pointers]),
-        age=np.array([age for age, _ in pointers], np.float32) / np.float32(max_pointers - 1),
+        bank=from_bfloat16(np.stack([bank.entry(t).memory for t in attended.slots])),
+        slot=np.array([*attended.slots.values()], np.int64),
+        pointers=np.stack([bank.entry(t).pointer for t in attended.ages]),
+        age=np.array([*attended.ages.values()], np.float32),
     )
+
+
+def attend(
+    bank: Bank, frame: int, frame_count: int, reverse: bool, window: MemoryWindow
+) -> Attended:
+    """Which frames an object attends to, as `recall` gives them."""
+    chosen = nearest_prompted(bank.prompted, frame, window.prompted)
+    others = {t for t in bank.prompted if t not in chosen} | {*bank.tracked}
+    max_pointers = min(frame_count, window.pointers)
+    past = _frames_ago(others, frame, reverse, max(window.frames, max_pointers))
+
+    recent = [back for back in past if back < window.frames][::-1]  # longest ago first
+    slots = dict.fromkeys(chosen, window.frames - 1) | {past[back]: back - 1 for back in recent}
+    backs = {t: _frames_back(t, frame, reverse) for t in chosen}
+    backs = {t: back for t, back in backs.items() if back >= 0}
+    backs |= {t: back for back, t in past.items() if back < max_pointers}
+    longest = np.float32(max_pointers - 1)
+    return Attended(slots, {t: np.float32(back) / longest for t, back in backs.items()})
 
 
 def _frames_back(t: int, frame: int, reverse: bool) -> int:
@@ -105,26 +127,25 @@ def _frames_back(t: int, frame: int, reverse: bool) -> int:
     return t - frame if reverse else frame - t
 
 
-def _entries_back(
-    entries: Mapping[int, MemoryEntry], frame: int, reverse: bool, count: int
-) -> dict[int, MemoryEntry]:
-    """The entries of the last `count` - 1 frames, by how many frames ago, latest first."""
-    step = 1 if reverse else -1
-    past = {back: entries.get(frame + step * back) for back in range(1, count)}
-    return {back: entry for back, entry in past.items() if entry is not None}
-
-
-def _spatial_memories(
-    bank: Bank, chosen: Sequence[int], past: Mapping[int, MemoryEntry], frames: int
-) -> tuple[list[int], list[Array]]:
-    """Slots and memories: the chosen prompted frames in the last slot, then tracked frames, those
-    longest ago first.
+def _frames_ago(frames: Collection[int], frame: int, reverse: bool, count: int) -> dict[int, int]:
+    """Those of the last `count` - 1 frames that are among `frames`, by how many frames ago, latest
+    first.
     """
-    recent = [back for back in past if back < frames][::-1]
-    slots = [frames - 1] * len(chosen) + [back - 1 for back in recent]
-    memories = [bank.prompted[t].memory for t in chosen]
-    memories += [past[back].memory for back in recent]
-    return slots, memories
+    step = 1 if reverse else -1
+    past = {back: frame + step * back for back in range(1, count)}
+    return {back: t for back, t in past.items() if t in frames}
+
+
+def places(prompted: Mapping[int, Sequence[int]], frame_count: int, window: MemoryWindow) -> Sizes:
+    """How many memories and pointers an object attends to at most, by the objects' prompted
+    frames.
+    """
+    most = max(len(frames) for frames in prompted.values())
+    chosen = most if window.prompted is None else min(most, window.prompted)
+    return (
+        min(chosen + window.frames - 1, frame_count),
+        min(chosen + window.pointers - 1, frame_count),
+    )
 
 
 def frames_attended(

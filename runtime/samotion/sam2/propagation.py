@@ -7,14 +7,18 @@ masks = propagate(engines, frames, [Click(1, 0, np.array([[210.0, 350.0]]), np.a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
+from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.threads import aside
 from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
+from samotion.sam2 import gpu_sweep
 from samotion.sam2.clicks import Click, Decoded, batches, check_click, decode, segment
 from samotion.sam2.features import Features
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
@@ -24,19 +28,17 @@ from samotion.sam2.memory import (
     MemoryEntry,
     MemoryInputs,
     MemoryWindow,
-    frames_attended,
     recall,
     remember,
     to_bfloat16,
 )
+from samotion.sam2.schedule import Clip, Do, Keep, Step, attended_frames, steps_of
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
 Refine = Callable[[Array, Array], Array]
-# frame, object id, and the object's logits (M,M) there
-Keep = Callable[[int, int, Array], None]
 
 
 def propagate(  # noqa: PLR0913 (a public signature)
@@ -63,7 +65,8 @@ def propagate(  # noqa: PLR0913 (a public signature)
     for click in clicks:
         check_click(click, images)
     one_by_one = getattr(engines, "device", None) == "cpu"
-    clip = _Clip(engines, images, _memory_window(engines), fill_holes_area, one_by_one)
+    window, on_gpu = _memory_window(engines), _stays_on_gpu(engines)
+    clip = Clip(engines, images, window, fill_holes_area, one_by_one, on_gpu)
     shape = (len(images), *images.hw)
     kind = np.float32 if return_logits else np.bool_
     masks: dict[int, Array] = {click.object_id: np.zeros(shape, kind) for click in clicks}
@@ -75,38 +78,22 @@ def propagate(  # noqa: PLR0913 (a public signature)
         masks[object_id][frame] = logits if return_logits else logits > 0
 
     prompted = {i: _frames_of(clicks, i) for i in masks}
-    steps = _steps(prompted, len(images), reach_frames)
+    steps = steps_of(prompted, len(images), reach_frames)
     frame_count = len({click.frame for click in clicks})
 
     def report(done: int) -> None:
         if progress:
             progress(done, frame_count + len(steps))
 
-    attended = _attended(prompted, steps, clip.window)
-    memories = _decode_all(clip, clicks, attended, keep, report)
-    banks = {object_id: Bank(min(own), own) for object_id, own in memories.items()}
-    for done, step in enumerate(steps, start=frame_count + 1):
-        _track_step(clip, banks, step, keep)
-        report(done)
+    attended = attended_frames(prompted, steps, clip.window)
+    with aside(on_a_thread=on_gpu) as do:
+        write = partial(do, keep)
+        memories = _decode_all(clip, clicks, attended, write, report)
+        banks = {object_id: Bank(min(own), own) for object_id, own in memories.items()}
+        sweep = gpu_sweep.sweep if on_gpu else _sweep
+        for done in sweep(clip, banks, steps, keep, do):
+            report(frame_count + done)
     return masks
-
-
-class _Clip(NamedTuple):
-    """What stays the same through a clip."""
-
-    engines: Engines
-    images: Features
-    window: MemoryWindow
-    fill_holes_area: int
-    one_by_one: bool  # objects go through the per-frame step each by itself
-
-
-class _Step(NamedTuple):
-    """One frame to track objects to, from earlier frames, or from later ones where `reverse`."""
-
-    frame: int
-    reverse: bool
-    objects: list[int]
 
 
 def _memory_window(engines: Engines) -> MemoryWindow:
@@ -118,13 +105,19 @@ def _memory_window(engines: Engines) -> MemoryWindow:
     )
 
 
+def _stays_on_gpu(engines: Engines) -> bool:
+    """Whether memories can stay on a GPU: the step takes places that hold nothing."""
+    pads = engines.entry("sam2_track").meta.get("pads") is True
+    return pads and resident.has_gpu_memory(engines)
+
+
 def _frames_of(clicks: Sequence[Click], object_id: int) -> list[int]:
     """An object's prompted frames, in order."""
     return sorted({click.frame for click in clicks if click.object_id == object_id})
 
 
 def _decode_all(
-    clip: _Clip,
+    clip: Clip,
     clicks: Sequence[Click],
     attended: Mapping[int, set[int]],
     keep: Keep,
@@ -148,7 +141,7 @@ def _decode_all(
     return entries
 
 
-def _decode_frame(clip: _Clip, clicks: Sequence[Click]) -> dict[int, Decoded]:
+def _decode_frame(clip: Clip, clicks: Sequence[Click]) -> dict[int, Decoded]:
     """Decode the clicks of one frame, corrections last: object id -> its answer."""
     decoded: dict[int, Decoded] = {}
     for batch in batches(clicks):
@@ -159,61 +152,29 @@ def _decode_frame(clip: _Clip, clicks: Sequence[Click]) -> dict[int, Decoded]:
     return decoded
 
 
-def _memory_of(clip: _Clip, frame: int, decoded: Decoded) -> Array:
-    """The spatial memory (L,D) of a prompted frame, as bfloat16 bits."""
-    out = clip.engines["sam2_memory"](
+def _memory_of(clip: Clip, frame: int, decoded: Decoded) -> Any:
+    """The spatial memory (L,D) of a prompted frame, as a bank keeps it."""
+    answer = resident.call(
+        clip.engines,
+        "sam2_memory",
         level2=clip.images[frame]["level2"],
         masks=decoded.mask[None],
         object_score=np.array([decoded.score], np.float32),
     )
-    return to_bfloat16(out["memory"][0])
+    memory = answer.arrays["memory"][0] if clip.on_gpu else answer.fetch().get()["memory"][0]
+    return memory if clip.on_gpu else to_bfloat16(memory)
 
 
-def _steps(
-    prompted: Mapping[int, list[int]], frame_count: int, reach_frames: int | None
-) -> list[_Step]:
-    """The frames to track objects to, forward and then backward; `prompted`: object id -> its
-    prompted frames.
-    """
-    starts = [min(frames) for frames in prompted.values()] or [0]
-    forward = [(t, False) for t in range(min(starts), frame_count)]
-    backward = [(t, True) for t in range(max(starts), -1, -1)]
-    steps = []
-    for frame, reverse in forward + backward:
-        objects = [
-            object_id
-            for object_id, frames in prompted.items()
-            if _is_tracked(frames, frame, reverse, reach_frames)
-        ]
-        if objects:
-            steps.append(_Step(frame, reverse, objects))
-    return steps
+def _sweep(
+    clip: Clip, banks: dict[int, Bank], steps: Sequence[Step], keep: Keep, do: Do
+) -> Iterator[int]:
+    """Track objects through all steps; after each, how many are done."""
+    for done, step in enumerate(steps, start=1):
+        _track_step(clip, banks, step, keep)
+        yield done
 
 
-def _is_tracked(
-    prompted: Sequence[int], frame: int, reverse: bool, reach_frames: int | None
-) -> bool:
-    """Whether an object with these prompted frames is tracked to `frame` in this direction."""
-    start = min(prompted)
-    is_ahead = frame < start if reverse else frame > start
-    if not is_ahead or frame in prompted:
-        return False
-    return reach_frames is None or min(abs(frame - t) for t in prompted) <= reach_frames
-
-
-def _attended(
-    prompted: Mapping[int, list[int]], steps: Sequence[_Step], window: MemoryWindow
-) -> dict[int, set[int]]:
-    """The prompted frames whose memories some step attends to: object id -> frames."""
-    attended: dict[int, set[int]] = {object_id: set() for object_id in prompted}
-    for step in steps:
-        for object_id in step.objects:
-            frames = prompted[object_id]
-            attended[object_id] |= frames_attended(frames, step.frame, step.reverse, window)
-    return attended
-
-
-def _track_step(clip: _Clip, banks: dict[int, Bank], step: _Step, keep: Keep) -> None:
+def _track_step(clip: Clip, banks: dict[int, Bank], step: Step, keep: Keep) -> None:
     """Track objects to one frame: their masks go to `keep`, their banks are replaced.
 
     Objects whose memories are of one length go through the engine together, but for a CPU: there
@@ -231,8 +192,8 @@ def _track_step(clip: _Clip, banks: dict[int, Bank], step: _Step, keep: Keep) ->
         inputs = _stack([recalled[i] for i in group])
         out = clip.engines["sam2_track"](**levels, **inputs)
         for row, i in enumerate(group):
-            memory, pointer = out["memory"][row], out["pointer"][row]
-            banks[i] = remember(banks[i], frame, memory, pointer, clip.window)
+            entry = MemoryEntry(to_bfloat16(out["memory"][row]), out["pointer"][row])
+            banks[i] = remember(banks[i], frame, entry, clip.window)
             keep(frame, i, fill_holes(out["masks"][row], clip.fill_holes_area))
 
 

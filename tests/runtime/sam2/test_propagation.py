@@ -347,7 +347,7 @@ def test_bank_stays_small_and_keeps_the_start_for_the_way_back() -> None:
     bank, window = Bank(20, {20: remembered(20)}), MemoryWindow(7, 16)
     for frame in range(21, 200):
         before = bank
-        bank = remember(bank, frame, np.zeros((4, 2), np.float32), np.zeros(3, np.float32), window)
+        bank = remember(bank, frame, remembered(frame), window)
         assert len(bank.tracked) <= 31 and frame not in before.tracked
     assert set(range(21, 36)) | set(range(185, 200)) <= set(bank.tracked)
 
