@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from samotion import dino, motion
 from samotion.backends.engines import EngineFolder, Engines
+from samotion.backends.proof.measures import FAR_PX
 from samotion.contract import NETS
 from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
@@ -24,7 +25,7 @@ from samotion.tracks.tracking import Tracks
 from samotion_export.export import export
 from samotion_export.half_precision import KEPT_NETS
 from samotion_export.parity.clip import StrictEngine, iou
-from samotion_export.parity.half import FAR_PX, worst
+from samotion_export.parity.half import worst
 from samotion_export.report import Report
 from samotion_export.request import Request
 

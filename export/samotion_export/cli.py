@@ -113,7 +113,7 @@ def export(
         typer.Option(
             metavar="CLIP",
             exists=True,
-            help="With fp16: compare this clip's masks with float32's, too.",
+            help="Compare this clip's masks: with fp16 float32's, on a GPU the graphs'.",
         ),
     ] = None,
     offline: Annotated[

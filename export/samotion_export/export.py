@@ -18,6 +18,7 @@ from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 
 from samotion_export.build import STAGING, build_engines, build_net
+from samotion_export.parity import card
 from samotion_export.parity import clip as half_clip
 from samotion_export.report import Report
 from samotion_export.request import Request
@@ -47,7 +48,9 @@ def export(request: Request, report: Report) -> list[Path]:
             manifest.write(request.out, held)  # all that lies there belongs to the new preset too
             report.note(f"{manifest.MANIFEST}: now {title(held)}")
         judged = _judge_masks(held, request, report)
-        if judged or written:
+        if device and request.verify:
+            judged = card.with_proof(request, judged, report)
+        if judged is not held or written:
             written.append(request.out / manifest.MANIFEST)
         return written
 
@@ -90,18 +93,18 @@ def _build(
     return held, written + paths
 
 
-def _judge_masks(held: Manifest, request: Request, report: Report) -> bool:
-    """Compare the masks of a whole clip where that is wanted. Raises ParityError for masks too far
-    off.
+def _judge_masks(held: Manifest, request: Request, report: Report) -> Manifest:
+    """Compare the masks of a whole clip where that is wanted. Returns the manifest as it is then,
+    raises ParityError for masks too far off.
     """
     clip = half_clip.clip_for(request)
     if not clip or not half_clip.is_wanted(clip, request, held):
-        return False
+        return held
     held = half_clip.with_masks(
         clip, request, held, report, lambda plain: export(plain, Report(-1))
     )
     half_clip.judge(held.masks)
-    return True
+    return held
 
 
 def _graphs(
@@ -168,7 +171,7 @@ def _kept(old: Manifest | None, request: Request) -> Manifest:
         )
     kept = {n: e for n, e in old.engines.items() if contract.SIGNATURES[n].net in shared}
     masks = old.masks if old.numbers == new.numbers else {}
-    return replace(new, engines=kept, masks=masks)
+    return replace(new, engines=kept, masks=masks, proof=old.proof)
 
 
 def _empty(request: Request) -> Manifest:

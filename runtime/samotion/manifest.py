@@ -19,6 +19,7 @@ from typing import Any
 from samotion.checks.external_data import external_files
 from samotion.checks.json_tables import dims, read_table, short, short_line, table, text
 from samotion.checks.preset_numbers import preset_of
+from samotion.checks.proof_table import proof_of
 from samotion.contract import NETS, SIGNATURES
 from samotion.errors import EngineError
 from samotion.presets import Preset
@@ -85,6 +86,8 @@ class Manifest:
     masks: Mapping[str, Any] = field(default_factory=dict)
     refine_px: int | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)
+    # how TensorRT engines did on a GPU beside their graphs; backends/proof
+    proof: Mapping[str, Any] = field(default_factory=dict)
 
     def get_preset(self) -> Preset:
         """The preset as exported. Raises EngineError for numbers that no preset can have."""
@@ -239,6 +242,7 @@ def _manifest(data: dict[str, Any], numbers: object) -> Manifest:
         masks=table(data.get("masks", {}), "masks"),
         refine_px=refine_px,
         overrides=overrides,
+        proof=proof_of(data.get("proof", {})),
     )
 
 

@@ -17,6 +17,7 @@ import torch
 from helpers import official
 from onnx import TensorProto
 from samotion import manifest
+from samotion.backends.proof.measures import measures
 from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import ParityError
 from samotion_export import half_precision as half
@@ -333,16 +334,14 @@ def test_measures(
     value: float,
 ) -> None:
     want = rng.normal(0, 10, (10, 4, 2)).astype(np.float32)
-    assert half_parity._measures(name, [(change(want), want)])[measure] == pytest.approx(
-        value, rel=1e-3
-    )
+    assert measures(name, [(change(want), want)])[measure] == pytest.approx(value, rel=1e-3)
 
 
 def test_one_flipped_choice_is_no_failure(rng: np.random.Generator) -> None:
     want = rng.normal(0, 1, (3, 16, 16)).astype(np.float32)
     got = want.copy()
     got[1] = rng.normal(0, 1, (16, 16))
-    assert half_parity._measures("masks", [(got, want)])["rms"] == 0
+    assert measures("masks", [(got, want)])["rms"] == 0
 
 
 def test_precision_is_part_of_what_is_built(

@@ -306,6 +306,7 @@ class Engine:
         self.profiles = [
             {k: [tuple(s) for s in v] for k, v in p.items()} for p in header["profiles"]
         ]
+        self.wrong = header.get("wrong", 0.0)  # every answer is off by this part of it
         self.num_io_tensors = len(self.inputs) + len(self.outputs)
         self.num_optimization_profiles = len(self.profiles)
         self.contexts: weakref.WeakSet[Context] = weakref.WeakSet()
@@ -467,9 +468,13 @@ class Context:
             for k, a in arrays.items()
         }
         outputs = self.engine.session.run(list(self.engine.outputs), wide)
-        return {
-            k: np.ascontiguousarray(a, self._numpy(k)) for k, a in zip(self.engine.outputs, outputs)
-        }
+        if self.engine.wrong:
+            outputs = [a * np.float64(1 + self.engine.wrong) for a in outputs]
+        with np.errstate(over="ignore"):
+            return {
+                k: np.ascontiguousarray(a, self._numpy(k))
+                for k, a in zip(self.engine.outputs, outputs)
+            }
 
     def _numpy(self, name: str) -> str:
         return _NUMPY[self.engine.get_tensor_dtype(name).name]
@@ -526,5 +531,7 @@ def install(
     monkeypatch.setitem(sys.modules, "cuda", cuda)
     if not is_8:
         monkeypatch.setitem(sys.modules, "cuda.bindings", bindings)
+    for known in ("cuda.cudart", "cuda.bindings.runtime"):
+        monkeypatch.setitem(sys.modules, known, None)
     monkeypatch.setitem(sys.modules, name, Cudart(name, gpu))
     return gpu

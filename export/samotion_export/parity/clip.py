@@ -50,8 +50,11 @@ def clip_for(request: Request) -> Path | None:
     """The clip to compare masks on: the user's, or the demo for bundled weights; None: masks are
     not compared.
     """
-    if request.precision != "fp16" or not request.verify:
-        return None
+    return clip_of(request) if request.precision == "fp16" and request.verify else None
+
+
+def clip_of(request: Request) -> Path | None:
+    """The user's clip, or the demo where all weights are bundled ones."""
     if request.verify_clip:
         return request.verify_clip
     preset = request.chosen()

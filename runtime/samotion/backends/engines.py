@@ -100,6 +100,7 @@ class EngineFolder:
         self.device = device
         self.manifest = manifests.read(folder)
         self.preset: Preset = self.manifest.get_preset()
+        self.warnings: tuple[str, ...] = ()  # what those who use its engines should know
         self._opener = opener
         self._release = release
         self._gpu = gpu
@@ -220,16 +221,22 @@ def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:
 def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
     from samotion.backends import trt as trt_engine
     from samotion.backends import trt_backend
+    from samotion.backends.proof import record
 
     held = manifests.read(folder)
     target = _tensorrt_target(held)
     backend = trt_backend.Backend(trt_backend.MODULES[target])
+    place = record.place_of(backend)
 
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
         rebuild = held.command(SIGNATURES[name].net, folder, target)
+        record.require_none_failed(held.proof, place, name, entry, rebuild)
         return trt_engine.TrtEngine(name, path, entry, backend, rebuild)
 
-    return EngineFolder(folder, "tensorrt", opener, backend.close, backend.device)
+    opened = EngineFolder(folder, "tensorrt", opener, backend.close, backend.device)
+    if unproved := record.warning(held.proof, place, held.engines, str(folder)):
+        opened.warnings = (unproved,)
+    return opened
 
 
 def _tensorrt_target(held: manifests.Manifest) -> str:

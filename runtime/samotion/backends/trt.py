@@ -237,13 +237,18 @@ class TrtEngine:
                 f"engine {self.name!r}: TensorRT does not take {what}; build again: {self._rebuild}"
             )
 
-    def _limits(self, profile: int) -> Limits:
-        """Smallest and largest shape of every input."""
+    def usual_shapes(self) -> list[Limits]:
+        """By profile: the smallest and the usual shape of every input."""
+        count = range(self._engine.num_optimization_profiles)
+        return [self._limits(profile, 1) for profile in count]
+
+    def _limits(self, profile: int, to: int = 2) -> Limits:
+        """Smallest and largest shape of every input; `to` 1: smallest and usual."""
         shapes = {
             name: self._engine.get_tensor_profile_shape(name, profile)
             for name in self._signature.input_names
         }
-        return {name: (tuple(low), tuple(high)) for name, (low, _, high) in shapes.items()}
+        return {name: (tuple(three[0]), tuple(three[to])) for name, three in shapes.items()}
 
     def _check_names(self, file: str) -> dict[str, str]:
         """Names and types of all inputs and outputs, which must be the contract's."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -17,15 +18,15 @@ import numpy as np
 import typer
 
 from samotion import __version__
-from samotion.backends.engines import open_engines
+from samotion.backends.cuda import DRIVERS
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.backends.ort import PROVIDERS, first_line
+from samotion.backends.trt_backend import RTX, TENSORRT
 from samotion.clips.video import read_clip
 from samotion.commands import exits, options
+from samotion.commands.engine_trials import Trials, run_each
 from samotion.commands.options import Quiet, Verbose, Version
-from samotion.contract import SIGNATURES
-from samotion.errors import DeviceError, EngineError, InputError, SamotionError
-from samotion.manifest import BUNDLED, Entry
+from samotion.errors import DeviceError, EngineError, InputError, ParityError
 
 Array = np.ndarray[Any, Any]
 # An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a
@@ -42,11 +43,13 @@ PACKAGES = (
     "onnxruntime",
     "onnxruntime-gpu",
     "tensorrt",
+    "tensorrt-rtx",
+    "cuda-python",
     "torch",
     "onnx",
     "sam2",
 )
-SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are 1
+TENSORRTS = {"tensorrt": TENSORRT, "tensorrt for rtx": RTX}  # modules, as the report names them
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 LOW_DISK_BYTES = 2 << 30
 
@@ -61,7 +64,9 @@ class Backend:
 
 @dataclass(frozen=True)
 class Report:
-    """All that the command finds. `engines`: name of each engine and its problem (None: opened)."""
+    """All that the command finds. `engines`: name of each engine and its problem (None: it
+    answers). `proof`: how TensorRT engines answer beside their graphs, `is_wrong`: otherwise.
+    """
 
     samotion: str
     python: str
@@ -75,6 +80,8 @@ class Report:
     preset: str | None
     engines: dict[str, str | None]
     advice: list[str]
+    proof: str | None = None
+    is_wrong: bool = False
 
 
 def check(
@@ -100,6 +107,8 @@ def check(
             return DeviceError.exit_code
         if report.video:
             return InputError.exit_code
+        if report.is_wrong:
+            return ParityError.exit_code
         broken = [problem for problem in report.engines.values() if problem]
         return EngineError.exit_code if broken else 0
 
@@ -111,10 +120,11 @@ def examine(engine_dir: str | None = None) -> Report:
 
     Raises EngineError for what is no engine folder.
     """
-    backends = [*(try_onnxruntime(device) for device in PROVIDERS), try_tensorrt()]
+    backends = [*(try_onnxruntime(device) for device in PROVIDERS), *map(try_tensorrt, TENSORRTS)]
     folder = str(engine_folder(engine_dir))
     works = any(backend.problem is None for backend in backends)
-    preset, engines, rebuild = run_each(folder) if works or engine_dir else (None, {}, "")
+    trials = run_each(folder) if works or engine_dir else Trials()
+    engines = dict(trials.problems)
     video = try_video()
     gpus, free = find_gpus(), shutil.disk_usage(".").free
     return Report(
@@ -127,12 +137,14 @@ def examine(engine_dir: str | None = None) -> Report:
         disk_free_bytes=free,
         video=video,
         engine_dir=folder,
-        preset=preset,
+        preset=trials.preset,
         engines=engines,
         advice=[
             *advise_on_packages(video),
-            *advise(backends, gpus, free, engine_dir, engines, rebuild, video),
+            *advise(backends, gpus, free, engine_dir, engines, trials.rebuild, video),
         ],
+        proof=trials.proof,
+        is_wrong=trials.is_wrong,
     )
 
 
@@ -180,13 +192,12 @@ def try_onnxruntime(device: str) -> Backend:
     )
 
 
-def try_tensorrt() -> Backend:
-    """Load TensorRT and cuda-python, and send numbers to the GPU and back."""
+def try_tensorrt(name: str = "tensorrt") -> Backend:
+    """Load a TensorRT and cuda-python, and send numbers to the GPU and back."""
     from samotion.backends.trt_backend import Backend as TensorRT
 
-    name = "tensorrt"
     try:
-        backend = TensorRT()
+        backend = TensorRT(TENSORRTS[name])
     except DeviceError as error:
         return Backend(name, str(error))
     try:
@@ -225,37 +236,6 @@ def try_video() -> str | None:
     return None if right else f"frames of brightness 64 and 128 are read as {levels.tolist()}"
 
 
-def run_each(engine_dir: str) -> tuple[str, dict[str, str | None], str]:
-    """The preset of a folder, what is wrong with each engine, and the command that builds it anew.
-
-    The command is empty for the bundled folder. Each engine of the manifest is opened and run once;
-    None: it answers.
-    """
-    problems: dict[str, str | None] = {}
-    with open_engines(engine_dir) as engines:
-        for name, entry in engines.manifest.engines.items():
-            try:
-                engines[name](**small_inputs(name, entry))
-                problems[name] = None
-            except SamotionError as error:
-                problems[name] = str(error)
-        bundled = Path(engine_dir) == BUNDLED
-        command = "" if bundled else engines.manifest.command("all", engine_dir)
-        return engines.preset.name, problems, command
-
-
-def small_inputs(name: str, entry: Entry) -> dict[str, Array]:
-    """Random inputs of an engine, as small as its shapes allow."""
-    rng = np.random.default_rng(0)
-    arrays = {}
-    for tensor in SIGNATURES[name].inputs:
-        dims = entry.inputs.get(tensor.name, list(tensor.dims))
-        hw = [dim if isinstance(dim, int) else SIZES.get(dim, 1) for dim in dims]
-        highest = 1 if tensor.name == "queries" else 2  # with one frame, all queries are in frame 0
-        arrays[tensor.name] = rng.integers(0, highest, hw).astype(tensor.dtype)
-    return arrays
-
-
 def find_gpus() -> list[str]:
     """NVIDIA GPUs as the driver names them: name, memory, driver."""
     command = [
@@ -268,6 +248,13 @@ def find_gpus() -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [line.strip() for line in answer.stdout.splitlines() if line.strip()]
+
+
+def cuda_of(gpus: list[str]) -> str:
+    """What the extras' names end in for the CUDA that the driver runs: nothing for CUDA 13."""
+    found = (re.search(r", (\d+\.\d+)[\d.]*$", gpu) for gpu in gpus)
+    drivers = [float(match[1]) for match in found if match]
+    return "-cu12" if drivers and min(drivers) < float(DRIVERS[13]) else ""
 
 
 def advise_on_packages(video: str | None) -> list[str]:
@@ -294,10 +281,15 @@ def advise(
     advice = []
     if not works:
         advice.append("no backend works: pip install 'samotion[cpu]'")
+    cuda = cuda_of(gpus)
     if gpus and "onnxruntime cuda" not in works:
-        advice.append("to use the GPU: pip uninstall onnxruntime; pip install 'samotion[gpu]'")
-    if gpus and "tensorrt" not in works:
-        advice.append("for the fastest engines: pip install 'samotion[trt]'")
+        new = f"pip install 'samotion[gpu{cuda}]'"
+        advice.append(f"to use the GPU: pip uninstall onnxruntime; {new}")
+    if gpus and not works & TENSORRTS.keys():
+        advice.append(
+            f"for the fastest engines: pip install 'samotion[trt{cuda}]', or 'samotion[rtx{cuda}]'"
+            " for an RTX 30, 40 or 50"
+        )
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
     if any(engines.values()):
@@ -322,6 +314,8 @@ def to_text(report: Report) -> str:
     if report.preset is not None:
         lines += ["", f"{report.engine_dir!r} holds preset {report.preset}"]
         lines += [f"{name:24} {problem or 'works'}" for name, problem in report.engines.items()]
+    if report.proof is not None:
+        lines += [f"{'proof':24} {report.proof}"]
     return "\n".join([*lines, "", *(f"next: {advice}" for advice in report.advice)])
 
 

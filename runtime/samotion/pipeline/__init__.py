@@ -48,7 +48,7 @@ def segment_clip(
         from samotion.cues.method import find_objects as find_by_cues
 
         found = find_by_cues(engines, source.frames, numbers, stages)
-    warnings = [*source.warnings]
+    warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
         warnings.append("nothing moves in this clip: all masks are empty")
     return Result(

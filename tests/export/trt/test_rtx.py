@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers import fake_tensorrt
+from helpers.rtx_compiler import COST, INPUTS, VERSION, use
 from helpers.sums_net import sums_request
 from samotion import manifest
 from samotion.errors import DeviceError, EngineError
@@ -24,33 +25,6 @@ from samotion_export.request import Request
 from samotion_export.trt import build as trt_build
 
 QUIET = Report(-1)
-VERSION = "1.7.1"
-COST = {"kernels": 1, "fused": 0, "unfused": 0, "loops": 0, "scratch_mb": [0], "seconds": 0.0}
-INPUTS = {"frames": ["uint8", [-1, -1, -1, 3]]}
-OUTPUTS = {"disparity": ["float32", [-1, -1, -1]]}
-COMPILER = """
-import json, sys
-job = json.load(open(sys.argv[1]))
-{trouble}
-profiles = job["shapes"]
-header = json.dumps({{"version": {version!r}, "profiles": profiles}}).encode()
-with open(job["graph"], "rb") as graph, open(job["plan"], "wb") as plan:
-    plan.write({magic!r} + header + b"\\n" + graph.read())
-with open(job["facts"], "w") as facts:
-    json.dump({facts}, facts)
-"""
-
-
-def use(
-    monkeypatch: pytest.MonkeyPatch, version: str = VERSION, trouble: str = "", **facts: Any
-) -> None:
-    """Install a fake TensorRT for RTX without a GPU, and its compiler, which runs `trouble` first."""
-    gpu = fake_tensorrt.Gpu(has_driver=False)
-    fake_tensorrt.install(monkeypatch, version, gpu, "tensorrt_rtx")
-    told = {"inputs": INPUTS, "outputs": OUTPUTS, "cost": COST, **facts}
-    magic = fake_tensorrt.MAGIC
-    script = COMPILER.format(version=version, trouble=trouble, magic=magic, facts=told)
-    monkeypatch.setattr(trt_build, "COMPILER", script)
 
 
 @pytest.fixture

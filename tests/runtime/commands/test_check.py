@@ -15,6 +15,7 @@ from helpers import fake_tensorrt, zero_engines
 from samotion.backends.ort import PROVIDERS
 from samotion.commands import check
 from samotion.commands.check import Backend
+from samotion.commands.engine_trials import run_each
 from samotion.errors import EngineError, InputError
 from typer.testing import CliRunner
 
@@ -164,7 +165,7 @@ def test_an_engine_that_opens_but_fails_is_found(
         raise EngineError("engine 'depth' fails")
 
     monkeypatch.setattr("samotion.backends.ort.OrtEngine.__call__", fail)
-    _, problems, _ = check.run_each(str(folder))
+    problems = run_each(str(folder)).problems
     assert problems["depth"] == "engine 'depth' fails"
 
 
@@ -187,3 +188,12 @@ def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch
     assert advice == f"to export SAM 2: {check.SAM2_INSTALL}"
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     assert check.advise_on_packages(None) == []
+
+
+def test_what_an_old_driver_can_run() -> None:
+    old, new = "NVIDIA X, 8192 MiB, 550.54.14", "NVIDIA Y, 8192 MiB, 580.65.06"
+    assert check.cuda_of([new]) == check.cuda_of([]) == check.cuda_of(["NVIDIA Z"]) == ""
+    assert check.cuda_of([new, old]) == "-cu12"
+    advice = check.advise([Backend("onnxruntime cpu", None)], [old], 1 << 40, None, {})
+    assert "samotion[gpu-cu12]" in advice[0]
+    assert "samotion[trt-cu12]" in advice[1] and "samotion[rtx-cu12]" in advice[1]
