@@ -57,9 +57,7 @@ def prepared(frame_count: int, hw: tuple[int, int], settings: Settings) -> Itera
     frames = render(scene, hw).frames
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.mp4"
-        overlay.write_overlay(
-            path, frames, np.zeros(frames.shape[:3], np.uint8), np.arange(frame_count) / FPS
-        )
+        overlay.write_overlay(path, frames, np.arange(frame_count) / FPS)
         yield Workload(frames, path, settings, Path(folder) / "out")
 
 

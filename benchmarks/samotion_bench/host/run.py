@@ -72,10 +72,9 @@ def _prepared(preset: Preset, load: HostLoad, scene: Scene) -> Iterator[tuple[Pa
         clip, folder = Path(place) / "clip.mp4", Path(place) / "engines"
         folder.mkdir()
         write_folder(folder, preset)
-        labels = np.zeros((load.frames, *load.hw), np.uint8)
         frames = scene.frames(load.frames, load.hw)
-        overlay.write_overlay(clip, frames, labels, np.arange(load.frames) / FPS)
-        del frames, labels
+        overlay.write_overlay(clip, frames, np.arange(load.frames) / FPS)
+        del frames
         yield clip, folder
 
 

@@ -21,8 +21,9 @@ def command_line(job: Job, clip: str) -> str:
     for name, (option, left_out) in PLAIN.items():
         if (value := getattr(job, name)) != left_out:
             words += [option, value]
-    if job.save is not None:
-        words += ["--save", ",".join(job.save)]
+    for option, names in (("--save", job.save), ("--overlay", job.overlay)):
+        if names is not None:
+            words += [option, ",".join(names)]
     words += _settings(job)
     path = f"./{clip}" if clip.startswith("-") else clip
     return shlex.join([*words, "--overwrite", path])

@@ -27,6 +27,7 @@ from samotion.results.folder import (
     reserve,
 )
 from samotion.results.names import free_name
+from samotion.results.record import DEFAULT_LAYERS, LAYERS
 from samotion.results.writers import UNASKED
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
@@ -57,6 +58,7 @@ class Job:
     device: str
     settings: Settings
     save: tuple[str, ...] | None
+    overlay: tuple[str, ...] | None
     layout: str
     overwrite: bool
     skip_done: bool
@@ -123,6 +125,15 @@ def run(
             show_default=f"{','.join(UNASKED)}; in layout davis masks",
         ),
     ] = None,
+    overlay: Annotated[
+        str | None,
+        typer.Option(
+            metavar=",".join(LAYERS),
+            callback=options.some_of(LAYERS),
+            help="What the overlay shows, some of these.",
+            show_default=",".join(DEFAULT_LAYERS),
+        ),
+    ] = None,
     layout: Annotated[
         str,
         options.choice(
@@ -167,6 +178,7 @@ def run(
             device,
             settings,
             kinds,
+            None if overlay is None else options.names(overlay),
             layout,
             overwrite,
             skips,
@@ -229,7 +241,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
     from samotion import pipeline
     from samotion.results import write as output
 
-    target = locate(job.out, name, job.save, job.layout)
+    target = locate(job.out, name, job.save, job.layout, job.overlay)
     request = make_request(clip, target, job.settings, engines)
     if job.skip_done and is_finished(target, request):
         answers.tell_skipped(job, clip, target)

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from samotion.clips.source import frames_at_source
-from samotion.results.film import Kind, write_film
+from samotion.results.film import Kind, show_ticks, write_film
 from samotion.results.material import Material
-from samotion.results.overlay import show_ticks
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame

@@ -1,21 +1,27 @@
-"""Pictures become a film file, each shown at its own time."""
+"""Pictures become a film file, each shown at its own time, with sound where there is some."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samotion.manifest import replacing
-from samotion.results.overlay import TIME_BASE, mean_rate
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+    from samotion.results.sound import Sound
+
 Array = np.ndarray[Any, Any]
+
+TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
+MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
+DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number
 
 
@@ -30,34 +36,79 @@ class Kind:
 
 
 def write_film(
-    path: Path, kind: Kind, hw: tuple[int, int], pictures: Iterable[VideoFrame], ticks: Array
+    path: Path,
+    kind: Kind,
+    hw: tuple[int, int],
+    pictures: Iterable[VideoFrame],
+    ticks: Array,
+    sound: Sound | None = None,
 ) -> None:
     """Write pictures of size `hw`, shown at `ticks` (T,) of `TIME_BASE`; appears by rename.
 
     Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
     with replacing(path) as temporary:
-        _encode(str(temporary), kind, hw, pictures, ticks)
+        _encode(str(temporary), kind, hw, zip(pictures, ticks.tolist()), mean_rate(ticks), sound)
 
 
 def _encode(
-    path: str, kind: Kind, hw: tuple[int, int], pictures: Iterable[VideoFrame], ticks: Array
+    path: str,
+    kind: Kind,
+    hw: tuple[int, int],
+    timed: Iterable[tuple[VideoFrame, int]],
+    rate: Fraction,
+    sound: Sound | None,
 ) -> None:
     import av
 
     options = {"movflags": "+faststart"}
     with av.open(path, "w", format=kind.container, options=options) as container:
-        stream: Any = container.add_stream(
-            kind.codec, rate=mean_rate(ticks), options=dict(kind.options)
-        )
+        stream: Any = container.add_stream(kind.codec, rate=rate, options=dict(kind.options))
         stream.height, stream.width, stream.pix_fmt = *hw, kind.pixels
         context = stream.codec_context
         context.time_base = TIME_BASE
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
-        for picture, tick in zip(pictures, ticks.tolist()):
+        if sound:
+            sound.join(container)
+        tick = 0
+        for picture, tick in timed:
             frame = picture
             if picture.format.name != kind.pixels:
                 frame = picture.reformat(format=kind.pixels, dst_colorspace="ITU709")
             frame.pts, frame.time_base = tick, TIME_BASE
             container.mux(stream.encode(frame))
+            if sound:
+                container.mux(sound.until(float(tick * TIME_BASE)))
         container.mux(stream.encode())
+        if sound:  # to the end of the last frame
+            container.mux(sound.until(float(tick * TIME_BASE + 1 / rate), ends=True))
+
+
+def show_ticks(timestamps_s: Array) -> Array:
+    """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly
+    increasing.
+
+    A time that repeats, goes back or is none comes one tick after its predecessor, a pause above
+    `MAX_PAUSE_S` is cut to that: the container holds neither, and nobody waits a day for a frame.
+    """
+    with np.errstate(invalid="ignore"):
+        pauses = np.nan_to_num(np.diff(timestamps_s.astype(np.float64)), nan=0.0)
+    times = np.concatenate([[0.0], np.cumsum(np.clip(pauses, 0.0, MAX_PAUSE_S))])
+    ticks = np.round(times / float(TIME_BASE)).astype(np.int64)
+    order = np.arange(len(ticks))
+    increasing: Array = np.maximum.accumulate(ticks - order) + order
+    return increasing
+
+
+def long_pauses(timestamps_s: Array) -> int:
+    """How many pauses between frames a film cuts to `MAX_PAUSE_S`."""
+    return int((np.diff(timestamps_s) > MAX_PAUSE_S).sum())
+
+
+def mean_rate(ticks: Array) -> Fraction:
+    """The mean frame rate, which the encoder wants for its rate control; times do not follow
+    from it.
+    """
+    length_s = float(ticks[-1] * TIME_BASE)
+    mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
+    return Fraction(float(np.clip(mean, 1, MAX_RATE))).limit_denominator(1001)

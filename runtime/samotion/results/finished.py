@@ -30,6 +30,7 @@ def make_request(
     return {
         "clip": _fingerprint(clip),
         "save": list(folder.kinds),
+        "overlay": list(folder.overlay) if "overlay" in folder.kinds else None,
         "settings": asdict(resolve(settings, engines.preset)),
         "engines": {"preset": engines.preset.name, "sha256": sha256},
     }
@@ -58,6 +59,7 @@ def difference(folder: OutputFolder, request: Record, present: Iterable[str]) ->
         _other_clip(_table(had, "clip"), request["clip"])
         or _other_settings(_table(had, "settings"), request["settings"])
         or _other_engines(_table(had, "engines"), request["engines"])
+        or _other_layers(had.get("overlay"), request["overlay"])
         or _missing(had.get("save"), request["save"])
         or _missing(list(present), sorted(owned(folder)))
     )
@@ -86,6 +88,13 @@ def _other_engines(had: Record, asked: Record) -> str:
     if had.get("preset") != asked["preset"]:
         return f"made by engines of preset {had.get('preset')}, not {asked['preset']}"
     return "made by other engines"
+
+
+def _other_layers(had: Any, asked: list[str] | None) -> str:
+    """An overlay that is there and was not asked for is none the worse for it."""
+    if asked is None or not isinstance(had, list) or sorted(had) == sorted(asked):
+        return ""
+    return f"with an overlay of {','.join(map(str, had))}, not {','.join(asked)}"
 
 
 def _missing(had: Any, wanted: list[str]) -> str:

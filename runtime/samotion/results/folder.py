@@ -14,7 +14,15 @@ from samotion.errors import OutputError, UsageError
 from samotion.manifest import is_temporary
 from samotion.results import finished
 from samotion.results.names import is_plain
-from samotion.results.record import RUN, OutputFolder, Record, owned, read_file
+from samotion.results.record import (
+    DEFAULT_LAYERS,
+    LAYERS,
+    RUN,
+    OutputFolder,
+    Record,
+    owned,
+    read_file,
+)
 from samotion.results.writers import UNASKED, WRITERS
 
 KINDS = tuple(WRITERS)
@@ -38,22 +46,31 @@ def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
     return kinds
 
 
+def check_layers(overlay: Iterable[str] | None) -> tuple[str, ...]:
+    """What an overlay will show, of `overlay` (None: what it shows unasked). Raises UsageError."""
+    layers = DEFAULT_LAYERS if overlay is None else tuple(dict.fromkeys(overlay))
+    if unknown := [layer for layer in layers if layer not in LAYERS]:
+        raise UsageError(f"an overlay cannot show {unknown[0]!r}; choose from {', '.join(LAYERS)}")
+    return layers
+
+
 def locate(
     folder: str | os.PathLike[str],
     name: str,
     save: Iterable[str] | None = None,
     layout: str = "clip",
+    overlay: Iterable[str] | None = None,
 ) -> OutputFolder:
     """The folder of a clip called `name` below `folder`. Raises UsageError, also for a name that
     leads elsewhere.
     """
-    kinds = check_options(save, layout)
+    kinds, layers = check_options(save, layout), check_layers(overlay)
     if not is_plain(name) or (layout == "davis" and name in RESERVED):
         raise UsageError(f"results cannot go to a folder called {name!r}; rename the clip")
     base, tree = Path(folder), Path(folder) / name
     if layout == "davis":
-        return OutputFolder(base, tree, tree, name, layout, kinds)
-    return OutputFolder(tree, tree, tree / "masks", name, layout, kinds)
+        return OutputFolder(base, tree, tree, name, layout, kinds, layers)
+    return OutputFolder(tree, tree, tree / "masks", name, layout, kinds, layers)
 
 
 @contextmanager

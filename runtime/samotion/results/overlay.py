@@ -1,29 +1,38 @@
-"""The overlay: the clip with every object tinted and outlined in its palette colour, as H.264
-for any browser.
+"""overlay.mp4: the clip with what was found drawn on it, as H.264 for any browser, at the source's
+size and times and with its sound.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from samotion.manifest import replacing
+from samotion import geometry
+from samotion.clips.source import frames_at_source
+from samotion.errors import is_disk_error
 from samotion.results.colours import palette
+from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
+from samotion.results.film import MAX_PAUSE_S, Kind, long_pauses, show_ticks, write_film
 from samotion.results.material import Material
+from samotion.results.owners import owners
 from samotion.results.record import OVERLAY
+from samotion.results.result import Result
+from samotion.results.sound import Sound, sound_of
+
+if TYPE_CHECKING:
+    from av.video.frame import VideoFrame
 
 Array = np.ndarray[Any, Any]
 
-TINT = 0.45
-TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
-ENCODER = {"crf": "20", "preset": "veryfast"}
-MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
-DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
-_ITU709 = 1  # colour matrix, transfer and primaries all carry this number
+TRAIL_FRAMES = 12
+MAX_SIDE_PX = 4096  # of H.264 that browsers and phones play
+LARGE_PX = 2_500_000  # of a frame: from here on encoding is to be fast
+FILE = {"crf": "20", "preset": "veryfast"}
+LARGE_FILE = {"crf": "22", "preset": "superfast"}
 
 
 def files(material: Material) -> list[str]:
@@ -33,88 +42,146 @@ def files(material: Material) -> list[str]:
 
 def write(material: Material) -> None:
     """Write the overlay, with a warning where its pauses are cut."""
-    clip, labels = material.result.clip, material.result.labels
+    clip = material.result.clip
     if cut := long_pauses(clip.timestamps_s):
         material.warn(
             f"pauses of more than {MAX_PAUSE_S:.0f} s between frames are cut to that in the"
             f" overlay ({cut})"
         )
-    write_overlay(material.target.tree / OVERLAY, clip.frames, labels, clip.timestamps_s)
+    with sound_of(clip, material.warn) as sound:
+        if sound and _has_sound(material, sound):
+            return
+    _write(material, None)
 
 
-def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
-    """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted, and outlined inside their border;
-    static stays as is.
+def _has_sound(material: Material, sound: Sound) -> bool:
+    """Whether the overlay is there with its sound; a sound that no film takes costs itself only."""
+    try:
+        _write(material, sound)
+    except Exception as error:
+        if is_disk_error(error):
+            raise
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+        material.warn(f"the overlay has no sound ({type(error).__name__}: {reason})")
+        return False
+    return True
+
+
+def _write(material: Material, sound: Sound | None) -> None:
+    result = material.result
+    frames, labels = frames_at_source(result.clip), material.labels()
+    pictures = drawn(result, frames, labels, material.target.overlay)
+    path = material.target.tree / OVERLAY
+    write_overlay(path, pictures, result.clip.timestamps_s, sound)
+
+
+def write_overlay(
+    path: Path, pictures: Iterable[Array], timestamps_s: Array, sound: Sound | None = None
+) -> None:
+    """Write an MP4 (H.264, yuv420p, faststart) of pictures (H,W,3) uint8, each shown at its own
+    time.
+
+    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column, larger
+    ones than `MAX_SIDE_PX` shrink to it. Appears by rename. Raises OSError, and what PyAV raises
+    where the codec is missing or refuses.
     """
-    if not labels.any():
-        return frame
-    colours = np.take(colour_of, labels, axis=0)  # 1.9 ms for 1000x562; indexing takes 7
-    tinted = cv2.copyTo(cv2.addWeighted(frame, 1 - TINT, colours, TINT, 0), labels, frame.copy())
-    size = 3 if max(labels.shape) < 720 else 5  # px of the kernel: a line 1 or 2 px wide
-    kernel = np.ones((size, size), np.uint8)
-    border = cv2.compare(cv2.dilate(labels, kernel), cv2.erode(labels, kernel), cv2.CMP_NE)
-    drawn: Array = cv2.copyTo(colours, cv2.bitwise_and(border, labels), tinted)
-    return drawn
+    whole = iter(pictures)
+    first = next(whole)
+    height, width = _even_hw(first.shape[:2])
+    kind = Kind("mp4", "libx264", "yuv420p", FILE if height * width < LARGE_PX else LARGE_FILE)
+    fitted = (_fitted(picture, (height, width)) for picture in _with(first, whole))
+    write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound)
 
 
-def write_overlay(path: Path, frames: Array, labels: Array, timestamps_s: Array) -> None:
-    """Write an MP4 (H.264, yuv420p, faststart) of frames (T,H,W,3) and labels (T,H,W), each shown
-    at its own time.
-
-    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column. Appears
-    by rename. Raises OSError, and what PyAV raises where the codec is missing or refuses.
+def drawn(
+    result: Result, frames: Iterable[Array], labels: Iterable[Array], layers: tuple[str, ...]
+) -> Iterator[Array]:
+    """Each of `frames` (H,W,3) with its `labels` (H,W), at the source's size, with the `layers` on
+    it.
     """
-    with replacing(path) as temporary:
-        _encode(str(temporary), frames, labels, show_ticks(timestamps_s))
+    trails = Trails(result) if "trails" in layers else None
+    colour_of = palette()
+    for t, (frame, own) in enumerate(zip(frames, labels)):
+        picture = draw(frame, own, colour_of) if "masks" in layers else frame
+        if picture is frame:
+            picture = np.array(frame)
+        if trails:
+            trails.draw(picture, t, colour_of)
+        _draw_objects(picture, result, t, layers, colour_of)
+        yield np.hstack([frame, picture]) if "beside" in layers else picture
 
 
-def show_ticks(timestamps_s: Array) -> Array:
-    """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly
-    increasing.
-
-    A time that repeats, goes back or is none comes one tick after its predecessor, a pause above
-    `MAX_PAUSE_S` is cut to that: the container holds neither, and nobody waits a day for a frame.
-    """
-    with np.errstate(invalid="ignore"):
-        pauses = np.nan_to_num(np.diff(timestamps_s.astype(np.float64)), nan=0.0)
-    times = np.concatenate([[0.0], np.cumsum(np.clip(pauses, 0.0, MAX_PAUSE_S))])
-    ticks = np.round(times / float(TIME_BASE)).astype(np.int64)
-    order = np.arange(len(ticks))
-    increasing: Array = np.maximum.accumulate(ticks - order) + order
-    return increasing
-
-
-def long_pauses(timestamps_s: Array) -> int:
-    """How many pauses between frames the overlay cuts to `MAX_PAUSE_S`."""
-    return int((np.diff(timestamps_s) > MAX_PAUSE_S).sum())
+def _draw_objects(
+    picture: Array, result: Result, t: int, layers: tuple[str, ...], colour_of: Array
+) -> None:
+    """Boxes of all objects, then their names, into the picture of frame `t`."""
+    if not {"boxes", "ids", "score"} & {*layers}:
+        return
+    scores = {one.id: one.score for one in result.objects}
+    boxes = boxes_of(result.labels[t], list(scores), result.clip.source_hw)
+    for object_id, box in boxes.items():
+        if "boxes" in layers:
+            draw_box(picture, box, _colour(colour_of, object_id))
+    for object_id, box in boxes.items():
+        parts = [(str(object_id), "ids"), (f"{scores[object_id]:.2f}", "score")]
+        text = " ".join(word for word, layer in parts if layer in layers)
+        if text:
+            draw_name(picture, text, box, _colour(colour_of, object_id))
 
 
-def _encode(path: str, frames: Array, labels: Array, ticks: Array) -> None:
+class Trails:
+    """Where the tracks of objects have been, in px of the source."""
+
+    def __init__(self, result: Result) -> None:
+        """Of all objects."""
+        clip, prompts = result.clip, result.evidence.prompts
+        owner = owners(result.tracks, result.labels, prompts)
+        chosen = np.flatnonzero(owner)
+        self._owner = owner[chosen]
+        hw = clip.frames.shape[1], clip.frames.shape[2]
+        self._xy = geometry.resized_xy(result.tracks.xy[chosen], hw, clip.source_hw)
+        self._visible = result.tracks.visible[chosen] & np.isfinite(self._xy).all(axis=-1)
+
+    def draw(self, picture: Array, frame: int, colour_of: Array) -> None:
+        """Draw those that are visible in a frame, into the picture."""
+        start = max(0, frame - TRAIL_FRAMES)
+        for label in np.unique(self._owner).tolist():
+            own = np.flatnonzero((self._owner == label) & self._visible[:, frame])
+            lines = [self._trail(track, start, frame) for track in own.tolist()]
+            draw_trails(picture, lines, _colour(colour_of, label))
+
+    def _trail(self, track: int, start: int, frame: int) -> Array:
+        """A track's last visible points without a gap, (K,2)."""
+        hidden = np.flatnonzero(~self._visible[track, start:frame])
+        first = start + int(hidden[-1]) + 1 if len(hidden) else start
+        points: Array = self._xy[track, first : frame + 1]
+        return points
+
+
+def _colour(colour_of: Array, label: int) -> tuple[int, int, int]:
+    red, green, blue = colour_of[label].tolist()
+    return red, green, blue
+
+
+def _with(first: Array, others: Iterator[Array]) -> Iterator[Array]:
+    yield first
+    yield from others
+
+
+def _even_hw(hw: tuple[int, ...]) -> tuple[int, int]:
+    """The size of a film for pictures of a size."""
+    scale = min(1.0, MAX_SIDE_PX / max(hw))
+    height, width = (max(1, round(side * scale)) for side in hw)
+    return height + height % 2, width + width % 2
+
+
+def _fitted(picture: Array, hw: tuple[int, int]) -> VideoFrame:
     import av
 
-    height, width = frames.shape[1:3]
-    pad = height % 2, width % 2
-    colours = palette()
-    with av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=mean_rate(ticks), options=ENCODER)
-        stream.width, stream.height, stream.pix_fmt = width + pad[1], height + pad[0], "yuv420p"
-        context = stream.codec_context
-        context.time_base = TIME_BASE
-        context.colorspace = context.color_primaries = context.color_trc = _ITU709
-        for frame, label, tick in zip(frames, labels, ticks.tolist()):
-            drawn = draw(frame, label, colours)
-            image: Array = cv2.copyMakeBorder(drawn, 0, pad[0], 0, pad[1], cv2.BORDER_REPLICATE)
-            picture = av.VideoFrame.from_ndarray(image, "rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace="ITU709")
-            picture.pts, picture.time_base = tick, TIME_BASE
-            container.mux(stream.encode(picture))
-        container.mux(stream.encode())
-
-
-def mean_rate(ticks: Array) -> Fraction:
-    """The mean frame rate, which the encoder wants for its rate control; times do not follow
-    from it.
-    """
-    length_s = float(ticks[-1] * TIME_BASE)
-    mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
-    return Fraction(float(np.clip(mean, 1, MAX_RATE))).limit_denominator(1001)
+    height, width = hw
+    below, right = height - picture.shape[0], width - picture.shape[1]
+    if below < 0 or right < 0:
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    elif below or right:
+        picture = cv2.copyMakeBorder(picture, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    return av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), "rgb24")

@@ -15,12 +15,14 @@ SCHEMA = 1
 RUN = "run.json"
 OVERLAY, OBJECTS, TRACKS, REPORT = "overlay.mp4", "objects.json", "tracks.npz", "report.html"
 WRITING, DONE = "writing", "done"
+LAYERS = ("masks", "boxes", "ids", "trails", "score", "beside")  # of an overlay
+DEFAULT_LAYERS = ("masks", "ids", "score")
 
 
 @dataclass(frozen=True)
 class OutputFolder:
     """Where one clip's results go. `base` holds run.json, `tree` (in or same as base) is the
-    clip's own folder.
+    clip's own folder; its overlay shows `overlay`.
     """
 
     base: Path
@@ -29,6 +31,7 @@ class OutputFolder:
     name: str
     layout: str
     kinds: tuple[str, ...]
+    overlay: tuple[str, ...] = DEFAULT_LAYERS
 
     @property
     def record(self) -> Path:

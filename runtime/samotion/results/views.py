@@ -9,7 +9,7 @@ import numpy as np
 
 from samotion.errors import DeviceError
 from samotion.results.colours import palette
-from samotion.results.overlay import draw
+from samotion.results.drawing import draw
 
 if TYPE_CHECKING:
     from samotion.results.result import ObjectResult, Result

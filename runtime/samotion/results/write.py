@@ -41,17 +41,19 @@ def write(
     layout: str = "clip",
     overwrite: bool = False,
     run_info: Mapping[str, Any] | None = None,
+    overlay: Iterable[str] | None = None,
 ) -> Path:
     """Write a result below `folder` and return the folder that holds it.
 
     `save` picks from `samotion.results.writers.WRITERS` (None: those of `UNASKED`). Layout `clip`
     makes folder/CLIP/masks/00000.png and so on, and objects.json whatever is picked; `davis` makes
     folder/CLIP/00000.png and folder/run.json only. Masks of a folder's frames have the frames'
-    names. `run_info` joins run.json. An overlay that cannot be written is one more of
+    names. `run_info` joins run.json. `overlay` picks what that shows from
+    `samotion.results.record.LAYERS`. An overlay that cannot be written is one more of
     `result.warnings`. Raises OutputError for foreign files, links, an earlier result without
     `overwrite`, a lock held by another process, and disks that are full or closed to us.
     """
-    target = locate(folder, result.clip.name, save, layout)
+    target = locate(folder, result.clip.name, save, layout, overlay)
     with reserve(target, overwrite):
         write_to(target, result, run_info)
     return target.tree

@@ -19,7 +19,7 @@ from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
 from samotion.commands import run as cli
 from samotion.pipeline import Result
-from samotion.results import overlay
+from samotion.results import film, overlay
 
 Run = Callable[..., Outcome]
 
@@ -309,7 +309,7 @@ def test_overlay_that_fails_is_a_warning_everywhere(
     def refuse(*_: Any) -> None:
         raise ValueError("no such codec")
 
-    monkeypatch.setattr(overlay, "_encode", refuse)
+    monkeypatch.setattr(film, "_encode", refuse)
     outcome = run("-q", "--json", clip)
     told = json.loads(outcome.stdout)
     warning = "the overlay cannot be written (ValueError: no such codec); all else is there"

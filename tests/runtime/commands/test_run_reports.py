@@ -63,7 +63,9 @@ def test_the_command_is_kept_and_makes_the_same_again(run: Run, clip: Path, engi
 
 def test_only_what_was_asked_for_is_in_the_command() -> None:
     settings = Settings(max_tracks=9)
-    job = Job([], None, "my out", "cpu", settings, None, "clip", False, False, True, True, True)
+    job = Job(
+        [], None, "my out", "cpu", settings, None, None, "clip", False, False, True, True, True
+    )
     assert command_line(job, "-a b.mp4") == (
         "samotion-run -o 'my out' --device cpu --max-tracks 9 --overwrite './-a b.mp4'"
     )

@@ -19,7 +19,7 @@ from samotion.clips.video import read_clip
 from samotion.pipeline import Result
 from samotion.results import write as output
 from samotion.results import yolo
-from samotion.results.overlay import show_ticks
+from samotion.results.film import show_ticks
 from samotion.results.sizes import at_source
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

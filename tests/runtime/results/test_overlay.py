@@ -11,11 +11,16 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from helpers import media
 from helpers.made_result import CLIP_FILES, files_below, make_result
-from samotion.errors import OutputError
-from samotion.results import overlay
+from helpers.reports import report_result
+from samotion.clips.video import read_clip
+from samotion.errors import OutputError, UsageError
+from samotion.results import film, overlay
 from samotion.results import write as output
+from samotion.results.colours import palette
 
+Array = np.ndarray[Any, Any]
 DAY_S = 86_400.0
 
 
@@ -33,10 +38,10 @@ DAY_S = 86_400.0
     ],
 )
 def test_ticks_keep_the_times_and_increase(times_s: Any, shown_s: Any) -> None:
-    ticks = overlay.show_ticks(np.array(times_s))
+    ticks = film.show_ticks(np.array(times_s))
     assert (np.diff(ticks) > 0).all()
     np.testing.assert_allclose(
-        ticks * float(overlay.TIME_BASE), shown_s, atol=60.1 if np.inf in times_s else 5e-5
+        ticks * float(film.TIME_BASE), shown_s, atol=60.1 if np.inf in times_s else 5e-5
     )
 
 
@@ -45,11 +50,11 @@ def test_ticks_keep_the_times_and_increase(times_s: Any, shown_s: Any) -> None:
 )
 def test_every_frame_is_there_at_its_tick(tmp_path: Path, times_s: Any) -> None:
     result = make_result()
-    overlay.write_overlay(tmp_path / "o.mp4", result.clip.frames, result.labels, times_s)
+    overlay.write_overlay(tmp_path / "o.mp4", result.clip.frames, times_s)
     with av.open(str(tmp_path / "o.mp4")) as container:
         times = [frame.time for frame in container.decode(video=0)]
-    expected = overlay.show_ticks(times_s) * float(overlay.TIME_BASE)
-    np.testing.assert_allclose(times, expected, atol=float(overlay.TIME_BASE) / 2)
+    expected = film.show_ticks(times_s) * float(film.TIME_BASE)
+    np.testing.assert_allclose(times, expected, atol=float(film.TIME_BASE) / 2)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +68,7 @@ def test_overlay_that_fails_costs_no_result(
         raise error
 
     output.write(make_result(), tmp_path)
-    monkeypatch.setattr(overlay, "_encode", fail)
+    monkeypatch.setattr(film, "_encode", fail)
     result = make_result()
     result.save(tmp_path, overwrite=True)
     assert files_below(tmp_path) == CLIP_FILES - {"walk/overlay.mp4"}
@@ -87,7 +92,7 @@ def test_full_disk_under_the_overlay_is_an_error_that_leaves_all_else(
 
 
 def test_long_pauses_are_told(tmp_path: Path) -> None:
-    assert overlay.long_pauses(np.array([0, 60, 121, 122, 500])) == 2
+    assert film.long_pauses(np.array([0, 60, 121, 122, 500])) == 2
     result = make_result()
     clip = replace(result.clip, timestamps_s=np.arange(4) * DAY_S)
     output.write(replace(result, clip=clip), tmp_path)
@@ -95,3 +100,91 @@ def test_long_pauses_are_told(tmp_path: Path) -> None:
     assert told[1:] == [
         "pauses of more than 60 s between frames are cut to that in the overlay (3)"
     ]
+
+
+# What it shows
+
+
+def pictures(layers: str, objects: int = 2) -> list[Array]:
+    """The frames of `report_result`, with layers on them."""
+    result = report_result(objects)
+    frames = np.full_like(result.clip.frames, 40)
+    result = replace(result, clip=replace(result.clip, source_hw=(110, 140)))
+    return list(overlay.drawn(result, frames, result.labels, tuple(layers.split(","))))
+
+
+def coloured(picture: Array, label: int) -> int:
+    """How many pixels have an object's colour."""
+    return int(near(picture, label).sum())
+
+
+def near(picture: Array, label: int) -> Array:
+    """Which pixels (H,W) have an object's colour, or almost: lines are smooth."""
+    distance: Array = np.abs(picture.astype(int) - palette()[label]).max(axis=-1)
+    return distance < 60
+
+
+def test_nothing_is_drawn_where_nothing_is_asked_for_or_found() -> None:
+    assert all((picture == 40).all() for picture in pictures("", 2))
+    assert all((picture == 40).all() for picture in pictures("masks,boxes,ids,score", 0))
+
+
+def test_layers_are_drawn_in_the_objects_colours() -> None:
+    drawn = {layer: pictures(layer) for layer in ("masks", "boxes", "ids", "score", "trails")}
+    for layer, frames in drawn.items():
+        assert frames[2].shape == (110, 140, 3)
+        assert coloured(frames[2], 1) > 5 and coloured(frames[2], 2) > 5, layer
+        # object 2 is not in the last frame, its tracks may be
+        assert layer == "trails" or coloured(frames[5], 2) == 0, layer
+    names = {layer: (pictures(layer, 1)[2] != 40).any(axis=-1).sum() for layer in ("score", "ids")}
+    assert names["score"] > names["ids"]  # a longer word
+
+
+def test_trails_follow_the_objects_tracks() -> None:
+    result = report_result(1)
+    member = int(result.evidence.prompts[0].members[0])
+    visible = np.zeros_like(result.tracks.visible)
+    visible[member, [0, 2, 3, 4]] = True
+    xy = np.zeros_like(result.tracks.xy)
+    xy[member] = np.arange(6)[:, None] * [10, 0] + [20, 90]
+    tracks = replace(result.tracks, xy=xy, visible=visible)
+    clip = replace(result.clip, source_hw=(110, 140))
+    result = replace(result, tracks=tracks, clip=clip)
+    frames = np.full_like(clip.frames, 40)
+    drawn = list(overlay.drawn(result, frames, result.labels, ("trails",)))
+    for frame, columns in ((0, (20, 20)), (1, None), (3, (40, 50)), (4, (40, 60)), (5, None)):
+        (found,) = np.nonzero(near(drawn[frame], 1).any(axis=0))
+        assert (columns is None) == (len(found) == 0)
+        if columns:
+            assert abs(found.min() - columns[0]) <= 3 and abs(found.max() - columns[1]) <= 3
+
+
+def test_side_by_side_shows_the_clip_first() -> None:
+    for picture in pictures("masks,beside"):
+        assert picture.shape == (110, 280, 3)
+        assert (picture[:, :140] == 40).all() and coloured(picture[:, 140:], 1) > 5
+
+
+def test_a_video_is_drawn_on_at_its_own_size(tmp_path: Path) -> None:
+    frames = media.quadrants(4, (60, 82))
+    video = media.write_video(tmp_path / "in.mkv", frames, "ffv1", "bgr0")
+    result = replace(make_result(), clip=read_clip(video, long_side_px=41))
+    path = output.write(result, tmp_path / "out", ["overlay"], overlay=["masks"]) / "overlay.mp4"
+    with av.open(str(path)) as container:
+        shown = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert [picture.shape for picture in shown] == [(60, 82, 3)] * 4
+    assert np.abs(shown[3][52:58, 50:80].astype(int) - frames[3][52:58, 50:80]).mean() < 6
+
+
+def test_larger_pictures_than_players_take_shrink(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlay, "MAX_SIDE_PX", 100)
+    assert overlay._even_hw((50, 100)) == (50, 100) and overlay._even_hw((41, 99)) == (42, 100)
+    assert overlay._even_hw((300, 400)) == (76, 100)
+    frame = overlay._fitted(np.zeros((300, 400, 3), np.uint8), (76, 100))
+    assert (frame.height, frame.width) == (76, 100)
+
+
+def test_layers_are_checked_before_anything_is_written(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="an overlay cannot show 'mask'; choose from masks, boxes"):
+        output.write(make_result(), tmp_path / "a", overlay=["mask"])
+    assert not (tmp_path / "a").exists()

@@ -17,9 +17,9 @@ from helpers.made_result import SIZE_HW, SOURCE_HW, make_result
 from samotion.clips.video import read_clip
 from samotion.errors import DeviceError, UsageError
 from samotion.pipeline import ObjectResult
-from samotion.results import overlay
 from samotion.results import write as output
 from samotion.results.colours import palette
+from samotion.results.drawing import draw
 
 
 def test_objects_have_masks_boxes_and_tracks() -> None:
@@ -85,7 +85,7 @@ def test_plot_is_the_overlay_of_a_frame() -> None:
     np.testing.assert_array_equal(picture, result.clip.frames[1])
     assert not np.shares_memory(picture, result.clip.frames)
     moving = make_result()
-    expected = overlay.draw(moving.clip.frames[1], moving.labels[1], palette())
+    expected = draw(moving.clip.frames[1], moving.labels[1], palette())
     np.testing.assert_array_equal(moving.plot(1), expected)
     with pytest.raises(UsageError, match="expected a whole number"):
         result.plot(0.5)  # type: ignore[arg-type]

@@ -26,10 +26,11 @@ from pycocotools import mask as coco
 from samotion import png
 from samotion.errors import OutputError, UsageError
 from samotion.presets import NANO
+from samotion.results import drawing, overlay
 from samotion.results import folder as place
-from samotion.results import overlay
 from samotion.results import write as output
 from samotion.results.colours import palette
+from samotion.results.sizes import at_source
 
 
 def test_palette_is_that_of_davis() -> None:
@@ -66,17 +67,19 @@ def test_png_reads_back_as_indices_with_palette(
     np.testing.assert_array_equal(picture[..., ::-1], png.DAVIS_PALETTE[labels])
 
 
-def test_draw_tints_and_outlines_objects_only(rng: np.random.Generator) -> None:
+def test_draw_tints_and_outlines_in_two_tones(rng: np.random.Generator) -> None:
     frame = rng.integers(0, 255, (40, 40, 3), np.uint8)
     labels = np.zeros((40, 40), np.uint8)
     labels[10:20, 10:20] = 1
     colours = palette()
-    drawn = overlay.draw(frame, labels, colours)
-    np.testing.assert_array_equal(drawn[labels == 0], frame[labels == 0])
+    drawn = drawing.draw(frame, labels, colours)
+    near = cv2.dilate(labels, np.ones((3, 3), np.uint8)) > 0
+    np.testing.assert_array_equal(drawn[~near], frame[~near])
+    assert (drawn[near & (labels == 0)] == 255).all()
     assert tuple(colours[1]) == (210, 45, 45) == tuple(drawn[10, 15])
-    expected = frame[15, 15] * (1 - overlay.TINT) + colours[1] * overlay.TINT
+    expected = frame[15, 15] * (1 - drawing.TINT) + colours[1] * drawing.TINT
     np.testing.assert_allclose(drawn[15, 15], expected, atol=1)
-    assert overlay.draw(frame, labels * 0, colours) is frame
+    assert drawing.draw(frame, labels * 0, colours) is frame
 
 
 def test_clip_layout_holds_exactly_its_files(tmp_path: Path) -> None:
@@ -138,21 +141,23 @@ def test_tracks_are_in_px_of_the_source(tmp_path: Path) -> None:
 
 def test_overlay_plays_in_browsers_at_the_times_of_the_source(tmp_path: Path) -> None:
     result = make_result()
-    path = output.write(result, tmp_path) / "overlay.mp4"
+    path = output.write(result, tmp_path, overlay=["masks"]) / "overlay.mp4"
     data = path.read_bytes()
     assert data.index(b"moov") < data.index(b"mdat")
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
-        assert (stream.height, stream.width) == (30, 42)
+        assert (stream.height, stream.width) == SOURCE_HW
         frames = list(container.decode(stream))
     np.testing.assert_allclose([f.time for f in frames], np.array(TIMES_S) - TIMES_S[0], atol=1e-4)
-    rgb = frames[1].to_ndarray(format="rgb24")[:, :41]
-    expected = overlay.draw(result.clip.frames[1], result.labels[1], palette())
-    static = result.labels[1] == 0
-    assert np.abs(rgb[static].astype(int) - expected[static]).mean() < 6
+    rgb = frames[1].to_ndarray(format="rgb24").astype(int)
+    larger = cv2.resize(result.clip.frames[1], SOURCE_HW[::-1], interpolation=cv2.INTER_CUBIC)
+    labels = at_source(result.labels[1], SOURCE_HW)
+    far = cv2.dilate(labels, np.ones((9, 9), np.uint8)) == 0
+    assert np.abs(rgb[far] - larger[far])[: 20 * 82].mean() < 6
+    expected = drawing.draw(larger, labels, palette())
     # red survives subsampled colour
-    assert np.abs(rgb[8, 12].astype(int) - expected[8, 12]).max() < 40
+    assert np.abs(rgb[16, 24] - expected[16, 24]).max() < 40
 
 
 def test_run_json_tells_how_the_result_was_made(tmp_path: Path) -> None:
@@ -292,12 +297,10 @@ def test_overlay_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     def fail(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(overlay, "draw", fail)
+    monkeypatch.setattr(overlay, "_fitted", fail)
     clip = make_result().clip
     with pytest.raises(OSError, match="No space"):
-        overlay.write_overlay(
-            tmp_path / "o.mp4", clip.frames, clip.frames[..., 0], clip.timestamps_s
-        )
+        overlay.write_overlay(tmp_path / "o.mp4", clip.frames, clip.timestamps_s)
     assert list(tmp_path.iterdir()) == []
 
 

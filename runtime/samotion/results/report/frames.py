@@ -122,7 +122,7 @@ def maps(by_frame: Mapping[int, Array], kind: str) -> list[tuple[int, str]]:
 def thumbnail(result: Result) -> str:
     """The frame that shows most of what moves, small, as base64 JPEG."""
     from samotion.results.colours import palette
-    from samotion.results.overlay import draw
+    from samotion.results.drawing import draw
 
     frames, labels = result.clip.frames, result.labels
     seen = [cv2.countNonZero(one) for one in labels]

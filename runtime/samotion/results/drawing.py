@@ -1,0 +1,116 @@
+"""What an overlay draws on a frame: tint and outline, boxes, names, trails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]  # x, y, width, height
+
+TINT = 0.45
+LINE_PER_PX = 500  # a line is 1 px wide up to this long side, then in proportion
+TEXT_SHARE = 0.022  # of the short side
+MIN_TEXT_PX = 11
+FONT = cv2.FONT_HERSHEY_DUPLEX
+FONT_PX = 21  # the height of its capitals at scale 1
+DARK_BELOW = 140  # of 255: on colours less bright than this, text is white
+_BITS = 4  # of fractions of px, for cv2
+WHITE, BLACK = (255, 255, 255), (0, 0, 0)
+
+
+def line_px(hw: tuple[int, ...]) -> int:
+    """How wide a line is on frames of a size."""
+    return max(1, round(max(hw) / LINE_PER_PX))
+
+
+def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
+    """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted and outlined in two tones, one of
+    which shows on any ground: its colour inside its border, white outside. Without labels `frame`
+    itself.
+    """
+    line = line_px(labels.shape)
+    region = _around(labels, line)
+    if region is None:
+        return frame
+    drawn: Array = np.array(frame)
+    drawn[region] = _tinted(np.ascontiguousarray(drawn[region]), labels[region], colour_of, line)
+    return drawn
+
+
+def _around(labels: Array, margin: int) -> tuple[slice, slice] | None:
+    """The part of a frame that holds all labels, with a margin."""
+    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(labels))
+    if not width:
+        return None
+    top, left = max(0, y - margin), max(0, x - margin)
+    return slice(top, y + height + margin), slice(left, x + width + margin)
+
+
+def _tinted(picture: Array, labels: Array, colour_of: Array, line: int) -> Array:
+    own = np.ascontiguousarray(labels)
+    colours = cv2.applyColorMap(own, colour_of[:, None])  # ten times as fast as indexing
+    kernel = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
+    grown = cv2.dilate(own, kernel)
+    border = cv2.compare(grown, cv2.erode(own, kernel), cv2.CMP_NE)
+    mixed = cv2.copyTo(cv2.addWeighted(picture, 1 - TINT, colours, TINT, 0), own, picture)
+    mixed = cv2.copyTo(
+        np.full_like(picture, 255), cv2.bitwise_and(border, 255 * (own == 0).view(np.uint8)), mixed
+    )
+    drawn: Array = cv2.copyTo(colours, cv2.bitwise_and(border, own), mixed)
+    return drawn
+
+
+def boxes_of(labels: Array, ids: list[int], hw: tuple[int, int]) -> dict[int, Box]:
+    """The boxes of objects that labels (h,w) show, by id, on a picture of size `hw`."""
+    across, down = hw[1] / labels.shape[1], hw[0] / labels.shape[0]
+    boxes = {}
+    for object_id in ids:
+        x, y, width, height = cv2.boundingRect(np.equal(labels, object_id).view(np.uint8))
+        if width:
+            left, right = round(x * across), round((x + width) * across)
+            top, bottom = round(y * down), round((y + height) * down)
+            boxes[object_id] = left, top, right - left, bottom - top
+    return boxes
+
+
+def draw_box(picture: Array, box: Box, colour: Colour) -> None:
+    """A box in two tones, into the picture."""
+    x, y, width, height = box
+    corners = (x, y), (x + width - 1, y + height - 1)
+    line = line_px(picture.shape[:2])
+    for tone, wide in ((BLACK, line + 2), (colour, line)):
+        cv2.rectangle(picture, *corners, tone, wide, cv2.LINE_AA)
+
+
+def draw_name(picture: Array, text: str, box: Box, colour: Colour) -> None:
+    """A name on its colour, above a box where there is room, into the picture."""
+    height, width = picture.shape[:2]
+    text_px = max(MIN_TEXT_PX, round(TEXT_SHARE * min(height, width)))
+    scale, wide = text_px / FONT_PX, max(1, round(text_px / 18))
+    (text_width, text_height), _ = cv2.getTextSize(text, FONT, scale, wide)
+    pad = text_px // 3
+    x, y, box_width, _ = box
+    left = min(
+        max(0, x + (box_width - text_width) // 2 - pad), max(0, width - text_width - 2 * pad)
+    )
+    top = max(0, y - text_height - 3 * pad)
+    right, bottom = left + text_width + 2 * pad, top + text_height + 2 * pad
+    cv2.rectangle(picture, (left, top), (right, bottom), colour, cv2.FILLED)
+    luma = np.dot(colour, (0.299, 0.587, 0.114))
+    ink = WHITE if luma < DARK_BELOW else BLACK
+    cv2.putText(picture, text, (left + pad, bottom - pad), FONT, scale, ink, wide, cv2.LINE_AA)
+
+
+def draw_trails(picture: Array, trails: list[Array], colour: Colour) -> None:
+    """Lines through points (K,2) px, with a dot at the last one, into the picture."""
+    line = line_px(picture.shape[:2])
+    fixed = [np.round(points * (1 << _BITS)).astype(np.int32) for points in trails]
+    for tone, wide in ((BLACK, line + 2), (colour, line)):
+        cv2.polylines(picture, fixed, False, tone, wide, cv2.LINE_AA, _BITS)
+    for points in fixed:
+        end = int(points[-1][0]), int(points[-1][1])
+        cv2.circle(picture, end, (line + 1) << _BITS, colour, cv2.FILLED, cv2.LINE_AA, _BITS)
