@@ -22,8 +22,12 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from samotion import manifest
 from samotion.backends import ort as ort_engine
 from samotion.backends.engines import EngineFolder, open_engines
+from samotion.backends.proof import record
+from samotion.backends.proof.measures import limits
+from samotion.backends.proof.run import prove
 from samotion.commands.exits import run_command
 from samotion.contract import NETS, SIGNATURES
 from samotion.errors import ParityError, SamotionError
@@ -89,6 +93,7 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
         "--out",
         str(folder),
         "--offline",
+        "--no-verify",  # a proof that fails would be the end; it comes last
         *weights,
     )
     engine_rows = compare_engines(folder, frames)
@@ -114,10 +119,12 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
         "--json",
         str(times),
     )
+    proof = prove_engines(folder)
     page.write_text(
-        to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text()))
+        to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text()), proof)
     )
-    failed = [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
+    failed = [name for name, known in proof["engines"].items() if record.problem(name, known)]
+    failed += [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
     failed += [row[0] for row in mask_rows if not row[1] >= LEAST_IOU]
     if failed:
         raise ParityError(
@@ -157,6 +164,14 @@ def compare_engines(folder: Path, frames: int) -> list[Difference]:
                 for name, note in notes.items()
                 for row in _differences(name, note, engines, graphs)
             ]
+
+
+def prove_engines(folder: Path) -> record.Proof:
+    """The proof of all engines, kept in the folder's manifest, as samotion-check makes it."""
+    held = manifest.read(folder)
+    proof = prove(folder, held, list(held.engines))
+    manifest.write(folder, replace(held, proof=proof))
+    return proof
 
 
 def _differences(
@@ -207,6 +222,7 @@ def to_page(
     engines: list[Difference],
     masks: list[tuple[str, float]],
     bench: Report | None,
+    proof: record.Proof | None = None,
 ) -> str:
     """The figures and what they were measured on; without times where samotion-bench has not
     run.
@@ -227,7 +243,24 @@ def to_page(
     if masks:
         lines += ["", "| masks of the demo clip | IoU with the CPU's |", "|---|---|"]
         lines += [f"| {name} | {score:.4f} |" for name, score in masks]
+    lines += proof_lines(proof) if proof else []
     return "\n".join([*lines, ""])
+
+
+def proof_lines(proof: record.Proof) -> list[str]:
+    """Every output's figures on fixed inputs beside its graph, and the problems of engines."""
+    lines = ["", f"Proof on {record.summary(proof)}.", ""]
+    lines += ["| output | cosine | largest difference | judged by |", "|---|---|---|---|"]
+    for name, known in proof["engines"].items():
+        for output, found in known.get("outputs", {}).items():
+            judged = ", ".join(
+                f"{key} {found[key]:.2e} of {limit:g}" for key, limit in limits(output).items()
+            )
+            figures = f"{found['cosine']:.6f} | {found['max_abs']:.2e} | {judged}"
+            lines.append(f"| {name}.{output} | {figures} |")
+        if said := record.problem(name, known):
+            lines.append(f"| {name} | | | {said} |")
+    return lines
 
 
 def time_lines(bench: Report) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import tensorrt_folder
+from samotion import manifest
 from samotion_bench import gpu_check
 from samotion_bench.recorder import Recorder
 
@@ -47,6 +49,25 @@ def test_a_single_value_is_measured_by_itself() -> None:
     assert len(rows) == len(names) and all(
         row[2] == pytest.approx(0.0005, rel=1e-3) for row in rows
     )
+
+
+PLACE = {"gpu": "Fake GPU", "driver": "580.65", "tensorrt": "TensorRT 10.13.0"}
+
+
+def test_the_proof_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of engines on fixed inputs: two that answer, and one that failed."""
+    fake_tensorrt.install(monkeypatch, "10.13.0")
+    tensorrt_folder(tmp_path, "10.13.0")
+    held = manifest.read(tmp_path)
+    depth = {"depth": held.engines["depth"]}
+    manifest.write(tmp_path, replace(held, engines=depth))
+    proof = gpu_check.prove_engines(tmp_path)
+    assert manifest.read(tmp_path).proof == proof
+    shown = "\n".join(gpu_check.proof_lines(proof))
+    assert "TensorRT 10.13.0: 1 of 1 engines answer as their graphs do." in shown
+    assert "| depth.disparity | 1.000000 | 0.00e+00 | relative 0.00e+00 of 0.01 |" in shown
+    failed = {**PLACE, "engines": {"depth": {"sha256": "0", "problem": "it is lost"}}}
+    assert "| depth | | | it is lost |" in gpu_check.proof_lines(failed)
 
 
 def test_iou() -> None:
@@ -104,6 +125,7 @@ def test_what_differs_too_much_fails(
     )
     monkeypatch.setattr(gpu_check, "compare_masks", lambda folder: [("TensorRT", score)])
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {})
+    monkeypatch.setattr(gpu_check, "prove_engines", lambda folder: {**PLACE, "engines": {}})
     preset = types.SimpleNamespace(name="nano")
     if fails:
         with pytest.raises(samotion.errors.ParityError, match="differ too much from the CPU"):

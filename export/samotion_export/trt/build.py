@@ -35,7 +35,6 @@ from samotion_export.trt import norms as trt_norms
 from samotion_export.trt.profiles import Profile, profiles
 
 TIMING_CACHE = "timing.cache"
-WORKSPACE_MIB = 4096
 BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all that decided the engine
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
@@ -231,7 +230,8 @@ def build_command(
         "-o",
         str(plan),
     ]
-    command += ["--pool-limit", f"workspace:{WORKSPACE_MIB}M", "--save-timing-cache", str(cache)]
+    # no limit to the workspace: SAM 2's track and the motion net need gigabytes at their largest
+    command += ["--save-timing-cache", str(cache)]
     if cache.exists():
         command += ["--load-timing-cache", str(cache)]
     for profile in shapes:
@@ -268,7 +268,7 @@ def tensor_types(graph: Path) -> dict[str, list[str]]:
 
 def _key(entry: Entry, name: str, preset: Preset, target: Target) -> str:
     shapes = profiles(preset, name, entry.inputs)
-    facts = [entry.onnx_sha256, target, shapes, type_options(target), WORKSPACE_MIB]
+    facts = [entry.onnx_sha256, target, shapes, type_options(target)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

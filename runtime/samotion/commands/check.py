@@ -52,6 +52,7 @@ PACKAGES = (
 TENSORRTS = {"tensorrt": TENSORRT, "tensorrt for rtx": RTX}  # modules, as the report names them
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 LOW_DISK_BYTES = 2 << 30
+JETSON = Path("/etc/nv_tegra_release")
 
 
 @dataclass(frozen=True)
@@ -289,6 +290,11 @@ def advise(
         advice.append(
             f"for the fastest engines: pip install 'samotion[trt{cuda}]', or 'samotion[rtx{cuda}]'"
             " for an RTX 30, 40 or 50"
+        )
+    if JETSON.exists() and "tensorrt" not in works:
+        advice.append(
+            "on a Jetson take JetPack's own TensorRT (JetPack 6: 8.6.2, for Python 3.10):"
+            " pip install 'cuda-python>=12.6,<13' polygraphy"
         )
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")

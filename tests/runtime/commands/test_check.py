@@ -197,3 +197,12 @@ def test_what_an_old_driver_can_run() -> None:
     advice = check.advise([Backend("onnxruntime cpu", None)], [old], 1 << 40, None, {})
     assert "samotion[gpu-cu12]" in advice[0]
     assert "samotion[trt-cu12]" in advice[1] and "samotion[rtx-cu12]" in advice[1]
+
+
+def test_a_jetson_has_a_tensorrt_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = [Backend("onnxruntime cpu", None)]
+    assert not any("JetPack" in line for line in check.advise(works, [], 1 << 40, None, {}))
+    monkeypatch.setattr(check, "JETSON", tmp_path)
+    assert any("JetPack 6: 8.6.2" in line for line in check.advise(works, [], 1 << 40, None, {}))
