@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from samotion import depth, dino, masks, motion, prompts, sam2, tracks
     from samotion.backends.engines import open_engines
     from samotion.errors import SamotionError
-    from samotion.pipeline import ObjectResult, Result, segment_clip
+    from samotion.pipeline import ObjectResult, Result, segment_clip, segment_windows
     from samotion.pipeline.many import segment_clips
     from samotion.settings import Settings
 
@@ -40,6 +40,7 @@ __all__ = [
     "sam2",
     "segment_clip",
     "segment_clips",
+    "segment_windows",
     "tracks",
 ]
 
@@ -57,6 +58,7 @@ _OWNERS = {
     "open_engines": "samotion.backends.engines",
     "segment_clip": "samotion.pipeline",
     "segment_clips": "samotion.pipeline.many",
+    "segment_windows": "samotion.pipeline",
 }
 
 

@@ -21,6 +21,7 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
+Regroup = Callable[[list["ObjectPrompt"]], list["ObjectPrompt"]]
 
 LONG_CLIP_FRAMES = 300
 MAX_OBJECTS = 10  # as many as there are rounds at most
@@ -52,12 +53,13 @@ def published(
     prompting: Prompting,
     max_objects: int = MAX_OBJECTS,
     progress: StageProgress | None = None,
+    regroup: Regroup | None = None,
 ) -> list[ObjectPrompt]:
     """The objects that move by their tracks' scores (N,), in order of discovery, with their
     prompts.
 
-    `segment` answers a click with a mask (H,W) bool of the frames' size `hw`. Raises UsageError for
-    other masks.
+    `segment` answers a click with a mask (H,W) bool of the frames' size `hw`. `regroup` may change
+    the objects before they are prompted. Raises UsageError for other masks.
     """
 
     def checked(click: Click) -> Array:
@@ -68,6 +70,7 @@ def published(
 
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     objects = group(tracks, moving, checked, hw, prompting, max_objects)
+    objects = objects if regroup is None else regroup(objects)
     prompted = []
     for done, unprompted in enumerate(objects):
         if progress:

@@ -10,6 +10,7 @@ from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 
 MAX_LABELS = 255  # labels are uint8 and 0 is static
+MIN_WINDOW = 8  # fewer frames show too little motion
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
 
 
@@ -17,9 +18,10 @@ NEEDED = ("max_objects", "seed")  # no preset has a number for these
 class Settings:
     """Settings of one run.
 
-    `step` frames lie between query frames; at most `max_frames` frames (every k-th) and
+    `step` frames lie between query frames; at most `max_frames` frames (every k-th; None: all) and
     `max_tracks` tracks are used; frames are scaled down to `long_side_px`; `prompt_every` frames an
-    object is prompted again. `seed` fixes every random choice. Tracks are refined on frames of
+    object is prompted again. Clips of more than `window_frames` are worked on in windows of so
+    many, with `max_tracks` each. `seed` fixes every random choice. Tracks are refined on frames of
     `refine_px` (512, where the engines are exported for it; 256: no larger than they are found on).
     """
 
@@ -31,6 +33,7 @@ class Settings:
     prompt_every: int | None = None
     seed: int = 0
     refine_px: int | None = None
+    window_frames: int | None = None
 
     def __post_init__(self) -> None:
         for setting in fields(self):
@@ -45,12 +48,17 @@ class Settings:
             "max_objects",
             "long_side_px",
             "prompt_every",
+            "window_frames",
         ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is {value}; expected 1 or more")
         if self.max_frames == 1:
             raise UsageError("max_frames is 1; motion needs at least 2 frames")
+        if self.window_frames is not None and self.window_frames < MIN_WINDOW:
+            raise UsageError(
+                f"window_frames is {self.window_frames}; expected {MIN_WINDOW} or more"
+            )
         if self.max_objects > MAX_LABELS:
             raise UsageError(f"max_objects is {self.max_objects}; expected at most {MAX_LABELS}")
         if self.refine_px not in (None, *REFINE_PX):
@@ -68,13 +76,14 @@ class Numbers:
     """
 
     step: int
-    max_frames: int
+    max_frames: int | None
     max_tracks: int
     max_objects: int
     long_side_px: int
     prompt_every: int
     seed: int
     refine_px: int
+    window_frames: int
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
@@ -95,11 +104,12 @@ def resolve(settings: Settings, preset: Preset) -> Numbers:
 
     return Numbers(
         step=choose(settings.step, preset.query_step_frames),
-        max_frames=choose(settings.max_frames, preset.max_frames),
+        max_frames=settings.max_frames,
         max_tracks=choose(settings.max_tracks, preset.max_tracks),
         max_objects=settings.max_objects,
         long_side_px=choose(settings.long_side_px, preset.long_side_px),
         prompt_every=choose(settings.prompt_every, preset.prompting.every_frames),
         seed=settings.seed,
         refine_px=choose(settings.refine_px, preset.tracks.refine_px),
+        window_frames=choose(settings.window_frames, preset.max_frames),
     )

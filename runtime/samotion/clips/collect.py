@@ -1,4 +1,4 @@
-"""Frames of any source, one after the other, become one array at the processing size."""
+"""Frames of any source, one after the other, at the processing size; or as one array."""
 
 from __future__ import annotations
 
@@ -23,51 +23,56 @@ class Frame(NamedTuple):
     rgb: Array
 
 
-class Collected(NamedTuple):
-    """Frames (T,H,W,3) with their source size, numbers (T,), times (T,) in s, and warnings."""
+class Scaled:
+    """The pictures of one source, each brought to the processing size when it is asked for, and
+    what has been met so far.
 
-    frames: Array
-    source_hw: tuple[int, int]
-    indices: Array
-    times_s: Array
-    warnings: list[str]
+    `source_hw`: size of the first picture, px; `numbers` and `times_s` of those that were read.
+    Raises InputError for pictures that are too small or too large.
+    """
+
+    def __init__(self, pictures: Iterator[Frame], long_side_px: int | None, where: str) -> None:
+        self.source_hw = (0, 0)
+        self.numbers: list[int] = []
+        self.times_s: list[float] = []
+        self._pictures, self._long_side_px, self._where = pictures, long_side_px, where
+        self._other_sizes = 0
+
+    def __iter__(self) -> Iterator[Array]:
+        """Frames (H,W,3) uint8 of one size."""
+        for picture in self._pictures:
+            if not self.numbers:
+                self.source_hw = picture.rgb.shape[0], picture.rgb.shape[1]
+                check_size(self.source_hw, self._where)
+            self._other_sizes += picture.rgb.shape[:2] != self.source_hw
+            self.numbers.append(picture.number)
+            self.times_s.append(picture.time_s)
+            yield resized(picture.rgb, scaled_hw(self.source_hw, self._long_side_px))
+
+    @property
+    def warnings(self) -> list[str]:
+        """The line that some pictures had another size, if they had."""
+        if not self._other_sizes:
+            return []
+        size = f"{self.source_hw[1]}x{self.source_hw[0]}"
+        return [
+            f"{self._other_sizes} frames have another size than the first, {size}; scaled to it"
+        ]
 
 
-def collect(
-    pictures: Iterator[Frame],
-    count: int,
-    long_side_px: int | None,
-    where: str,
-    progress: StageProgress | None = None,
-) -> Collected:
-    """Scale pictures into one array, made for `count` frames and enlarged where more come."""
-    frames, source_hw = np.empty((0, 0, 0, 3), np.uint8), (0, 0)
-    indices: list[int] = []
-    times: list[float] = []
-    other_sizes = 0
-    for picture in pictures:
-        done = len(indices)
-        if not done:
-            source_hw = picture.rgb.shape[0], picture.rgb.shape[1]
-            check_size(source_hw, where)
-            frames = allocate(count, scaled_hw(source_hw, long_side_px), where)
-        elif done == len(frames):
+def collect(scaled: Scaled, count: int, where: str, progress: StageProgress | None = None) -> Array:
+    """All frames as one array (T,H,W,3), made for `count` and enlarged where more come."""
+    frames: Array = np.empty((0, 0, 0, 3), np.uint8)
+    done = 0
+    for done, frame in enumerate(scaled, start=1):
+        if done == 1:
+            frames = allocate(count, (frame.shape[0], frame.shape[1]), where)
+        elif done > len(frames):
             frames = _enlarged(frames, where)
-        other_sizes += picture.rgb.shape[:2] != source_hw
-        frames[done] = resized(picture.rgb, (frames.shape[1], frames.shape[2]))
-        indices.append(picture.number)
-        times.append(picture.time_s)
+        frames[done - 1] = frame
         if progress:
-            progress(done + 1, max(done + 1, count))
-    size = f"{source_hw[1]}x{source_hw[0]}"
-    changed = f"{other_sizes} frames have another size than the first, {size}; scaled to it"
-    return Collected(
-        frames[: len(indices)],
-        source_hw,
-        np.array(indices, np.int64),
-        np.array(times, np.float64),
-        [changed] if other_sizes else [],
-    )
+            progress(done, max(done, count))
+    return frames[:done]
 
 
 def _enlarged(frames: Array, where: str) -> Array:

@@ -5,21 +5,29 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samotion.checks.stages import StageProgress
 from samotion.clips import arrays, folders, sizes, times
-from samotion.clips.collect import Collected, Frame, collect
+from samotion.clips.collect import Frame, Scaled
 from samotion.clips.folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
 from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
+from samotion.clips.stream import Clip as Clip
+from samotion.clips.stream import Ended, Reading, Stream
 from samotion.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from samotion.clips.decode import Report
+    from samotion.clips.survey import Facts
 
 Array = np.ndarray[Any, Any]
 
@@ -28,38 +36,18 @@ _ADDRESS = re.compile(r"\w+://")
 _HINT = "expected a video file or a folder of frames"
 
 
-@dataclass(frozen=True, eq=False)
-class Clip:
-    """What was read. `frames` (T,H,W,3) uint8 RGB, scaled to the processing size, upright.
-
-    `source_hw`: upright size in the source, px; `indices` (T,) int64: frame numbers in the source,
-    from 0; `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source;
-    `path` None: from an array; `warnings`: a line for each thing that was left out, repaired or
-    may surprise; `frame_names`: of a folder, the file name of each frame read, aligned with
-    `indices`; else None.
-    """
-
-    frames: Array
-    source_hw: tuple[int, int]
-    indices: Array
-    timestamps_s: Array
-    fps: float
-    name: str
-    path: str | None
-    warnings: tuple[str, ...] = ()
-    frame_names: tuple[str, ...] | None = None
-
-
 @dataclass(frozen=True)
 class _Wish:
     """What a caller wants of a clip."""
 
     max_frames: int | None
     long_side_px: int | None
-    progress: StageProgress | None
 
-    def collect(self, pictures: Iterator[Frame], count: int, where: str) -> Collected:
-        return collect(pictures, count, self.long_side_px, where, self.progress)
+    def read(
+        self, pictures: Iterator[Frame], where: str, end: Callable[[Scaled], Ended]
+    ) -> Reading:
+        """A pass through the pictures of a path."""
+        return Reading(Scaled(_guarded(pictures, where), self.long_side_px, where), end)
 
 
 def read_clip(
@@ -76,11 +64,21 @@ def read_clip(
     filter). Decoding is streamed: only kept frames are held. Raises InputError, one line, for
     anything that cannot be read or has less than 2 frames.
     """
+    return open_clip(source, max_frames=max_frames, long_side_px=long_side_px).read(progress)
+
+
+def open_clip(
+    source: str | bytes | os.PathLike[str] | Array | list[Array] | Any,
+    *,
+    max_frames: int | None = None,
+    long_side_px: int | None = 1000,
+) -> Stream:
+    """What `read_clip` reads, as a stream that holds no frames."""
     if max_frames is not None and max_frames < MIN_FRAMES:
         raise UsageError(f"max_frames is {max_frames}; motion needs at least {MIN_FRAMES} frames")
-    wish = _Wish(max_frames, long_side_px, progress)
+    wish = _Wish(max_frames, long_side_px)
     given = arrays.path_or_frames(source)
-    return _read_path(given, wish) if isinstance(given, str) else _read_array(given, wish)
+    return _open_path(given, wish) if isinstance(given, str) else _open_array(given, wish)
 
 
 def clip_name(path: str | os.PathLike[str]) -> str:
@@ -94,17 +92,30 @@ def clip_name(path: str | os.PathLike[str]) -> str:
     return name if name.strip(".") else full.name or "clip"
 
 
-def _read_path(given: str, wish: _Wish) -> Clip:
+def _open_path(given: str, wish: _Wish) -> Stream:
     if not given:
         raise InputError(f"the clip's path is empty; {_HINT}")
     path = Path(given)
-    try:
+    with _read_errors(repr(given)):
         _refuse_streams(given)
-        return _read_folder(path, wish) if path.is_dir() else _read_file(path, wish)
+        return _open_folder(path, wish) if path.is_dir() else _open_file(path, wish)
+
+
+@contextmanager
+def _read_errors(where: str) -> Iterator[None]:
+    """Name the file and say what was expected when the system refuses to read."""
+    try:
+        yield
     except (OSError, ValueError) as error:  # ValueError: a zero byte in a path
-        where = getattr(error, "filename", None) or str(path)
+        name = getattr(error, "filename", None)
+        what = repr(name) if name else where
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {where!r}: {reason}; {_HINT}") from error
+        raise InputError(f"cannot read {what}: {reason}; {_HINT}") from error
+
+
+def _guarded(pictures: Iterator[Frame], where: str) -> Iterator[Frame]:
+    with _read_errors(where):
+        yield from pictures
 
 
 def _refuse_streams(given: str) -> None:
@@ -117,43 +128,42 @@ def _refuse_streams(given: str) -> None:
         raise InputError(f"{given!r} is an address; download it first; {_HINT}")
 
 
-def _read_array(source: Array, wish: _Wish) -> Clip:
+def _open_array(source: Array, wish: _Wish) -> Stream:
     check_count(len(source), "frames")
     step = sizes.every_kth(len(source), wish.max_frames)
     kept = range(0, len(source), step)
-    pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
-    collected = collect(pictures, len(kept), wish.long_side_px, "frames")
-    warnings = tuple(sizes.left_out(len(source), step))
-    return _clip(collected, collected.times_s, FOLDER_FPS, "clip", None, warnings)
+
+    def read() -> Reading:
+        pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
+        return Reading(Scaled(pictures, wish.long_side_px, "frames"), end)
+
+    def end(scaled: Scaled) -> Ended:
+        return np.array(scaled.times_s), sizes.left_out(len(source), step)
+
+    return Stream("clip", None, FOLDER_FPS, len(kept), "frames", read)
 
 
-def _clip(
-    collected: Collected,
-    times_s: Array,
-    fps: float,
-    name: str,
-    path: str | None,
-    warnings: tuple[str, ...],
-    frame_names: tuple[str, ...] | None = None,
-) -> Clip:
-    read = collected.frames, collected.source_hw, collected.indices
-    return Clip(*read, times_s, fps, name, path, warnings, frame_names)
-
-
-def _read_folder(folder: Path, wish: _Wish) -> Clip:
+def _open_folder(folder: Path, wish: _Wish) -> Stream:
     files, warnings = folders.find_frames(folder)
     where = repr(str(folder))
     check_count(len(files), where)
     step = sizes.every_kth(len(files), wish.max_frames)
     kept = range(0, len(files), step)
-    cut: list[str] = []
-    collected = wish.collect(_images(files, kept, cut), len(kept), where)
-    warnings += sizes.left_out(len(files), step)
-    if cut:
-        warnings.append(f"{len(cut)} images are cut and grey below, the first: {cut[0]}")
+
+    def read() -> Reading:
+        cut: list[str] = []
+
+        def end(scaled: Scaled) -> Ended:
+            lines = [*warnings, *sizes.left_out(len(files), step)]
+            if cut:
+                lines.append(f"{len(cut)} images are cut and grey below, the first: {cut[0]}")
+            return np.array(scaled.times_s), lines
+
+        return wish.read(_images(files, kept, cut), where, end)
+
     names = tuple(files[i].name for i in kept)
     name, path = clip_name(folder), str(folder)
-    return _clip(collected, collected.times_s, FOLDER_FPS, name, path, tuple(warnings), names)
+    return Stream(name, path, FOLDER_FPS, len(kept), where, read, names)
 
 
 def _images(files: list[Path], kept: range, cut: list[str]) -> Iterator[Frame]:
@@ -173,7 +183,7 @@ def _images(files: list[Path], kept: range, cut: list[str]) -> Iterator[Frame]:
         yield Frame(number, number / FOLDER_FPS, rgb)
 
 
-def _read_file(path: Path, wish: _Wish) -> Clip:
+def _open_file(path: Path, wish: _Wish) -> Stream:
     from samotion.clips import decode
     from samotion.clips.survey import survey
 
@@ -184,19 +194,26 @@ def _read_file(path: Path, wish: _Wish) -> Clip:
         check_size(facts.coded_hw, where)
     check_count(facts.frame_count, where, "the file ends early" if facts.ends_early else "")
     step = sizes.every_kth(facts.frame_count, wish.max_frames)
-    report = decode.Report()
-    pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
-    collected = wish.collect(pictures, math.ceil(facts.frame_count / step), where)
-    if not len(collected.frames):
+
+    def read() -> Reading:
+        report = decode.Report()
+        pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
+        return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
+
+    count = math.ceil(facts.frame_count / step)
+    return Stream(clip_name(path), str(path), facts.fps, count, where, read)
+
+
+def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Scaled) -> Ended:
+    if not scaled.numbers:
         raise InputError(f"{where}: no frame can be decoded; the file is damaged")
-    check_count(len(collected.frames), where)
-    fixed_s, repaired = times.repair(collected.times_s, step / facts.fps)
-    warnings = [*facts.warnings, *collected.warnings, *report.warnings(facts)]
+    check_count(len(scaled.numbers), where)
+    fixed_s, repaired = times.repair(np.array(scaled.times_s), step / facts.fps)
+    warnings = [*facts.warnings, *scaled.warnings, *report.warnings(facts)]
     if repaired:
         which = f"{repaired} frames have" if repaired < len(fixed_s) else "the file has"
         warnings.append(f"{which} no usable times; set by the frame rate of {facts.fps:g}")
-    warnings += sizes.left_out(facts.frame_count, step)
-    return _clip(collected, fixed_s, facts.fps, clip_name(path), str(path), tuple(warnings))
+    return fixed_s, warnings + sizes.left_out(facts.frame_count, step)
 
 
 def _check_is_file(path: Path, where: str) -> None:

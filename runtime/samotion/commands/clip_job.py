@@ -70,7 +70,6 @@ class ClipJob:
     ) -> tuple[str, tuple[int, int]]:
         """Done or skipped, and how many frames and objects the result has."""
         from samotion import pipeline
-        from samotion.results import write
         from samotion.results.finished import make_request
         from samotion.results.folder import is_finished, locate, reserve
         from samotion.results.record import read_record
@@ -82,8 +81,8 @@ class ClipJob:
             record = read_record(target)
             return SKIPPED, (len(record.get("frames", ())), int(record.get("objects", 0)))
         with reserve(target, self.overwrite, request):
-            result = pipeline.segment_clip(item.clip, engines, self.settings, progress)
-            write.write_to(target, result, self._info(engines) | {"request": request})
+            info = self._info(engines) | {"request": request}
+            result = pipeline.segment_to(target, item.clip, engines, self.settings, progress, info)
         return DONE, (len(result.labels), len(result.objects))
 
     def _info(self, engines: EngineFolder) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def of_result(result: Result) -> Iterator[str]:
     frames, height, width = result.labels.shape
     source = f"{clip.source_hw[1]}x{clip.source_hw[0]}"
     yield f"{frames} frames of {source} at {clip.fps:.3g} frames/s, worked on at {width}x{height}"
-    yield f"{len(result.scores)} tracks, {len(result.objects)} objects"
+    yield f"{result.track_count} tracks, {len(result.objects)} objects"
     yield "ms: " + ", ".join(f"{stage} {ms:.0f}" for stage, ms in result.timings.items())
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `
 
 SOME_FAILED = 8
 MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
+MIN_WINDOW = 8  # of frames
 
 
 def _preset(name: str) -> str:
@@ -94,6 +95,15 @@ def run(
             metavar="NUMBER",
             min=2,
             help="Of a longer clip, every k-th frame is used, so that no more are.",
+            show_default="no limit",
+        ),
+    ] = None,
+    window_frames: Annotated[
+        int | None,
+        typer.Option(
+            metavar="NUMBER",
+            min=MIN_WINDOW,
+            help="Longer clips are worked on in windows of so many frames.",
             show_default=_preset("max_frames"),
         ),
     ] = None,
@@ -166,7 +176,13 @@ def run(
         from samotion.settings import Settings
 
         settings = Settings(
-            step, max_frames, max_tracks, max_objects, seed=seed, refine_px=refine_px
+            step,
+            max_frames,
+            max_tracks,
+            max_objects,
+            seed=seed,
+            refine_px=refine_px,
+            window_frames=window_frames,
         )
         kinds = None if save is None else options.names(save)
         check_options(kinds, layout)
@@ -239,7 +255,6 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
     work.
     """
     from samotion import pipeline
-    from samotion.results import write as output
 
     target = locate(job.out, name, job.save, job.layout, job.overlay)
     request = make_request(clip, target, job.settings, engines)
@@ -252,10 +267,8 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         reserve(target, job.overwrite, request),
         progress.display(job.quiet, series=series) as report,
     ):
-        result = pipeline.segment_clip(clip, engines, job.settings, report)
-        report("output", 0, 1)
-        output.write_to(target, result, run_info(job, clip, engines) | {"request": request})
-        report("output", 1, 1)
+        info = run_info(job, clip, engines) | {"request": request}
+        result = pipeline.segment_to(target, clip, engines, job.settings, report, info)
     series.end()
     if job.verbose:
         details.tell(details.of_result(result))
@@ -305,7 +318,7 @@ EPILOG = """
 \b
 Where samotion departs from the published program:
 - The whole clip is used, not the first 100 sampled frames (but see --max-frames).
-- Clips of more than 320 frames are tracked in windows that overlap.
+- Clips of more than 320 frames are tracked in windows that overlap (but see --window-frames).
 - Points are sampled before they are tracked, not after: as random, for less work.
 - A click whose mask catches no track is dropped, with its track.
 - A seed fixes every random choice; the published program draws anew in each run.

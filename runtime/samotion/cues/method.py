@@ -8,6 +8,7 @@ picture's edges. See docs/method.md.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,16 +22,22 @@ from samotion.cues.prompting import prompt_objects
 from samotion.errors import EngineError
 from samotion.prompts import motion_threshold
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
-from samotion.results.result import Found
+from samotion.results.result import NOTHING, Carried, Found
 from samotion.settings import Numbers
 from samotion.tracks import resize_for_tracking, sample_and_track
 
 Array = np.ndarray[Any, Any]
 
 
-def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stages) -> Found:
-    """What moves in `frames` (T,H,W,3) uint8, and its masks. Raises EngineError for engines of
-    another method.
+def find_objects(
+    engines: Engines,
+    frames: Array,
+    numbers: Numbers,
+    stages: Stages,
+    carried: Carried = NOTHING,
+) -> Found:
+    """What moves in `frames` (T,H,W,3) uint8, and its masks. `carried`: what goes on from the
+    frames before. Raises EngineError for engines of another method.
     """
     cues = engines.preset.cues
     if cues is None:
@@ -48,6 +55,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             max_tracks=numbers.max_tracks - reserved,
             seed=numbers.seed,
             refine_px=numbers.refine_px,
+            known=carried.queries,
             small=cache,
             track=track_flow.track,
             progress=step,
@@ -67,13 +75,21 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
     with stages("prompts") as step:
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
         objects = prompt_objects(
-            tracks, scores, maps, images, prompting, cues.grow_threshold, numbers.max_objects, step
+            tracks,
+            scores,
+            maps,
+            images,
+            prompting,
+            cues.grow_threshold,
+            numbers.max_objects,
+            step,
+            regroup=partial(carried.regroup, tracks),
         )
     with stages("masks") as step:
         followed = sam2.propagate(
             engines,
             frames,
-            [click for one in objects for click in one.clicks],
+            [click for one in carried.prompt(objects) for click in one.clicks],
             features=images,
             progress=step,
             reach_frames=cues.reach_frames,

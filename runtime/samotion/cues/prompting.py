@@ -14,7 +14,7 @@ from samotion.cues import mask_prompts, multicut
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
+from samotion.prompts import ObjectPrompt, Regroup, select_moving, spread, visible_members
 from samotion.sam2.clicks import Click
 from samotion.sam2.features import Features
 from samotion.tracks.tracking import Tracks
@@ -24,7 +24,7 @@ Array = np.ndarray[Any, Any]
 NEGATIVE_CLICKS = 3
 
 
-def prompt_objects(
+def prompt_objects(  # noqa: PLR0913 (a stage, called with keywords)
     tracks: Tracks,
     scores: Array,
     maps: MotionMaps | None,
@@ -33,15 +33,17 @@ def prompt_objects(
     grow_threshold: float,
     max_objects: int,
     progress: StageProgress | None = None,
+    regroup: Regroup | None = None,
 ) -> list[ObjectPrompt]:
     """What moves by the tracks' motion scores (N,), as objects with their prompts, largest
-    first.
+    first. `regroup` may change the objects before they are prompted.
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     candidate = candidates(scores, moving, grow_threshold)
     objects = multicut.group(
         tracks, scores, moving, candidate, images.hw, maps, prompting, max_objects
     )
+    objects = objects if regroup is None else regroup(objects)
     members = [one.members for one in objects]
     unsure = candidate.copy()
     for own in members:

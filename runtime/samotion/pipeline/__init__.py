@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -14,17 +15,29 @@ from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
+from samotion.clips.stream import Frames, Reading, Stream, stream_of
+from samotion.pipeline import folder
+from samotion.pipeline.windows import HeldTracks, State, WindowResult, run, to_result
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
-from samotion.results.result import Found, ObjectResult, Result
+from samotion.results.record import OutputFolder
+from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import sample_and_track
 
-__all__ = ["ObjectResult", "Progress", "Result", "find_objects", "segment_clip"]
+__all__ = [
+    "ObjectResult",
+    "Progress",
+    "Result",
+    "WindowResult",
+    "find_objects",
+    "segment_clip",
+    "segment_to",
+    "segment_windows",
+]
 
 Array = np.ndarray[Any, Any]
 
 
-@one_thread_for_numpy()
 def segment_clip(
     clip: str | os.PathLike[str] | Array | video.Clip,
     engines: Engines,
@@ -35,19 +48,88 @@ def segment_clip(
     (T,H,W,3) uint8.
 
     `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all
-    when it ends. Raises InputError for a clip that cannot be read and EngineError for engines that
-    are missing or fail.
+    when it ends. A clip of more than `window_frames` is worked on window by window, and its labels
+    are held for all frames: `segment_windows` holds those of one window. Raises InputError for a
+    clip that cannot be read and EngineError for engines that are missing or fail.
     """
     numbers = resolve(Settings() if settings is None else settings, engines.preset)
-    stages = Stages(progress or silent)
-    with stages("video") as step:
-        source = _read(clip, numbers, step)
-    if engines.preset.cues is None:
-        found = find_objects(engines, source.frames, numbers, stages)
-    else:
-        from samotion.cues.method import find_objects as find_by_cues
+    stream = _open(clip, numbers)
+    if stream.count <= numbers.window_frames:
+        return _segment_whole(clip, stream, engines, numbers, progress or silent)
+    reading = stream.open()
+    labels: list[Array] = []
+    tracks: list[HeldTracks] = []
+    state = State()
+    for window in _run(stream, reading, engines, numbers, progress or silent):
+        labels.append(window.labels)
+        tracks.append(window.tracks)
+        state = window.state
+    joined = np.concatenate(labels)
+    source = clip
+    if not isinstance(source, video.Clip):
+        frames = Frames(stream, (*joined.shape, 3)).as_array()
+        source = stream.clip(frames, reading)
+    result = to_result(state, source, joined, tracks, numbers)
+    result.warnings[:0] = getattr(engines, "warnings", ())
+    return result
 
-        found = find_by_cues(engines, source.frames, numbers, stages)
+
+def segment_windows(
+    clip: str | os.PathLike[str] | Array | video.Clip,
+    engines: Engines,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+) -> Iterator[WindowResult]:
+    """As `segment_clip`, but each window's answer is given as soon as it is there; no more than one
+    is held, however long the clip is.
+    """
+    numbers = resolve(Settings() if settings is None else settings, engines.preset)
+    stream = _open(clip, numbers)
+    return _run(stream, stream.open(), engines, numbers, progress or silent)
+
+
+def segment_to(
+    target: OutputFolder,
+    clip: str | os.PathLike[str] | Array | video.Clip,
+    engines: Engines,
+    settings: Settings | None = None,
+    progress: Progress | None = None,
+    info: Mapping[str, Any] | None = None,
+) -> Result:
+    """Segment a clip into a reserved folder (`samotion.results.folder.reserve`), in the memory of
+    one window.
+
+    `info` joins run.json; with its `request` a run that was killed is gone on with. The answer's
+    labels are no longer there to be read where the clip has several windows.
+    """
+    report, info = progress or silent, info or {}
+    numbers = resolve(Settings() if settings is None else settings, engines.preset)
+    stream = _open(clip, numbers)
+    if stream.count <= numbers.window_frames:
+        result = _segment_whole(clip, stream, engines, numbers, report)
+    else:
+
+        def go_on(reading: Reading, state: State) -> Iterator[WindowResult]:
+            return _run(stream, reading, engines, numbers, report, state)
+
+        prompting = engines.preset.prompting
+        result = folder.write_windows(target, stream, go_on, numbers, prompting, info)
+        result.warnings[:0] = getattr(engines, "warnings", ())
+    report("output", 0, 1)
+    folder.finish(target, result, info)
+    report("output", 1, 1)
+    return result
+
+
+@one_thread_for_numpy()
+def _segment_whole(
+    clip: Any, stream: Stream, engines: Engines, numbers: Numbers, progress: Progress
+) -> Result:
+    """A clip of one window."""
+    stages = Stages(progress)
+    with stages("video") as step:
+        source = _read(clip, stream, step)
+    found = _find(engines, source.frames, numbers, stages)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
         warnings.append("nothing moves in this clip: all masks are empty")
@@ -65,9 +147,43 @@ def segment_clip(
     )
 
 
-def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stages) -> Found:
+def _run(
+    stream: Stream,
+    reading: Reading,
+    engines: Engines,
+    numbers: Numbers,
+    progress: Progress,
+    state: State | None = None,
+) -> Iterator[WindowResult]:
+    """The windows of a stream, from where `state` says."""
+    with one_thread_for_numpy():
+        yield from run(_find, engines, reading, stream.count, numbers, state, progress)
+
+
+def _find(
+    engines: Engines,
+    frames: Array,
+    numbers: Numbers,
+    stages: Stages,
+    carried: Carried = NOTHING,
+) -> Found:
+    """What moves in `frames`, by the method of the engines' preset."""
+    if engines.preset.cues is None:
+        return find_objects(engines, frames, numbers, stages, carried)
+    from samotion.cues.method import find_objects as find_by_cues
+
+    return find_by_cues(engines, frames, numbers, stages, carried)
+
+
+def find_objects(
+    engines: Engines,
+    frames: Array,
+    numbers: Numbers,
+    stages: Stages,
+    carried: Carried = NOTHING,
+) -> Found:
     """The published method, stage by stage: what moves in `frames` (T,H,W,3) uint8, and its
-    masks.
+    masks. `carried`: what goes on from the frames before.
     """
     hw = frames.shape[1], frames.shape[2]
     with stages("tracks") as step:
@@ -78,6 +194,7 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
             max_tracks=numbers.max_tracks,
             seed=numbers.seed,
             refine_px=numbers.refine_px,
+            known=carried.queries,
             progress=step,
         )
     with stages("depth") as step:
@@ -92,8 +209,16 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
         segment = partial(sam2.segment, engines, images)
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
         objects = prompts.published(
-            tracks, scores, segment, hw, prompting, numbers.max_objects, step
+            tracks,
+            scores,
+            segment,
+            hw,
+            prompting,
+            numbers.max_objects,
+            step,
+            regroup=partial(carried.regroup, tracks),
         )
+        objects = carried.prompt(objects)
     with stages("masks") as step:
         clicks = [click for one in objects for click in one.clicks]
         followed = sam2.propagate(engines, frames, clicks, features=images, progress=step)
@@ -107,11 +232,11 @@ def find_objects(engines: Engines, frames: Array, numbers: Numbers, stages: Stag
     return Found(tracks, scores, found, labels, evidence, confidence)
 
 
-def _read(
-    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers, step: StageProgress
-) -> video.Clip:
+def _open(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -> Stream:
     if isinstance(clip, video.Clip):
-        return clip
-    return video.read_clip(
-        clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px, progress=step
-    )
+        return stream_of(clip)
+    return video.open_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
+
+
+def _read(clip: Any, stream: Stream, step: StageProgress) -> video.Clip:
+    return clip if isinstance(clip, video.Clip) else stream.read(step)

@@ -19,6 +19,8 @@ def owners(tracks: Tracks, labels: Array, prompts: Sequence[ObjectPrompt] = ()) 
     By the tracks that `prompts` say were found to move together, the k-th being object k + 1.
     Without prompts it is the label in `labels` (T,H,W) under most of a track's visible points.
     """
+    if not len(tracks):
+        return np.zeros(0, np.uint8)
     if not prompts:
         return _under_most_points(tracks, labels)
     owner = np.zeros(len(tracks), np.uint8)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -67,6 +68,32 @@ class ObjectResult:
         return own
 
 
+class WindowTracks(Protocol):
+    """The tracks of one window of a clip: `first` is the place of its first frame in the clip,
+    from which their frames count.
+    """
+
+    @property
+    def first(self) -> int:
+        """Place of the first frame."""
+        ...
+
+    @property
+    def tracks(self) -> Tracks:
+        """In px of the processing size."""
+        ...
+
+    @property
+    def scores(self) -> Array:
+        """One a track."""
+        ...
+
+    @property
+    def owners(self) -> Array:
+        """The id of each track's object, 0 for none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Result:
     """What a run found.
@@ -74,6 +101,10 @@ class Result:
     `labels` (T,H,W) uint8, 0 = static, at the size of `clip.frames`; `scores` (N,) in [0,1], one
     per track; `timings` in ms per stage; `settings` are the numbers that made it; `evidence` is
     what a report shows of the way to it; `confidence` is the probability that anything moves.
+
+    Of a clip of several windows `windows` hold the tracks, while `tracks` and `scores` are empty;
+    `cuts` are the numbers of the frames with which another scene begins. What comes from a folder
+    of windows reads its labels and frames when one goes through them, and holds none.
     """
 
     labels: Array
@@ -86,6 +117,13 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     evidence: Evidence = field(default_factory=Evidence)
     confidence: float = 0.0
+    windows: Sequence[WindowTracks] = ()
+    cuts: Sequence[int] = ()
+
+    @property
+    def track_count(self) -> int:
+        """How many tracks there are, in all windows."""
+        return len(self.scores) + sum(len(one.scores) for one in self.windows)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", [one.of(self) for one in self.objects])
@@ -157,6 +195,27 @@ def checked(result: Result, frame: int) -> int:
     if not 0 <= number < count:
         raise UsageError(f"frame is {number}; expected 0 to {count - 1}")
     return number
+
+
+@dataclass(frozen=True)
+class Carried:
+    """What a method goes on with of the frames before those it is given: here nothing.
+
+    `queries` (Q,3) float32 t, y, x px: points that are followed before all others.
+    """
+
+    queries: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+
+    def regroup(self, tracks: Tracks, objects: list[ObjectPrompt]) -> list[ObjectPrompt]:
+        """The objects found among `tracks`, with those that were known before."""
+        return objects
+
+    def prompt(self, objects: list[ObjectPrompt]) -> list[ObjectPrompt]:
+        """The objects with what is known of their masks as a prompt."""
+        return objects
+
+
+NOTHING = Carried()
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,28 @@
-"""tracks.npz: the point tracks with their scores, in px of the source."""
+"""tracks.npz: the point tracks with their scores, in px of the source.
+
+Of a clip of several windows each window's arrays have its number in their names, `xy_0` and so on,
+and `first_0` is the place of its first frame among `frames`.
+"""
 
 from __future__ import annotations
 
 import io
+import zipfile
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from samotion.manifest import write_atomically
+from samotion.manifest import replacing
 from samotion.results.material import Material
 from samotion.results.record import TRACKS
 from samotion.results.result import Result
 from samotion.results.sizes import tracks_at_source
+from samotion.tracks.records import Tracks
+
+Array = np.ndarray[Any, Any]
+
+_START = (1980, 1, 1, 0, 0, 0)  # the time of all that is in the file: same tracks, same bytes
 
 
 def files(material: Material) -> list[str]:
@@ -19,26 +31,33 @@ def files(material: Material) -> list[str]:
 
 
 def write(material: Material) -> None:
-    """Write all tracks."""
-    write_atomically(material.target.tree / TRACKS, _tracks(material.result))
+    """Write all tracks, one window after the other."""
+    result = material.result
+    with (
+        replacing(material.target.tree / TRACKS) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as file,
+    ):
+        if not result.windows:
+            owner = result.track_objects()
+            _add(file, _arrays(result) | {"scores": result.scores, "object": owner})
+        for number, window in enumerate(result.windows):
+            arrays = _arrays(replace(result, tracks=window.tracks))
+            arrays |= {"scores": window.scores, "object": window.owners}
+            arrays["first"] = np.array(window.first)
+            _add(file, {f"{name}_{number}": array for name, array in arrays.items()})
+        _add(file, {"frames": result.clip.indices})
 
 
-def _tracks(result: Result) -> bytes:
-    """The tracks with `scores`, `object` (0: none's) and `frames` (source numbers); xy in px of the
-    source, pixel centres whole.
-    """
+def _arrays(result: Result) -> dict[str, Array]:
+    """A result's tracks by name; xy in px of the source, pixel centres whole."""
     tracks = tracks_at_source(result)
-    buffer = io.BytesIO()
-    np.savez_compressed(
-        buffer,
-        xy=tracks.xy,
-        visible=tracks.visible,
-        visibility=tracks.visibility,
-        confidence=tracks.confidence,
-        query_frame=tracks.query_frame,
-        query_xy=tracks.query_xy,
-        scores=result.scores,
-        object=result.track_objects(),
-        frames=result.clip.indices,
-    )
-    return buffer.getvalue()
+    return {name: getattr(tracks, name) for name in Tracks.__dataclass_fields__}
+
+
+def _add(file: zipfile.ZipFile, arrays: dict[str, Array]) -> None:
+    """Add arrays to an npz file."""
+    for name, array in arrays.items():
+        data = io.BytesIO()
+        np.lib.format.write_array(data, np.asanyarray(array), allow_pickle=False)
+        entry = zipfile.ZipInfo(f"{name}.npy", _START)
+        file.writestr(entry, data.getvalue(), zipfile.ZIP_DEFLATED)

@@ -138,10 +138,12 @@ def _describe(material: Material) -> Record:
         "objects": len(result.objects),
         "found": [asdict(one) for one in result.objects],
         "confidence": result.confidence,
-        "tracks": len(result.scores),
+        "tracks": result.track_count,
         "seed": result.settings.seed,
         "settings": asdict(result.settings),
         "versions": versions(),
+        "windows": max(1, len(result.windows)),
+        "cuts": list(result.cuts),
         "warnings": list(result.warnings),
         "timings_ms": dict(result.timings),
     }

@@ -192,6 +192,7 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     max_tracks: int,
     seed: int,
     refine_px: int = geometry.TRACKER_PX,
+    known: Array | None = None,
     small: Array | FrameCache | None = None,
     track: Callable[..., RawTracks] = track,
     progress: StageProgress | None = None,
@@ -199,11 +200,14 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     """Draw at most `max_tracks` queries on every `step_frames`-th of `frames` (T,H,W,3) uint8 and
     follow them.
 
-    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256 refines
-    on larger ones.
+    `known` (Q,3) t, y, x px: queries that come before those drawn, and count among them.
+    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256
+    refines on larger ones.
     """
     hw = frames.shape[1], frames.shape[2]
-    queries = sample_queries(len(frames), hw, step_frames, max_tracks, seed)
+    known = np.zeros((0, 3), np.float32) if known is None else known
+    drawn = sample_queries(len(frames), hw, step_frames, max(1, max_tracks - len(known)), seed)
+    queries = np.concatenate([known, drawn])
     large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
     small = resize_for_tracking(frames) if small is None else small
     on_grid = geometry.queries_to_grid(queries, hw)

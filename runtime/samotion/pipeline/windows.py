@@ -1,0 +1,262 @@
+"""A clip of any length, window by window, in the memory of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from samotion.backends.engines import Engines
+from samotion.checks.stages import Progress, Stages, silent
+from samotion.clips.cuts import mark_cuts
+from samotion.clips.stream import Clip, Reading
+from samotion.clips.windows import Window, overlap_of, windows
+from samotion.pipeline.seam import Seam, hand_on
+from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result, WindowTracks
+from samotion.settings import MAX_LABELS, Numbers
+from samotion.tracks.records import Tracks
+
+Array = np.ndarray[Any, Any]
+# a method: what moves in frames (T,H,W,3), given what goes on from those before
+Find = Callable[[Engines, Array, Numbers, Stages, Carried], Found]
+CUTS_NAMED = 5  # in a warning
+
+
+@dataclass(frozen=True)
+class Known:
+    """An object so far: its score summed over so many windows, and its highest confidence."""
+
+    score: float
+    windows: int
+    confidence: float
+
+
+@dataclass(frozen=True)
+class State:
+    """All that a window needs of those before it.
+
+    `number`: how many those are; `start`: place of the next window's first frame; `seam`: what they
+    hand on, None where a scene begins; `objects`: the one of id k is the k-th; `cuts`: places of
+    frames with which another scene begins; `left_out`: objects for which no id was left;
+    `confidence`: the highest so far; `timings`: ms by stage.
+    """
+
+    number: int = 0
+    start: int = 0
+    seam: Seam | None = None
+    objects: tuple[Known, ...] = ()
+    cuts: tuple[int, ...] = ()
+    left_out: int = 0
+    confidence: float = 0.0
+    timings: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def results(self) -> list[ObjectResult]:
+        """The objects so far."""
+        return [
+            ObjectResult(number, one.score / one.windows, one.confidence)
+            for number, one in enumerate(self.objects, start=1)
+        ]
+
+
+@dataclass(frozen=True)
+class HeldTracks:
+    """The tracks and scores of one window, whose first frame has the place `first`, and the ids of
+    the objects that they belong to.
+    """
+
+    first: int
+    tracks: Tracks
+    scores: Array
+    owners: Array
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What one window answers.
+
+    `place`: of its first frame answered, in the clip; `frames` (n,H,W,3) uint8, which hold until
+    the next window is asked for, and `labels` (n,H,W) uint8, 0 = static, else an object's id;
+    `tracks`: of all its frames; `state`: after it.
+    """
+
+    place: int
+    frames: Array
+    labels: Array
+    tracks: HeldTracks
+    state: State
+
+    @property
+    def objects(self) -> list[ObjectResult]:
+        """All objects so far, those that have ended too."""
+        return self.state.results
+
+
+def run(
+    find: Find,
+    engines: Engines,
+    reading: Reading,
+    count: int,
+    numbers: Numbers,
+    state: State | None = None,
+    report: Progress = silent,
+) -> Iterator[WindowResult]:
+    """The windows of a clip of about `count` frames, from where `state` says.
+
+    `report` is told under the name `windows` how many frames are done.
+    """
+    state = state or State()
+    shared = len(state.seam.labels) if state.seam else 0
+    marked = mark_cuts(reading.scaled)
+    with Stages(report)("windows") as step:
+        for window in windows(marked, numbers.window_frames, state.start, shared):
+            done = window.start + window.answered.start
+
+            def tell(*_: object, done: int = done) -> None:
+                step(done, max(count, done + 1))
+
+            answer = _answer(find, engines, window, numbers, state, tell)
+            state = answer.state
+            yield answer
+
+
+def _answer(
+    find: Find,
+    engines: Engines,
+    window: Window,
+    numbers: Numbers,
+    state: State,
+    report: Progress,
+) -> WindowResult:
+    stages = Stages(report)
+    seam = state.seam if window.shared else None
+    frames = window.frames
+    few = len(frames) < 2
+    found = _nothing(frames) if few else find(engines, frames, numbers, stages, seam or NOTHING)
+    ids, state = _name(found, state, seam)
+    labels = np.array([0, *ids], np.uint8)[found.labels]
+    answered = window.answered
+    return WindowResult(
+        window.start + answered.start,
+        frames[answered],
+        labels[answered],
+        HeldTracks(window.start, found.tracks, found.scores, _owners(found, ids)),
+        _next(engines, window, found, labels, ids, numbers, state, stages),
+    )
+
+
+def _next(
+    engines: Engines,
+    window: Window,
+    found: Found,
+    labels: Array,
+    ids: list[int],
+    numbers: Numbers,
+    state: State,
+    stages: Stages,
+) -> State:
+    """The state after a window."""
+    end = window.start + len(window.frames)
+    cut = (window.start,) if window.start and not window.shared else ()
+    spent = {name: state.timings.get(name, 0) + ms for name, ms in stages.timings.items()}
+    state = replace(
+        state,
+        number=state.number + 1,
+        start=end,
+        seam=None,
+        cuts=state.cuts + cut,
+        confidence=max(state.confidence, found.confidence),
+        timings={**state.timings, **spent},
+    )
+    if window.last:
+        return state
+    overlap = overlap_of(len(window.frames))
+    first = len(window.frames) - overlap
+    prompting = engines.preset.prompting
+    seam = hand_on(found, labels, ids, first, numbers.max_tracks, prompting)
+    return replace(state, start=end - overlap, seam=seam)
+
+
+def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], State]:
+    """The id of each object found, 0 where none is left, and the state with these objects."""
+    objects, left_out, ids = list(state.objects), state.left_out, []
+    matched = seam.match(found) if seam else [None] * len(found.objects)
+    for one, known in zip(found.scored(), matched):
+        if known is None and len(objects) == MAX_LABELS:
+            left_out += 1
+            ids.append(0)
+            continue
+        if known is None:
+            objects.append(Known(0.0, 0, 0.0))
+        number = known or len(objects)
+        had = objects[number - 1]
+        confidence = max(had.confidence, one.confidence)
+        objects[number - 1] = Known(had.score + one.score, had.windows + 1, confidence)
+        ids.append(number)
+    return ids, replace(state, objects=tuple(objects), left_out=left_out)
+
+
+def _owners(found: Found, ids: list[int]) -> Array:
+    """The id (N,) uint8 of each track's object, 0 for none."""
+    owner = np.zeros(len(found.tracks), np.uint8)
+    for one, number in reversed(list(zip(found.objects, ids))):
+        owner[one.members] = number
+    return owner
+
+
+def _nothing(frames: Array) -> Found:
+    """What is found in a scene of one frame."""
+    return Found(
+        no_tracks(len(frames)), np.zeros(0, np.float32), [], np.zeros(frames.shape[:3], np.uint8)
+    )
+
+
+def no_tracks(frame_count: int) -> Tracks:
+    """No tracks, of so many frames."""
+    per_frame = np.zeros((0, frame_count), np.float32)
+    return Tracks(
+        xy=np.zeros((0, frame_count, 2), np.float32),
+        visible=per_frame.astype(bool),
+        visibility=per_frame,
+        confidence=per_frame,
+        query_frame=np.zeros(0, np.int64),
+        query_xy=np.zeros((0, 2), np.float32),
+    )
+
+
+def to_result(
+    state: State, clip: Clip, labels: Array, tracks: Sequence[WindowTracks], numbers: Numbers
+) -> Result:
+    """The result of a clip after its last window; `labels` and `clip.frames` may be read from
+    elsewhere when one goes through them.
+    """
+    cuts = [int(clip.indices[place]) for place in state.cuts]
+    return Result(
+        labels=labels,
+        objects=state.results,
+        tracks=no_tracks(len(labels)),
+        scores=np.zeros(0, np.float32),
+        timings=dict(state.timings),
+        clip=clip,
+        settings=numbers,
+        warnings=[*clip.warnings, *_warnings(state, cuts)],
+        confidence=state.confidence,
+        windows=tracks,
+        cuts=cuts,
+    )
+
+
+def _warnings(state: State, cuts: list[int]) -> list[str]:
+    lines = []
+    if cuts:
+        named = ", ".join(map(str, cuts[:CUTS_NAMED])) + (", ..." if cuts[CUTS_NAMED:] else "")
+        scenes = "another scene begins" if len(cuts) == 1 else f"{len(cuts)} more scenes begin"
+        frames = "frame" if len(cuts) == 1 else "frames"
+        lines.append(f"{scenes} at {frames} {named}; objects are found anew there")
+    if state.left_out:
+        lines.append(f"{state.left_out} objects came after {MAX_LABELS} others and are left out")
+    if not state.objects:
+        lines.append("nothing moves in this clip: all masks are empty")
+    return lines

@@ -1,0 +1,159 @@
+"""What the windows of a long clip answered, on disk until the results are written.
+
+Beside the masks lie hidden files, one a window, each written at once: a run that was killed goes on
+after the last of them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from samotion.manifest import replacing
+from samotion.tracks.records import Tracks
+
+Array = np.ndarray[Any, Any]
+
+_NAME = re.compile(r"\.samotion-window-(\d+)\.npz")
+TRACKS = tuple(Tracks.__dataclass_fields__)
+
+
+class Part:
+    """One window's file. What it holds is read when it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def array(self, name: str) -> Array:
+        """One of its arrays. Raises OSError, ValueError or KeyError for a file of another kind."""
+        with np.load(self.path, allow_pickle=False) as file:
+            return np.asarray(file[name])
+
+    @property
+    def state(self) -> Any:
+        """What `Parts.write` was given as `state`."""
+        return json.loads(self.array("state").tobytes())
+
+    @property
+    def first(self) -> int:
+        """Place in the clip of the window's first frame."""
+        return int(self.array("first"))
+
+    @property
+    def labels(self) -> Array:
+        """Of the frames that it answers, (n,H,W) uint8."""
+        return self.array("labels")
+
+    @property
+    def tracks(self) -> Tracks:
+        """Of all its frames."""
+        return Tracks(*(self.array(name) for name in TRACKS))
+
+    @property
+    def owners(self) -> Array:
+        """The id of each track's object, (N,)."""
+        return self.array("owners")
+
+    @property
+    def scores(self) -> Array:
+        """One a track, (N,)."""
+        return self.array("scores")
+
+
+class Parts:
+    """The parts of one clip in a folder. Those that were written under another `key` are nobody's
+    and go.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+        self.done: list[Part] = []
+        known = _files(folder)
+        while len(self.done) in known and self._is_ours(known[len(self.done)]):
+            self.done.append(Part(known[len(self.done)]))
+        for number, path in known.items():
+            if number >= len(self.done):
+                path.unlink()
+
+    def _is_ours(self, path: Path) -> bool:
+        try:
+            return bool(Part(path).state["key"] == self.key)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+
+    def write(self, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+        """Add a part: it is there as a whole or not at all."""
+        path = self.folder / f".samotion-window-{len(self.done):05d}.npz"
+        text = json.dumps({**state, "key": self.key}).encode()
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            held: dict[str, Any] = {"state": np.frombuffer(text, np.uint8), **arrays}
+            np.savez_compressed(file, **held)
+        self.done.append(Part(path))
+
+    def labels(self, shape: tuple[int, int, int]) -> Array:
+        """All labels (T,H,W) uint8, read part by part when one goes through them."""
+        return cast(Array, PartLabels(self.done, shape))
+
+    def clear(self) -> None:
+        """Delete them."""
+        for part in self.done:
+            part.path.unlink(missing_ok=True)
+
+
+def clear(folder: Path) -> None:
+    """Delete what a killed run left in a folder."""
+    for path in _files(folder).values():
+        path.unlink()
+
+
+def _files(folder: Path) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    return {
+        int(match[1]): path
+        for path in sorted(folder.iterdir())
+        if (match := _NAME.fullmatch(path.name)) and path.is_file() and not path.is_symlink()
+    }
+
+
+class PartLabels:
+    """Labels where an array (T,H,W) uint8 is expected, one part at a time."""
+
+    dtype = np.dtype(np.uint8)
+    ndim = 3
+
+    def __init__(self, parts: list[Part], shape: tuple[int, int, int]) -> None:
+        self.shape = shape
+        self._parts = parts
+        self._held: tuple[int, Array] | None = None  # place of the first frame, labels
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Array]:
+        for part in self._parts:
+            yield from part.labels
+
+    def __getitem__(self, number: int) -> Array:
+        number = range(len(self))[number]
+        if self._held is None or not 0 <= number - self._held[0] < len(self._held[1]):
+            self._held = self._hold(number)
+        first, labels = self._held
+        return np.asarray(labels[number - first])
+
+    def _hold(self, number: int) -> tuple[int, Array]:
+        """The part that a frame lies in."""
+        row = bisect_right(self._places, number) - 1
+        return self._places[row], self._parts[row].labels
+
+    @cached_property
+    def _places(self) -> list[int]:
+        """Of the first frame that each part answers."""
+        return [int(part.array("place")) for part in self._parts]

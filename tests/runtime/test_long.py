@@ -1,0 +1,208 @@
+"""Clips of several windows: every frame answered, ids that stay, scenes that begin anew, and runs
+that go on after a kill.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pytest
+from helpers import long_scene
+from samotion import Settings, pipeline
+from samotion.clips import video
+from samotion.pipeline import segment_clip, segment_to, segment_windows
+from samotion.pipeline import windows as windows_of
+from samotion.results import parts
+from samotion.results.folder import locate, reserve
+from samotion.results.record import read_record
+
+Array = np.ndarray[Any, Any]
+SETTINGS = Settings(window_frames=16, max_tracks=120)
+KINDS = ("masks", "coco", "tracks")
+REQUEST = {"request": {"clip": "square"}}
+
+
+def _j(truth: Array, found: Array) -> float:
+    return float((truth & found).sum() / (truth | found).sum())
+
+
+def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_windows() -> None:
+    still = range(20, 56)
+    clip, truth = long_scene.frames(70, still), long_scene.masks(70, still)
+    result = segment_clip(clip, long_scene.engines(), SETTINGS)
+    assert [one.id for one in result.objects] == [1]
+    assert len(result.windows) > 4 and result.cuts == [] and result.warnings == []
+    assert result.labels.shape == truth.shape
+    assert min(_j(a, b) for a, b in zip(truth, result.labels == 1)) > 0.8
+    assert [len(np.unique(one.owners)) for one in result.windows] == [2] * len(result.windows)
+
+
+def test_a_clip_of_one_window_is_done_as_before() -> None:
+    clip, engines = long_scene.frames(16), long_scene.engines()
+    whole = segment_clip(clip, engines, Settings(max_tracks=120))
+    window = segment_clip(clip, engines, SETTINGS)
+    assert np.array_equal(whole.labels, window.labels) and not window.windows
+    assert np.array_equal(whole.tracks.xy, window.tracks.xy) and len(window.tracks) > 0
+
+
+def test_windows_come_one_by_one_and_cover_every_frame_once() -> None:
+    clip = long_scene.frames(50)
+    labels, places = [], []
+    for window in segment_windows(clip, long_scene.engines(), SETTINGS):
+        places.append(window.place)
+        assert np.array_equal(window.frames, clip[window.place :][: len(window.labels)])
+        assert [one.id for one in window.objects] == [1]
+        labels.append(window.labels)
+    assert places == np.cumsum([0, *map(len, labels[:-1])]).tolist()
+    whole = segment_clip(clip, long_scene.engines(), SETTINGS)
+    assert np.array_equal(np.concatenate(labels), whole.labels)
+
+
+def _two_scenes() -> Array:
+    other = 255 - long_scene.frames(20)
+    rng = np.random.default_rng(0)
+    other = (other.astype(int) // 2 + rng.integers(0, 99, other[0].shape)).astype(np.uint8)
+    other[:, long_scene.TOP :, ::-1] = long_scene.frames(20)[:, long_scene.TOP :]
+    return np.concatenate([long_scene.frames(30), other])
+
+
+def test_another_scene_begins_anew_and_is_told_of() -> None:
+    result = segment_clip(_two_scenes(), long_scene.engines(), SETTINGS)
+    assert result.cuts == [30]
+    assert "another scene begins at frame 30; objects are found anew there" in result.warnings
+    assert set(np.unique(result.labels[:30])) == {0, 1}
+    assert 1 not in np.unique(result.labels[30:])
+
+
+def test_max_frames_limits_frames_as_asked_and_nothing_does_unasked() -> None:
+    clip = long_scene.frames(48)
+    assert len(segment_clip(clip, long_scene.engines(), SETTINGS).labels) == 48
+    few = segment_clip(clip, long_scene.engines(), Settings(max_frames=24, window_frames=16))
+    assert len(few.labels) == 24 and "every 2nd is used" in few.warnings[0]
+
+
+def _run(out: Path, source: Path, windows: int | None = None) -> Any:
+    """Segment a clip into a folder; kill this process after so many windows."""
+    target = locate(out, "square", KINDS)
+    written = parts.Parts.write
+
+    def write(self: parts.Parts, *arguments: Any) -> None:
+        if len(self.done) == windows:
+            os.kill(os.getpid(), signal.SIGKILL)
+        written(self, *arguments)
+
+    with (
+        mock.patch.object(parts.Parts, "write", write),
+        reserve(target, request=REQUEST["request"]),
+    ):
+        engines = long_scene.engines()
+        return segment_to(target, os.fspath(source), engines, SETTINGS, info=REQUEST)
+
+
+def _files(out: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in out.rglob("*")
+        if path.is_file() and path.name != "run.json"
+    }
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    import cv2
+
+    source = tmp_path / "square"
+    source.mkdir()
+    for number, frame in enumerate(long_scene.frames(60)):
+        cv2.imwrite(str(source / f"{number:03d}.png"), frame)
+    yield source
+
+
+@pytest.mark.parametrize("windows", [0, 2, 4])
+def test_a_killed_run_goes_on_after_its_last_window_and_ends_with_the_same_files(
+    tmp_path: Path, folder: Path, windows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _run(tmp_path / "whole", folder)
+    child = os.fork()
+    if not child:
+        _run(tmp_path / "killed", folder, windows)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    hidden = list((tmp_path / "killed" / "square").glob(".samotion-window-*"))
+    assert len(hidden) == windows
+    masks = list((tmp_path / "killed" / "square" / "masks").iterdir())
+    assert len(masks) >= 10 * windows
+    starts = []
+    run = windows_of.run
+
+    def spy(*arguments: Any) -> Any:
+        starts.append(arguments[5].number)
+        return run(*arguments)
+
+    monkeypatch.setattr(pipeline, "run", spy)
+    _run(tmp_path / "killed", folder)
+    assert starts == [windows]
+    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
+    assert len(_files(tmp_path / "whole")) == 60 + 3
+    record = read_record(locate(tmp_path / "killed", "square", KINDS))
+    assert record["status"] == "done" and record["windows"] > 4 and record["cuts"] == []
+    assert len(record["frames"]) == 60
+
+
+def test_what_another_request_left_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:
+    target = locate(tmp_path / "out", "square", KINDS)
+    target.tree.mkdir(parents=True)
+    first = parts.Parts(target.tree, "one")
+    first.write({"n": 1}, {"labels": np.zeros((1, 2, 2), np.uint8)})
+    assert len(parts.Parts(target.tree, "one").done) == 1
+    assert parts.Parts(target.tree, "two").done == []
+    assert list(target.tree.iterdir()) == []
+
+
+def test_tracks_of_all_windows_lie_in_one_file(tmp_path: Path, folder: Path) -> None:
+    result = _run(tmp_path / "out", folder)
+    with np.load(tmp_path / "out" / "square" / "tracks.npz") as held:
+        count = len([name for name in held if name.startswith("xy_")])
+        assert count == read_record(locate(tmp_path / "out", "square", KINDS))["windows"]
+        ends = [int(held[f"first_{k}"]) + held[f"xy_{k}"].shape[1] for k in range(count)]
+        assert ends[-1] == 60 == len(held["frames"])
+        assert set(np.unique(held["object_0"])) == {0, 1}
+    assert result.clip.path == os.fspath(folder)
+
+
+def _peak_bytes(source: Path) -> int:
+    tracemalloc.start()
+    for window in segment_windows(os.fspath(source), long_scene.engines(), SETTINGS):
+        assert window.labels.any()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def test_memory_is_that_of_one_window_however_long_the_clip_is(tmp_path: Path) -> None:
+    import cv2
+
+    for name, count in (("short", 40), ("long", 200)):
+        (tmp_path / name).mkdir()
+        for number, frame in enumerate(long_scene.frames(count)):
+            cv2.imwrite(str(tmp_path / name / f"{number:03d}.png"), frame)
+    assert _peak_bytes(tmp_path / "long") < 1.1 * _peak_bytes(tmp_path / "short")
+
+
+def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path) -> None:
+    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+    clip = long_scene.frames(60)
+    frames = result.clip.frames
+    assert frames.shape == clip.shape and not isinstance(frames, np.ndarray)
+    assert all(np.array_equal(a, b) for a, b in zip(frames, clip, strict=True))
+    for number in (3, 50, 7, 7, -1):
+        assert np.array_equal(frames[number], clip[number])
+    read = video.read_clip(os.fspath(folder))
+    assert np.array_equal(read.frames, clip) and list(read.indices) == list(result.clip.indices)
