@@ -4,7 +4,7 @@ PRESET ?= nano
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check smoke lint bundle trt-check compiler gpu-check clean
+.PHONY: demo test check smoke lint docs bundle trt-check compiler gpu-check clean
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,12 @@ lint: $(VENV)/installed
 	$(BIN)/mypy
 
 check: lint test
+
+# The docs site, in an environment of its own; a warning is an error. Serve it: .venv-docs/bin/mkdocs serve
+docs:
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install -q -r docs/requirements.txt
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q --strict
 
 # What a user gets: two throw-away environments, newest and lowest of everything. PYTHON=python3.12 make smoke
 smoke:
@@ -54,4 +60,4 @@ gpu-check: $(VENV)/installed
 	$(BIN)/python -m samotion_bench.gpu_check
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-docs site

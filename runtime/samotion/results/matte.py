@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -26,19 +27,27 @@ def files(material: Material) -> list[str]:
 
 
 def write(material: Material) -> None:
-    """Write the film, at the source's size and times; odd sizes grow by a row or column."""
+    """Write the film, at the source's size and times."""
+    write_matte(material.target.tree / FILE, material)
+
+
+def write_matte(path: Path, material: Material, object_id: int | None = None) -> None:
+    """A film that is white where an object is, or any (None); odd sizes grow by a row or column."""
     clip = material.result.clip
     height, width = clip.source_hw
     hw = height + height % 2, width + width % 2
-    path = material.target.tree / FILE
-    write_film(path, H264, hw, _pictures(material, hw), show_ticks(clip.timestamps_s))
+    pictures = _pictures(material, hw, object_id)
+    write_film(path, H264, hw, pictures, show_ticks(clip.timestamps_s))
 
 
-def _pictures(material: Material, hw: tuple[int, int]) -> Iterator[VideoFrame]:
+def _pictures(
+    material: Material, hw: tuple[int, int], object_id: int | None
+) -> Iterator[VideoFrame]:
     import av
 
     for labels in material.labels():
-        white = np.where(labels > 0, np.uint8(255), np.uint8(0))
+        there = labels > 0 if object_id is None else labels == object_id
+        white = np.where(there, np.uint8(255), np.uint8(0))
         below, right = hw[0] - labels.shape[0], hw[1] - labels.shape[1]
         grown: Array = cv2.copyMakeBorder(white, 0, below, 0, right, cv2.BORDER_REPLICATE)
         yield av.VideoFrame.from_ndarray(grown, "gray")

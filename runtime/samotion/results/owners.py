@@ -13,18 +13,21 @@ from samotion.tracks.records import Tracks
 Array = np.ndarray[Any, Any]
 
 
-def owners(tracks: Tracks, labels: Array, prompts: Sequence[ObjectPrompt] = ()) -> Array:
+def owners(
+    tracks: Tracks, labels: Array, ids: Sequence[int], prompts: Sequence[ObjectPrompt] = ()
+) -> Array:
     """The label (N,) uint8 of each track's object, 0 for none.
 
-    By the tracks that `prompts` say were found to move together, the k-th being object k + 1.
-    Without prompts it is the label in `labels` (T,H,W) under most of a track's visible points.
+    By the tracks that `prompts` say were found to move together, those of the object of the same
+    place in `ids`. Without prompts it is the label in `labels` (T,H,W) under most of a track's
+    visible points.
     """
     if not len(tracks):
         return np.zeros(0, np.uint8)
     if not prompts:
         return _under_most_points(tracks, labels)
     owner = np.zeros(len(tracks), np.uint8)
-    for label, one in reversed(list(enumerate(prompts, start=1))):
+    for label, one in reversed(list(zip(ids, prompts))):
         owner[one.members] = label
     return owner
 

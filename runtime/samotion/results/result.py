@@ -136,7 +136,24 @@ class Result:
 
     def track_objects(self) -> Array:
         """The id (N,) uint8 of the object that each track belongs to, 0 for none."""
-        return owners(self.tracks, self.labels, self.evidence.prompts)
+        ids = [one.id for one in self.objects]
+        return owners(self.tracks, self.labels, ids, self.evidence.prompts)
+
+    def only(self, *ids: int) -> Result:
+        """The same result with these objects alone, ids as they were; all else is static. Raises
+        UsageError for an object that is not there.
+        """
+        there = [one.id for one in self.objects]
+        if unknown := sorted(set(ids) - set(there)):
+            raise UsageError(f"there is no object {unknown[0]}; expected some of {there}")
+        kept = [k for k, object_id in enumerate(there) if object_id in ids]
+        prompts = self.evidence.prompts
+        return replace(
+            self,
+            labels=np.where(np.isin(self.labels, list(ids)), self.labels, np.uint8(0)),
+            objects=[self.objects[k] for k in kept],
+            evidence=replace(self.evidence, prompts=tuple(prompts[k] for k in kept if prompts)),
+        )
 
     def labels_at_source(self, frame: int | None = None) -> Array:
         """The labels at the source's size: of all frames (T,H,W) uint8, or of one (H,W)."""

@@ -24,6 +24,8 @@ WRITERS = {
     "colmap": "colmap",
     "cutout": "cutout",
     "matte": "matte",
+    "mattes": "mattes",
+    "csv": "csv",
     "images": "images",
 }
 UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -186,6 +187,24 @@ def test_matte_is_white_where_something_moves(tmp_path: Path) -> None:
     grey, times = decoded(path, "gray")
     np.testing.assert_allclose(times, shown_s(), atol=1e-4)
     np.testing.assert_array_equal(grey > 127, labels_at_source() > 0)
+
+
+def test_mattes_are_of_one_object_each(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path, save=["mattes"]) / "mattes"
+    assert {p.name for p in folder.iterdir()} == {"object-1.mp4", "object-2.mp4"}
+    for label in (1, 2):
+        grey, _ = decoded(folder / f"object-{label}.mp4", "gray")
+        np.testing.assert_array_equal(grey > 127, labels_at_source() == label)
+
+
+def test_csv_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
+    folder = output.write(of_a_folder(), tmp_path, save=["csv"])
+    with (folder / "objects.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 6
+    assert list(rows[4].values()) == [
+        *("3", "b 4.jpg", "0.62", "2", "60", "40", "20", "16", "320", "0.8", "0.85"),
+    ]
 
 
 def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:

@@ -23,7 +23,14 @@ def test_prompts_say_whose_a_track_is() -> None:
     tracks = tracks_at((0, 0), (1, 1), (2, 2), (3, 3))
     prompts = [ObjectPrompt(4, 0, np.array([2])), ObjectPrompt(9, 0, np.array([0, 2]))]
     labels = np.zeros((4, 30, 41), np.uint8)
-    assert owners(tracks, labels, prompts).tolist() == [2, 0, 1, 0]
+    assert owners(tracks, labels, [1, 2], prompts).tolist() == [2, 0, 1, 0]
+
+
+def test_ids_need_not_count_from_one() -> None:
+    tracks = tracks_at((0, 0), (1, 1))
+    labels = np.zeros((4, 30, 41), np.uint8)
+    prompt = ObjectPrompt(9, 0, np.array([1]))
+    assert owners(tracks, labels, [7], [prompt]).tolist() == [0, 7]
 
 
 def test_without_prompts_it_is_the_mask_under_most_points() -> None:
@@ -32,4 +39,4 @@ def test_without_prompts_it_is_the_mask_under_most_points() -> None:
     assert labels[:, 25, 35].tolist() == [0, 2, 2, 0]  # as often static: the lower label
     labels[0, 25, 35], labels[2, 6, 10] = 2, 1
     tracks = tracks_at(in_one, in_two, static, outside, in_one)
-    assert owners(tracks, labels).tolist() == [1, 2, 0, 0, 0]
+    assert owners(tracks, labels, [1, 2]).tolist() == [1, 2, 0, 0, 0]

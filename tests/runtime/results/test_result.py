@@ -47,6 +47,18 @@ def test_objects_follow_their_result() -> None:
         _ = ObjectResult(1, 0.5, 0.5).masks
 
 
+def test_some_objects_alone(tmp_path: Path) -> None:
+    result = make_result()
+    second = result.only(2)
+    assert [one.id for one in second.objects] == [2]
+    np.testing.assert_array_equal(second.labels, np.where(result.labels == 2, 2, 0))
+    folder = output.write(second, tmp_path, save=["mots"])
+    assert {line.split()[1] for line in (folder / "mots.txt").read_text().splitlines()} == {"2"}
+    assert not result.only().labels.any() and result.only().objects == []
+    with pytest.raises(UsageError, match=r"no object 3; expected some of \[1, 2\]"):
+        result.only(1, 3)
+
+
 def test_labels_at_the_size_of_the_source() -> None:
     result = make_result()
     large = result.labels_at_source()
