@@ -18,7 +18,6 @@ from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
 from samotion.results.film import MAX_PAUSE_S, Kind, long_pauses, show_ticks, write_film
 from samotion.results.material import Material
-from samotion.results.owners import owners
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
 from samotion.results.sound import Sound, sound_of
@@ -134,8 +133,7 @@ class Trails:
 
     def __init__(self, result: Result) -> None:
         """Of all objects."""
-        clip, prompts = result.clip, result.evidence.prompts
-        owner = owners(result.tracks, result.labels, prompts)
+        clip, owner = result.clip, result.track_objects()
         chosen = np.flatnonzero(owner)
         self._owner = owner[chosen]
         hw = clip.frames.shape[1], clip.frames.shape[2]
