@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import cv2
 import numpy as np
 
+from samotion.backends import resident
 from samotion.backends.engines import Engines
 
 PATCH_PX = 14
@@ -25,15 +27,27 @@ def estimate(engines: Engines, frames: Array) -> Array:
     Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame
     of constant disparity gives zeros.
     """
+    maps = np.empty(frames.shape[:3], np.float32)
+    for unit, disparity in zip(maps, raw_maps(engines, frames)):
+        unit[:] = to_unit_range(disparity)
+    return maps
+
+
+def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
+    """As `estimate`, a frame (H,W) at a time, in whatever range the net gives. A GPU is given all
+    `frames` before the first answer is waited for.
+    """
     height, width = frames.shape[1:3]
     rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
-    maps = np.empty(frames.shape[:3], np.float32)
     per_call = max(1, PX_PER_CALL // (rows * columns))
-    for start in range(0, len(frames), per_call):
-        batch = [resize(frame, (rows, columns)) for frame in frames[start : start + per_call]]
-        for i, disparity in enumerate(engines["depth"](frames=np.stack(batch))["disparity"], start):
-            maps[i] = to_unit_range(resize(disparity, (height, width)))
-    return maps
+    batches = (
+        np.stack([resize(frame, (rows, columns)) for frame in frames[start : start + per_call]])
+        for start in range(0, len(frames), per_call)
+    )
+    started = (resident.call(engines, "depth", frames=batch).fetch() for batch in batches)
+    for answer in resident.numbers(engines, started, len(frames)):
+        for disparity in answer["disparity"]:
+            yield resize(disparity, (height, width))
 
 
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
@@ -51,8 +65,16 @@ def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
 
 def to_unit_range(disparity: Array) -> Array:
     """Min-max normalised over the last two axes; a constant map gives zeros."""
-    low = disparity.min((-2, -1), keepdims=True)
-    high = disparity.max((-2, -1), keepdims=True)
+    return rescale(disparity, *extremes(disparity))
+
+
+def extremes(disparity: Array) -> tuple[Array, Array]:
+    """The smallest and the largest number over the last two axes, (...,1,1)."""
+    return disparity.min((-2, -1), keepdims=True), disparity.max((-2, -1), keepdims=True)
+
+
+def rescale(disparity: Array, low: Array, high: Array) -> Array:
+    """From [low, high] to [0,1]; zeros where these are one."""
     flat = high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
     unit: Array = np.where(flat, 0, (disparity - low) / np.where(flat, 1, high - low))
     return unit

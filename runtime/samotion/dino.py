@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from samotion import geometry
+from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
@@ -27,11 +28,17 @@ def describe(engines: Engines, frames: Array) -> Array:
     where it shrinks.
     """
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
-    kind = cv2.INTER_AREA if rows < frames.shape[1] else cv2.INTER_LINEAR
-    resized = np.stack([cv2.resize(frame, (columns, rows), interpolation=kind) for frame in frames])
+    resized = np.stack([_resized(engines, frame) for frame in frames])
     per_call = max(1, PX_PER_CALL // (rows * columns))
     calls = [resized[start : start + per_call] for start in range(0, len(resized), per_call)]
     return np.concatenate([engines["dino"](frames=call)["features"] for call in calls])
+
+
+def _resized(engines: Engines, frame: Array) -> Array:
+    """A frame (H,W,3) as the net sees it."""
+    rows, columns = net_size((frame.shape[0], frame.shape[1]), engines.preset.dino.short_side_px)
+    kind = cv2.INTER_AREA if rows < frame.shape[0] else cv2.INTER_LINEAR
+    return cv2.resize(frame, (columns, rows), interpolation=kind)
 
 
 def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
@@ -59,10 +66,15 @@ def under_tracks(
     wanted = engines.preset.motion.dino_channels
     features = np.zeros((len(tracks), wanted), np.float32)
     query_frames = np.unique(tracks.query_frame)
-    for done, frame in enumerate(query_frames):
+    started = (
+        resident.call(engines, "dino", frames=_resized(engines, frames[frame])[None]).fetch()
+        for frame in query_frames
+    )
+    answers = resident.numbers(engines, started)
+    for done, (frame, answer) in enumerate(zip(query_frames, answers)):
         if progress:
             progress(done, len(query_frames))
-        grid = describe(engines, frames[frame : frame + 1])[0]
+        grid = answer["features"][0]
         if grid.shape[-1] != wanted:
             raise EngineError(
                 f"dino gives {grid.shape[-1]} channels, motion takes {wanted}; export both again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from samotion.tracks.records import Tracks
 Array = np.ndarray[Any, Any]
 Keep = Callable[[int, Array], None]  # the number of the first frame, maps (K,H,W) in [0,1]
 
-DEPTH_FRAMES = 16  # frames whose disparity is held at once
+DEPTH_FRAMES = 16  # frames that a GPU is given at once
 
 
 def score(
@@ -70,23 +70,35 @@ def disparity_under(
     tracks: Tracks,
     progress: StageProgress | None = None,
     keep: Keep | None = None,
+    kept_frames: Collection[int] = (),
 ) -> Array:
-    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, a few frames
-    at a time. `keep` is given the maps and the number of their first frame.
+    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, as
+    `gather_disparity` finds it in maps of [0,1]. `keep` is given the number of each of
+    `kept_frames`, and its map (1,H,W).
     """
-    hw = frames.shape[1], frames.shape[2]
-    parts = []
+    hw, mode = (frames.shape[1], frames.shape[2]), engines.preset.motion.disparity
+    columns: list[Array] = []
     for start in range(0, len(frames), DEPTH_FRAMES):
         if progress:
             progress(start, len(frames))
-        part = slice(start, start + DEPTH_FRAMES)
-        maps = depth.estimate(engines, frames[part])
-        if keep:
-            keep(start, maps)
-        parts.append(
-            gather_disparity(maps, tracks.xy[:, part], hw, engines.preset.motion.disparity)
-        )
-    return np.concatenate(parts, axis=1)
+        maps = depth.raw_maps(engines, frames[start : start + DEPTH_FRAMES])
+        for t, disparity in enumerate(maps, start):
+            if keep and t in kept_frames:
+                keep(t, depth.to_unit_range(disparity)[None])
+            columns.append(_disparity_of(disparity, tracks.xy[:, t], hw, mode))
+    return np.stack(columns, axis=1)
+
+
+def _disparity_of(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
+    """As `gather_disparity`, of one raw map (H,W) under points (N,2), but only points are rescaled
+    and saturated: a map that spans [0,1] does so still when it is saturated.
+    """
+    if mode == "plain":
+        return lookup(depth.to_unit_range(disparity)[None], xy_px[:, None], hw)[:, 0]
+    height, width = disparity.shape
+    values = disparity.reshape(-1)[geometry.misplaced_index(xy_px, hw, (height, width))]
+    low, high = (extreme.reshape(1) for extreme in depth.extremes(disparity))
+    return _clipped(depth.rescale(values, low, high))
 
 
 def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
@@ -109,8 +121,14 @@ def saturate(disparity: Array) -> Array:
 
     Writing the image cuts fractions off.
     """
+    return depth.to_unit_range(_clipped(disparity))
+
+
+def _clipped(disparity: Array) -> Array:
+    """Through 16 bits, and read back clipped at 255."""
     stored = np.floor(65535 * disparity)
-    return depth.to_unit_range(np.minimum(stored, 255).astype(np.float32) / 255)
+    clipped: Array = np.minimum(stored, 255).astype(np.float32) / 255
+    return clipped
 
 
 def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:

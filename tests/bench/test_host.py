@@ -20,7 +20,7 @@ COUNTS = {
     "uploads": 94,
     "downloads": 51,
     "device_copies": 111,
-    "waits": 31,
+    "waits": 28,
     "launches": 8,
     "recordings": 2,
     "steps": 18,

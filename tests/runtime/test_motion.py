@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers.fakes import FakeEngines
-from samotion import motion
+from samotion import depth, motion
+from samotion.presets import FAST
 
 HW = (6, 10)
 
@@ -115,3 +118,25 @@ def test_no_tracks_no_scores() -> None:
     assert motion.score(
         engines, xy_px=np.zeros((0, 4, 2)), hw=HW, visible=none > 0, **rest
     ).shape == (0,)
+
+
+@pytest.mark.parametrize("mode", ["reference", "plain"])
+def test_disparity_under_tracks_is_that_of_whole_maps(mode: str, rng: np.random.Generator) -> None:
+    """Only points are rescaled and saturated, to the same bits; one map is flat."""
+    raw = rng.normal(5, 2, (3, 30, 40)).astype(np.float32)
+    raw[1] = 7.5
+    preset = replace(FAST, motion=replace(FAST.motion, disparity=mode))
+    calls = iter(raw)
+    engine: Any = FakeEngines(preset, depth=lambda frames: {"disparity": next(calls)[None]})
+    xy = rng.uniform(-3, 45, (50, 3, 2)).astype(np.float32)
+    tracks: Any = SimpleNamespace(xy=xy)
+    frames = np.zeros((3, 30, 40, 3), np.uint8)
+    maps = np.stack([depth.to_unit_range(one) for one in raw])
+    kept: dict[int, Any] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(depth, "PX_PER_CALL", 1)
+        patch.setattr(depth, "resize", lambda image, hw: image)
+        got = motion.disparity_under(engine, frames, tracks, None, kept.__setitem__, (0, 2))
+    np.testing.assert_array_equal(got, motion.gather_disparity(maps, xy, (30, 40), mode))
+    assert got.dtype == np.float32 and [*kept] == [0, 2]
+    np.testing.assert_array_equal(kept[2][0], maps[2])

@@ -7,6 +7,7 @@ is asked for is queued at once and waited for when it is needed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -60,6 +61,7 @@ class Answer:
         self._engine, self._inputs = engine, inputs
         self._download: Any = None
         self._wanted: tuple[str, ...] = ()
+        self._found: dict[str, Array] | None = None
 
     def fetch(self, wanted: Collection[str] | None = None) -> Answer:
         """Queue the copies of these outputs, or of all, for `get`."""
@@ -72,6 +74,11 @@ class Answer:
 
     def get(self) -> dict[str, Array]:
         """What was fetched, as NumPy arrays. Raises EngineError for NaN and infinity."""
+        if self._found is None:
+            self._found = self._numbers()
+        return self._found
+
+    def _numbers(self) -> dict[str, Array]:
         came = self._download.get() if self._download else {}
         found = {n: came[n] if n in came else np.asarray(self.arrays[n]) for n in self._wanted}
         if came:  # others were looked at when the engine answered
@@ -84,3 +91,19 @@ def call(engines: Engines, engine: str, **inputs: Any) -> Answer:
     opened = engines[engine]
     run = opened.keep if is_on_gpu(engines) else opened
     return Answer(engine, inputs, run(**inputs))
+
+
+def numbers(
+    engines: Engines, started: Iterable[Answer], at_once: int = 1
+) -> Iterator[dict[str, Array]]:
+    """What answers hold, in order. A GPU is given `at_once` before the host waits, for the last; of
+    1 it has the next one to do, too.
+    """
+    if not is_on_gpu(engines):
+        yield from (answer.get() for answer in started)
+        return
+    answers = iter(started if at_once > 1 else one_ahead(started))
+    while group := [*islice(answers, at_once)]:
+        group[-1].get()
+        while group:
+            yield group.pop(0).get()

@@ -199,7 +199,7 @@ def find_objects(
         )
     with stages("depth") as step:
         depths = Thumbnails(len(frames))
-        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add)
+        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add, depths.frames)
     with stages("dino") as step:
         features = dino.under_tracks(engines, frames, tracks, step)
     with stages("motion"):
