@@ -51,13 +51,19 @@ compiler: $(VENV)/installed
 	@test -e $(VENV)/compiler || $(BIN)/pip install -q -c constraints.txt tensorrt-rtx && touch $(VENV)/compiler \
 	|| echo "TensorRT for RTX cannot be installed here: what needs it is skipped"
 
-# On a machine with an NVIDIA GPU: compare and time TensorRT engines; writes benchmarks/results.
+# On a machine with an NVIDIA GPU: short steps, most telling first; each writes its table to
+# benchmarks/results at once. Without a GPU it runs what it can, and says what each step would need.
 # onnxruntime-gpu replaces onnxruntime in the environment, for the CUDA provider; make clean undoes that.
+# Where packages cannot be installed, what is there is used.
 gpu-check: $(VENV)/installed
-	$(BIN)/pip install -q -e '.[trt]'
-	$(BIN)/pip uninstall -q -y onnxruntime
-	$(BIN)/pip install -q -e '.[gpu]' || $(BIN)/pip install -q -c constraints.txt onnxruntime
-	$(BIN)/python -m samotion_bench.gpu_check
+	@if command -v nvidia-smi > /dev/null; then \
+	  $(BIN)/pip install -q -e '.[trt]'; \
+	  if $(BIN)/pip download -q --no-deps -d $(VENV)/gpu-wheel onnxruntime-gpu; then \
+	    $(BIN)/pip uninstall -q -y onnxruntime; \
+	    $(BIN)/pip install -q -e '.[gpu]' || $(BIN)/pip install -q -c constraints.txt onnxruntime; \
+	  fi; \
+	fi; true
+	$(BIN)/python -m samotion_bench.gpu_plan.run
 
 clean:
 	rm -rf $(VENV) .venv-docs site

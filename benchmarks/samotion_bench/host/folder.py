@@ -62,6 +62,12 @@ def _write(folder: Path, name: str, preset: Preset) -> Entry:
     )
 
 
+def official_dims(tensor: Tensor, preset: Preset) -> list[int | str]:
+    """The dims of an engine's input at a preset's official sizes; letters where they vary."""
+    net = next(s.net for s in SIGNATURES.values() if tensor in s.inputs)
+    return _dims(tensor, _sizes(net, preset))
+
+
 def _dims(tensor: Tensor, sizes: Mapping[str, int]) -> list[int | str]:
     return [d if isinstance(d, int) or d in DYNAMIC else sizes[d] for d in tensor.dims]
 
