@@ -14,6 +14,8 @@ from samotion.backends.engines import Engines
 PATCH_PX = 14
 # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
 PX_PER_CALL = 500_000
+GPU_FRAMES = 8  # in one call to a GPU, which one frame does not fill
+GPU_PX_PER_CALL = GPU_FRAMES * 518 * 1036  # of fewer frames, if they are long strips
 MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
 FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
 MAX_ASPECT = 8  # memory does not grow with the shape of a long strip
@@ -39,7 +41,7 @@ def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
     """
     height, width = frames.shape[1:3]
     rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
-    per_call = max(1, PX_PER_CALL // (rows * columns))
+    per_call = frames_per_call((rows, columns), resident.is_on_gpu(engines))
     batches = (
         np.stack([resize(frame, (rows, columns)) for frame in frames[start : start + per_call]])
         for start in range(0, len(frames), per_call)
@@ -48,6 +50,13 @@ def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
     for answer in resident.numbers(engines, started, len(frames)):
         for disparity in answer["disparity"]:
             yield resize(disparity, (height, width))
+
+
+def frames_per_call(hw: tuple[int, int], on_gpu: bool) -> int:
+    """How many frames of the net's size go into one call."""
+    if on_gpu:
+        return max(1, min(GPU_FRAMES, GPU_PX_PER_CALL // (hw[0] * hw[1])))
+    return max(1, PX_PER_CALL // (hw[0] * hw[1]))
 
 
 def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:

@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 94,
-    "downloads": 51,
-    "device_copies": 111,
+    "uploads": 86,
+    "downloads": 49,
+    "device_copies": 102,
     "waits": 28,
     "launches": 8,
     "recordings": 2,

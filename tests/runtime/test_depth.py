@@ -55,6 +55,23 @@ def test_every_frame_spans_0_to_1_at_its_own_size() -> None:
     assert max(shape[0] * shape[1] * shape[2] for shape in calls) <= depth.PX_PER_CALL
 
 
+def test_a_gpu_gets_whole_batches() -> None:
+    assert depth.frames_per_call((518, 924), on_gpu=False) == 1
+    assert depth.frames_per_call((518, 924), on_gpu=True) == depth.GPU_FRAMES
+    assert depth.frames_per_call((140, 252), on_gpu=True) == depth.GPU_FRAMES
+    assert depth.frames_per_call((518, 8 * 518), on_gpu=True) == 2  # strips
+    calls = []
+
+    def engine(frames: np.ndarray) -> dict[str, Any]:
+        calls.append(len(frames))
+        return red(frames)
+
+    engines = FakeEngines(FAST, depth=engine)
+    engines.device = "tensorrt"
+    depth.estimate(engines, np.zeros((19, 480, 854, 3), np.uint8))
+    assert calls == [8, 8, 3]
+
+
 def test_constant_frames_give_zeros_without_warnings() -> None:
     assert not depth.estimate(FakeEngines(depth=red), np.full((2, 60, 80, 3), 7, np.uint8)).any()
 

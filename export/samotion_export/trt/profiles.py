@@ -23,11 +23,11 @@ Range = tuple[int, int, int]  # smallest, usual and largest size
 Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 PATCH_PX = 14
-MOST_FRAMES = 4  # of small pictures in one call
 MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame, and object pointers
 MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompted ones
 CLIP_HW = (480, 854)  # the usual clip
+USUAL_ASPECT = 2  # of clips whose frames go through in batches; longer strips go one by one
 
 
 def profiles(
@@ -85,13 +85,16 @@ def _track_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
 def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     """Of the engines that see whole pictures."""
     depth_px, dino_px = preset.depth.short_side_px, preset.dino.short_side_px
-    frames = max(1, min(MOST_FRAMES, depth.PX_PER_CALL // depth_px**2))
+    frames = depth.GPU_FRAMES
     if dino_px is None:
         dino_sides = [_as_large_as(preset.long_side_px)]
     else:
         dino_sides = _strips(dino_px, dino.MAX_ASPECT)
     return {
-        "depth": [{"B": (1, 1, frames), **s} for s in _strips(depth_px, depth.MAX_ASPECT)],
+        "depth": [
+            *({"B": (1, frames, frames), **sides} for sides in _strips(depth_px, USUAL_ASPECT)),
+            *({"B": (1, 1, 1), **sides} for sides in _strips(depth_px, depth.MAX_ASPECT)),
+        ],
         "dino": [{"B": (1, 1, 1), **sides} for sides in dino_sides],
         "motion_map": [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}],
     }

@@ -62,7 +62,7 @@ def test_every_engine_has_profiles(preset: Preset, engine: str) -> None:
     letter.
     """
     found = profiles(preset, engine, dims(engine))
-    assert 1 <= len(found) <= 3
+    assert 1 <= len(found) <= 4
     for profile in found:
         assert list(profile) == [t.name for t in SIGNATURES[engine].inputs]
         for which in range(3):
@@ -116,7 +116,18 @@ def test_profiles_of_pictures_waste_no_memory() -> None:
         for profile in profiles(preset, "depth", dims("depth")):
             frames, rows, columns, _ = profile["frames"][2]
             assert rows * columns <= 8 * side_px**2
-            assert frames == 1 or frames * side_px**2 <= depth.PX_PER_CALL
+            assert frames == 1 or frames * rows * columns <= depth.GPU_PX_PER_CALL
+
+
+def test_profiles_of_depth_are_tuned_for_whole_batches() -> None:
+    """What a GPU's run of a common clip brings is the usual size of the first profile it fits."""
+    fast = PRESETS["fast"]
+    for hw, which in (((480, 854), 0), ((1920, 1080), 1)):
+        size = depth.net_size(hw, fast.depth.short_side_px)
+        frames = depth.frames_per_call(size, on_gpu=True)
+        usual = profiles(fast, "depth", dims("depth"))[which]["frames"][1]
+        assert usual[0] == frames == depth.GPU_FRAMES
+        assert usual[1:3] == size
 
 
 GRAPH = """<ir_version: 8, opset_import: ["" : 17]>
