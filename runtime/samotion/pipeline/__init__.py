@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
 from samotion.clips.stream import Frames, Reading, Stream, stream_of
+from samotion.errors import InputError
 from samotion.pipeline import folder
 from samotion.pipeline.windows import HeldTracks, State, WindowResult, run, to_result
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
@@ -29,7 +31,9 @@ __all__ = [
     "Progress",
     "Result",
     "WindowResult",
+    "find",
     "find_objects",
+    "refine_of",
     "segment_clip",
     "segment_to",
     "segment_windows",
@@ -104,9 +108,11 @@ def segment_to(
     """
     report, info = progress or silent, info or {}
     numbers = resolve(Settings() if settings is None else settings, engines.preset)
-    stream = _open(clip, numbers)
-    if stream.count <= numbers.window_frames:
-        result = _segment_whole(clip, stream, engines, numbers, report)
+    stream = None
+    with suppress(InputError):  # which segment_clip raises again
+        stream = _open(clip, numbers)
+    if stream is None or stream.count <= numbers.window_frames:
+        result = segment_clip(clip, engines, settings, report)
     else:
 
         def go_on(reading: Reading, state: State) -> Iterator[WindowResult]:
@@ -129,7 +135,7 @@ def _segment_whole(
     stages = Stages(progress)
     with stages("video") as step:
         source = _read(clip, stream, step)
-    found = _find(engines, source.frames, numbers, stages)
+    found = find(engines, source.frames, numbers, stages)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
         warnings.append("nothing moves in this clip: all masks are empty")
@@ -157,10 +163,10 @@ def _run(
 ) -> Iterator[WindowResult]:
     """The windows of a stream, from where `state` says."""
     with one_thread_for_numpy():
-        yield from run(_find, engines, reading, stream.count, numbers, state, progress)
+        yield from run(find, engines, reading, stream.count, numbers, state, progress)
 
 
-def _find(
+def find(
     engines: Engines,
     frames: Array,
     numbers: Numbers,
@@ -173,6 +179,15 @@ def _find(
     from samotion.cues.method import find_objects as find_by_cues
 
     return find_by_cues(engines, frames, numbers, stages, carried)
+
+
+def refine_of(engines: Engines) -> Callable[[Array, Array], Array] | None:
+    """What improves the masks of the preset's SAM 2, given a frame and logits; None: nothing."""
+    if engines.preset.cues is None:
+        return None
+    from samotion.cues.guided_filter import refine_mask
+
+    return refine_mask
 
 
 def find_objects(

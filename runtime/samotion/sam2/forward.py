@@ -1,0 +1,168 @@
+"""SAM 2 forward through a live source: one object, frame by frame, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+
+from samotion.backends.engines import Engines
+from samotion.manifest import meta_number
+from samotion.sam2.clicks import Click, Decoded, decode
+from samotion.sam2.features import Features
+from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
+from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
+
+Array = np.ndarray[Any, Any]
+# a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
+Refine = Callable[[Array, Array], Array]
+
+PROMPTED = 2  # frames that are remembered as prompted, the last ones
+MASK_LOGIT = 6.0
+SOFT_PX = 3  # how far a mask that is a prompt fades at its outline
+FLOW_SIDE_PX = 256
+POINTS = 3  # inside a mask
+FOLLOWED_IOU = 0.5  # of SAM 2's answer with where the flow takes the mask; else the flow's counts
+SMALLEST_PX = 12  # of a mask
+
+
+class Follower(Protocol):
+    """Follows one object. `prompt` says where it is in a frame, `follow` takes it to the next."""
+
+    def prompt(self, images: Features, mask: Array) -> None:
+        """Its mask (H,W) bool in the only frame of `images`."""
+        ...
+
+    def follow(self, images: Features) -> Array:
+        """Its mask (H,W) bool in the next frame, the only one of `images`."""
+        ...
+
+
+def follower(engines: Engines, refine: Refine | None = None) -> Follower:
+    """What follows an object with the engines of a preset: SAM 2's memory, or for a small SAM 2,
+    which forgets, a prompt on every frame. `refine` improves the latter's logits.
+    """
+    return MemoryFollower(engines) if engines.preset.cues is None else FlowFollower(engines, refine)
+
+
+class MemoryFollower:
+    """SAM 2 as published, forward only."""
+
+    def __init__(self, engines: Engines) -> None:
+        self._engines = engines
+        meta = engines.entry("sam2_track").meta
+        self._window = MemoryWindow(
+            meta_number(meta, "memory_frames"), meta_number(meta, "max_pointers"), PROMPTED
+        )
+        self._bank = Bank(0, {})
+        self._frame = 0
+
+    def prompt(self, images: Features, mask: Array) -> None:
+        """Remember the mask as a prompted frame's."""
+        decoded = _decode(self._engines, images, mask)
+        memory = self._engines["sam2_memory"](
+            level2=images[0]["level2"],
+            masks=decoded.mask[None],
+            object_score=np.array([decoded.score], np.float32),
+        )["memory"][0]
+        entry = MemoryEntry(to_bfloat16(memory), decoded.pointer)
+        prompted = dict([*self._bank.prompted.items(), (self._frame, entry)][-PROMPTED:])
+        tracked = {t: one for t, one in self._bank.tracked.items() if t != self._frame}
+        self._bank = Bank(self._frame, prompted, tracked)
+
+    def follow(self, images: Features) -> Array:
+        """By the last frames' memories."""
+        self._frame += 1
+        frame = self._frame
+        inputs = recall(self._bank, frame, frame + 1, False, self._window)
+        rows = {name: value[None] for name, value in inputs._asdict().items()}
+        out = self._engines["sam2_track"](**images.get_for_sweep(0), **rows)
+        entry = MemoryEntry(to_bfloat16(out["memory"][0]), out["pointer"][0])
+        self._bank = remember(self._bank, frame, entry, self._window)
+        return _large(to_frame(fill_holes(out["masks"][0], HOLE_AREA), images.hw) > 0)
+
+
+class FlowFollower:
+    """A prompt on every frame: the last mask, where optical flow takes it."""
+
+    def __init__(self, engines: Engines, refine: Refine | None) -> None:
+        self._engines, self._refine = engines, refine
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._grey, self._mask = np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool)
+
+    def prompt(self, images: Features, mask: Array) -> None:
+        """Go on from this mask."""
+        self._grey, self._mask = _grey(images.frames[0]), mask
+
+    def follow(self, images: Features) -> Array:
+        """By the flow, and what SAM 2 makes of it."""
+        frame = images.frames[0]
+        grey = _grey(frame)
+        if self._mask.any():
+            there = _large(_warped(self._mask, self._flow.calc(grey, self._grey, _none(grey))))
+            self._mask = self._decoded(images, there) if there.any() else there
+        self._grey = grey
+        return self._mask
+
+    def _decoded(self, images: Features, there: Array) -> Array:
+        logits = to_frame(_decode(self._engines, images, there).mask, images.hw)
+        if self._refine is not None:
+            logits = self._refine(images.frames[0], logits)
+        mask = _large(logits > 0)
+        iou = (mask & there).sum() / max(1, (mask | there).sum())
+        return mask if iou > FOLLOWED_IOU else there
+
+
+def _decode(engines: Engines, images: Features, mask: Array) -> Decoded:
+    """SAM 2's answer to a mask (H,W) bool with points inside it, in the only frame of `images`."""
+    points = _points(mask)
+    soft = cv2.blur(mask.astype(np.float32), (2 * SOFT_PX + 1,) * 2)
+    logits = ((2 * soft - 1) * MASK_LOGIT).astype(np.float32)
+    click = Click(1, 0, points, np.ones(len(points), np.int32), logits)
+    return decode(engines, images, [click], [None], HOLE_AREA)[0]
+
+
+def _points(mask: Array) -> Array:
+    """POINTS (P,2) x, y px inside a mask, each as far from its outline and those before it as can
+    be.
+    """
+    free = np.pad(mask.astype(np.uint8), 1)
+    points = []
+    for _ in range(POINTS):
+        distance = cv2.distanceTransform(free, cv2.DIST_L2, 3)
+        y, x = np.unravel_index(int(distance.argmax()), distance.shape)
+        points.append((x - 1, y - 1))
+        cv2.circle(free, (int(x), int(y)), max(1, int(distance[y, x] / 2)), 0, -1)
+        if not free.any():
+            break
+    return np.array(points, np.float32)
+
+
+def _grey(frame: Array) -> Array:
+    """A frame (H,W,3) as flow sees it."""
+    scale = min(1.0, FLOW_SIDE_PX / max(frame.shape))
+    size = tuple(max(16, round(side * scale)) for side in frame.shape[1::-1])
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+
+
+def _none(grey: Array) -> Array:
+    return np.zeros((*grey.shape, 2), np.float32)
+
+
+def _warped(mask: Array, back: Array) -> Array:
+    """A mask (H,W) taken along the flow `back` (h,w,2) from the next frame to its own."""
+    height, width = mask.shape
+    scale = np.array([width / back.shape[1], height / back.shape[0]], np.float32)
+    flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * scale
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    source = mask.astype(np.float32)
+    moved = cv2.remap(source, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+    return np.asarray(moved > 0.5)
+
+
+def _large(mask: Array) -> Array:
+    """The mask, or none where it is too small to be one."""
+    return mask if np.count_nonzero(mask) >= SMALLEST_PX else np.zeros_like(mask)

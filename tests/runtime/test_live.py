@@ -1,0 +1,122 @@
+"""Live sources: masks frame by frame, in bounded memory, and frames that are dropped counted."""
+
+from __future__ import annotations
+
+import threading
+import tracemalloc
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import long_scene
+from samotion import Settings
+from samotion.errors import InputError, UsageError
+from samotion.live import UNSEEN_FRAMES, Newest, Session
+
+Array = np.ndarray[Any, Any]
+SETTINGS = Settings(max_tracks=80)
+
+
+def _session(engines: Any = None, every_frames: int = 6) -> Session:
+    return Session(engines or long_scene.engines(), SETTINGS, 8, every_frames)
+
+
+def _j(truth: Array, found: Array) -> float:
+    return float((truth & found).sum() / (truth | found).sum())
+
+
+def test_an_object_is_found_once_and_followed_with_its_id() -> None:
+    clip, truth = long_scene.frames(30), long_scene.masks(30)
+    with _session() as session:
+        results = [session.push(frame, t / 10) for t, frame in enumerate(clip)]
+    assert all(not one.labels.any() and not one.objects for one in results[:7])
+    for number, (one, mask) in enumerate(zip(results[7:], truth[7:]), start=7):
+        assert (one.frame, one.time_s) == (number, number / 10)
+        assert [(known.id, known.since) for known in one.objects] == [(1, 7)]
+        assert _j(mask, one.labels == 1) > 0.7
+        assert one.latency_s > 0
+
+
+def test_an_object_that_has_gone_expires_and_the_next_one_has_another_id() -> None:
+    there, empty = long_scene.frames(12), np.full_like(long_scene.frames(1)[0], long_scene.GROUND)
+    with _session() as session:
+        for frame in there:
+            last = session.push(frame)
+        assert [one.id for one in last.objects] == [1]
+        for _ in range(UNSEEN_FRAMES + 1):
+            last = session.push(empty)
+        assert not last.objects and not last.labels.any() and not session._objects
+        for frame in there:
+            last = session.push(frame)
+        assert [one.id for one in last.objects] == [2]
+
+
+def test_sessions_share_engines_and_nothing_else() -> None:
+    engines, clip = long_scene.engines(), long_scene.frames(14)
+    first, second = _session(engines), _session(engines)
+    alone = [first.push(frame).labels for frame in clip]
+    for frame in clip[:3]:
+        second.push(frame)
+    assert not second.push(clip[3]).labels.any()
+    third = _session(engines)
+    assert all(np.array_equal(third.push(f).labels, a) for f, a in zip(clip, alone))
+
+
+def test_wrong_frames_and_numbers_are_refused_in_one_line() -> None:
+    session = _session()
+    with pytest.raises(InputError, match="float32"):
+        session.push(np.zeros((48, 80, 3), np.float32))
+    session.push(long_scene.frames(1)[0])
+    with pytest.raises(InputError, match="60x48, those before were 80x48"):
+        session.push(np.zeros((48, 60, 3), np.uint8))
+    session.close()
+    with pytest.raises(UsageError, match="closed"):
+        session.push(long_scene.frames(1)[0])
+    with pytest.raises(UsageError, match="window_frames is 1"):
+        Session(long_scene.engines(), window_frames=1)
+
+
+def test_memory_stays_flat() -> None:
+    clip = long_scene.frames(30)
+    with _session(every_frames=40) as session:
+        tracemalloc.start()
+        peaks = []
+        for start in (0, 100, 200):
+            for t in range(start, start + 100):
+                session.push(clip[t % 30])
+            peaks.append(tracemalloc.get_traced_memory()[0])
+        tracemalloc.stop()
+    assert peaks[2] < 1.02 * peaks[1]
+
+
+def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
+    frames = [np.full((2, 2, 3), n, np.uint8) for n in range(10)]
+    go_on, all_read = threading.Event(), threading.Event()
+    numbers = iter(range(10))
+
+    def read() -> tuple[Array, float] | None:
+        number = next(numbers, None)
+        if number == 1:
+            go_on.wait(10)  # the first has been taken: the engine is slow from here on
+        if number is None:
+            all_read.set()
+            return None
+        return frames[number], float(number)
+
+    source = Newest(read)
+    first = source.take()
+    go_on.set()
+    all_read.wait(10)
+    second = source.take()
+    assert first is not None and second is not None
+    assert (first[1], second[1], source.take()) == (0.0, 9.0, None)
+    assert (source.came, source.dropped) == (10, 8)
+    source.stop()
+
+
+def test_what_goes_wrong_in_a_source_is_raised_where_frames_are_taken() -> None:
+    def read() -> tuple[Array, float] | None:
+        raise InputError("the camera is gone")
+
+    with pytest.raises(InputError, match="camera is gone"):
+        Newest(read).take()
