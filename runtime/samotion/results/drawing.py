@@ -109,7 +109,8 @@ def draw_trails(picture: Array, trails: list[Array], colour: Colour) -> None:
     """Lines through points (K,2) px, with a dot at the last one, into the picture."""
     line = line_px(picture.shape[:2])
     fixed = [np.round(points * (1 << _BITS)).astype(np.int32) for points in trails]
-    for tone, wide in ((BLACK, line + 2), (colour, line)):
+    tones = [(BLACK, line + 2), (colour, line)]
+    for tone, wide in tones[line < 2 :]:  # a rim would hide all else on small frames
         cv2.polylines(picture, fixed, False, tone, wide, cv2.LINE_AA, _BITS)
     for points in fixed:
         end = int(points[-1][0]), int(points[-1][1])

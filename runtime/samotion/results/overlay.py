@@ -5,6 +5,7 @@ size and times and with its sound.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
 from samotion.results.sound import Sound, sound_of
+from samotion.results.windows import Window, windows_of
+from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
@@ -123,7 +126,7 @@ def _draw_objects(
             draw_box(picture, box, _colour(colour_of, object_id))
     for object_id, box in boxes.items():
         parts = [(str(object_id), "ids"), (f"{scores[object_id]:.2f}", "score")]
-        text = " ".join(word for word, layer in parts if layer in layers)
+        text = "  ".join(word for word, layer in parts if layer in layers)
         if text:
             draw_name(picture, text, box, _colour(colour_of, object_id))
 
@@ -133,27 +136,43 @@ class Trails:
 
     def __init__(self, result: Result) -> None:
         """Of all objects."""
-        clip, owner = result.clip, result.track_objects()
-        chosen = np.flatnonzero(owner)
-        self._owner = owner[chosen]
-        hw = clip.frames.shape[1], clip.frames.shape[2]
-        self._xy = geometry.resized_xy(result.tracks.xy[chosen], hw, clip.source_hw)
-        self._visible = result.tracks.visible[chosen] & np.isfinite(self._xy).all(axis=-1)
+        self._result = result
+        self._windows = windows_of(result)
+        self._window: Window | None = None
+        self._next: Window | None = next(self._windows, None)
 
     def draw(self, picture: Array, frame: int, colour_of: Array) -> None:
-        """Draw those that are visible in a frame, into the picture."""
-        start = max(0, frame - TRAIL_FRAMES)
-        for label in np.unique(self._owner).tolist():
-            own = np.flatnonzero((self._owner == label) & self._visible[:, frame])
-            lines = [self._trail(track, start, frame) for track in own.tolist()]
+        """Draw those that are visible in a frame, into the picture; frames come in order."""
+        while self._next and self._next.first <= frame:
+            self._window = self._owned(self._next)
+            self._next = next(self._windows, None)
+        window = self._window
+        if window is None or frame >= window.end:
+            return
+        place = frame - window.first
+        start = max(0, place - TRAIL_FRAMES)
+        for label in np.unique(window.owners).tolist():
+            own = np.flatnonzero((window.owners == label) & window.tracks.visible[:, place])
+            lines = [_trail(window.tracks, track, start, place) for track in own.tolist()]
             draw_trails(picture, lines, _colour(colour_of, label))
 
-    def _trail(self, track: int, start: int, frame: int) -> Array:
-        """A track's last visible points without a gap, (K,2)."""
-        hidden = np.flatnonzero(~self._visible[track, start:frame])
-        first = start + int(hidden[-1]) + 1 if len(hidden) else start
-        points: Array = self._xy[track, first : frame + 1]
-        return points
+    def _owned(self, window: Window) -> Window:
+        """A window's tracks that belong to objects, in px of the source."""
+        chosen = np.flatnonzero(window.owners)
+        tracks, clip = window.tracks.take(chosen), self._result.clip
+        hw = clip.frames.shape[1], clip.frames.shape[2]
+        xy = geometry.resized_xy(tracks.xy, hw, clip.source_hw)
+        visible = tracks.visible & np.isfinite(xy).all(axis=-1)
+        tracks = replace(tracks, xy=xy, visible=visible)
+        return Window(window.first, tracks, window.scores[chosen], window.owners[chosen])
+
+
+def _trail(tracks: Tracks, track: int, start: int, frame: int) -> Array:
+    """A track's last visible points without a gap, (K,2)."""
+    hidden = np.flatnonzero(~tracks.visible[track, start:frame])
+    first = start + int(hidden[-1]) + 1 if len(hidden) else start
+    points: Array = tracks.xy[track, first : frame + 1]
+    return points
 
 
 def _colour(colour_of: Array, label: int) -> tuple[int, int, int]:

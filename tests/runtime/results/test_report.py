@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import cv2
 import numpy as np
 import pytest
 from helpers.reports import report_result
+from samotion.results import overlay
 from samotion.results import write as output
 from samotion.results.colours import hex_colour, palette
-from samotion.results.report import data, frames, index
+from samotion.results.report import frames, index, points
 from samotion.results.result import Result
+from samotion.results.windows import Window
 
 Array = np.ndarray[Any, Any]
 
@@ -71,17 +74,17 @@ def test_tracks_are_packed_at_a_16th_of_a_pixel(tmp_path: Path) -> None:
     result = report_result()
     tracks = told(saved(result, tmp_path))["tracks"]
     packed = np.frombuffer(base64.b64decode(tracks["xy"]), "<u2").reshape(40, 6, 2)
-    hidden = (packed == data.HIDDEN).all(axis=-1)
+    hidden = (packed == points.HIDDEN).all(axis=-1)
     np.testing.assert_array_equal(hidden, ~result.tracks.visible)
-    xy = packed / data.SUBPIXEL - data.MARGIN_PX
+    xy = packed / points.SUBPIXEL - points.MARGIN_PX
     np.testing.assert_allclose(xy[~hidden], result.tracks.xy[~hidden], atol=1 / 16)
     assert tracks["scores"] == np.round(result.scores.astype(float), 3).tolist()
 
 
 def test_of_many_tracks_moving_and_still_ones_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "MAX_TRACKS", 12)
+    monkeypatch.setattr(points, "MAX_TRACKS", 12)
     result = report_result()
-    drawn = result.scores[data._drawn(result)]
+    drawn = result.scores[points.chosen_tracks(result.scores, 0.75)]
     assert len(drawn) == 12 and (drawn > 0.75).sum() == 6
     assert drawn.min() == 0 and drawn.max() == 1
 
@@ -91,7 +94,8 @@ def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
     assert sum(facts["histogram"]["counts"]) == facts["histogram"]["total"] == 40
     assert facts["histogram"]["threshold"] == 0.75
     assert facts["stages"] == {"video": 100.0, "tracks": 900.0, "masks": 500.0}
-    assert ["max_frames", "300"] in facts["settings"]
+    assert ["max_tracks", "1728"] in facts["settings"]
+    assert ["max_frames", "no limit"] in facts["settings"]
     assert facts["command"] == "samotion-run 'my clip.mp4'"
     assert [frame for frame, _ in facts["depth"]] == [0]
     assert picture(facts["motion"][0][1]).shape == (10, 14, 3)
@@ -173,3 +177,52 @@ def test_index_is_for_several_clips_and_takes_no_ones_place(tmp_path: Path) -> N
     assert (tmp_path / "index.html").read_text() == "precious"
     (tmp_path / "index.html").unlink()
     assert index.write_index(tmp_path) and index.write_index(tmp_path)
+
+
+# A clip of several windows
+
+
+def in_windows() -> tuple[Result, Result]:
+    """A result of one window, and the same in two that overlap by two frames."""
+    whole = report_result(2, frame_count=6)
+    whole.tracks.visible[:] = True
+    owners = whole.track_objects()
+    parts = []
+    for first, end in ((0, 4), (2, 6)):
+        fields = ("xy", "visible", "visibility", "confidence")
+        cut = {name: getattr(whole.tracks, name)[:, first:end] for name in fields}
+        tracks = replace(whole.tracks, **cut)
+        parts.append(Window(first, tracks, whole.scores, owners))
+    none = whole.tracks.take(np.zeros(40, bool))
+    evidence = replace(whole.evidence, prompts=())
+    several = replace(whole, tracks=none, scores=whole.scores[:0], windows=parts, evidence=evidence)
+    return whole, several
+
+
+def test_tracks_of_windows_lie_where_their_frames_are(tmp_path: Path) -> None:
+    whole, several = (told(saved(one, tmp_path / str(k))) for k, one in enumerate(in_windows()))
+    once, twice = (
+        np.frombuffer(base64.b64decode(facts["tracks"]["xy"]), "<u2").reshape(-1, 6, 2)
+        for facts in (whole, several)
+    )
+    assert len(twice) == 80 and several["histogram"]["total"] == 80
+    order = np.argsort(np.r_[in_windows()[0].scores, in_windows()[0].scores], kind="stable")
+    early, late = (twice[order < 40], twice[order >= 40])
+    np.testing.assert_array_equal(early[:, :4], once[:, :4])
+    np.testing.assert_array_equal(late[:, 2:], once[:, 2:])
+    assert (early[:, 4:] == points.HIDDEN).all() and (late[:, :2] == points.HIDDEN).all()
+    for one, both in zip(whole["objects"], several["objects"]):
+        assert both["tracks"] == 2 * one["tracks"] and both["sureness"] == one["sureness"]
+        assert both["areas"] == one["areas"] and both["boxes"] == one["boxes"]
+
+
+def test_trails_go_on_from_window_to_window() -> None:
+    whole, several = in_windows()
+    shown = [
+        list(overlay.drawn(one, np.full((6, 220, 280, 3), 40, np.uint8), one.labels, ("trails",)))
+        for one in (whole, several)
+    ]
+    for frame in range(4):
+        same = (shown[0][frame] == shown[1][frame]).all()
+        assert same == (frame < 2), frame  # later ones begin with their window
+    assert (shown[1][5] != 40).any()

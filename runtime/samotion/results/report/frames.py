@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 
+from samotion.results.colours import palette
+from samotion.results.drawing import draw
 from samotion.results.result import Result
 
 Array = np.ndarray[Any, Any]
@@ -29,25 +31,33 @@ class Pictures:
     """The frames that are in the page: `chosen` of the clip's, at `size_wh` px.
 
     `jpegs` are base64; `runs` are lengths and labels in turn, row by row, of each frame's label
-    map.
+    map. By object, on each frame: `areas`, its share of the picture, and `boxes`, x, y, width and
+    height in px, None where it is not seen. `thumbnail` is the frame that shows most of what moves.
     """
 
     chosen: list[int]
     size_wh: tuple[int, int]
-    jpegs: list[str]
-    runs: list[list[int]]
+    jpegs: list[str] = field(default_factory=list)
+    runs: list[list[int]] = field(default_factory=list)
+    areas: dict[int, list[float]] = field(default_factory=dict)
+    boxes: dict[int, list[list[float] | None]] = field(default_factory=dict)
+    thumbnail: str = ""
 
 
 def encode(result: Result) -> Pictures:
-    """The pictures of a clip, no more and no larger than the page can hold."""
+    """The pictures of a clip, no more and no larger than the page can hold, in one pass."""
     frames = result.clip.frames
-    step = -(-len(frames) // MAX_FRAMES)
-    chosen = list(range(0, len(frames), step))
-    size = _fitting(frames, chosen)
-    jpegs = [_text(jpeg(_scaled(frames[k], size))) for k in chosen]
-    return Pictures(
-        chosen, size, jpegs, [runs(scaled_labels(result.labels[k], size)) for k in chosen]
-    )
+    chosen = list(range(0, len(frames), -(-len(frames) // MAX_FRAMES)))
+    pictures = Pictures(chosen, _fitting(frames, chosen))
+    most, shown = -1, (frames[0], result.labels[0])
+    for k in chosen:
+        frame, labels = frames[k], result.labels[k]
+        pictures.jpegs.append(_text(jpeg(_scaled(frame, pictures.size_wh))))
+        pictures.runs.append(runs(scaled_labels(labels, pictures.size_wh)))
+        _measure(labels, [one.id for one in result.objects], pictures)
+        if (moving := cv2.countNonZero(labels)) > most:
+            most, shown = moving, (frame, labels)
+    return replace(pictures, thumbnail=thumbnail(*shown))
 
 
 def _fitting(frames: Array, chosen: list[int]) -> tuple[int, int]:
@@ -55,7 +65,9 @@ def _fitting(frames: Array, chosen: list[int]) -> tuple[int, int]:
     height, width = frames.shape[1:3]
     long_side = max(height, width)
     scale = min(1.0, LONG_SIDE_PX / long_side)
-    tried = [frames[k] for k in chosen[:: max(1, len(chosen) // TRIED)]]
+    # frames that are not held are read in order
+    step = max(1, len(chosen) // TRIED) if isinstance(frames, np.ndarray) else len(chosen)
+    tried = [frames[k] for k in chosen[::step]]
     while True:
         size = _size(width, height, scale)
         each = np.mean([len(jpeg(_scaled(frame, size))) for frame in tried])
@@ -93,22 +105,18 @@ def runs(labels: Array) -> list[int]:
     return np.column_stack([lengths, flat[starts]]).reshape(-1).tolist()
 
 
-def areas_and_boxes(
-    labels: Array, object_id: int, pictures: Pictures
-) -> tuple[list[float], list[list[float] | None]]:
-    """Of one object on each frame of the page: its share of the picture, and its box x, y, width,
-    height in the page's px, None where it is not seen.
-    """
-    height, width = labels.shape[1:]
+def _measure(labels: Array, ids: list[int], pictures: Pictures) -> None:
+    """Add the areas and boxes of a frame."""
+    height, width = labels.shape
     scale = np.array([pictures.size_wh[0] / width, pictures.size_wh[1] / height] * 2)
-    areas, boxes = [], []
-    for frame in pictures.chosen:
-        mask = np.equal(labels[frame], object_id).view(np.uint8)
-        area = cv2.countNonZero(mask)
-        areas.append(round(area / mask.size, 6))
-        box = np.array(cv2.boundingRect(mask)) * scale
-        boxes.append(np.round(box, 1).tolist() if area else None)
-    return areas, boxes
+    counts = np.bincount(labels.reshape(-1), minlength=256)
+    for one in ids:
+        box = None
+        if counts[one]:
+            mask = np.equal(labels, one).view(np.uint8)
+            box = np.round(np.array(cv2.boundingRect(mask)) * scale, 1).tolist()
+        pictures.areas.setdefault(one, []).append(round(int(counts[one]) / labels.size, 6))
+        pictures.boxes.setdefault(one, []).append(box)
 
 
 def maps(by_frame: Mapping[int, Array], kind: str) -> list[tuple[int, str]]:
@@ -119,18 +127,11 @@ def maps(by_frame: Mapping[int, Array], kind: str) -> list[tuple[int, str]]:
     ]
 
 
-def thumbnail(result: Result) -> str:
-    """The frame that shows most of what moves, small, as base64 JPEG."""
-    from samotion.results.colours import palette
-    from samotion.results.drawing import draw
-
-    frames, labels = result.clip.frames, result.labels
-    seen = [cv2.countNonZero(one) for one in labels]
-    best = int(np.argmax(seen)) if any(seen) else len(frames) // 2
-    height, width = frames.shape[1:3]
+def thumbnail(frame: Array, labels: Array) -> str:
+    """A frame with what moves, small, as base64 JPEG."""
+    height, width = labels.shape
     size = _size(width, height, min(1.0, THUMBNAIL_PX / max(height, width)))
-    small = draw(_scaled(frames[best], size), scaled_labels(labels[best], size), palette())
-    return _text(jpeg(small))
+    return _text(jpeg(draw(_scaled(frame, size), scaled_labels(labels, size), palette())))
 
 
 def jpeg(rgb: Array) -> bytes:

@@ -32,17 +32,17 @@ def write(material: Material) -> None:
 
 def to_html(material: Material) -> str:
     """The whole page."""
-    facts = data.collect(material)
+    pictures = frames.encode(material.result)
+    facts = data.collect(material, pictures)
     # names and warnings come from outside: within the tag no "<" may end it
     told = json.dumps(facts, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    thumbnail = frames.thumbnail(material.result)
     body = (
         f"<header>{_head(material)}</header><main></main><footer>{data.MADE_BY}</footer>"
         "<noscript><main><p>This page draws the clip with a script of its own; switch scripts"
         " on to see it.</p></main></noscript>"
         f'<script type="application/json" id="data">{told}</script>'
     )
-    icon = f'<link rel="icon" href="data:image/jpeg;base64,{thumbnail}">'
+    icon = f'<link rel="icon" href="data:image/jpeg;base64,{pictures.thumbnail}">'
     return document(material.target.name, body, _source(SCRIPTS), icon)
 
 
