@@ -11,10 +11,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,23 +30,19 @@ from samotion.presets import Preset
 from samotion_export.report import Report
 from samotion_export.trt import layer_types as trt_types
 from samotion_export.trt import norms as trt_norms
+from samotion_export.trt.child import NoKernelError, run_builder
 from samotion_export.trt.profiles import Profile, profiles
 
 TIMING_CACHE = "timing.cache"
 BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all that decided the engine
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
-NO_KERNEL = "could not find any implementation"  # TensorRT's words
 TARGETS = ("tensorrt", "rtx")  # of the export's, those that have engines
 COST = "compiled"  # the entry's meta key for what an engine of TensorRT for RTX was compiled to
 COMPILER = "from samotion_export.trt.compiler import main; main()"
 POLYGRAPHY = (
     "import sys; sys.argv[0] = 'polygraphy'; from polygraphy.tools import main; sys.exit(main())"
 )
-
-
-class NoKernelError(EngineError):
-    """TensorRT has no implementation for a part of a graph."""
 
 
 class Target(NamedTuple):
@@ -139,7 +133,7 @@ def _compile(
     job, facts = (plan.with_suffix(f".{kind}.json") for kind in ("job", "facts"))
     files = {"graph": str(graph), "plan": str(plan), "facts": str(facts)}
     job.write_text(json.dumps({**files, "shapes": shapes}))
-    _run([sys.executable, "-c", COMPILER, str(job)], {}, name, report)
+    run_builder([sys.executable, "-c", COMPILER, str(job)], {}, name, report)
     found = json.loads(facts.read_text())
     signature = SIGNATURES[name]
     _require_contract(name, found["inputs"], signature.inputs, entry.inputs)
@@ -192,7 +186,7 @@ def _convert(
     types.write_text(json.dumps(tensor_types(graph)))
     try:
         command = build_command(graph, plan, shapes, target, cache)
-        _run(command, {trt_types.VARIABLE: str(types)}, name, report)
+        run_builder(command, {trt_types.VARIABLE: str(types)}, name, report)
     except NoKernelError:
         if target.major != 8:
             raise
@@ -201,7 +195,7 @@ def _convert(
             f" float32 instead"
         )
         command = build_command(graph, plan, shapes, target, cache, half=False)
-        _run(command, {}, name, report)
+        run_builder(command, {}, name, report)
     finally:  # polygraphy leaves the lock of its cache behind
         cache.with_name(f"{cache.name}.lock").unlink(missing_ok=True)
 
@@ -270,48 +264,3 @@ def _key(entry: Entry, name: str, preset: Preset, target: Target) -> str:
     shapes = profiles(preset, name, entry.inputs)
     facts = [entry.onnx_sha256, target, shapes, type_options(target)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _run(command: list[str], variables: Mapping[str, str], name: str, report: Report) -> None:
-    """Run the builder, its words going to the report; it never outlives this call."""
-    said: list[str] = []
-    with _child(command, variables) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said.append(line.rstrip())
-            report.detail(f"{name}: {line.rstrip()}")
-    if process.returncode:
-        raise _failure(name, said, process.returncode)
-
-
-@contextmanager
-def _child(command: list[str], variables: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-    environment = {**os.environ, **variables}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
-    ) as process:
-        try:
-            yield process
-            process.wait()
-        finally:
-            process.kill()
-
-
-def _failure(name: str, said: list[str], code: int) -> Exception:
-    """What went wrong, from the builder's last words."""
-    text = "\n".join(said).lower()
-    marked = [line for kind in ("[E]", "[!]") for line in said if line.startswith(kind)]
-    # polygraphy's own last word is that there is no engine
-    problem = (marked or said[-1:] or [""])[0]
-    net = SIGNATURES[name].net
-    if "out of memory" in text or "outofmemory" in text or code == -9:
-        return DeviceError(
-            f"{name}: out of memory while building ({problem}); close other programs and run again"
-        )
-    if "cuda initialization failure" in text or "cudaerror" in text:
-        return DeviceError(f"{name}: CUDA does not work here ({problem}); run samotion-check")
-    kind = NoKernelError if NO_KERNEL in text else EngineError
-    return kind(
-        f"{name}: TensorRT cannot build it (exit code {code}: {problem}); see samotion-export"
-        f" {net} -v"
-    )

@@ -13,19 +13,21 @@ import onnxruntime
 import pytest
 from helpers import fake_tensorrt, zero_engines
 from samotion.backends.ort import PROVIDERS
-from samotion.commands import check
-from samotion.commands.check import Backend
+from samotion.commands import backend_trials, check
+from samotion.commands.backend_trials import Backend
 from samotion.commands.engine_trials import run_each
 from samotion.errors import EngineError, InputError
 from typer.testing import CliRunner
 
 
 def test_cpu_backend_really_computes() -> None:
-    assert check.try_onnxruntime("cpu") == Backend("onnxruntime cpu", None)
+    assert backend_trials.try_onnxruntime("cpu") == Backend("onnxruntime cpu", None)
 
 
 def test_tiny_graph_is_what_its_comment_says() -> None:
-    session = onnxruntime.InferenceSession(check.TINY_GRAPH, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        backend_trials.TINY_GRAPH, providers=["CPUExecutionProvider"]
+    )
     x = np.array([[1, 2], [3, 4]], np.float32)
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], [[7, 10], [15, 22]])
 
@@ -59,14 +61,16 @@ def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
-    assert "computes wrongly" in str(check.try_onnxruntime("cpu").problem)
-    assert "CUDAExecutionProvider did not start" in str(check.try_onnxruntime("cuda").problem)
+    assert "computes wrongly" in str(backend_trials.try_onnxruntime("cpu").problem)
+    assert "CUDAExecutionProvider did not start" in str(
+        backend_trials.try_onnxruntime("cuda").problem
+    )
 
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("no such\ninstruction")
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
-    assert check.try_onnxruntime("cpu").problem == "no such"
+    assert backend_trials.try_onnxruntime("cpu").problem == "no such"
 
 
 def test_engine_folder(tmp_path: Path) -> None:
@@ -138,12 +142,12 @@ def test_runtime_commands_never_import_torch() -> None:
 
 
 def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "TensorRT is not installed" in str(check.try_tensorrt().problem)
+    assert "TensorRT is not installed" in str(backend_trials.try_tensorrt().problem)
     gpu = fake_tensorrt.install(monkeypatch)
-    assert check.try_tensorrt() == Backend("tensorrt", None)
+    assert backend_trials.try_tensorrt() == Backend("tensorrt", None)
     assert gpu.used == 0
     gpu.limit = 0
-    assert "out of GPU memory" in str(check.try_tensorrt().problem)
+    assert "out of GPU memory" in str(backend_trials.try_tensorrt().problem)
 
 
 def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
