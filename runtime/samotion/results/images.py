@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,8 +12,11 @@ from samotion.clips.source import frames_at_source
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
 
+Array = np.ndarray[Any, Any]
+
 FOLDER = "images"
 QUALITY = 95  # of a JPEG: no block can be seen
+JPEG_START, EXIF, EXIF_WITHIN = b"\xff\xd8", b"Exif\0", 1 << 17  # bytes
 
 
 def files(material: Material) -> list[str]:
@@ -21,14 +25,29 @@ def files(material: Material) -> list[str]:
 
 
 def write(material: Material) -> None:
-    """Write one picture after the other; those of a folder are copied as they are."""
+    """Write one picture after the other; those of a folder are copied."""
     clip, folder = material.result.clip, material.target.tree / FOLDER
     folder.mkdir(exist_ok=True)
     if clip.path is not None and clip.frame_names is not None:
         for name in clip.frame_names:
-            write_atomically(folder / name, (Path(clip.path) / name).read_bytes())
+            write_atomically(folder / name, upright((Path(clip.path) / name).read_bytes()))
         return
     for name, rgb in zip(material.frame_names, frames_at_source(clip)):
         bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
-        jpeg = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1]
-        write_atomically(folder / name, jpeg.tobytes())
+        write_atomically(folder / name, _jpeg(bgr))
+
+
+def upright(data: bytes) -> bytes:
+    """A picture's bytes as they are; a JPEG that is to be turned when it is shown is turned, for
+    COLMAP and others do not.
+    """
+    if not data.startswith(JPEG_START) or EXIF not in data[:EXIF_WITHIN]:
+        return data
+    stored = np.frombuffer(data, np.uint8)
+    shown = cv2.imdecode(stored, cv2.IMREAD_COLOR)
+    as_stored = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return data if shown is None or np.array_equal(shown, as_stored) else _jpeg(shown)
+
+
+def _jpeg(bgr: Array) -> bytes:
+    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()

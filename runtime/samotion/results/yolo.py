@@ -23,6 +23,7 @@ NAMES = "data.yaml"
 # fraction off both come back to the pixel.
 INSIDE_PX = 0.25
 MIN_CORNERS = 3
+BLOCK = 256
 
 
 def files(material: Material) -> list[str]:
@@ -79,7 +80,19 @@ def polygon(mask: Array) -> Array:
 
 def _joined(first: Array, second: Array) -> Array:
     """Two outlines as one: from the first to the second where they are nearest, around it, back."""
-    apart = ((first[:, None] - second[None]) ** 2).sum(-1)
-    a, b = np.unravel_index(apart.argmin(), apart.shape)
+    a, b = _nearest(first, second)
     around = np.concatenate([second[b:], second[: b + 1]])
     return np.concatenate([first[: a + 1], around, first[a:]])
+
+
+def _nearest(first: Array, second: Array) -> tuple[int, int]:
+    """Which points of two rows (P,2) and (Q,2) are nearest to each other; a block at a time, for
+    outlines of large frames have thousands.
+    """
+    best = np.inf, 0, 0
+    for start in range(0, len(first), BLOCK):
+        block = first[start : start + BLOCK]
+        apart = ((block[:, None] - second[None]) ** 2).sum(-1)
+        a, b = divmod(int(apart.argmin()), len(second))
+        best = min(best, (float(apart[a, b]), start + a, b))
+    return best[1], best[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,8 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from samotion.clips.video import read_clip
 from samotion.pipeline import Result
+from samotion.results import images, yolo
 from samotion.results import write as output
-from samotion.results import yolo
 from samotion.results.film import show_ticks
 from samotion.results.sizes import at_source
 
@@ -143,6 +144,13 @@ def test_holes_stay_and_parts_are_joined_by_lines() -> None:
     assert 0 < lines.sum() < 60 and not cv2.erode(lines, np.ones((2, 2), np.uint8)).any()
 
 
+def test_nearest_points_are_found_in_blocks(rng: np.random.Generator) -> None:
+    first, second = rng.integers(0, 9999, (2 * yolo.BLOCK + 9, 2)), rng.integers(0, 9999, (50, 2))
+    apart = np.hypot(*(first[:, None] - second[None]).transpose(2, 0, 1))
+    a, b = yolo._nearest(first, second)
+    assert apart[a, b] == apart.min()
+
+
 @pytest.mark.parametrize("pixels", [[(3, 3)], [(3, 3), (3, 4)], [(3, 3), (4, 4)]])
 def test_the_smallest_masks_are_polygons_too(pixels: list[tuple[int, int]]) -> None:
     mask = np.zeros((8, 8), bool)
@@ -221,6 +229,25 @@ def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
     folder = output.write(result, tmp_path / "out", save=["images"]) / "images"
     assert {p.name for p in folder.iterdir()} == set(FRAMES)
     assert all((folder / name).read_bytes() == (frames / name).read_bytes() for name in FRAMES)
+
+
+def turned_jpeg(picture: Array, orientation: int) -> bytes:
+    """A JPEG with an EXIF that says how it is to be turned."""
+    jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    entry = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
+    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+
+
+def test_photos_that_are_shown_turned_are_turned() -> None:
+    picture = media.quadrants(1)[0]
+    assert images.upright(plain := turned_jpeg(picture, 1)) == plain
+    turned = images.upright(turned_jpeg(picture, 6))
+    read = cv2.imdecode(
+        np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    assert read is not None
+    assert abs(read[..., ::-1].astype(int) - np.rot90(picture, -1)).mean() < 6
 
 
 def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:
