@@ -46,7 +46,9 @@ def upright(data: bytes) -> bytes:
     stored = np.frombuffer(data, np.uint8)
     shown = cv2.imdecode(stored, cv2.IMREAD_COLOR)
     as_stored = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    return data if shown is None or np.array_equal(shown, as_stored) else _jpeg(shown)
+    if shown is None or as_stored is None or np.array_equal(shown, as_stored):
+        return data
+    return _jpeg(shown)
 
 
 def _jpeg(bgr: Array) -> bytes:

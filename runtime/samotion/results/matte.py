@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 FILE = "matte.mp4"
-H264 = Kind("mp4", "libx264", "yuv420p", {"crf": "8", "preset": "veryfast"})  # edges stay hard
+H264 = Kind("mp4", "libx264", "yuv420p", {"crf": "8", "preset": "ultrafast"})  # edges stay hard
 
 
 def files(material: Material) -> list[str]:
