@@ -177,6 +177,15 @@ def test_tracks_of_all_windows_lie_in_one_file(tmp_path: Path, folder: Path) -> 
     assert result.clip.path == os.fspath(folder)
 
 
+def test_a_report_and_trails_need_no_saved_tracks(tmp_path: Path, folder: Path) -> None:
+    target = locate(tmp_path / "out", "square", ("report", "overlay"), overlay=["trails"])
+    with reserve(target):
+        result = segment_to(target, os.fspath(folder), long_scene.engines(), SETTINGS)
+    assert result.warnings == []
+    written = {path.name for path in target.tree.iterdir()}
+    assert written == {"report.html", "overlay.mp4", "objects.json", "run.json"}
+
+
 def _peak_bytes(source: Path) -> int:
     tracemalloc.start()
     for window in segment_windows(os.fspath(source), long_scene.engines(), SETTINGS):

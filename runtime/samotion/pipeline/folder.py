@@ -35,6 +35,7 @@ from samotion.results.record import (
 )
 from samotion.results.result import Result
 from samotion.results.sizes import at_source
+from samotion.results.writers import OF_TRACKS
 from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
@@ -67,7 +68,7 @@ def write_windows(
         state, shape = window.state, window.labels.shape[1:]
         with disk_errors(target.base):
             _write_masks(target, stream, reading, window)
-            done.write(*_dump(window, "tracks" in target.kinds))
+            done.write(*_dump(window, _needs_tracks(target)))
     if not any(shape):
         shape = done.done[-1].labels.shape[1:]
     count = len(reading.scaled.numbers)
@@ -122,6 +123,12 @@ def _write_masks(
     for name, small in zip(names, window.labels):
         labels = at_source(small, reading.scaled.source_hw)
         write_atomically(target.masks / name, encode_indexed(labels))
+
+
+def _needs_tracks(target: OutputFolder) -> bool:
+    """Whether something is to be written that tracks are read for."""
+    wanted = (*target.kinds, *target.overlay) if "overlay" in target.kinds else target.kinds
+    return not {*OF_TRACKS}.isdisjoint(wanted)
 
 
 def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, Array]]:

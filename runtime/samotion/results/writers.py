@@ -29,6 +29,7 @@ WRITERS = {
     "images": "images",
 }
 UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip
+OF_TRACKS = ("tracks", "report", "trails")  # of these and of an overlay's layers, what needs tracks
 TO_LOOK_AT = ("overlay", "report")  # costs a warning where it fails, not the result
 ALWAYS = "objects"  # in layout clip
 

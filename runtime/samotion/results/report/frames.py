@@ -49,7 +49,7 @@ def encode(result: Result) -> Pictures:
     frames = result.clip.frames
     chosen = list(range(0, len(frames), -(-len(frames) // MAX_FRAMES)))
     pictures = Pictures(chosen, _fitting(frames, chosen))
-    most, shown = -1, (frames[0], result.labels[0])
+    most = -1
     for k in chosen:
         frame, labels = frames[k], result.labels[k]
         pictures.jpegs.append(_text(jpeg(_scaled(frame, pictures.size_wh))))
