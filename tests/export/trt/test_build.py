@@ -105,6 +105,9 @@ def test_profiles_hold_what_runs_bring() -> None:
     for frames in (1, 24, 32, 33, 100, 128, 129, 320):
         assert fits(fast, "tracks_refine", T=frames, N=1), frames
         assert fits(fast, "tracks_query", T=frames, N=fast.max_tracks), frames
+    most = {"N": fast.max_tracks, "T": fast.max_frames}
+    assert fits(fast, "motion", **most) and fits(fast, "motion", N=1, T=2)
+    assert not fits(fast, "motion", **{**most, "T": fast.max_frames + 1})  # memory no run asks for
     for memories in range(1, 20):
         assert fits(fast, "sam2_track", B=3, K=memories, P=17), memories
 
