@@ -91,7 +91,7 @@ def test_shared_options_are_documented() -> None:
 
 
 def test_the_page_has_all_commands() -> None:
-    names = ("batch", "bench", "check", "eval", "export", "run")
+    names = ("batch", "bench", "check", "eval", "export", "live", "run")
     assert [f"samotion-{name}" for name in names] == PROGRAMS
     assert set(re.findall(r"^## (samotion-\w+)$", PAGE.read_text(), re.M)) == set(PROGRAMS)
 

@@ -10,10 +10,8 @@ that finds objects. From frame to frame they are followed by SAM 2, forward only
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,12 +22,15 @@ from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.arguments import whole_number
 from samotion.checks.stages import Stages
+from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
 from samotion.results.result import Found
 from samotion.sam2.features import Features
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import MAX_LABELS, Settings, resolve
+
+__all__ = ["LiveObject", "LiveResult", "Newest", "Session"]
 
 Array = np.ndarray[Any, Any]
 
@@ -86,8 +87,9 @@ class _Followed:
 class Session:
     """One live source. Sessions may share engines; what is known of a source is its session's.
 
-    `window_frames` are looked at together, again after `every_frames`. Memory does not grow. Raises
-    UsageError for numbers out of range, and EngineError for engines that fail.
+    `window_frames` are looked at together, again after `every_frames`. Memory does not grow.
+    `numbers`: the settings as they have met the preset. Raises UsageError for numbers out of range,
+    and EngineError for engines that fail.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Session:
         asked = settings or Settings()
         numbers = resolve(asked, engines.preset)
         self.engines = engines
-        self._numbers = replace(
+        self.numbers = replace(
             numbers,
             max_tracks=asked.max_tracks or max(1, numbers.max_tracks // TRACKS_SHARE),
             long_side_px=asked.long_side_px or min(LONG_SIDE_PX, numbers.long_side_px),
@@ -153,7 +155,7 @@ class Session:
             raise InputError(
                 f"the frame is {hw[1]}x{hw[0]}, those before were {wanted}; begin another session"
             )
-        return np.array(resized(frame, scaled_hw(hw, self._numbers.long_side_px)))
+        return np.array(resized(frame, scaled_hw(hw, self.numbers.long_side_px)))
 
     def _follow(self, images: Features) -> None:
         """Bring all objects to the newest frame; those that have gone expire."""
@@ -172,7 +174,7 @@ class Session:
     def _look(self, images: Features) -> None:
         """Look for objects in the last frames, and go on with what is found in the newest one."""
         frames = np.stack(self._frames)
-        found = pipeline.find(self.engines, frames, self._numbers, Stages())
+        found = pipeline.find(self.engines, frames, self.numbers, Stages())
         for one in self._objects.values():
             one.unfound += 1
         taken: set[int] = set()
@@ -207,7 +209,7 @@ class Session:
 
     def _new_id(self) -> int | None:
         """A label that no object has, the one given longest ago; None where there is none."""
-        if len(self._objects) >= min(MAX_LABELS, self._numbers.max_objects):
+        if len(self._objects) >= min(MAX_LABELS, self.numbers.max_objects):
             return None
         while self._next_id in self._objects:
             self._next_id = self._next_id % MAX_LABELS + 1
@@ -237,50 +239,3 @@ class Session:
 def _masks(found: Found) -> list[Array]:
     """Where each object found is in the last frame."""
     return [np.equal(found.labels[-1], label) for label in range(1, len(found.objects) + 1)]
-
-
-class Newest:
-    """Frames from a source that does not wait, one after the other: when several have come since
-    the last one was taken, the newest wins and the others are `dropped`.
-
-    `read` gives the next frame of the source with its time, None at its end; it is called in a
-    thread of its own.
-    """
-
-    def __init__(self, read: Callable[[], tuple[Array, float] | None]) -> None:
-        self.came = self.dropped = 0
-        self._read = read
-        self._held: tuple[Array, float] | None = None
-        self._ended = self._stopped = False
-        self._error: BaseException | None = None
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        try:
-            while not self._stopped and (item := self._read()) is not None:
-                with self._changed:
-                    self.came += 1
-                    self.dropped += self._held is not None
-                    self._held = item
-                    self._changed.notify()
-        except BaseException as error:
-            self._error = error
-        with self._changed:
-            self._ended = True
-            self._changed.notify()
-
-    def take(self) -> tuple[Array, float] | None:
-        """The newest frame, as soon as there is one; None at the end. Raises what `read` raised."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._held is not None or self._ended)
-            item, self._held = self._held, None
-        if item is None and self._error is not None:
-            raise self._error
-        return item
-
-    def stop(self) -> None:
-        """Read no more."""
-        self._stopped = True
-        self._thread.join(timeout=5)

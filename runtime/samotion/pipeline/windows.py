@@ -16,7 +16,7 @@ from samotion.clips.windows import Window, overlap_of, windows
 from samotion.pipeline.seam import Seam, hand_on
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result, WindowTracks
 from samotion.settings import MAX_LABELS, Numbers
-from samotion.tracks.records import Tracks
+from samotion.tracks.records import Tracks, no_tracks
 
 Array = np.ndarray[Any, Any]
 # a method: what moves in frames (T,H,W,3), given what goes on from those before
@@ -210,19 +210,6 @@ def _nothing(frames: Array) -> Found:
     """What is found in a scene of one frame."""
     return Found(
         no_tracks(len(frames)), np.zeros(0, np.float32), [], np.zeros(frames.shape[:3], np.uint8)
-    )
-
-
-def no_tracks(frame_count: int) -> Tracks:
-    """No tracks, of so many frames."""
-    per_frame = np.zeros((0, frame_count), np.float32)
-    return Tracks(
-        xy=np.zeros((0, frame_count, 2), np.float32),
-        visible=per_frame.astype(bool),
-        visibility=per_frame,
-        confidence=per_frame,
-        query_frame=np.zeros(0, np.int64),
-        query_xy=np.zeros((0, 2), np.float32),
     )
 
 

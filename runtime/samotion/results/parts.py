@@ -99,7 +99,7 @@ class Parts:
 
     def labels(self, shape: tuple[int, int, int]) -> Array:
         """All labels (T,H,W) uint8, read part by part when one goes through them."""
-        return cast(Array, PartLabels(self.done, shape))
+        return cast(Array, PartArray(self.done, "labels", shape))
 
     def clear(self) -> None:
         """Delete them."""
@@ -123,15 +123,16 @@ def _files(folder: Path) -> dict[int, Path]:
     }
 
 
-class PartLabels:
-    """Labels where an array (T,H,W) uint8 is expected, one part at a time."""
+class PartArray:
+    """What all parts hold under one name, where an array (T,...) uint8 is expected; one part at a
+    time.
+    """
 
     dtype = np.dtype(np.uint8)
-    ndim = 3
 
-    def __init__(self, parts: list[Part], shape: tuple[int, int, int]) -> None:
-        self.shape = shape
-        self._parts = parts
+    def __init__(self, parts: list[Part], name: str, shape: tuple[int, ...]) -> None:
+        self.shape, self.ndim = shape, len(shape)
+        self._parts, self._name = parts, name
         self._held: tuple[int, Array] | None = None  # place of the first frame, labels
 
     def __len__(self) -> int:
@@ -139,19 +140,19 @@ class PartLabels:
 
     def __iter__(self) -> Iterator[Array]:
         for part in self._parts:
-            yield from part.labels
+            yield from part.array(self._name)
 
     def __getitem__(self, number: int) -> Array:
         number = range(len(self))[number]
         if self._held is None or not 0 <= number - self._held[0] < len(self._held[1]):
             self._held = self._hold(number)
-        first, labels = self._held
-        return np.asarray(labels[number - first])
+        first, held = self._held
+        return np.asarray(held[number - first])
 
     def _hold(self, number: int) -> tuple[int, Array]:
         """The part that a frame lies in."""
         row = bisect_right(self._places, number) - 1
-        return self._places[row], self._parts[row].labels
+        return self._places[row], self._parts[row].array(self._name)
 
     @cached_property
     def _places(self) -> list[int]:

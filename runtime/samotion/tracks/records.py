@@ -54,6 +54,19 @@ class Tracks:
         return len(self.xy)
 
 
+def no_tracks(frame_count: int) -> Tracks:
+    """No tracks, of so many frames."""
+    per_frame = np.zeros((0, frame_count), np.float32)
+    return Tracks(
+        xy=np.zeros((0, frame_count, 2), np.float32),
+        visible=per_frame.astype(bool),
+        visibility=per_frame,
+        confidence=per_frame,
+        query_frame=np.zeros(0, np.int64),
+        query_xy=np.zeros((0, 2), np.float32),
+    )
+
+
 def join(first: Tracks, second: Tracks) -> Tracks:
     """The tracks of both, of the same frames."""
     both = zip(first.__dict__.values(), second.__dict__.values())

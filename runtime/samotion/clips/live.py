@@ -1,0 +1,236 @@
+"""Live sources: cameras, networks, raw frames on standard input, and files played as if they were
+one of these.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import cv2
+import numpy as np
+
+from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
+from samotion.clips.video import FOLDER_FPS, open_clip
+from samotion.errors import InputError, UsageError
+
+Array = np.ndarray[Any, Any]
+Item = tuple[Array, float]  # a frame (H,W,3) uint8 RGB, and when it was taken, in s
+Read = Callable[[], Item | None]  # the next one; None at the end
+
+NETWORK = re.compile(r"(rtsps?|rtp|udp)://")
+OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
+
+
+class Newest:
+    """Frames from a source that does not wait, one after the other: when several have come since
+    the last one was taken, the newest wins and the others are `dropped`.
+
+    `read` gives the next frame of the source with its time, None at its end; it is called in a
+    thread of its own.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self.came = self.dropped = 0
+        self._read = read
+        self._held: Item | None = None
+        self._ended = self._stopped = False
+        self._error: BaseException | None = None
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        try:
+            while not self._stopped and (item := self._read()) is not None:
+                with self._changed:
+                    self.came += 1
+                    self.dropped += self._held is not None
+                    self._held = item
+                    self._changed.notify()
+        except BaseException as error:
+            self._error = error
+        with self._changed:
+            self._ended = True
+            self._changed.notify()
+
+    def take(self) -> Item | None:
+        """The newest frame, as soon as there is one; None at the end. Raises what `read` raised."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._held is not None or self._ended)
+            item, self._held = self._held, None
+        if item is None and self._error is not None:
+            raise self._error
+        return item
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._stopped = True
+        self._thread.join(timeout=1)
+
+
+class EachOne:
+    """Frames of a source that waits; none is dropped."""
+
+    dropped = 0
+
+    def __init__(self, read: Read) -> None:
+        self.take = read
+
+    def stop(self) -> None:
+        """Nothing is to be stopped."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened live source: the name of its results, its frames/s as far as they are known."""
+
+    name: str
+    fps: float
+    frames: Newest | EachOne
+
+    def take(self) -> Item | None:
+        """The next frame to be done; None at the end."""
+        return self.frames.take()
+
+    @property
+    def dropped(self) -> int:
+        """How many frames came faster than they could be done."""
+        return self.frames.dropped
+
+
+@contextmanager
+def open_source(given: str, size: str | None = None, realtime: bool = False) -> Iterator[Source]:
+    """Open a camera by its number, `rtsp://` and its like, `-` (raw RGB frames of `size`, as
+    640x480, on standard input), or a video file or folder, which `realtime` plays at its own pace.
+
+    Raises UsageError for a size that is missing or wrong, InputError for what cannot be opened.
+    """
+    if (given == "-") != (size is not None):
+        raise UsageError("raw frames need --size, as in: samotion-live - --size 640x480")
+    with _reader(given, size) as (name, fps, read):
+        waits = not (given == "-" or given.isdigit() or NETWORK.match(given) or realtime)
+        paced = _paced(read) if realtime and not (given == "-" or given.isdigit()) else read
+        frames = EachOne(read) if waits else Newest(paced)
+        try:
+            yield Source(name, fps, frames)
+        finally:
+            frames.stop()
+
+
+@contextmanager
+def _reader(given: str, size: str | None) -> Iterator[tuple[str, float, Read]]:
+    """A source's name, frames/s, and what reads it."""
+    if given == "-":
+        yield "live", FOLDER_FPS, _raw(sys.stdin.buffer, _size(size or ""))
+    elif given.isdigit():
+        with _camera(int(given)) as camera:
+            yield f"camera-{given}", camera[0], camera[1]
+    elif NETWORK.match(given):
+        with _network(given) as network:
+            yield "live", network[0], network[1]
+    else:
+        stream = open_clip(given, long_side_px=None)
+        yield stream.name, stream.fps, _file(stream.open().scaled)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """640x480 as (480, 640)."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if match is None:
+        raise UsageError(f"--size is {text!r}; expected WIDTHxHEIGHT, as 640x480")
+    hw = int(match[2]), int(match[1])
+    check_size(hw, "--size")
+    return hw
+
+
+def _raw(file: BinaryIO, hw: tuple[int, int]) -> Read:
+    """Raw RGB frames, one after the other; a part of one at the end is nothing."""
+    count, start = hw[0] * hw[1] * 3, time.monotonic()
+
+    def read() -> Item | None:
+        data = file.read(count)
+        if len(data) < count:
+            return None
+        return np.frombuffer(data, np.uint8).reshape(*hw, 3), time.monotonic() - start
+
+    return read
+
+
+def _file(scaled: Any) -> Read:
+    frames = iter(scaled)
+
+    def read() -> Item | None:
+        frame = next(frames, None)
+        return None if frame is None else (frame, float(np.nan_to_num(scaled.times_s[-1])))
+
+    return read
+
+
+def _paced(read: Read) -> Read:
+    """The same frames, none before its time."""
+    start = time.monotonic()
+
+    def wait() -> Item | None:
+        item = read()
+        if item is not None:
+            time.sleep(max(0.0, item[1] - (time.monotonic() - start)))
+        return item
+
+    return wait
+
+
+@contextmanager
+def _camera(number: int) -> Iterator[tuple[float, Read]]:
+    camera = cv2.VideoCapture(number)
+    try:
+        if not camera.isOpened():
+            raise InputError(f"camera {number} cannot be opened; is it there, and free?")
+        start = time.monotonic()
+
+        def read() -> Item | None:
+            there, bgr = camera.read()
+            if not there:
+                raise InputError(f"camera {number} gives no more frames")
+            return np.ascontiguousarray(bgr[..., ::-1]), time.monotonic() - start
+
+        yield float(camera.get(cv2.CAP_PROP_FPS)) or FOLDER_FPS, read
+    finally:
+        camera.release()
+
+
+@contextmanager
+def _network(address: str) -> Iterator[tuple[float, Read]]:
+    """A stream from a network. Its address may hold a password, and no error repeats it."""
+    import av
+
+    how: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if "rtsp" in address[:5] else {}
+    try:
+        container = av.open(address, timeout=(OPEN_S, READ_S), **how)
+    except (av.error.FFmpegError, OSError) as error:
+        raise InputError(
+            f"the stream cannot be opened ({getattr(error, 'strerror', None) or error})"
+        ) from error
+    try:
+        if not container.streams.video:
+            raise InputError("the stream holds no video")
+        stream = container.streams.video[0]
+        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+        pictures = container.decode(stream)
+        start = time.monotonic()
+
+        def read() -> Item | None:
+            with suppress(av.error.EOFError):
+                for picture in pictures:
+                    return picture.to_ndarray(format="rgb24"), time.monotonic() - start
+            return None
+
+        yield float(stream.average_rate or FOLDER_FPS), read
+    finally:
+        container.close()

@@ -1,0 +1,138 @@
+"""samotion-live: sources, what is told of them, and what is written at the end."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from helpers import long_scene, media
+from samotion import live as session_of
+from samotion.backends import engines as backends
+from samotion.clips import live as sources
+from samotion.clips.live import Newest, open_source
+from samotion.commands import live as cli
+from samotion.errors import InputError, UsageError
+from typer.testing import CliRunner, Result
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Call samotion-live in an empty folder, with engines that follow what is bright."""
+    engines = long_scene.engines()
+    engines.open_all = lambda: None
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(backends, "open_engines", lambda *_: nullcontext(engines))
+    monkeypatch.setattr(session_of.Session.__init__, "__defaults__", (None, 8, 6))
+    return lambda *arguments: CliRunner().invoke(cli.app, [*map(str, arguments)])
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    folder = tmp_path / "square"
+    folder.mkdir()
+    for number, frame in enumerate(long_scene.frames(16)):
+        cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
+    return folder
+
+
+def _lines(outcome: Result) -> list[Any]:
+    assert outcome.exit_code == 0, outcome.stderr
+    return [json.loads(line) for line in outcome.stdout.splitlines() if line.startswith("{")]
+
+
+def test_a_file_is_told_of_frame_by_frame_and_none_is_dropped(run: Any, clip: Path) -> None:
+    outcome = run(clip, "--json")
+    lines = _lines(outcome)
+    assert [line["frame"] for line in lines] == list(range(16))
+    assert [len(line["objects"]) for line in lines] == [0] * 7 + [1] * 9
+    assert {line["dropped"] for line in lines} == {0}
+    assert lines[-1]["objects"][0]["id"] == 1
+    assert "16 frames, 0 dropped" in outcome.stderr
+
+
+def test_results_are_those_of_a_run(run: Any, clip: Path) -> None:
+    outcome = run(clip, "-q", "--save", "masks,overlay,coco", "--frames", 12)
+    assert outcome.exit_code == 0, outcome.stderr
+    assert outcome.stdout.strip() == "out/square"
+    out = Path("out/square")
+    names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    masks = {f"masks/{number:05d}.png" for number in range(12)}
+    assert names == masks | {"objects.json", "overlay.mp4", "coco.json", "run.json"}
+    record = json.loads((out / "run.json").read_text())
+    assert record["status"] == "done" and "12 frames, 0 dropped" in record["live"]
+    found = json.loads((out / "objects.json").read_text())
+    assert [one["id"] for one in found["objects"]] == [1]
+    assert found["objects"][0]["first_frame"] == 7
+
+
+def test_raw_frames_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = long_scene.frames(3)
+    piped = SimpleNamespace(buffer=io.BytesIO(frames.tobytes() + b"half a frame"))
+    monkeypatch.setattr(sys, "stdin", piped)
+    monkeypatch.setattr(sources, "Newest", sources.EachOne)
+    with open_source("-", "80x48") as source:
+        for frame in frames:
+            item = source.take()
+            assert item is not None and np.array_equal(item[0], frame)
+        assert source.take() is None
+
+
+def test_a_source_that_does_not_wait_is_read_in_a_thread(clip: Path) -> None:
+    with open_source(str(clip), realtime=True) as source:
+        assert isinstance(source.frames, Newest)
+        taken = 0
+        while source.take() is not None:
+            taken += 1
+        assert taken + source.dropped == 16 == source.frames.came
+
+
+@pytest.mark.parametrize(
+    "source, size, words",
+    [
+        ("-", None, "raw frames need --size"),
+        ("clip.mp4", "80x48", "raw frames need --size"),
+        ("-", "wide", "expected WIDTHxHEIGHT"),
+    ],
+)
+def test_a_size_goes_with_raw_frames_alone(source: str, size: str | None, words: str) -> None:
+    with pytest.raises(UsageError, match=words), open_source(source, size):
+        pass
+
+
+def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"), open_source(str(tmp_path / "none.mp4")):
+        pass
+    with pytest.raises(InputError, match="camera 99 cannot be opened"), open_source("99"):
+        pass
+    address = "rtsp://user:secret@127.0.0.1:1/none"
+    with pytest.raises(InputError, match="cannot be opened") as raised, open_source(address):
+        pass
+    assert "secret" not in str(raised.value)
+
+
+def test_a_window_needs_an_opencv_that_has_them(run: Any, clip: Path, monkeypatch: Any) -> None:
+    def fail(*_: Any) -> None:
+        raise cv2.error("The function is not implemented")
+
+    monkeypatch.setattr(cv2, "namedWindow", fail)
+    outcome = run(clip, "-q", "--show")
+    assert outcome.exit_code == 5 and "this OpenCV has no windows" in outcome.stderr
+    assert len(outcome.stderr.splitlines()) == 1
+
+
+def test_a_video_file_is_a_source(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "clip.mp4", media.quadrants(4))
+    with open_source(str(path)) as source:
+        items = [source.take() for _ in range(5)]
+    assert items[4] is None and all(items[:4]) and items[0] is not None and items[0][1] == 0
+    assert source.name == "clip"
