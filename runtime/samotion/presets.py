@@ -161,6 +161,9 @@ class Preset:
     max_frames: int = 300
     long_side_px: int = 1000
     query_step_frames: int = 10
+    # of an object, that it moves by itself: less probable ones are left out. The published method
+    # leaves none out
+    min_confidence: float = 0.0
     cues: Cues | None = None  # None: the published method
 
 
@@ -327,6 +330,7 @@ NANO = Preset(
         fallback_tracks=0,
     ),
     max_tracks=1728,  # 1536, and 192 reserved for densify
+    min_confidence=0.5,
     cues=NANO_CUES,
 )
 FAST = Preset(

@@ -32,7 +32,7 @@ WELL_COVERED = 0.7
 @dataclass(frozen=True)
 class ObjectPrompt:
     """One object to segment: the frame it was found on, the tracks (M,) that are its own, its
-    prompts, and how probable it is that it moves (None: as its tracks score).
+    prompts, and how probable it is that it moves by itself.
 
     Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's
     mask as a prompt.
@@ -42,7 +42,7 @@ class ObjectPrompt:
     key_frame: int
     members: Array
     clicks: tuple[Click, ...] = ()
-    confidence: float | None = None
+    confidence: float = 1.0
 
 
 def published(
@@ -75,8 +75,20 @@ def published(
     for done, unprompted in enumerate(objects):
         if progress:
             progress(done, len(objects))
-        prompted.append(prompt(unprompted, tracks, checked, prompting))
+        confidence = float(scores[unprompted.members].mean())
+        scored = replace(unprompted, confidence=confidence)
+        prompted.append(prompt(scored, tracks, checked, prompting))
     return prompted
+
+
+def select_sure(
+    objects: list[ObjectPrompt], min_confidence: float
+) -> tuple[list[ObjectPrompt], float]:
+    """Those objects that move at least so probably; and the probability that anything moves, which
+    is that of the surest.
+    """
+    sure = [one for one in objects if one.confidence >= min_confidence]
+    return sure, max((one.confidence for one in objects), default=0.0)
 
 
 def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from typing import TypeVar
 
-from samotion.checks.arguments import instance_of, whole_number
+from samotion.checks.arguments import instance_of, probability, whole_number
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 
+Number = TypeVar("Number", int, float)
 MAX_LABELS = 255  # labels are uint8 and 0 is static
 MIN_WINDOW = 8  # fewer frames show too little motion
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
@@ -23,6 +25,7 @@ class Settings:
     object is prompted again. Clips of more than `window_frames` are worked on in windows of so
     many, with `max_tracks` each. `seed` fixes every random choice. Tracks are refined on frames of
     `refine_px` (512, where the engines are exported for it; 256: no larger than they are found on).
+    Objects whose probability of moving is below `min_confidence` are left out.
     """
 
     step: int | None = None
@@ -34,13 +37,15 @@ class Settings:
     seed: int = 0
     refine_px: int | None = None
     window_frames: int | None = None
+    min_confidence: float | None = None
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
+            check = probability if setting.name == "min_confidence" else whole_number
             # NumPy's numbers become Python's, which JSON can write
             if value is not None or setting.name in NEEDED:
-                object.__setattr__(self, setting.name, whole_number(value, setting.name))
+                object.__setattr__(self, setting.name, check(value, setting.name))
         for name in (
             "step",
             "max_frames",
@@ -84,6 +89,7 @@ class Numbers:
     seed: int
     refine_px: int
     window_frames: int
+    min_confidence: float
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
@@ -99,9 +105,6 @@ def resolve(settings: Settings, preset: Preset) -> Numbers:
             f" {settings.refine_px}"
         )
 
-    def choose(value: int | None, default: int) -> int:
-        return default if value is None else value
-
     return Numbers(
         step=choose(settings.step, preset.query_step_frames),
         max_frames=settings.max_frames,
@@ -112,4 +115,10 @@ def resolve(settings: Settings, preset: Preset) -> Numbers:
         seed=settings.seed,
         refine_px=choose(settings.refine_px, preset.tracks.refine_px),
         window_frames=choose(settings.window_frames, preset.max_frames),
+        min_confidence=choose(settings.min_confidence, preset.min_confidence),
     )
+
+
+def choose(value: Number | None, default: Number) -> Number:
+    """What the user set, or else the preset's number."""
+    return default if value is None else value

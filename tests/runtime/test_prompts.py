@@ -156,6 +156,15 @@ def test_the_three_best_tracks_make_one_object():
     scores = np.array([0.3, 0.2, 0.1])
     found = prompts.published(tracks, scores, boxes((25, 25, 12), (85, 85, 12)), HW, PUBLISHED)
     assert len(found) == 1 and list(found[0].members) == [0, 1]
+    assert found[0].confidence == pytest.approx(0.25)
+
+
+def test_objects_that_move_too_improbably_are_left_out_and_the_surest_counts_for_the_clip():
+    objects = [prompts.ObjectPrompt(k, 0, np.arange(1), (), c) for k, c in enumerate((0.4, 0.6))]
+    kept, confidence = prompts.select_sure(objects, 0.5)
+    assert ([one.object_id for one in kept], confidence) == ([1], 0.6)
+    assert prompts.select_sure(objects, 0.7) == ([], 0.6)
+    assert prompts.select_sure([], 0.0) == ([], 0.0)
 
 
 def test_a_click_that_misses_costs_its_track_alone():

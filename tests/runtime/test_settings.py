@@ -10,10 +10,24 @@ def test_open_settings_take_the_presets_numbers():
     assert resolve(Settings(), NANO).max_tracks == NANO.max_tracks
     assert resolve(Settings(), REFERENCE).max_tracks == 5000
     assert resolve(Settings(max_tracks=7), REFERENCE).max_tracks == 7
+    assert resolve(Settings(), NANO).min_confidence == NANO.min_confidence
+    assert resolve(Settings(min_confidence=1), NANO).min_confidence == 1.0
+    assert resolve(Settings(min_confidence=0), REFERENCE).min_confidence == 0.0
 
 
 @pytest.mark.parametrize(
-    "bad", [{"step": 0}, {"max_tracks": -1}, {"max_frames": 1}, {"max_objects": 300}, {"seed": -1}]
+    "bad",
+    [
+        {"step": 0},
+        {"max_tracks": -1},
+        {"max_frames": 1},
+        {"max_objects": 300},
+        {"seed": -1},
+        {"min_confidence": 1.5},
+        {"min_confidence": float("nan")},
+        {"min_confidence": True},
+        {"min_confidence": "0.5"},
+    ],
 )
 def test_nonsense_is_refused(bad):
     with pytest.raises(UsageError, match=next(iter(bad))):

@@ -237,9 +237,7 @@ def test_prompts_of_runs_are_for_the_movers_that_their_tracks_are_on(
     sample = samples.load(paths[0])
     tracks, here = _truth(sample)
     monkeypatch.setattr(make_prompts, "scored", lambda *_: (tracks, np.full(len(here), 0.9)))
-    monkeypatch.setattr(
-        movers, "moving_groups", lambda groups, *_: [(group, 0.5) for group in groups]
-    )
+    monkeypatch.setattr(movers, "confidences", lambda groups, *_: [0.5] * len(groups))
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         engines.preset = replace(
             NANO,
@@ -275,7 +273,7 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     scores = np.full(len(here), 0.9)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         maps = MotionMaps(engines, sample.frames, truth, scores)
-        (features, same), of_parts, of_largest, of_motion = fit_objects.examples_of(
+        (features, same), of_parts, of_motion = fit_objects.examples_of(
             truth,
             scores,
             maps,
@@ -292,17 +290,9 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
     for (features, is_so), weights in (
         (of_parts, multicut.PART_WEIGHTS),
-        (of_largest, movers.LARGEST_WEIGHTS),
         (of_motion, movers.MOTION_WEIGHTS),
     ):
         assert features.shape == (len(is_so), len(weights)) and np.isfinite(features).all()
-    assert (of_motion[1] >= of_largest[1]).all(), "the largest on a mover is on one"
-
-
-def test_one_group_is_the_largest_on_each_mover() -> None:
-    own = np.array([1, 1, 1, 0, 1, 1, 2, 0, 0, 2])
-    groups = [np.array([4, 5]), np.arange(4), np.array([6]), np.array([7, 8, 9])]
-    assert fit_objects.largest(groups, own).tolist() == [False, True, True, False]
 
 
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) -> None:

@@ -33,7 +33,6 @@ MEMBER_SHARE = 0.5  # of a group's tracks that must be on a mover for the group 
 FITTED = {  # and `by_root` of `fit`
     "multicut.PAIR_WEIGHTS": True,
     "multicut.PART_WEIGHTS": False,
-    "movers.LARGEST_WEIGHTS": False,
     "movers.MOTION_WEIGHTS": False,
 }
 ROUNDS = 20  # Newton steps
@@ -48,9 +47,9 @@ def examples_of(
     numbers: Prompting,
     grow_threshold: float,
     rng: np.random.Generator,
-) -> tuple[Examples, Examples, Examples, Examples]:
-    """Pairs of candidate tracks, and of their parts: are they of one object? Groups: are they the
-    largest on a mover, and on a mover at all?
+) -> tuple[Examples, Examples, Examples]:
+    """Pairs of candidate tracks, and of their parts: are they of one object? Groups: are they on a
+    mover?
 
     Tracks, scores and maps are those of `densify`, `labels` (T,H,W) the truth. At least one
     track, or part, of a pair is on a mover.
@@ -66,12 +65,10 @@ def examples_of(
     of_pairs = pairs[0][chosen], pairs[1][chosen]
     of_parts = _part_examples(multicut.track_graph(*arguments), label_of[indices])
 
-    groups, affinities = multicut.partition(tracks, scores, moving, candidates, hw, maps, numbers)
-    features = movers.group_features(groups, affinities, tracks, scores, hw)
+    groups = multicut.partition(tracks, scores, moving, candidates, hw, maps, numbers)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
-    of_largest = features, largest(groups, label_of)
-    of_motion = features[:, : len(movers.MOTION_WEIGHTS)], np.array(on_mover, bool)
-    return of_pairs, of_parts, of_largest, of_motion
+    of_motion = movers.group_features(groups, tracks, scores, hw), np.array(on_mover, bool)
+    return of_pairs, of_parts, of_motion
 
 
 def _part_examples(graph: multicut.TrackGraph, label_of: Array) -> Examples:
@@ -97,19 +94,6 @@ def _commonest(labels: Array) -> tuple[int, int]:
     """The commonest of labels (P,), and how often it is there."""
     values, counts = np.unique(labels, return_counts=True)
     return int(values[counts.argmax()]), int(counts.max())
-
-
-def largest(groups: list[Array], label_of: Array) -> Array:
-    """Which of groups (P,) of tracks are the largest on their mover (S,) bool; label_of (N,) is
-    each track's, 0 for none.
-    """
-    is_largest, taken = np.zeros(len(groups), bool), {0}
-    for i in sorted(range(len(groups)), key=lambda i: -len(groups[i])):
-        label, count = _commonest(label_of[groups[i]])
-        if count >= MEMBER_SHARE * len(groups[i]) and label not in taken:
-            is_largest[i] = True
-            taken.add(label)
-    return is_largest
 
 
 def fit(clips: list[Examples], by_root: bool = False) -> tuple[Array, float]:

@@ -16,8 +16,9 @@ import numpy as np
 from samotion import sam2
 from samotion.backends.engines import Engines
 from samotion.cues.densify import densify
-from samotion.cues.prompting import prompt_objects
+from samotion.cues.prompting import group_objects, prompt_objects
 from samotion.presets import NANO_CUES
+from samotion.prompts import select_sure
 from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
@@ -65,9 +66,10 @@ def prompts_of(
     prompting = replace(engines.preset.prompting, every_frames=EVERY)
     cues = engines.preset.cues or NANO_CUES
     images = sam2.Features(engines, frames)
-    objects = prompt_objects(
-        tracks, scores, maps, images, prompting, cues.grow_threshold, Settings.max_objects
-    )
+    every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
+    sure, _ = select_sure(every, engines.preset.min_confidence)
+    chosen = sure[: Settings.max_objects]
+    objects = prompt_objects(chosen, tracks, candidate, maps, images, prompting)
     own = starts_on(tracks, labels)
     rows = []
     for one in objects:

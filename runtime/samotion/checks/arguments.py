@@ -36,6 +36,16 @@ def whole_number(value: Any, what: str) -> int:
     return number
 
 
+def probability(value: Any, what: str) -> float:
+    """A number of Python's or NumPy's from 0 to 1. Raises UsageError for anything else."""
+    numbers = int, float, np.integer, np.floating
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
+        raise UsageError(f"{what} is {_described(value)}; expected a number from 0 to 1")
+    if not 0 <= value <= 1:
+        raise UsageError(f"{what} is {value}; expected a number from 0 to 1")
+    return float(value)
+
+
 def instance_of(value: Any, kind: type, what: str, example: str) -> None:
     """Raise UsageError for a value of another kind, with an `example` of what to write."""
     if not isinstance(value, kind):

@@ -23,7 +23,9 @@ def tell_done(job: Job, clip: str, target: OutputFolder, result: Result) -> None
         note(_about(job, clip, warning))
     count = len(result.objects)
     if count and not job.as_json and not job.quiet:  # that nothing moves is among the warnings
-        note(f"{count} moving object{'s' * (count != 1)} in {len(result.labels)} frames")
+        sure = ", ".join(f"{one.confidence:.2f}" for one in result.objects)
+        what = f"{count} moving object{'s' * (count != 1)}"
+        note(f"{what} in {len(result.labels)} frames, confidence {sure}")
     _print_result(job, clip, target)
 
 

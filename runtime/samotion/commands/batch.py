@@ -13,7 +13,15 @@ import typer
 
 from samotion import __version__
 from samotion.commands import answers, exits, options, progress
-from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.commands.options import (
+    Device,
+    EngineDir,
+    MinConfidence,
+    Quiet,
+    Seed,
+    Verbose,
+    Version,
+)
 from samotion.commands.series import Series
 from samotion.errors import UsageError
 from samotion.results.folder import KINDS
@@ -73,6 +81,7 @@ def batch(
             metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's"
         ),
     ] = None,
+    min_confidence: MinConfidence = None,
     seed: Seed = 0,
     shard: Annotated[
         str | None,
@@ -140,7 +149,12 @@ def batch(
         from samotion.commands.clip_job import ClipJob
         from samotion.settings import Settings
 
-        settings = Settings(max_tracks=max_tracks, max_objects=max_objects, seed=seed)
+        settings = Settings(
+            max_tracks=max_tracks,
+            max_objects=max_objects,
+            seed=seed,
+            min_confidence=min_confidence,
+        )
         kinds = None if save is None else options.names(save)
         plan = Plan(workers, chosen, ray, gpus_per_worker, retry_failed, as_json, quiet)
         threads = None if ray else _threads(len(_places(plan)))

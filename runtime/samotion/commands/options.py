@@ -13,6 +13,7 @@ from samotion import __version__, manifest
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.commands import exits, streams
 from samotion.contract import DEVICES
+from samotion.presets import NANO
 
 WIDTH = 100  # columns of help, where the terminal has them
 
@@ -126,6 +127,16 @@ EngineDir = Annotated[
     typer.Option(metavar="FOLDER", help="Folder that samotion-export wrote.", show_default=DEFAULT),
 ]
 Device = Annotated[str, choice(DEVICES, help="Where the engines run.")]
+MinConfidence = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=0,
+        max=1,
+        help="Leave out objects that move less probably.",
+        show_default=f"the preset's: {NANO.min_confidence} for nano, none left out by others",
+    ),
+]
 Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Fixes every random choice.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]
 Verbose = Annotated[

@@ -12,7 +12,15 @@ import typer
 from samotion import __version__
 from samotion.commands import answers, details, exits, options, progress
 from samotion.commands.again import command_line
-from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.commands.options import (
+    Device,
+    EngineDir,
+    MinConfidence,
+    Quiet,
+    Seed,
+    Verbose,
+    Version,
+)
 from samotion.commands.series import Series
 from samotion.errors import UsageError
 from samotion.presets import FAST, NANO, REFINE_PX
@@ -117,6 +125,7 @@ def run(
         int,
         typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most."),
     ] = 10,
+    min_confidence: MinConfidence = None,
     refine_px: Annotated[
         int | None,
         options.choice(
@@ -183,6 +192,7 @@ def run(
             seed=seed,
             refine_px=refine_px,
             window_frames=window_frames,
+            min_confidence=min_confidence,
         )
         kinds = None if save is None else options.names(save)
         check_options(kinds, layout)

@@ -8,7 +8,6 @@ picture's edges. See docs/method.md.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
 from samotion.cues.densify import densify, reserved_tracks
-from samotion.cues.prompting import prompt_objects
+from samotion.cues.prompting import group_objects, prompt_objects
 from samotion.errors import EngineError
-from samotion.prompts import motion_threshold
+from samotion.prompts import motion_threshold, select_sure
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import NOTHING, Carried, Found
 from samotion.settings import Numbers
@@ -74,17 +73,10 @@ def find_objects(
     images = sam2.Features(engines, frames)
     with stages("prompts") as step:
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
-        objects = prompt_objects(
-            tracks,
-            scores,
-            maps,
-            images,
-            prompting,
-            cues.grow_threshold,
-            numbers.max_objects,
-            step,
-            regroup=partial(carried.regroup, tracks),
-        )
+        every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
+        sure, confidence = select_sure(every, numbers.min_confidence)
+        grouped = carried.regroup(tracks, sure[: numbers.max_objects])
+        objects = prompt_objects(grouped, tracks, candidate, maps, images, prompting, step)
     with stages("masks") as step:
         followed = sam2.propagate(
             engines,
@@ -97,13 +89,11 @@ def find_objects(
         )
         merged = labels.merge(followed)
         label_map = labels.to_labels(merged, (len(frames), *hw))
-    by_id = {one.object_id: one for one in objects}
-    found = [by_id[object_id] for object_id in merged]
+    found = [one for one in objects if one.object_id in merged]
     evidence = Evidence(
         motion_threshold(scores, len(frames), prompting),
         without_masks(found),
         depths.by_frame,
         {frame: thumbnail(maps.probability(frame)) for frame in depths.frames},
     )
-    confidence = max((one.confidence or 0.0 for one in objects), default=0.0)
     return Found(tracks, scores, found, label_map, evidence, confidence)

@@ -81,20 +81,18 @@ def group(
     hw: tuple[int, int],
     maps: MotionMaps | None,
     prompting: Prompting,
-    max_objects: int,
 ) -> list[ObjectPrompt]:
-    """Moving objects, largest first, of the `candidates` (N,) bool among the tracks.
+    """What may move, largest first, of the `candidates` (N,) bool among the tracks.
 
-    `moving` (M,) are tracks with high scores, `scores` (N,) those of all. An object's tracks as a
-    group must move by themselves; see movers.py.
+    `moving` (M,) are tracks with high scores, `scores` (N,) those of all. How probable it is that
+    an object's tracks move by themselves says movers.py.
     """
-    arguments = tracks, scores, moving, candidates, hw, maps, prompting
-    groups, affinities = partition(*arguments)
-    found = movers.moving_groups(groups, affinities, tracks, scores, hw)
+    groups = partition(tracks, scores, moving, candidates, hw, maps, prompting)
+    confidences = movers.confidences(groups, tracks, scores, hw)
     visible = surely_visible(tracks, prompting.min_confidence).visible
     return [
         ObjectPrompt(number, busiest_frame(visible[members]), members, confidence=confidence)
-        for number, (members, confidence) in enumerate(found[:max_objects], start=1)
+        for number, (members, confidence) in enumerate(zip(groups, confidences), start=1)
     ]
 
 
@@ -120,8 +118,8 @@ def partition(
     hw: tuple[int, int],
     maps: MotionMaps | None,
     prompting: Prompting,
-) -> tuple[list[Array], Affinities]:
-    """Groups (P,) of candidate tracks that belong together, largest first, and their affinities.
+) -> list[Array]:
+    """Groups (P,) of candidate tracks that belong together, largest first.
 
     At least `min_object_tracks` of each, or all there are, are in `moving`.
     """
@@ -137,7 +135,7 @@ def partition(
 
     groups = [members for members in graph.objects() if is_kept(members)]
     groups.sort(key=len, reverse=True)
-    return [indices[members] for members in groups], graph.affinities(groups)
+    return [indices[members] for members in groups]
 
 
 def track_graph(

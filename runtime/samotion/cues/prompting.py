@@ -14,7 +14,7 @@ from samotion.cues import mask_prompts, multicut
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, Regroup, select_moving, spread, visible_members
+from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
 from samotion.sam2.clicks import Click
 from samotion.sam2.features import Features
 from samotion.tracks.tracking import Tracks
@@ -24,26 +24,33 @@ Array = np.ndarray[Any, Any]
 NEGATIVE_CLICKS = 3
 
 
-def prompt_objects(  # noqa: PLR0913 (a stage, called with keywords)
+def group_objects(
     tracks: Tracks,
     scores: Array,
     maps: MotionMaps | None,
-    images: Features,
+    hw: tuple[int, int],
     prompting: Prompting,
     grow_threshold: float,
-    max_objects: int,
-    progress: StageProgress | None = None,
-    regroup: Regroup | None = None,
-) -> list[ObjectPrompt]:
-    """What moves by the tracks' motion scores (N,), as objects with their prompts, largest
-    first. `regroup` may change the objects before they are prompted.
+) -> tuple[list[ObjectPrompt], Array]:
+    """What may move by the tracks' motion scores (N,), as objects without prompts, largest first;
+    and which tracks (N,) bool are candidates.
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
     candidate = candidates(scores, moving, grow_threshold)
-    objects = multicut.group(
-        tracks, scores, moving, candidate, images.hw, maps, prompting, max_objects
-    )
-    objects = objects if regroup is None else regroup(objects)
+    objects = multicut.group(tracks, scores, moving, candidate, hw, maps, prompting)
+    return objects, candidate
+
+
+def prompt_objects(
+    objects: list[ObjectPrompt],
+    tracks: Tracks,
+    candidate: Array,
+    maps: MotionMaps | None,
+    images: Features,
+    prompting: Prompting,
+    progress: StageProgress | None = None,
+) -> list[ObjectPrompt]:
+    """Objects with their prompts; `candidate` (N,) bool are the tracks that may belong to one."""
     members = [one.members for one in objects]
     unsure = candidate.copy()
     for own in members:

@@ -19,7 +19,14 @@ from samotion.clips import video
 from samotion.clips.stream import Frames, Reading, Stream, stream_of
 from samotion.errors import InputError
 from samotion.pipeline import folder
-from samotion.pipeline.windows import HeldTracks, State, WindowResult, run, to_result
+from samotion.pipeline.windows import (
+    HeldTracks,
+    State,
+    WindowResult,
+    nothing_moves,
+    run,
+    to_result,
+)
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
 from samotion.results.record import OutputFolder
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result
@@ -138,7 +145,7 @@ def _segment_whole(
     found = find(engines, source.frames, numbers, stages)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
-        warnings.append("nothing moves in this clip: all masks are empty")
+        warnings.append(nothing_moves(found.confidence))
     return Result(
         labels=found.labels,
         objects=found.scored(),
@@ -233,6 +240,7 @@ def find_objects(
             step,
             regroup=partial(carried.regroup, tracks),
         )
+        objects, confidence = prompts.select_sure(objects, numbers.min_confidence)
         objects = carried.prompt(objects)
     with stages("masks") as step:
         clicks = [click for one in objects for click in one.clicks]
@@ -243,7 +251,6 @@ def find_objects(
     found = [by_id[object_id] for object_id in merged]
     threshold = prompts.motion_threshold(scores, len(frames), prompting)
     evidence = Evidence(threshold, without_masks(found), depths.by_frame)
-    confidence = max((float(scores[one.members].mean()) for one in objects), default=0.0)
     return Found(tracks, scores, found, labels, evidence, confidence)
 
 

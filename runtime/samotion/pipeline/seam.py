@@ -164,9 +164,7 @@ def _queries(tracks: Tracks, first: int) -> Array:
     return np.column_stack([best[rows], xy[:, ::-1]]).astype(np.float32)
 
 
-def _prompt(
-    number: int, tracks: Tracks, members: Array, confidence: float | None = None
-) -> ObjectPrompt:
+def _prompt(number: int, tracks: Tracks, members: Array, confidence: float = 1.0) -> ObjectPrompt:
     """An object of these tracks, by the frame in which most of them are visible."""
     fullest = int(tracks.visible[members].sum(axis=0).argmax())
     return ObjectPrompt(number, fullest, members, confidence=confidence)

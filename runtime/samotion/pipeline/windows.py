@@ -21,6 +21,7 @@ from samotion.tracks.records import Tracks, no_tracks
 Array = np.ndarray[Any, Any]
 # a method: what moves in frames (T,H,W,3), given what goes on from those before
 Find = Callable[[Engines, Array, Numbers, Stages, Carried], Found]
+LEAST_TOLD = 0.01  # probability of motion that is told where all objects are left out
 CUTS_NAMED = 5  # in a warning
 
 
@@ -245,5 +246,13 @@ def _warnings(state: State, cuts: list[int]) -> list[str]:
     if state.left_out:
         lines.append(f"{state.left_out} objects came after {MAX_LABELS} others and are left out")
     if not state.objects:
-        lines.append("nothing moves in this clip: all masks are empty")
+        lines.append(nothing_moves(state.confidence))
     return lines
+
+
+def nothing_moves(confidence: float) -> str:
+    """The warning for a clip without objects, in which something moves with this probability."""
+    line = "nothing moves in this clip: all masks are empty"
+    if confidence < LEAST_TOLD:
+        return line
+    return f"{line} (something moves with probability {confidence:.2f}; see --min-confidence)"

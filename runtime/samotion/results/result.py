@@ -255,6 +255,5 @@ class Found:
         results = []
         for label, one in enumerate(self.objects, start=1):
             score = float(self.scores[one.members].mean())
-            confidence = score if one.confidence is None else one.confidence
-            results.append(ObjectResult(label, score, confidence))
+            results.append(ObjectResult(label, score, one.confidence))
         return results

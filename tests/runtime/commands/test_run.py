@@ -53,7 +53,7 @@ def test_prints_the_overlays_path_last(run: Run, clip: Path, engines: Path) -> N
         "engines",
         "tracks",
         "output",
-        "1 moving object in 4 frames",
+        "1 moving object in 4 frames, confidence 0.88",
     ]
     record = json.loads(Path("out/clip/run.json").read_text())
     assert record["arguments"]["clips"] == [str(clip)] and record["preset"] == "nano"

@@ -41,7 +41,6 @@ def _grouped(
     tracks: Tracks,
     moving: np.ndarray,
     candidates: np.ndarray | None = None,
-    max_objects: int = 10,
     prompting: Prompting = PROMPTING,
     maps: Any = None,
 ) -> list[list[int]]:
@@ -49,7 +48,7 @@ def _grouped(
         candidates = np.isin(np.arange(len(tracks)), moving)
     scores = np.where(candidates, 0.97, 0.1)
     maps = _maps(tracks) if maps is None else maps
-    arguments = tracks, scores, moving, candidates, HW, maps, prompting, max_objects
+    arguments = tracks, scores, moving, candidates, HW, maps, prompting
     objects = multicut.group(*arguments)
     assert [prompt.object_id for prompt in objects] == list(range(1, len(objects) + 1))
     return [prompt.members.tolist() for prompt in objects]
@@ -171,22 +170,22 @@ def test_a_group_has_six_moving_tracks_unless_there_are_no_six():
     for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
         candidates = np.isin(np.arange(41), moving)
         scores = np.where(candidates, 0.9, 0.1)
-        (members,), _ = multicut.partition(
+        (members,) = multicut.partition(
             tracks, scores, moving, candidates, HW, _maps(tracks), PROMPTING
         )
         np.testing.assert_array_equal(members, kept)
 
 
-def test_the_largest_objects_come_first_and_stay_when_there_are_too_many():
+def test_the_largest_objects_come_first():
     tracks = _tracks(_square(10, 10, (2, 0))[:12], _square(120, 90, (-2, 0)))
-    assert _grouped(tracks, np.arange(48), max_objects=1) == [list(range(12, 48))]
+    assert _grouped(tracks, np.arange(48)) == [list(range(12, 48)), list(range(12))]
 
 
 def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
     every = np.ones(36, bool)
-    arguments = tracks, 0.97 * every, np.arange(36), every, HW, None, PROMPTING, 10
+    arguments = tracks, 0.97 * every, np.arange(36), every, HW, None, PROMPTING
     (prompt,) = multicut.group(*arguments)
     assert prompt.key_frame >= 15
 
@@ -198,12 +197,14 @@ def test_nothing_moving_and_nothing_surely_visible_are_no_objects():
     assert _grouped(unsure, np.arange(36)) == []
 
 
-def test_groups_that_do_not_move_by_themselves_are_no_objects(monkeypatch: pytest.MonkeyPatch):
+def test_objects_have_the_confidences_of_their_groups(monkeypatch: pytest.MonkeyPatch):
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0)))
     monkeypatch.setattr(
-        movers, "moving_groups", lambda groups, *_: [(g, 0.5) for g in groups if g.min() >= 36]
+        movers, "confidences", lambda groups, *_: [0.01 * group.min() for group in groups]
     )
-    assert _grouped(tracks, np.arange(72)) == [list(range(36, 72))]
+    scores, every = np.full(72, 0.97), np.ones(72, bool)
+    arguments = tracks, scores, np.arange(72), every, HW, _maps(tracks), PROMPTING
+    assert [one.confidence for one in multicut.group(*arguments)] == [0, 0.36]
 
 
 def _brute_force(log_odds: np.ndarray) -> list[list[int]]:
