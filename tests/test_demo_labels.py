@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "56f1992b057f39969e869d66eaddb6c86fe67c519532dffcd69c9d9f33786a6d"
+LABELS_SHA256 = "51f59c450d96104c7de47c66aed6b2ac393befc42eb3bb9766eb686319d4c86e"
 
 
 @pytest.mark.slow

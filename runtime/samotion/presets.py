@@ -37,6 +37,7 @@ class VitNet:
     pos_grid: int = 37
 
 
+MIN_CONFIDENCE = 0.5  # of an object, that it moves by itself, for presets with cues
 REFINE_PX = (256, 512)  # what BootsTAPIR's refinement was trained for
 
 
@@ -161,10 +162,12 @@ class Preset:
     max_frames: int = 300
     long_side_px: int = 1000
     query_step_frames: int = 10
-    # of an object, that it moves by itself: less probable ones are left out. The published method
-    # leaves none out
-    min_confidence: float = 0.0
     cues: Cues | None = None  # None: the published method
+
+    @property
+    def min_confidence(self) -> float:
+        """Objects that move less probably are left out; the published method leaves none out."""
+        return MIN_CONFIDENCE if self.cues else 0.0
 
 
 def _hub(
@@ -330,7 +333,6 @@ NANO = Preset(
         fallback_tracks=0,
     ),
     max_tracks=1728,  # 1536, and 192 reserved for densify
-    min_confidence=0.5,
     cues=NANO_CUES,
 )
 FAST = Preset(

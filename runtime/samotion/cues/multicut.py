@@ -23,11 +23,10 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 # By samotion_training.fit_objects: log odds of being of one object, of two tracks by their
-# `pairwise_features`, and of two parts by their `Affinities`. To the bias of parts, 0.15 as fitted,
-# 0.5 are added: an object torn apart costs more than two that are joined (F of tracks 0.54 without
-# them, 0.56 with them).
+# `pairwise_features`, and of two parts by their `Affinities`. The bias of parts, 0.15 as fitted
+# to rendered clips, is raised: real bodies come in more parts.
 PAIR_WEIGHTS, PAIR_BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
-PART_WEIGHTS, PART_BIAS = np.array([0.6, -0.33]), 0.65
+PART_WEIGHTS, PART_BIAS = np.array([0.6, -0.33]), 1.5
 PART_MARGIN = 1.0  # by which log odds are lowered for the over-segmentation
 FLOOR_PX = 0.1  # added to lengths before their logarithm
 BUSY_SHARE = 0.2  # of a clip's frames

@@ -137,7 +137,7 @@ def test_affinities_are_mean_log_odds_and_contact_discontinuity():
 )
 def test_parts_are_one_object_unless_they_are_torn_apart(step_x: float, objects: list[list[int]]):
     side = np.arange(72) // 36
-    log_odds = np.where(side[:, None] == side, 3.0, 0.5)
+    log_odds = np.where(side[:, None] == side, 3.0, -1.0)
     xy = np.concatenate([_square(0, 0, (1, 0)), _square(30, 0, (step_x, 0))])
     graph = _graph(log_odds, xy)
     parts = [part.tolist() for part in graph.over_segmentation()]
