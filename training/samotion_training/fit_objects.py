@@ -1,14 +1,19 @@
 """Fit the weights of samotion.cues.multicut and samotion.cues.movers by logistic regression.
 
-`python -m samotion_training.fit_objects --engine-dir engines --data DATA` renders clips, runs
-nano's nets over them, and prints weights and biases. Features depend on the motion map, so this
-comes after its training. Groups are made with the weights as they are in samotion.cues.multicut:
-where those change much, run this twice.
+`python -m samotion_training.fit_objects --engine-dir engines --data DATA [--davis DAVIS]` renders
+clips, runs nano's nets over them, and prints weights and biases. Features depend on the motion map,
+so this comes after its training. Groups are made with the weights as they are in
+samotion.cues.multicut: where those change much, run this twice.
+
+Real clips, annotated as DAVIS is, count for the confidence of groups alone. Half of the rendered
+clips have no moving objects, or false alarms would hardly count.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +23,19 @@ from samotion import prompts
 from samotion.cues import movers, multicut, prompting
 from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
-from samotion.presets import NANO_CUES, Prompting
+from samotion.presets import NANO, NANO_CUES, Prompting
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
 
+from samotion_training.evaluate import davis
 from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 
 Array = np.ndarray[Any, Any]
 Examples = tuple[Array, Array]  # features (n,F), and whether it is so (n,) bool
 MAX_PAIRS = 3000  # of a clip
-NO_MOVER, STILL_CAMERA = 0.2, 0.2  # shares of clips
+NO_MOVER, STILL_CAMERA = 0.5, 0.2  # shares of clips
 MEMBER_SHARE = 0.5  # of a group's tracks that must be on a mover for the group to be on it
-FITTED = {  # and `by_root` of `fit`
-    "multicut.PAIR_WEIGHTS": True,
-    "multicut.PART_WEIGHTS": False,
-    "movers.MOTION_WEIGHTS": False,
-}
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
 
@@ -96,13 +97,14 @@ def _commonest(labels: Array) -> tuple[int, int]:
     return int(values[counts.argmax()]), int(counts.max())
 
 
-def fit(clips: list[Examples], by_root: bool = False) -> tuple[Array, float]:
-    """Weights and bias of a logistic regression over the examples of clips; with `by_root` a clip
-    of n examples counts as the root of n.
+def fit(clips: list[Examples], by_root: bool = False, by_clip: bool = False) -> tuple[Array, float]:
+    """Weights and bias of a logistic regression over the examples of clips.
+
+    With `by_root` a clip of n examples counts as the root of n, with `by_clip` as one.
     """
     x = np.concatenate([np.column_stack([part, np.ones(len(part))]) for part, _ in clips])
     y = np.concatenate([is_so for _, is_so in clips]).astype(np.float64)
-    power = -0.5 if by_root else 0.0
+    power = -1.0 if by_clip else -0.5 if by_root else 0.0
     importance = np.concatenate(
         [np.full(len(part), len(part) ** power) for part, _ in clips if len(part)]
     )
@@ -116,6 +118,34 @@ def fit(clips: list[Examples], by_root: bool = False) -> tuple[Array, float]:
     return weights[:-1], float(weights[-1])
 
 
+def save_groups(path: Path, clips: list[Examples]) -> None:
+    """Write the groups of clips: features, whether they move, and how many each clip has."""
+    features, moving = (np.concatenate(parts) for parts in zip(*clips))
+    np.savez(path, features=features, moving=moving, counts=[len(part) for part, _ in clips])
+
+
+def load_groups(path: Path) -> list[Examples]:
+    """What `save_groups` wrote."""
+    with np.load(path) as file:
+        ends = np.cumsum(file["counts"])[:-1]
+        features, moving = (np.split(file[name], ends) for name in ("features", "moving"))
+    return list(zip(features, moving))
+
+
+def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]]:
+    """Name, frames, labels of what moves, and number of tracks of each rendered clip."""
+    library = open_library(args.data, held_out=False)
+    for seed in range(*args.seeds):
+        clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
+        yield str(seed), clip.frames, np.where(clip.masks, clip.labels, 0), max_tracks
+
+
+def real(folder: Path | None) -> Iterator[tuple[str, Array, Array, int]]:
+    """The same of annotated sequences."""
+    for name, frames, masks in davis(folder) if folder else ():
+        yield name, frames, masks.astype(np.uint8), NANO.max_tracks - RESERVED_TRACKS
+
+
 def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(
@@ -126,31 +156,36 @@ def main() -> None:
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
     )
     parser.add_argument(
+        "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
+    )
+    parser.add_argument("--groups", type=Path, help="write the groups here, for reliability.py")
+    parser.add_argument(
         "--seeds", type=int, nargs=2, default=(520_000, 520_400), metavar=("FIRST", "END")
     )
     args = parser.parse_args()
-    library = open_library(args.data, held_out=False)
-    clips = []
+    found = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
-        for seed in range(*args.seeds):
-            clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-            densified = densify(
-                engines,
-                clip.frames,
-                *scored(engines, clip.frames, max_tracks, seed),
-                RESERVED_TRACKS,
-                seed,
-            )
-            labels, rng = np.where(clip.masks, clip.labels, 0), np.random.default_rng(seed)
-            clips.append(
-                examples_of(
-                    *densified, labels, engines.preset.prompting, NANO_CUES.grow_threshold, rng
-                )
-            )
-            print(seed, *(len(is_so) for _, is_so in clips[-1]), flush=True)
-    for (name, by_root), examples in zip(FITTED.items(), zip(*clips)):
-        weights, bias = fit(list(examples), by_root)
-        print(f"{name} {np.round(weights, 2).tolist()}, bias {bias:.2f}")
+        for number, (name, frames, labels, most) in enumerate(
+            chain(rendered(args), real(args.davis))
+        ):
+            first = scored(engines, frames, most, number)
+            densified = densify(engines, frames, *first, RESERVED_TRACKS, number)
+            numbers, grow = engines.preset.prompting, NANO_CUES.grow_threshold
+            rng = np.random.default_rng(number)
+            found[name] = examples_of(*densified, labels, numbers, grow, rng)
+            print(name, *(len(is_so) for _, is_so in found[name]), flush=True)
+    synthetic = [one for name, one in found.items() if name.isdigit()]
+    groups = [of_motion for _, _, of_motion in found.values()]
+    tell("multicut.PAIR_WEIGHTS", fit([pairs for pairs, _, _ in synthetic], by_root=True))
+    tell("multicut.PART_WEIGHTS", fit([parts for _, parts, _ in synthetic]))
+    tell("movers.MOTION_WEIGHTS", fit(groups, by_clip=True))
+    if args.groups:
+        save_groups(args.groups, groups)
+
+
+def tell(name: str, fitted: tuple[Array, float]) -> None:
+    """Print weights and bias."""
+    print(f"{name} {np.round(fitted[0], 2).tolist()}, bias {fitted[1]:.2f}")
 
 
 if __name__ == "__main__":

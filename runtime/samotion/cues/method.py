@@ -75,8 +75,15 @@ def find_objects(
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
         every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
         sure, confidence = select_sure(every, numbers.min_confidence)
-        grouped = carried.regroup(tracks, sure[: numbers.max_objects])
-        objects = prompt_objects(grouped, tracks, candidate, maps, images, prompting, step)
+        objects = prompt_objects(
+            carried.regroup(tracks, sure[: numbers.max_objects]),
+            tracks,
+            candidate,
+            maps,
+            images,
+            prompting,
+            step,
+        )
     with stages("masks") as step:
         followed = sam2.propagate(
             engines,

@@ -14,13 +14,11 @@ import numpy as np
 from samotion.cues.motion_map import logits
 from samotion.cues.motion_residuals import LONG_SIDE_PX, STILL_SCORE
 from samotion.cues.parallax import plane_residual_ratio
-from samotion.cues.scene_residual import scene_residual_ratio
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# By samotion_training.fit_objects: log odds of moving, of `group_features`, where something moves
-# in 19 of 20 clips.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.46, 1.24, 1.42, 0.8]), -0.1
+# By samotion_training.fit_objects: log odds of moving, of `group_features`.
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.46, 2.43]), -0.03
 
 
 def confidences(
@@ -37,16 +35,8 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,4).
-
-    Mean score logit; plane residual ratio (parallax.py); scene residual ratio (scene_residual.py);
-    log number of tracks.
-    """
-    if not groups:
-        return np.zeros((0, len(MOTION_WEIGHTS)))
+    """Features of groups of tracks (S,2): mean score logit; plane residual ratio (parallax.py)."""
     xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
-    evidence = xy, tracks.visible, scores < STILL_SCORE, groups, hw
     mean_scores = [score_logits[group].mean() for group in groups]
-    counts = [np.log(len(group)) for group in groups]
-    columns = mean_scores, plane_residual_ratio(*evidence), scene_residual_ratio(*evidence), counts
-    return np.column_stack(columns)
+    plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
+    return np.column_stack([np.array(mean_scores, np.float64), plane])

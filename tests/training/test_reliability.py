@@ -1,0 +1,36 @@
+"""Confidences are judged clip by clip, by a fit to the others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from samotion_training import fit_objects, reliability
+
+
+def test_groups_are_read_as_they_were_written(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    clips = [(rng.normal(size=(n, 2)), rng.random(n) < 0.5) for n in (3, 0, 2)]
+    fit_objects.save_groups(tmp_path / "groups.npz", clips)
+    loaded = fit_objects.load_groups(tmp_path / "groups.npz")
+    for (features, moving), (again, moving_again) in zip(clips, loaded, strict=True):
+        np.testing.assert_array_equal(features, again)
+        np.testing.assert_array_equal(moving, moving_again)
+
+
+def test_confidences_of_a_clip_come_from_the_others_and_are_drawn() -> None:
+    rng = np.random.default_rng(0)
+    clips = []
+    for _ in range(40):
+        x = rng.normal(size=(20, 2))
+        clips.append((x, rng.random(20) < 1 / (1 + np.exp(-2 * x[:, 0]))))
+    wrong = np.full((20, 2), 3.0), np.zeros(20, bool)
+    confidences = reliability.leave_one_out([*clips, wrong])
+    assert confidences[-1].min() > 0.9, "its own truth does not count"
+    found = reliability.bins(
+        np.concatenate(confidences[:-1]), np.concatenate([moving for _, moving in clips])
+    )
+    assert sum(one.count for one in found) == 800
+    assert all(abs(one.mean - one.moving) < 0.15 for one in found)
+    drawn = reliability.diagram({"groups": found})
+    assert drawn.count("<circle") == len(found) and drawn.startswith("<svg")
