@@ -30,7 +30,7 @@ def test_confidences_of_a_clip_come_from_the_others_and_are_drawn() -> None:
     found = reliability.bins(
         np.concatenate(confidences[:-1]), np.concatenate([moving for _, moving in clips])
     )
-    assert sum(one.count for one in found) == 800
+    assert sum(one.size for one in found) == 800
     assert all(abs(one.mean - one.moving) < 0.15 for one in found)
     drawn = reliability.diagram({"groups": found})
     assert drawn.count("<circle") == len(found) and drawn.startswith("<svg")

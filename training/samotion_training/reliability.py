@@ -26,7 +26,7 @@ class Bin(NamedTuple):
 
     mean: float
     moving: float
-    count: int
+    size: int
 
 
 def leave_one_out(clips: list[Examples]) -> list[Array]:
@@ -68,8 +68,8 @@ def diagram(curves: dict[str, list[Bin]]) -> str:
         parts.append(_text(low + 40, low + 20 + 16 * row, name, colour))
         for one in points:
             x, y = low + one.mean * SIDE, high - one.moving * SIDE
-            title = f"{name}: {one.count} of mean {one.mean:.2f}, {one.moving:.2f} of them move"
-            radius = 2 + one.count**0.5
+            title = f"{name}: {one.size} of mean {one.mean:.2f}, {one.moving:.2f} of them move"
+            radius = 2 + one.size**0.5
             parts.append(
                 f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{colour}"'
                 f' fill-opacity="0.5"><title>{title}</title></circle>'
@@ -96,7 +96,7 @@ def main() -> None:
     args.out.write_text(diagram(curves))
     for name, points in curves.items():
         for one in points:
-            print(f"{name}: {one.count} of mean {one.mean:.2f}, {one.moving:.2f} of them move")
+            print(f"{name}: {one.size} of mean {one.mean:.2f}, {one.moving:.2f} of them move")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 # By samotion_training.fit_objects: log odds of moving, of `group_features`.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.46, 2.43]), -0.03
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.7, 2.69]), -0.15
 
 
 def confidences(
