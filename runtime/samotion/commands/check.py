@@ -56,7 +56,8 @@ JETSON = Path("/etc/nv_tegra_release")
 @dataclass(frozen=True)
 class Report:
     """All that the command finds. `engines`: name of each engine and its problem (None: it
-    answers). `proof`: how TensorRT engines answer beside their graphs, `is_wrong`: otherwise.
+    answers). `proof`: how TensorRT engines answer beside their graphs, `is_wrong`: otherwise;
+    `untried`: why they could not be tried here.
     """
 
     samotion: str
@@ -73,6 +74,7 @@ class Report:
     advice: list[str]
     proof: str | None = None
     is_wrong: bool = False
+    untried: str | None = None
 
 
 def check(
@@ -98,6 +100,8 @@ def check(
             return DeviceError.exit_code
         if report.video:
             return InputError.exit_code
+        if report.untried:
+            return DeviceError.exit_code
         if report.is_wrong:
             return ParityError.exit_code
         broken = [problem for problem in report.engines.values() if problem]
@@ -132,10 +136,13 @@ def examine(engine_dir: str | None = None) -> Report:
         engines=engines,
         advice=[
             *advise_on_packages(video),
-            *advise(backends, gpus, free, engine_dir, engines, trials.rebuild, video),
+            *advise(
+                backends, gpus, free, engine_dir, engines, trials.rebuild, video, trials.untried
+            ),
         ],
         proof=trials.proof,
         is_wrong=trials.is_wrong,
+        untried=trials.untried,
     )
 
 
@@ -213,6 +220,7 @@ def advise(
     engines: dict[str, str | None],
     rebuild: str = "",
     video: str | None = None,
+    untried: str | None = None,
 ) -> list[str]:
     """What to do next, most urgent first. `rebuild`: the command that builds the folder anew."""
     works = {backend.name for backend in backends if backend.problem is None}
@@ -235,6 +243,8 @@ def advise(
         )
     if free < LOW_DISK_BYTES:
         advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
+    if untried:
+        advice.append(f"these engines need a GPU; for this machine: {rebuild}")
     if any(engines.values()):
         anew = f"build the engines again: {rebuild}"
         advice.append(
@@ -257,6 +267,8 @@ def to_text(report: Report) -> str:
     if report.preset is not None:
         lines += ["", f"{report.engine_dir!r} holds preset {report.preset}"]
         lines += [f"{name:24} {problem or 'works'}" for name, problem in report.engines.items()]
+    if report.untried:
+        lines += [f"{'engines':24} not tried: {report.untried}"]
     if report.proof is not None:
         lines += [f"{'proof':24} {report.proof}"]
     return "\n".join([*lines, "", *(f"next: {advice}" for advice in report.advice)])

@@ -25,6 +25,7 @@ class Trials:
 
     `rebuild`: the command that builds the folder anew, empty for the bundled one. `proof`: what
     TensorRT engines answered beside their graphs, in a line; `is_wrong`: one answered otherwise.
+    `untried`: why none could be tried on this machine.
     """
 
     preset: str | None = None
@@ -32,6 +33,7 @@ class Trials:
     rebuild: str = ""
     proof: str | None = None
     is_wrong: bool = False
+    untried: str | None = None
 
 
 def run_each(engine_dir: str) -> Trials:
@@ -65,7 +67,12 @@ def _proved(folder: Path, held: Manifest, trials: Trials) -> Trials:
         try:
             known = replace(known, proof=prove(folder, known, [name]))
             problems[name] = record.problem(name, known.proof["engines"][name])
-        except (DeviceError, EngineError) as error:
+        except DeviceError as error:
+            if not problems:
+                onnx = held.command("all", "engines-onnx", target="onnx")
+                return replace(trials, untried=str(error), rebuild=onnx)
+            problems[name] = str(error)
+        except EngineError as error:
             problems[name] = str(error)
     trials = replace(trials, problems=problems)
     if not known.proof.get("engines"):

@@ -140,8 +140,11 @@ def test_the_check_without_a_gpu_still_reports(
     use(monkeypatch)
     export(request_, QUIET)
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(request_.out)])
-    assert outcome.exit_code == 4 and "tensorrt for rtx" in outcome.stdout
-    assert "depth                    no NVIDIA driver is found" in outcome.stdout
+    assert outcome.exit_code == 5 and "tensorrt for rtx" in outcome.stdout
+    assert "engines                  not tried: no NVIDIA driver is found" in outcome.stdout
+    assert "next: these engines need a GPU; for this machine: samotion-export" in outcome.stdout
+    assert "--target onnx --out 'engines-onnx'" in outcome.stdout
+    assert "all is well" not in outcome.stdout
     assert manifest.read(request_.out).proof == {}
 
 
