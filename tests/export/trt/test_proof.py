@@ -158,6 +158,18 @@ def test_a_graph_that_is_not_beside_its_engine(
     assert "depth.onnx is not beside its engine, or was changed; build again" in outcome.stdout
 
 
+def test_an_engine_that_does_not_open_here_is_not_called_wrong(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was built by another version; nothing is said of its answers."""
+    built(request_, monkeypatch)
+    fake_tensorrt.install(monkeypatch, "1.8.0", fake_tensorrt.Gpu(), "tensorrt_rtx")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(request_.out)])
+    assert outcome.exit_code == 4
+    assert "was built by TensorRT for RTX 1.7.1, this is TensorRT for RTX 1.8.0" in outcome.stdout
+    assert manifest.read(request_.out).proof == {}
+
+
 def test_masks_of_a_clip_are_compared_once(
     request_: Request, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

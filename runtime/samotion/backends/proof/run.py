@@ -35,7 +35,8 @@ def prove(
 
     Returns the folder's proof: place, and by engine the hash of its file and the figures of every
     output, or the problem it had. Raises DeviceError without GPU, TensorRT or onnxruntime, and
-    EngineError for a graph that is missing beside its engine or was changed.
+    EngineError for an engine that does not open here, and for a graph that is missing beside its
+    engine or was changed.
     """
     ort.provider_for("cpu")
     backend = Backend(MODULES[held.tensorrt_target()])
@@ -77,12 +78,16 @@ class Graphs:
             self._open[name] = self._opened(name)
         return self._open[name]
 
+    def rebuild(self, name: str) -> str:
+        """The command that builds an engine and its graph anew."""
+        return self._held.command(SIGNATURES[name].net, self._folder)
+
     def _opened(self, name: str) -> ort.OrtEngine:
         path, entry = self._folder / f"{name}.onnx", self._held.engines[name]
         if not path.is_file() or sha256_of(path) != entry.onnx_sha256:
             raise EngineError(
                 f"{path.name} is not beside its engine, or was changed; build again:"
-                f" {self._held.command(SIGNATURES[name].net, self._folder)}"
+                f" {self.rebuild(name)}"
             )
         graph = replace(
             entry, file=path.name, sha256=entry.onnx_sha256, tensorrt=None, gpu=None, rtx=False
@@ -91,12 +96,9 @@ class Graphs:
 
 
 def _tried(name: str, path: Path, entry: Entry, backend: Backend, graphs: Graphs) -> dict[str, Any]:
-    """The figures of one engine, or what went wrong when it was opened and run."""
+    """The figures of one engine, or what went wrong when it was run."""
     pairs: dict[str, list[tuple[Array, Array]]] = {}
-    try:
-        engine = TrtEngine(name, path, entry, backend, "samotion-export")
-    except EngineError as error:
-        return {"problem": short_line(error)[:MOST_LETTERS]}
+    engine = TrtEngine(name, path, entry, backend, graphs.rebuild(name))
     try:
         for sizes in usual_sizes(engine):
             inputs = fixed_inputs(name, entry, sizes, graphs)
