@@ -26,6 +26,8 @@ PATCH_PX = 14
 MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame, and object pointers
 MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompted ones
+USUAL_MEMORIES = 13  # once a clip has all its prompts: 7 frames of them, 6 tracked ones
+IMAGE_FRAMES = 4  # of SAM 2's square images in one call
 CLIP_HW = (480, 854)  # the usual clip
 USUAL_ASPECT = 2  # of clips whose frames go through in batches; longer strips go one by one
 
@@ -103,9 +105,9 @@ def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
 def _segmenter_ranges() -> dict[str, list[dict[str, Range]]]:
     """Of SAM 2's engines; its track has a profile for the first frames and one for all others."""
     objects, points, pointers = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), (1, 16, MOST_POINTS)
-    memories = (1, 4, 6), (7, 8, MOST_MEMORIES)
+    memories = (1, 4, 6), (7, USUAL_MEMORIES, MOST_MEMORIES)
     return {
-        "sam2_image": [{"B": (1, 1, 1), "P": points}],
+        "sam2_image": [{"B": (1, IMAGE_FRAMES, 2 * IMAGE_FRAMES), "P": points}],
         "sam2_prompt": [{"B": objects, "P": points}],
         "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
         "sam2_track": [{"B": objects, "K": frames, "P": pointers} for frames in memories],
