@@ -125,7 +125,7 @@ def _graphs(
 
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:
     """Is every engine of the net there, whole, and built from the same things?"""
-    for name in contract.engines_of(source.net, source.config):
+    for name in request.engines_of(source.net):
         entry = held.engines.get(name)
         if entry is None or entry.source != source.key or (request.verify and not entry.parity):
             return False

@@ -12,6 +12,7 @@ from samotion.errors import UsageError
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset
 
 from samotion_export.overrides import with_overrides
+from samotion_export.spelling import Spelling, spelling_of
 
 K = TypeVar("K", str, int)
 V = TypeVar("V")
@@ -47,7 +48,8 @@ class Request:
 
     def engines_of(self, net: str) -> tuple[str, ...]:
         """The names of one net's engines."""
-        return contract.engines_of(net, getattr(self.chosen(), net))
+        on_gpu = spelling_of(net, self.target) is Spelling.GPU
+        return contract.engines_of(net, getattr(self.chosen(), net), on_gpu)
 
 
 def choose_preset(name: str, sam2: str | None = None, refine_px: int | None = None) -> Preset:

@@ -1,9 +1,9 @@
 """The contract between export and runtime: engine names, their inputs and outputs.
 
 The only place these names are written. Dimensions are integers, or letters: T frames, N points or
-tracks, B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames and P
-prompt points or object pointers vary from call to call (`DYNAMIC`); all other letters are fixed by
-the preset.
+tracks, B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames (or
+taps of a resampling) and P prompt points or object pointers vary from call to call (`DYNAMIC`); all
+other letters are fixed by the preset.
 
 Every output is finite, and the backends refuse NaN and infinity in any of them: what is not there
 has a number too (-1024 is the mask logit of an object that left, 0 the disparity of the farthest).
@@ -33,7 +33,8 @@ class Signature:
 
     `only_if`: the flag of the net's numbers (presets.py) without which there is no such engine.
     `rows`: the letter whose rows do not influence each other, so that a long call may be cut along
-    it. `per_frame`: every frame of a clip goes through it, in the same shapes after the first few,
+    it. `gpu_only`: written in a GPU's spelling alone, and a run does as well without it.
+    `per_frame`: every frame of a clip goes through it, in the same shapes after the first few,
     so that it is worth recording.
     """
 
@@ -43,6 +44,7 @@ class Signature:
     only_if: str | None = None
     rows: str | None = None
     per_frame: bool = False
+    gpu_only: bool = False
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -190,6 +192,19 @@ SIGNATURES: dict[str, Signature] = {
         "maps",
         rows="B",
     ),
+    # index and weight: the source pixels of each column and of each row, and their fixed-point
+    # weights
+    "sam2_resize": Signature(
+        "sam2",
+        (
+            Tensor("frames", "uint8", ("B", "H", "W", 3)),
+            Tensor("index", "int64", (2, "S", "K")),
+            Tensor("weight", "int64", (2, "S", "K")),
+        ),
+        (Tensor("resized", "uint8", ("B", "S", "S", 3)),),
+        rows="B",
+        gpu_only=True,
+    ),
     "sam2_image": Signature(
         "sam2",
         (Tensor("frames", "uint8", ("B", "S", "S", 3)),),
@@ -229,14 +244,16 @@ SIGNATURES: dict[str, Signature] = {
 }
 
 
-def engines_of(net: str, numbers: object = None) -> tuple[str, ...]:
+def engines_of(net: str, numbers: object = None, on_gpu: bool = False) -> tuple[str, ...]:
     """The engine names that one net is exported as, in contract order.
 
-    `numbers`: the net's, as in presets.py; None: only those that every such net has.
+    `numbers`: the net's, as in presets.py; None: only those that every such net has. `on_gpu`: in
+    a GPU's spelling.
     """
     return tuple(
         name
         for name, signature in SIGNATURES.items()
         if signature.net == net
         and (signature.only_if is None or getattr(numbers, signature.only_if, False))
+        and (on_gpu or not signature.gpu_only)
     )

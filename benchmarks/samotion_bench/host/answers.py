@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from samotion.geometry import TRACKER_PX
+from samotion.sam2.features import resize_frame
 
 from samotion_bench.host.scene import Scene, read_number
 
@@ -116,7 +117,14 @@ def _decoded(scene: Scene, frame: int, boxes: Array, outputs: Arrays) -> None:
     outputs["pointer"][:, 0] = boxes
 
 
+def _resize(scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
+    side_px = outputs["resized"].shape[1]
+    for frame, square in zip(inputs["frames"], outputs["resized"]):
+        square[:] = resize_frame(frame, side_px)
+
+
 ANSWERS: dict[str, Answer] = {
+    "sam2_resize": _resize,
     "tracks_features": _frames,
     "tracks_features_large": _frames,
     "tracks_query": _query,

@@ -31,7 +31,7 @@ KEPT_ROWS = 4  # of the causal tracker's past
 
 def write_folder(folder: Path, preset: Preset) -> None:
     """Engine files that the stand-in opens, and their manifest."""
-    names = [name for net in NETS for name in engines_of(net, getattr(preset, net))]
+    names = [n for net in NETS for n in engines_of(net, getattr(preset, net), on_gpu=True)]
     entries = {name: _write(folder, name, preset) for name in names}
     manifest.write(folder, Manifest(preset.name, {}, entries, numbers_of(preset)))
 

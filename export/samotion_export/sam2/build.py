@@ -12,6 +12,7 @@ from samotion.presets import Sam2Net
 from torch import nn
 
 from samotion_export.graph import Array, Graph, run_module
+from samotion_export.sam2 import resize
 from samotion_export.sam2.modules import ImageGraph, MemoryGraph, PromptGraph, TrackGraph
 from samotion_export.sam2.net import build_module
 from samotion_export.spelling import Spelling
@@ -28,7 +29,7 @@ Arrays = dict[str, Array]
 
 def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
     """The four graphs of a loaded module, with examples that follow a clip of two frames and two
-    objects.
+    objects; for a GPU, before them the one that resizes frames.
     """
     sam: Any = module.eval()
     with torch.no_grad():
@@ -58,7 +59,8 @@ def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -
         _step(shots[1], known[0], decoded[0]["pointer"], frames=2, pointers=3),
         _step(shots[0], known[1], decoded[1]["pointer"], frames=1, pointers=5),
     )
-    return [image, prompt, memory, track]
+    others = [resize.graph(net.image_size_px)] if spelling is Spelling.GPU else []
+    return [*others, image, prompt, memory, track]
 
 
 def example_frames(size_px: int, count: int) -> Array:

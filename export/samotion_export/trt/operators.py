@@ -154,9 +154,12 @@ def _cast(node: NodeProto, graph: _Graph) -> Iterator[str]:
         if _attribute(node, "to", 0) not in (TensorProto.FLOAT, TensorProto.FLOAT16):
             yield "uint8 must become float"
         if node.input[0] not in {i.name for i in graph.proto.input}:
-            yield "uint8 is for network inputs only"
+            yield "uint8 is for network inputs and outputs only"
     if _attribute(node, "to", 0) == TensorProto.UINT8:
-        yield "uint8 is for network inputs only"
+        if graph.types.get(node.input[0]) not in (TensorProto.FLOAT, TensorProto.FLOAT16):
+            yield "uint8 comes of floats only"
+        if node.output[0] not in graph.outputs:
+            yield "uint8 is for network inputs and outputs only"
 
 
 def _grid_sample(node: NodeProto, graph: _Graph) -> Iterator[str]:

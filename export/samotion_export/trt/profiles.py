@@ -4,11 +4,13 @@ preset.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from samotion import depth, dino
 from samotion.contract import SIGNATURES
 from samotion.presets import Preset
+from samotion.sam2.features import LARGEST_PX
 from samotion.tracks.live import ONLINE_POINTS
 from samotion.tracks.tracking import (
     FEATURE_FRAMES,
@@ -58,7 +60,7 @@ def _ranges(preset: Preset, engine: str) -> list[dict[str, Range]]:
     """One table of letters per profile. Profiles that could be one are two where one would waste
     memory.
     """
-    ranges = {**_track_ranges(preset), **_picture_ranges(preset), **_segmenter_ranges()}
+    ranges = {**_track_ranges(preset), **_picture_ranges(preset), **_segmenter_ranges(preset)}
     if engine not in ranges:
         raise KeyError(
             f"no shapes are known for engine {engine!r}; it takes {SIGNATURES[engine].input_names}"
@@ -102,15 +104,27 @@ def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     }
 
 
-def _segmenter_ranges() -> dict[str, list[dict[str, Range]]]:
+def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     """Of SAM 2's engines; its track has a profile for the first frames and one for all others."""
     objects, points, pointers = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), (1, 16, MOST_POINTS)
     memories = (1, 4, 6), (7, USUAL_MEMORIES, MOST_MEMORIES)
     return {
-        "sam2_image": [{"B": (1, IMAGE_FRAMES, 2 * IMAGE_FRAMES), "P": points}],
+        "sam2_resize": [_clips_to(preset.sam2.image_size_px)],
+        "sam2_image": [{"B": (1, IMAGE_FRAMES, 2 * IMAGE_FRAMES)}],
         "sam2_prompt": [{"B": objects, "P": points}],
         "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
         "sam2_track": [{"B": objects, "K": frames, "P": pointers} for frames in memories],
+    }
+
+
+def _clips_to(side_px: int) -> dict[str, Range]:
+    """Frames of all clips that are made square on the GPU, and the taps which that takes."""
+    most = 2 * math.ceil(2 * max(1.0, LARGEST_PX / side_px)) + 1
+    return {
+        "B": (1, 1, IMAGE_FRAMES),
+        "H": (1, CLIP_HW[0], LARGEST_PX),
+        "W": (1, CLIP_HW[1], LARGEST_PX),
+        "K": (1, 4, most),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +19,8 @@ Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by 
 # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
 CAPACITY_PX = 16 * 1024**2
 CAPACITY_FRAMES = 96  # at most, however small they are
-_PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
+LARGEST_PX = 4096  # of a frame's sides, to be resized by engine sam2_resize
+PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
 
 class Features:
@@ -43,6 +45,7 @@ class Features:
         engine = engines["sam2_image"]
         # on the GPU, where the other engines want them; a plain function has only its answer
         self._engine = getattr(engine, "keep", engine)
+        self._resize = _resize_engine(engines)
         self._cache: OrderedDict[int, Levels] = OrderedDict()
 
     @property
@@ -76,8 +79,25 @@ class Features:
     def _get(self, frame: int) -> Levels:
         if frame in self._cache:
             return self._cache[frame]
-        levels: Levels = self._engine(frames=resize_frame(self.frames[frame], self.side_px)[None])
+        levels: Levels = self._engine(frames=self._square(self.frames[frame]))
         return levels
+
+    def _square(self, frame: Array) -> Array:
+        """A frame as engine sam2_image takes it: (1,S,S,3), on the GPU where that can be."""
+        is_square = self.hw == (self.side_px, self.side_px)
+        if self._resize is None or is_square or max(self.hw) > LARGEST_PX:
+            return resize_frame(frame, self.side_px)[None]
+        index, weight = taps_of(self.hw, self.side_px)
+        square: Array = self._resize(frames=frame[None], index=index, weight=weight)["resized"]
+        return square
+
+
+def _resize_engine(engines: Engines) -> Callable[..., Levels] | None:
+    """Engine sam2_resize, whose answers stay on the GPU; None where there is none."""
+    held = getattr(engines, "manifest", None)  # others than a folder's have none
+    if held is None or "sam2_resize" not in held.engines or engines.device == "cpu":
+        return None
+    return engines["sam2_resize"].keep
 
 
 def resize_frame(frame: Array, side_px: int) -> Array:
@@ -96,14 +116,31 @@ def _resample(image: Array, size: int, axis: int) -> Array:
     index, weights = _taps(image.shape[axis], size)
     out_shape = list(image.shape)
     out_shape[axis] = size
-    half: int = 1 << _PRECISION_BITS - 1  # rounds to nearest
+    half: int = 1 << PRECISION_BITS - 1  # rounds to nearest
     total: Array = np.full(out_shape, half, np.int32)
     along_axis = (1, size, 1) if axis == 1 else (size, 1, 1)
     for k in range(index.shape[1]):
         weight = weights[:, k].reshape(along_axis)
         total += np.take(image, index[:, k], axis=axis) * weight
-    total >>= _PRECISION_BITS
+    total >>= PRECISION_BITS
     return total.clip(0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=8)
+def taps_of(hw: tuple[int, int], side_px: int) -> tuple[Array, Array]:
+    """How engine sam2_resize makes a square of frames (H,W): source pixels and their fixed-point
+    weights (2,side_px,K) int64, those of rows second.
+    """
+    pairs = [_taps(length, side_px) for length in reversed(hw)]
+    count = max(index.shape[1] for index, _ in pairs)
+    padded = [[_padded(x, count) for x in pair] for pair in pairs]
+    index, weight = (np.stack(arrays) for arrays in zip(*padded))
+    return index, weight
+
+
+def _padded(x: Array, count: int) -> Array:
+    """(N,K) with zeros up to (N,count) int64."""
+    return np.pad(x.astype(np.int64), ((0, 0), (0, count - x.shape[1])))
 
 
 @lru_cache(maxsize=8)
@@ -119,7 +156,7 @@ def _taps(source: int, target: int) -> tuple[Array, Array]:
     distance = (index - centre[:, None] + 0.5) / stretch
     weight = _bicubic(distance) * (index < end[:, None])
     weight /= weight.sum(1, keepdims=True)
-    fixed = np.round(weight * (1 << _PRECISION_BITS)).astype(np.int32)
+    fixed = np.round(weight * (1 << PRECISION_BITS)).astype(np.int32)
     used = (weight != 0).any(0)
     inside = np.minimum(index, source - 1)
     return inside[:, used], fixed[:, used]

@@ -112,9 +112,13 @@ REFUSED = {
         "(uint8[2] x) => (int64[2] y) { y = Cast <to = 7> (x) }",
         "uint8 must become float",
     ),
-    "uint8 output": (
-        "(float[2] x) => (uint8[2] y) { y = Cast <to = 2> (x) }",
-        "uint8 is for network inputs",
+    "uint8 of integers": (
+        "(int64[2] x) => (uint8[2] y) { y = Cast <to = 2> (x) }",
+        "uint8 comes of floats",
+    ),
+    "uint8 that goes on": (
+        "(float[2] x) => (float[2] y) { t = Cast <to = 2> (x) y = Cast <to = 1> (t) }",
+        "uint8 is for network inputs and outputs",
     ),
     "bfloat16 sums": (
         "(bfloat16[2] x) => (bfloat16[2] y) { y = Add(x, x) }",
