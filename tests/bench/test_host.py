@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 86,
+    "uploads": 88,
     "downloads": 49,
-    "device_copies": 102,
-    "waits": 28,
+    "device_copies": 108,
+    "waits": 29,
     "launches": 8,
     "recordings": 2,
     "steps": 18,

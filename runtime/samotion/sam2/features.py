@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
 
+from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.errors import UsageError
 
@@ -46,6 +47,7 @@ class Features:
         # on the GPU, where the other engines want them; a plain function has only its answer
         self._engine = getattr(engine, "keep", engine)
         self._resize = _resize_engine(engines)
+        self._taps = cache(lambda: _taps_on_gpu(engines, self.hw, self.side_px))
         self._cache: OrderedDict[int, Levels] = OrderedDict()
 
     @property
@@ -87,8 +89,7 @@ class Features:
         is_square = self.hw == (self.side_px, self.side_px)
         if self._resize is None or is_square or max(self.hw) > LARGEST_PX:
             return resize_frame(frame, self.side_px)[None]
-        index, weight = taps_of(self.hw, self.side_px)
-        square: Array = self._resize(frames=frame[None], index=index, weight=weight)["resized"]
+        square: Array = self._resize(frames=frame[None], **self._taps())["resized"]
         return square
 
 
@@ -98,6 +99,15 @@ def _resize_engine(engines: Engines) -> Callable[..., Levels] | None:
     if held is None or "sam2_resize" not in held.engines or engines.device == "cpu":
         return None
     return engines["sam2_resize"].keep
+
+
+def _taps_on_gpu(engines: Engines, hw: tuple[int, int], side_px: int) -> dict[str, Any]:
+    """What engine sam2_resize takes beside frames, brought up once for all of them."""
+    found = {}
+    for name, taps in zip(("index", "weight"), taps_of(hw, side_px)):
+        found[name] = resident.empty(engines, taps.shape, taps.dtype)
+        found[name][:] = taps
+    return found
 
 
 def resize_frame(frame: Array, side_px: int) -> Array:

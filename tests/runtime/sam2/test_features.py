@@ -1,0 +1,63 @@
+"""Where frames become SAM 2's squares: on the host, or by an engine on the GPU."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.fakes import FakeEngines
+from samotion.sam2 import features
+from samotion.sam2.features import Features, resize_frame
+
+HW = (30, 50)
+
+
+def engines_on(device: str, *names: str) -> tuple[Any, list[str]]:
+    """Engines that note their calls; those of `names` are in the folder."""
+    calls: list[str] = []
+
+    def resize(frames: np.ndarray, index: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
+        calls.append("sam2_resize")
+        assert index.shape == weight.shape and index.shape[:2] == (2, 448)
+        return {"resized": np.stack([resize_frame(frame, 448) for frame in frames])}
+
+    def image(frames: np.ndarray) -> dict[str, Any]:
+        calls.append("sam2_image")
+        return {"level0": frames}
+
+    engines: Any = FakeEngines(sam2_image=image, sam2_resize=resize)
+    engines.device = device
+    engines.manifest = SimpleNamespace(engines=dict.fromkeys(names))
+    return engines, calls
+
+
+@pytest.mark.parametrize("device", ["tensorrt", "cuda"])
+def test_a_gpu_resizes_frames_itself(rng: np.random.Generator, device: str) -> None:
+    frames = rng.integers(0, 256, (2, *HW, 3), np.uint8)
+    engines, calls = engines_on(device, "sam2_image", "sam2_resize")
+    level = Features(engines, frames)[1]["level0"]
+    assert calls == ["sam2_resize", "sam2_image"]
+    np.testing.assert_array_equal(level[0], resize_frame(frames[1], 448))
+
+
+def test_the_host_does_it_on_a_cpu_without_the_engine_and_for_giants(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = rng.integers(0, 256, (1, *HW, 3), np.uint8)
+    both = ("sam2_image", "sam2_resize")
+    for engines, calls in (engines_on("cpu", *both), engines_on("tensorrt", "sam2_image")):
+        level = Features(engines, frames)[0]["level0"]
+        assert calls == ["sam2_image"]
+        np.testing.assert_array_equal(level[0], resize_frame(frames[0], 448))
+    monkeypatch.setattr(features, "LARGEST_PX", 49)
+    engines, calls = engines_on("tensorrt", *both)
+    assert Features(engines, frames)[0] and calls == ["sam2_image"]
+
+
+def test_frames_of_sam2s_size_go_in_as_they_are(rng: np.random.Generator) -> None:
+    frames = rng.integers(0, 256, (1, 448, 448, 3), np.uint8)
+    engines, calls = engines_on("tensorrt", "sam2_image", "sam2_resize")
+    np.testing.assert_array_equal(Features(engines, frames)[0]["level0"], frames)
+    assert calls == ["sam2_image"]
