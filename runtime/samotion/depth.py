@@ -10,6 +10,7 @@ import numpy as np
 
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.threads import ahead
 
 PATCH_PX = 14
 # the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
@@ -31,25 +32,24 @@ def estimate(engines: Engines, frames: Array) -> Array:
     """
     maps = np.empty(frames.shape[:3], np.float32)
     for unit, disparity in zip(maps, raw_maps(engines, frames)):
-        unit[:] = to_unit_range(disparity)
+        unit[:] = to_unit_range(resize(disparity, unit.shape))
     return maps
 
 
 def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
-    """As `estimate`, a frame (H,W) at a time, in whatever range the net gives. A GPU is given all
+    """What the net answers for each frame: a map of its own size and range. A GPU is given all
     `frames` before the first answer is waited for.
     """
-    height, width = frames.shape[1:3]
-    rows, columns = net_size((height, width), engines.preset.depth.short_side_px)
+    rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.depth.short_side_px)
     per_call = frames_per_call((rows, columns), resident.is_on_gpu(engines))
-    batches = (
+    batches: Iterator[Array] = (
         np.stack([resize(frame, (rows, columns)) for frame in frames[start : start + per_call]])
         for start in range(0, len(frames), per_call)
     )
+    batches = ahead(batches, on_a_thread=resident.is_on_gpu(engines))
     started = (resident.call(engines, "depth", frames=batch).fetch() for batch in batches)
     for answer in resident.numbers(engines, started, len(frames)):
-        for disparity in answer["disparity"]:
-            yield resize(disparity, (height, width))
+        yield from answer["disparity"]
 
 
 def frames_per_call(hw: tuple[int, int], on_gpu: bool) -> int:

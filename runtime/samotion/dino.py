@@ -10,6 +10,7 @@ import numpy as np
 from samotion import geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.threads import ahead
 from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
@@ -66,10 +67,9 @@ def under_tracks(
     wanted = engines.preset.motion.dino_channels
     features = np.zeros((len(tracks), wanted), np.float32)
     query_frames = np.unique(tracks.query_frame)
-    started = (
-        resident.call(engines, "dino", frames=_resized(engines, frames[frame])[None]).fetch()
-        for frame in query_frames
-    )
+    pictures = (_resized(engines, frames[frame])[None] for frame in query_frames)
+    pictures_ahead = ahead(pictures, on_a_thread=resident.is_on_gpu(engines))
+    started = (resident.call(engines, "dino", frames=one).fetch() for one in pictures_ahead)
     answers = resident.numbers(engines, started)
     for done, (frame, answer) in enumerate(zip(query_frames, answers)):
         if progress:

@@ -21,7 +21,9 @@ def agreement(a: Array, b: Array) -> float:
     """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 %
     of the other.
     """
-    both, area_a, area_b = _areas(a & b), _areas(a), _areas(b)
+    # a frame at a time, for what whole masks share takes as much memory as a mask
+    both = np.array([np.count_nonzero(x & y) for x, y in zip(a, b)], np.float64)
+    area_a, area_b = _areas(a), _areas(b)
     union = area_a + area_b - both
     smaller = np.minimum(area_a, area_b)
     same = (both > SAME_IOU * union) | (both >= SAME_COVER * smaller)
@@ -89,5 +91,5 @@ def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
     """
     labels = np.zeros(shape, np.uint8)
     for label, mask in reversed(list(enumerate(masks.values(), start=1))):
-        labels[mask] = label
+        np.copyto(labels, np.uint8(label), where=mask)
     return labels

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from samotion import depth, geometry
+from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.threads import aside
 from samotion.checks.stages import StageProgress
 from samotion.tracks.records import Tracks
 
@@ -77,16 +79,22 @@ def disparity_under(
     `kept_frames`, and its map (1,H,W).
     """
     hw, mode = (frames.shape[1], frames.shape[2]), engines.preset.motion.disparity
-    columns: list[Array] = []
-    for start in range(0, len(frames), DEPTH_FRAMES):
-        if progress:
-            progress(start, len(frames))
-        maps = depth.raw_maps(engines, frames[start : start + DEPTH_FRAMES])
-        for t, disparity in enumerate(maps, start):
-            if keep and t in kept_frames:
-                keep(t, depth.to_unit_range(disparity)[None])
-            columns.append(_disparity_of(disparity, tracks.xy[:, t], hw, mode))
-    return np.stack(columns, axis=1)
+    found = np.empty(tracks.xy.shape[:2], np.float32)
+
+    def look(t: int, disparity: Array) -> None:
+        of_frame = depth.resize(disparity, hw)
+        if keep and t in kept_frames:
+            keep(t, depth.to_unit_range(of_frame)[None])
+        found[:, t] = _disparity_of(of_frame, tracks.xy[:, t], hw, mode)
+
+    with aside(on_a_thread=resident.is_on_gpu(engines)) as do:
+        for start in range(0, len(frames), DEPTH_FRAMES):
+            if progress:
+                progress(start, len(frames))
+            maps = depth.raw_maps(engines, frames[start : start + DEPTH_FRAMES])
+            for t, disparity in enumerate(maps, start):
+                do(look, t, disparity)
+    return found
 
 
 def _disparity_of(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:

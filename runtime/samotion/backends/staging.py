@@ -7,6 +7,7 @@ once the GPU has read it; downloads are told done by an event, one for all that 
 from __future__ import annotations
 
 import ctypes
+import weakref
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 BLOCK_BYTES = 16 << 20  # larger arrays get blocks of their own size
 MOST_BYTES = 64 << 20  # of blocks for uploads, before one is waited for
+LEAST_LENT = 1 << 20  # a download of so much is not copied again
 ALIGNMENT = 256
 
 
@@ -97,20 +99,23 @@ class Download:
     def __init__(self, device: Device, arrays: Mapping[str, DeviceArray], block: Block) -> None:
         """Queue the copies. Its device's lock is held by who calls."""
         self._device, self._block = device, block
-        self._kinds = {name: (array.shape, array.dtype) for name, array in arrays.items()}
-        for array in arrays.values():
+        self._kinds: dict[str, tuple[int, tuple[int, ...], Any]] = {}
+        for name, array in arrays.items():
+            self._kinds[name] = block.used, array.shape, array.dtype
             device.copy_down(block.address + block.used, array.address, array.nbytes)
             block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
         device.mark(block.event)
         self._found: dict[str, Array] | None = None
 
     def get(self) -> dict[str, Array]:
-        """The arrays by name, once the GPU has got so far. They are the caller's own."""
+        """The arrays by name, once the GPU has got so far. They are the caller's own: copies, or
+        the page-locked memory itself for as long as they are used.
+        """
         if self._found is None:
             if not self._device.reached(self._block.event):
                 self._device.wait_for(self._block.event)
-            self._found = self._taken()
-            self._device.give_back_host(self._block)
+            large = self._block.used >= LEAST_LENT
+            self._found = self._views() if large else self._copies()
         return self._found
 
     def __del__(self) -> None:
@@ -118,11 +123,21 @@ class Download:
         if self._found is None:
             self._device.give_back_host(self._block)
 
-    def _taken(self) -> dict[str, Array]:
-        found, start = {}, 0
-        for name, (shape, dtype) in self._kinds.items():
+    def _copies(self) -> dict[str, Array]:
+        found, block = {}, self._block
+        for name, (start, shape, dtype) in self._kinds.items():
             array = np.empty(shape, dtype)
-            array.reshape(-1).view(np.uint8)[:] = self._block.bytes_at(start, array.nbytes)
+            array.reshape(-1).view(np.uint8)[:] = block.bytes_at(start, array.nbytes)
             found[name] = array
-            start += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        self._device.give_back_host(block)
+        return found
+
+    def _views(self) -> dict[str, Array]:
+        """Arrays in the block, which goes back when the last of them does."""
+        memory: Any = (ctypes.c_uint8 * self._block.used).from_address(self._block.address)
+        weakref.finalize(memory, self._device.give_back_host, self._block).atexit = False
+        found = {}
+        for name, (start, shape, dtype) in self._kinds.items():
+            count = int(np.prod(shape, dtype=np.int64))
+            found[name] = np.frombuffer(memory, dtype, count, start).reshape(shape)
         return found

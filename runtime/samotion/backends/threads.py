@@ -1,16 +1,17 @@
 """Threads while clips run: one for NumPy, for as long as any thread of the process runs a clip, and
-then as before; and one for what is done beside the thread that feeds a GPU.
+then as before; and some for what is done beside the thread that feeds a GPU.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
+Item = TypeVar("Item")
 MOST_WAITING = 8  # things to do: what they hold in memory is bounded
 _lock = threading.Lock()
 _runs = 0
@@ -77,6 +78,19 @@ def _from_any_thread() -> Iterator[None]:
     clear(force=True)
     yield
     clear(force=True)
+
+
+def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:
+    """The items, each made on a thread while the one before it is used; or simply as they are."""
+    if not on_a_thread:
+        yield from items
+        return
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        following: Future[Any] = pool.submit(next, source, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, source, end)
+            yield item
 
 
 @contextmanager

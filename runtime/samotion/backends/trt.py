@@ -140,11 +140,7 @@ class TrtEngine:
         """The inputs in the engine's types: those on this GPU as they are, all others as checked
         numpy arrays.
         """
-        there = {
-            k: v
-            for k, v in inputs.items()
-            if isinstance(v, DeviceArray) and v.device is self._backend.device
-        }
+        there = {k: v for k, v in inputs.items() if self._is_there(k, v)}
         here = checked_inputs(
             self.name, self._signature, {k: v for k, v in inputs.items() if k not in there}, there
         )
@@ -152,6 +148,14 @@ class TrtEngine:
             **there,
             **{name: np.ascontiguousarray(a, self._dtypes[name]) for name, a in here.items()},
         }
+
+    def _is_there(self, name: str, value: Any) -> bool:
+        """Whether an input lies on this GPU, in the engine's type (8.6 takes no INT64)."""
+        return (
+            isinstance(value, DeviceArray)
+            and value.device is self._backend.device
+            and value.dtype == self._dtypes.get(name)
+        )
 
     def _execute(self, arrays: dict[str, Any]) -> dict[str, DeviceArray]:
         """One run on the device. Everything is queued; nothing waits for the answer."""

@@ -22,6 +22,8 @@ def fill_holes(mask: Array, area: int) -> Array:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] <= area
     small[0] = False  # label 0 is the mask itself
+    if not small.any():
+        return mask
     return np.where(small[labels], FILLED, mask)
 
 

@@ -14,7 +14,7 @@ from samotion.presets import REFINE_PX
 Array = np.ndarray[Any, Any]
 
 
-def checked_frames(frames: Array, queries: Array) -> tuple[Array, Array]:
+def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
     """Both as the tracker takes them. Raises UsageError for other shapes and times."""
     size = geometry.TRACKER_PX
     is_uint8 = frames.dtype == np.uint8

@@ -14,12 +14,13 @@ from samotion import geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
+from samotion.backends.threads import ahead
 from samotion.checks.stages import StageProgress
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
 from samotion.tracks.arguments import check_large, checked_frames
 from samotion.tracks.live import OnlineTracker, start, step
-from samotion.tracks.queries import resize_for_tracking, sample_queries
+from samotion.tracks.queries import ResizedFrames, resize_for_tracking, sample_queries
 from samotion.tracks.records import (
     RawTracks,
     Tracks,
@@ -75,7 +76,7 @@ class FrameCache:
     one window.
     """
 
-    frames: Array
+    frames: Any  # or what gives rows of them, `ResizedFrames`
     grids: Grids = field(default_factory=dict)
 
 
@@ -103,12 +104,12 @@ def track(
     refine on large frames.
     """
     cache = frames if isinstance(frames, FrameCache) else FrameCache(frames)
-    frames, queries = checked_frames(cache.frames, queries)
+    small, queries = checked_frames(cache.frames, queries)
     if large is not None:
-        check_large(engines, large, len(frames))
+        check_large(engines, large, len(small))
     window_frames = _window_frames(window_frames, overlap_frames, large)
-    windows = split(len(frames), window_frames, overlap_frames)
-    answer = empty_tracks(len(queries), len(frames))
+    windows = split(len(small), window_frames, overlap_frames)
+    answer = empty_tracks(len(queries), len(small))
     if point_frames is None:
         point_frames = GPU_POINT_FRAMES if resident.is_on_gpu(engines) else POINT_FRAMES
     job = _Job(engines, cache, large, queries, windows, point_frames, answer)
@@ -209,6 +210,8 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     drawn = sample_queries(len(frames), hw, step_frames, max(1, max_tracks - len(known)), seed)
     queries = np.concatenate([known, drawn])
     large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
+    if small is None and resident.is_on_gpu(engines):
+        small = FrameCache(ResizedFrames(frames))
     small = resize_for_tracking(frames) if small is None else small
     on_grid = geometry.queries_to_grid(queries, hw)
     raw = track(engines, small, on_grid, large=large, progress=progress)
@@ -219,25 +222,31 @@ def _window_features(job: _Job, window: slice) -> Grids:
     """The feature grids of a window's frames, of large frames too where there are some."""
     kept = job.cache.grids if len(job.windows) == 1 else {}
     if not kept:
-        frames = job.cache.frames[window]
-        kept |= _frame_features(job.engines, "tracks_features", frames, FEATURE_FRAMES)
+        frames = job.cache.frames
+        kept |= _frame_features(job.engines, "tracks_features", frames, window, FEATURE_FRAMES)
     if job.large is None:
         return kept
     large = _frame_features(
-        job.engines, "tracks_features_large", job.large[window], LARGE_FEATURE_FRAMES
+        job.engines, "tracks_features_large", job.large, window, LARGE_FEATURE_FRAMES
     )
     return kept | large
 
 
-def _frame_features(engines: Engines, engine: str, frames: Array, at_once: int) -> Grids:
-    """The feature grids of `frames`, a few frames at a time, written into one array each."""
+def _frame_features(
+    engines: Engines, engine: str, frames: Array | ResizedFrames, window: slice, at_once: int
+) -> Grids:
+    """The feature grids of a window's frames, a few frames at a time, written into one array
+    each.
+    """
     grids: Grids = {}
-    for first in range(0, len(frames), at_once):
-        part = slice(first, first + at_once)
-        for name, grid in resident.call(engines, engine, frames=frames[part]).arrays.items():
+    count = window.stop - window.start
+    parts = [slice(first, min(first + at_once, count)) for first in range(0, count, at_once)]
+    pictures = (frames[window.start + part.start : window.start + part.stop] for part in parts)
+    pictures_ahead = ahead(pictures, on_a_thread=resident.is_on_gpu(engines))
+    for part, some in zip(parts, pictures_ahead):
+        for name, grid in resident.call(engines, engine, frames=some).arrays.items():
             if name not in grids:
-                shape = (len(frames), *grid.shape[1:])
-                grids[name] = resident.empty(engines, shape, grid.dtype)
+                grids[name] = resident.empty(engines, (count, *grid.shape[1:]), grid.dtype)
             grids[name][part] = grid
     return grids
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -174,3 +175,20 @@ def test_onnxruntime_reads_arrays_of_its_stream_where_they_lie(
     frames = device.empty((1, 4, 4, 3), "uint8")
     engine.keep(frames=frames)
     assert bound == [("frames", "cpu", 0, np.uint8, frames.shape, frames.address)]
+
+
+def test_large_downloads_are_the_page_locked_memory_itself(
+    device: Any, gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staging, "LEAST_LENT", 256)
+    array = device.empty((300,), "uint8")
+    array[:] = np.arange(300, dtype=np.uint8)
+    row = device.fetch({"row": array}).get()["row"][5:]
+    array[:] = np.zeros(300, np.uint8)
+    other = device.fetch({"row": array}).get()["row"]
+    np.testing.assert_array_equal(row, np.arange(300, dtype=np.uint8)[5:])
+    assert not other.any() and len(gpu.pinned) == 3  # one up, two down
+    del row, other
+    gc.collect()
+    device.fetch({"row": array}).get()
+    assert len(gpu.pinned) == 3

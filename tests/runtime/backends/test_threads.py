@@ -5,7 +5,7 @@ were alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers.backends import onnx_folder, open_backend
+from samotion.backends import threads
 from samotion.backends.engines import EngineFolder
 from samotion.errors import EngineError
 from samotion.manifest import BUNDLED
@@ -142,3 +143,27 @@ def _moving_square(rng: np.random.Generator, speed: int) -> Any:
 def _texture(rng: np.random.Generator, height: int, width: int) -> Any:
     cells = rng.integers(0, 255, (height // 4, width // 4, 3), np.uint8)
     return cells.repeat(4, axis=0).repeat(4, axis=1)
+
+
+@pytest.mark.parametrize("on_a_thread", [False, True])
+def test_items_made_ahead_come_in_order_and_errors_with_them(on_a_thread: bool) -> None:
+    def made() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("no more")
+
+    found = []
+    with pytest.raises(ValueError, match="no more"):
+        for item in threads.ahead(made(), on_a_thread):
+            found.append(item)
+    assert found == [*range(5)]
+
+
+@pytest.mark.parametrize("on_a_thread", [False, True])
+def test_things_aside_are_done_in_order_and_their_errors_raised(on_a_thread: bool) -> None:
+    done: list[int] = []
+    with threads.aside(on_a_thread) as do:
+        for k in range(40):
+            do(done.append, k)
+    assert done == [*range(40)]
+    with pytest.raises(ZeroDivisionError), threads.aside(on_a_thread) as do:
+        do(divmod, 1, 0)
