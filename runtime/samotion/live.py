@@ -25,10 +25,12 @@ from samotion.checks.stages import Stages
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.results.result import Found
+from samotion.results.result import Carried, Found
 from samotion.sam2.features import Features
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import MAX_LABELS, Settings, resolve
+from samotion.tracks import history
+from samotion.tracks.queries import sample_queries
 
 __all__ = ["LiveObject", "LiveResult", "Newest", "Session"]
 
@@ -116,6 +118,9 @@ class Session:
         self._objects: dict[int, _Followed] = {}
         self._count, self._next_look, self._next_id = 0, window_frames, 1
         self._source_hw: tuple[int, int] | None = None
+        self._window_frames = window_frames
+        self._history: history.History | None = None
+        self._points: Array | None = None
         self._closed = False
 
     def push(self, frame: Array, time_s: float | None = None) -> LiveResult:
@@ -127,6 +132,7 @@ class Session:
         self._frames.append(small)
         with one_thread_for_numpy():
             images = Features(self.engines, small[None])
+            self._track(small)
             self._follow(images)
             if self._count + 1 >= self._next_look:
                 self._look(images)
@@ -149,13 +155,24 @@ class Session:
             raise InputError(f"the frame is {shape}; expected uint8 [H,W,3] in RGB")
         hw = frame.shape[0], frame.shape[1]
         check_size(hw, "the live source")
-        self._source_hw = self._source_hw or hw
-        if hw != self._source_hw:
+        if self._source_hw is None:
+            self._begin(hw)
+        elif hw != self._source_hw:
             wanted = f"{self._source_hw[1]}x{self._source_hw[0]}"
             raise InputError(
                 f"the frame is {hw[1]}x{hw[0]}, those before were {wanted}; begin another session"
             )
         return np.array(resized(frame, scaled_hw(hw, self.numbers.long_side_px)))
+
+    def _begin(self, hw: tuple[int, int]) -> None:
+        """What needs the size of the first frame."""
+        self._source_hw = hw
+        if self.engines.preset.tracks.causal:
+            self._history = history.begin(self.engines, self._window_frames)
+            small_hw, numbers = scaled_hw(hw, self.numbers.long_side_px), self.numbers
+            self._points = sample_queries(1, small_hw, 1, numbers.max_tracks, numbers.seed)[
+                :, :0:-1
+            ]
 
     def _follow(self, images: Features) -> None:
         """Bring all objects to the newest frame; those that have gone expire."""
@@ -171,10 +188,21 @@ class Session:
             if one.unseen < UNSEEN_FRAMES and one.unfound < UNFOUND_LOOKS
         }
 
+    def _track(self, frame: Array) -> None:
+        """Follow points into the newest frame, where the preset's tracker needs no later ones."""
+        if self._history is not None:
+            self._history = history.advance(self.engines, frame, self._history, self._points)
+            self._points = None
+
     def _look(self, images: Features) -> None:
         """Look for objects in the last frames, and go on with what is found in the newest one."""
         frames = np.stack(self._frames)
-        found = pipeline.find(self.engines, frames, self.numbers, Stages())
+        past = self._history
+        carried = Carried(tracks=None if past is None else history.as_tracks(past, images.hw))
+        found = pipeline.find(self.engines, frames, self.numbers, Stages(), carried)
+        if past is not None:
+            most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
+            self._history, self._points = history.renewed(past, images.hw, most, seed)
         for one in self._objects.values():
             one.unfound += 1
         taken: set[int] = set()

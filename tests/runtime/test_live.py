@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import tracemalloc
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import long_scene
+from helpers.fakes import FakeEngines
 from samotion import Settings
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
@@ -74,6 +77,52 @@ def test_wrong_frames_and_numbers_are_refused_in_one_line() -> None:
         session.push(long_scene.frames(1)[0])
     with pytest.raises(UsageError, match="window_frames is 1"):
         Session(long_scene.engines(), window_frames=1)
+
+
+class _CausalEngines(FakeEngines):
+    """Engines of the scene with a tracker that is asked frame by frame."""
+
+    def entry(self, name: str) -> Any:
+        axes = {"query_lowres": ["N", 2], "query_hires": ["N", 2], "past": [1, "N", 4, 1]}
+        return SimpleNamespace(meta=super().entry(name).meta, inputs=axes)
+
+
+def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
+    """Whether a point is on the square, and how far right of its left side; its x and y."""
+    left, right = lowres[0, 0, 0]
+    _, y, x = queries.T
+    rows = y * long_scene.HW[0] / 256
+    bottom = long_scene.TOP + long_scene.SIDE - 1
+    on_square = (x > left + 1) & (x < right - 1) & (rows > long_scene.TOP + 1) & (rows < bottom)
+    return {
+        "query_lowres": np.column_stack([on_square, x - left]).astype(np.float32),
+        "query_hires": np.column_stack([x, y]).astype(np.float32),
+    }
+
+
+def _online(lowres: Array, query_lowres: Array, query_hires: Array, past: Array, **_: Array) -> Any:
+    on_square, offset = query_lowres.T
+    x = np.where(on_square, lowres[0, 0, 0, 0] + offset, query_hires[:, 0])
+    sure = np.full((len(x), 1), -9, np.float32)
+    xy = np.column_stack([x, query_hires[:, 1]]).astype(np.float32)
+    return {"tracks": xy[:, None], "occlusion": sure, "expected_dist": sure, "present": past}
+
+
+def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
+    scene = long_scene.engines()
+    functions: dict[str, Any] = dict(scene)
+    functions |= {"tracks_query": _query, "tracks_online": _online}
+    del functions["tracks_refine"]
+    tracks = replace(scene.preset.tracks, causal=True)
+    engines: Any = _CausalEngines(replace(scene.preset, tracks=tracks), **functions)
+    truth = long_scene.masks(40)
+    with Session(engines, SETTINGS, 8, 6) as session:
+        for t, frame in enumerate(long_scene.frames(40)):
+            result = session.push(frame)
+            assert session._history is not None and len(session._history) <= 80
+            if t >= 7:
+                assert [one.id for one in result.objects] == [1]
+                assert _j(truth[t], result.labels == 1) > 0.7
 
 
 def test_memory_stays_flat() -> None:

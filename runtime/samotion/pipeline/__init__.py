@@ -209,7 +209,7 @@ def find_objects(
     """
     hw = frames.shape[1], frames.shape[2]
     with stages("tracks") as step:
-        tracks = sample_and_track(
+        tracks = carried.tracks or sample_and_track(
             engines,
             frames,
             step_frames=numbers.step,
