@@ -8,7 +8,7 @@ import traceback
 from typing import TYPE_CHECKING
 
 from samotion.commands import exits
-from samotion.results.record import DONE, OVERLAY, OutputFolder, owned, read_record
+from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, owned, read_record
 
 if TYPE_CHECKING:
     from samotion.commands.run import Job
@@ -21,12 +21,18 @@ def tell_done(job: Job, clip: str, target: OutputFolder, result: Result) -> None
     """Warnings, how much was found, then the result."""
     for warning in result.warnings:
         note(_about(job, clip, warning))
-    count = len(result.objects)
-    if count and not job.as_json and not job.quiet:  # that nothing moves is among the warnings
+    if not job.as_json and not job.quiet:
+        _tell_found(target, result)
+    _print_result(job, clip, target)
+
+
+def _tell_found(target: OutputFolder, result: Result) -> None:
+    if count := len(result.objects):  # that nothing moves is among the warnings
         sure = ", ".join(f"{one.confidence:.2f}" for one in result.objects)
         what = f"{count} moving object{'s' * (count != 1)}"
         note(f"{what} in {len(result.labels)} frames, confidence {sure}")
-    _print_result(job, clip, target)
+    if report := _path(target, REPORT):
+        note(f"report: {report}")
 
 
 def tell_skipped(job: Job, clip: str, target: OutputFolder) -> None:
@@ -64,11 +70,16 @@ def _about(job: Job, clip: str, line: str) -> str:
     return f"{one_line(clip)}: {line}" if len(job.clips) > 1 else line
 
 
+def _path(target: OutputFolder, file: str) -> str | None:
+    """Where a file of a result lies, if it was written."""
+    return str(target.tree / file) if file in owned(target) else None
+
+
 def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE) -> None:
     """The path of the overlay, or of the folder where there is none; or what run.json tells, as
     one JSON object.
     """
-    overlay = target.tree / OVERLAY if OVERLAY in owned(target) else None
+    overlay = _path(target, OVERLAY)
     if not job.as_json:
         print(overlay or target.tree, flush=True)
         return
@@ -77,7 +88,8 @@ def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE)
         "clip": clip,
         "status": status,
         "folder": str(target.tree),
-        "overlay": str(overlay) if overlay else None,
+        "overlay": overlay,
+        "report": _path(target, REPORT),
         "frames": len(record.get("frames", ())),
         "tracks": record.get("tracks"),
         "objects": record.get("found"),

@@ -54,6 +54,7 @@ def test_prints_the_overlays_path_last(run: Run, clip: Path, engines: Path) -> N
         "tracks",
         "output",
         "1 moving object in 4 frames, confidence 0.88",
+        "report: out/clip/report.html",
     ]
     record = json.loads(Path("out/clip/run.json").read_text())
     assert record["arguments"]["clips"] == [str(clip)] and record["preset"] == "nano"
@@ -82,6 +83,7 @@ def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:
     assert (
         done["status"] == "done"
         and done["overlay"] == "out/clip/overlay.mp4"
+        and done["report"] == "out/clip/report.html"
         and done["frames"] == 4
     )
     assert done["objects"] == [{"id": 1, "score": 0.75, "confidence": 0.875}]
