@@ -67,6 +67,7 @@ def test_prints_the_overlays_path_last(run: Run, clip: Path, engines: Path) -> N
 def test_options_reach_the_run(run: Run, clip: Path) -> None:
     options = (
         "--step 3 --max-frames 2 --max-tracks 9 --max-objects 4 --seed 5 --save masks -q -o results"
+        " --min-confidence 0.9"
     )
     outcome = run(*options.split(), clip)
     assert (outcome.exit_code, outcome.stdout) == (0, "results/clip\n")
@@ -74,6 +75,7 @@ def test_options_reach_the_run(run: Run, clip: Path) -> None:
     record = json.loads(Path("results/clip/run.json").read_text())
     expected = {"step": 3, "max_frames": 2, "max_tracks": 9, "max_objects": 4, "seed": 5}
     assert expected.items() <= record["settings"].items()
+    assert record["settings"]["min_confidence"] == 0.9
     assert sorted(os.listdir("results/clip")) == ["masks", "objects.json", "run.json"]
 
 
