@@ -14,8 +14,6 @@ order:
   softmax: summed in float16 over tens of thousands of keys it overflows;
 - what no input's value decides (position encodings, made from shapes and constants) is computed in
   float32;
-- memory attention of SAM 2 in the GPU's spelling takes and gives bfloat16, whose range holds the
-  sums that a fused kernel makes over tens of thousands of keys;
 - everything else follows its inputs: float16 if all of them are, else float32. So coordinates,
   which arrive as float32 and are only added to, stay so. Inputs and outputs keep the contract's
   types. The motion net is not converted at all: rounding its weights alone costs 2e-2 in logits,
@@ -35,8 +33,8 @@ import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
 Array = np.ndarray[Any, Any]
-FLOAT, HALF, BFLOAT = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16
-SUFFIXES: dict[int, str] = {FLOAT: "float", HALF: "half", BFLOAT: "bfloat"}
+FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+SUFFIXES: dict[int, str] = {FLOAT: "float", HALF: "half"}
 TINY = 3
 KEPT_NETS = ("motion",)
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
@@ -53,8 +51,6 @@ DATA_INPUTS = {"Resize": (0,)}  # its scales are float32 whatever the data's typ
 # Products that stay float32 by name, by engine. Hiera's first convolution: what is added to float32
 # stays float32, so its residual stream does, in which single channels reach hundreds.
 FLOAT_NODES: dict[str, str] = {"sam2_image": r"/trunk/patch_embed/"}
-# Products in bfloat16, likewise: the cross-attentions of samotion_export.sam2.fused.
-BFLOAT_NODES: dict[str, str] = {"sam2_track": r"^/crosses\.\d+/core/MatMul"}
 
 
 def to_half(model: onnx.ModelProto, engine: str) -> onnx.ModelProto:
@@ -88,9 +84,7 @@ class _Conversion:
     def __init__(self, model: onnx.ModelProto, engine: str) -> None:
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
-        self.float_nodes, self.bfloat_nodes = (
-            re.compile(table.get(engine, "(?!)")) for table in (FLOAT_NODES, BFLOAT_NODES)
-        )
+        self.float_nodes = re.compile(FLOAT_NODES.get(engine, "(?!)"))
         self.floats = _float_tensors(model)
         self.arrays, self.origins = _constants(self.model.graph)
         self.constant = _value_independent(self.model.graph, self.arrays)
@@ -150,8 +144,6 @@ class _Conversion:
             or self.float_nodes.search(node.name)
         ):
             return FLOAT
-        if self.bfloat_nodes.search(node.name):
-            return BFLOAT
         if node.op_type in PRODUCTS:
             return FLOAT if any(self._is_tiny(node, name) for name in names[:2]) else HALF
         return HALF if (self.kinds.keys() | self.normed).issuperset(varying) else FLOAT

@@ -112,49 +112,6 @@ def test_softmax_over_more_keys_than_half_can_sum(run: Run) -> None:
     np.testing.assert_allclose(y, 1 / 70000, rtol=1e-3)
 
 
-CORE = """
-net (float[4, 8] q, float[8, 8] w, float[8, 70000] keys, float[70000, 8] v) => (float[4, 8] y)
-{
-    projected = MatMul(q, w)
-    scores = MatMul(projected, keys)
-    weights = Softmax(scores)
-    mixed = MatMul(weights, v)
-    y = Relu(mixed)
-}
-"""
-
-
-def core(owner: str) -> onnx.ModelProto:
-    """An attention whose products bear the tracer's names in a module `owner`."""
-    model = parse(CORE)
-    _, scores, _, mixed, _ = model.graph.node
-    scores.name, mixed.name = f"{owner}/core/MatMul", f"{owner}/core/MatMul_1"
-    return model
-
-
-def test_sums_over_a_whole_memory_are_bfloat16(run: Run, rng: np.random.Generator) -> None:
-    """Of the cross-attentions in SAM 2's track, and those alone; rounded as they are on a GPU."""
-    model = core("/crosses.0")
-    converted = half.to_half(model, "sam2_track")
-    assert computes_in(converted, "MatMul") == {TensorProto.FLOAT16, TensorProto.BFLOAT16}
-    assert computes_in(converted, "Softmax") == {TensorProto.FLOAT}
-    assert computes_in(converted, "Relu") == {TensorProto.FLOAT16}
-    for name, engine in (("/selves.0", "sam2_track"), ("/crosses.0", "sam2_image")):
-        other = half.to_half(core(name), engine)
-        assert computes_in(other, "MatMul") == {TensorProto.FLOAT16}
-    inputs = {
-        "q": rng.normal(0, 1, (4, 8)),
-        "w": np.eye(8),
-        "keys": rng.normal(0, 1, (8, 70000)),
-        "v": rng.normal(1, 1, (70000, 8)),
-    }
-    arrays = {name: x.astype(np.float32) for name, x in inputs.items()}
-    (expected,), (got,) = run(model, **arrays), run(converted, **arrays)
-    np.testing.assert_allclose(got, expected, atol=0.03)
-    # eight bits of the answer are left
-    np.testing.assert_array_equal(got.view(np.uint32) & 0xFFFF, 0)
-
-
 def test_weights_that_are_used_again_are_kept_once(run: Run, rng: np.random.Generator) -> None:
     """The tracer names a weight anew for every use."""
     text = """net (float[4, 8] x) => (float[4, 8] y, float[8, 8] w2)

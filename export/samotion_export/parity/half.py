@@ -5,8 +5,7 @@ Rounding to float16 is no mistake, so the limits are those of use: see
 
 onnxruntime's CPU has no float16 products: it casts around them, and then drops every pair of casts
 that meet, and with them the rounding. `open_strictly` keeps the two apart, so that every node's
-answer is rounded as on a GPU. It has no bfloat16 products at all: they are float32 there, their
-operands and answers rounded.
+answer is rounded as on a GPU.
 """
 
 from __future__ import annotations
@@ -72,39 +71,18 @@ def open_strictly(path: Path) -> Any:
 
 
 def _with_rounding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph with an Identity after every node that gives float16, and with bfloat16 in
-    float32.
-    """
+    """The graph with an Identity after every node that gives float16."""
     values = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph.value_info
-    kinds = {v.name: v.type.tensor_type.elem_type for v in values}
-    rounds = {onnx.TensorProto.FLOAT16: _kept_half, onnx.TensorProto.BFLOAT16: _as_bfloat}
+    halves = {v.name for v in values if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16}
     nodes = []
     for node in model.graph.node:
-        rounded = [name for name in node.output if kinds.get(name) in rounds]
-        node.output[:] = [f"{name}/exact" if name in rounded else name for name in node.output]
-        for to in node.attribute:
-            if node.op_type == "Cast" and to.i == onnx.TensorProto.BFLOAT16:
-                to.i = onnx.TensorProto.FLOAT
+        rounded = [name for name in node.output if name in halves]
+        node.output[:] = [f"{name}/exact" if name in halves else name for name in node.output]
         nodes.append(node)
-        nodes += [new for name in rounded for new in rounds[kinds[name]](name)]
-    del model.graph.node[:], model.graph.value_info[:]
+        nodes += [onnx.helper.make_node("Identity", [f"{name}/exact"], [name]) for name in rounded]
+    del model.graph.node[:]
     model.graph.node.extend(nodes)
     return model
-
-
-def _kept_half(name: str) -> list[onnx.NodeProto]:
-    """What lets onnxruntime keep the rounding of a float16 tensor."""
-    return [onnx.helper.make_node("Identity", [f"{name}/exact"], [name])]
-
-
-def _as_bfloat(name: str) -> list[onnx.NodeProto]:
-    """A float32 tensor rounded to bfloat16 and back."""
-    make = onnx.helper.make_node
-    return [
-        make("Cast", [f"{name}/exact"], [f"{name}/down"], to=onnx.TensorProto.BFLOAT16),
-        make("Identity", [f"{name}/down"], [f"{name}/up"]),
-        make("Cast", [f"{name}/up"], [name], to=onnx.TensorProto.FLOAT),
-    ]
 
 
 def _judge(engine: str, name: str, figures: Mapping[str, float]) -> None:

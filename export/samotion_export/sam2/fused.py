@@ -29,8 +29,8 @@ class Core(nn.Module):
     """softmax(q k + bias) v for q (B,L,C), k and v (B,N,C) and bias (B,1,1,N); the scale is in q
     already.
 
-    half_precision.py knows its nodes by this module's name in its owner, `core`: over tens of
-    thousands of keys, sums inside the fused kernel need bfloat16's range.
+    trt/bfloat.py knows its nodes by this module's name in its owner, `core`: over tens of thousands
+    of keys, sums inside the fused kernel need bfloat16's range.
     """
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -28,6 +28,7 @@ from samotion.manifest import Entry, sha256_of
 from samotion.presets import Preset
 
 from samotion_export.report import Report
+from samotion_export.trt import bfloat
 from samotion_export.trt import layer_types as trt_types
 from samotion_export.trt import norms as trt_norms
 from samotion_export.trt.child import NoKernelError, run_builder
@@ -105,6 +106,7 @@ def build(
     shapes = profiles(preset, name, entry.inputs)
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
     with report.working(f"{name}: building for {target}"):
+        graph = _with_bfloat(graph, staging)
         if target.rtx:
             meta[COST] = _compile(name, entry, graph, plan, shapes, report)
         else:
@@ -120,6 +122,18 @@ def build(
         tensorrt=target.tensorrt,
         rtx=target.rtx,
     )
+
+
+def _with_bfloat(graph: Path, staging: Path) -> Path:
+    """The graph with the products that need it in bfloat16, as a file in `staging`; where there are
+    none, as it is.
+    """
+    model = onnx.load(str(graph))
+    if not bfloat.has_any(model):
+        return graph
+    path = staging / f"{graph.stem}.bfloat.onnx"
+    onnx.save(bfloat.spelled(model), str(path))
+    return path
 
 
 def _compile(
