@@ -137,12 +137,12 @@ def _resample(image: Array, size: int, axis: int) -> Array:
 
 
 @lru_cache(maxsize=8)
-def taps_of(hw: tuple[int, int], side_px: int, least: int = 0) -> tuple[Array, Array]:
+def taps_of(hw: tuple[int, int], side_px: int) -> tuple[Array, Array]:
     """How engine sam2_resize makes a square of frames (H,W): source pixels and their fixed-point
-    weights (2,side_px,K) int64, those of rows second; K at least `least`.
+    weights (2,side_px,K) int64, those of rows second.
     """
     pairs = [_taps(length, side_px) for length in reversed(hw)]
-    count = max(least, *(index.shape[1] for index, _ in pairs))
+    count = max(index.shape[1] for index, _ in pairs)
     padded = [[_padded(x, count) for x in pair] for pair in pairs]
     index, weight = (np.stack(arrays) for arrays in zip(*padded))
     return index, weight

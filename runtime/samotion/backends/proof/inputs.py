@@ -12,7 +12,6 @@ import numpy as np
 from samotion.backends.proof import examples
 from samotion.contract import SIGNATURES
 from samotion.manifest import Entry
-from samotion.sam2.features import taps_of
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
@@ -84,9 +83,13 @@ def _segmenter(name: str, entry: Entry, sizes: Sizes, run: Run) -> Arrays:
         side = int(entry.inputs["frames"][1])
         return {"frames": examples.frames(sizes["B"], side, side)}
     if name == "sam2_resize":
-        hw, side = (sizes["H"], sizes["W"]), int(entry.inputs["index"][1])
-        index, weight = taps_of(hw, side, sizes["K"])
-        return {"frames": examples.frames(sizes["B"], *hw), "index": index, "weight": weight}
+        height, width, taps = (sizes[letter] for letter in ("H", "W", "K"))
+        shape = int(entry.inputs["index"][1]), taps
+        rng = np.random.default_rng(0)
+        index = np.stack([rng.integers(0, length, shape) for length in (width, height)])
+        weight = np.full_like(index, 2**22 // taps)  # fixed point: their mean
+        frames = examples.frames(sizes["B"], height, width)
+        return {"frames": frames, "index": index, "weight": weight}
     grid = int(entry.inputs["level2"][-1])
     known = run("sam2_image", frames=examples.frames(1, 16 * grid, 16 * grid))
     known |= _clicks(sizes["B"], sizes.get("P", 1), 4 * grid)
