@@ -75,13 +75,13 @@ def test_nets_of_another_size_run_from_their_folder(tmp_path: Path) -> None:
         assert preset.dino.short_side_px is None
         assert engines.entry("tracks_features").outputs["hires"][-1] == 8
         assert engines.entry("sam2_image").inputs["frames"] == ["B", 256, 256, 3]
-        clip = np.random.default_rng(0).integers(0, 256, (5, 60, 84, 3), np.uint8)
+        clip = np.random.default_rng(0).integers(0, 256, (3, 60, 84, 3), np.uint8)
         result = samotion.segment_clip(clip, engines)
         click = samotion.sam2.Click(1, 0, np.array([[20.0, 20.0]]), np.array([1]))
         masks = samotion.sam2.propagate(engines, clip, [click])
-    assert (result.settings.max_tracks, result.settings.max_frames) == (48, 3)
+    assert (result.settings.max_tracks, result.settings.window_frames) == (48, 3)
     assert result.labels.shape[1:] == (60, 84) and 0 < len(result.tracks) <= 48
-    assert len(result.scores) == len(result.tracks) and masks[1].shape == (5, 60, 84)
+    assert len(result.scores) == len(result.tracks) and masks[1].shape == (3, 60, 84)
 
 
 def test_the_command_repeats_the_numbers(
