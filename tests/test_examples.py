@@ -14,6 +14,7 @@ import pytest
 import samotion
 from helpers import media
 from helpers.paths import ROOT
+from samotion import live as samotion_live
 from samotion import pipeline
 
 EXAMPLES = ROOT / "examples"
@@ -71,23 +72,26 @@ def test_batch(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_live(
-    clip: Path,
-    segmented: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    seen = []
+    pushed = []
 
-    def found(frames: Any, *_: Any) -> Any:
-        seen.append(frames.shape)
-        return segmented
+    class Session(samotion_live.Session):
+        """One that is told in every frame of an object in its left half."""
 
-    monkeypatch.setattr(pipeline, "segment_clip", found)
+        def push(self, frame: Any, time_s: float | None = None) -> samotion_live.LiveResult:
+            pushed.append((frame.shape, time_s))
+            labels = np.zeros(HW, np.uint8)
+            labels[:, : HW[1] // 2] = 1
+            known = [samotion_live.LiveObject(1, 0.9, 0.8, 0)]
+            return samotion_live.LiveResult(len(pushed), time_s or 0, labels, known, 0.1)
+
     live = example("live")
-    monkeypatch.setattr(live, "WINDOW_FRAMES", 3)
+    monkeypatch.setattr(live, "Session", Session)
     live.main(str(clip))
-    assert seen == [(3, *HW, 3)] * 2
-    assert capsys.readouterr().out.count("\n") == 2 * len(segmented.objects)
+    said = capsys.readouterr()
+    assert [shape for shape, _ in pushed] == [(*HW, 3)] * FRAMES
+    assert said.out.count("object 1 at 32,48") == FRAMES and said.err == "0 frames dropped\n"
 
 
 @pytest.mark.usefixtures("once")
