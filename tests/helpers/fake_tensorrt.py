@@ -35,6 +35,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from samotion_bench.host.cudart import CaptureMode, CopyKind
 
 MAGIC = b"FAKETRT\0"
 ALIGNMENT = 256
@@ -97,16 +98,6 @@ class Status(enum.Enum):
     cudaErrorNoDevice = 100
     cudaErrorNotReady = 600
     cudaErrorStreamCaptureInvalidated = 901
-
-
-class CopyKind(enum.Enum):
-    cudaMemcpyHostToDevice = 1
-    cudaMemcpyDeviceToHost = 2
-    cudaMemcpyDeviceToDevice = 3
-
-
-class CaptureMode(enum.Enum):
-    cudaStreamCaptureModeThreadLocal = 1
 
 
 class Cudart(types.ModuleType):

@@ -16,6 +16,8 @@ from samotion.commands import answers, exits, options, progress
 from samotion.commands.options import (
     Device,
     EngineDir,
+    MaxObjects,
+    MaxTracks,
     MinConfidence,
     Quiet,
     Seed,
@@ -23,7 +25,7 @@ from samotion.commands.options import (
     Version,
 )
 from samotion.commands.series import Series
-from samotion.errors import UsageError
+from samotion.errors import InputError, UsageError
 from samotion.results.folder import KINDS
 from samotion.results.writers import UNASKED
 
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
     from samotion.commands.clip_job import ClipJob
     from samotion.commands.ledger import Ledger, Outcome
     from samotion.commands.listing import Item
-
-SOME_FAILED = 8
-INPUT_PROBLEM = 3
 
 
 @dataclass(frozen=True)
@@ -72,15 +71,8 @@ def batch(
             show_default=",".join(UNASKED),
         ),
     ] = None,
-    max_objects: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, max=255, help="Objects a clip, at most.")
-    ] = 10,
-    max_tracks: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", min=1, help="Points to follow.", show_default="the preset's"
-        ),
-    ] = None,
+    max_objects: MaxObjects = 10,
+    max_tracks: MaxTracks = None,
     min_confidence: MinConfidence = None,
     seed: Seed = 0,
     shard: Annotated[
@@ -186,7 +178,7 @@ def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> 
         outcomes.append(outcome)
     summary = ledger.close(outcomes)
     _tell_summary(summary, ledger, plan)
-    return SOME_FAILED if summary[FAILED] else 0
+    return exits.SOME_FAILED if summary[FAILED] else 0
 
 
 def _check_together(ray: str | None, gpus: Sequence[str], workers: int | None) -> None:
@@ -224,7 +216,7 @@ def _unreadable(items: Sequence[Item], ledger: Ledger) -> list[Outcome]:
     again.
     """
     before = [ledger.failure_before(item.clip) for item in items]
-    return [one for one in before if one is not None and one.exit_code == INPUT_PROBLEM]
+    return [one for one in before if one is not None and one.exit_code == InputError.exit_code]
 
 
 def _opening(items: Sequence[Item], todo: Sequence[Item], plan: Plan) -> str:

@@ -7,10 +7,10 @@ import socket
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samotion.checks.stages import Progress, silent
-from samotion.commands import exits
+from samotion.commands import details, exits
 from samotion.commands.ledger import DONE, FAILED, SKIPPED, Outcome, changed_ns
 from samotion.commands.listing import Item
 from samotion.settings import Settings
@@ -81,18 +81,10 @@ class ClipJob:
             record = read_record(target)
             return SKIPPED, (len(record.get("frames", ())), int(record.get("objects", 0)))
         with reserve(target, self.overwrite, request):
-            info = self._info(engines) | {"request": request}
+            info = {"arguments": asdict(self), **details.recorded_engines(engines)}
+            info["request"] = request
             result = pipeline.segment_to(target, item.clip, engines, self.settings, progress, info)
         return DONE, (len(result.labels), len(result.objects))
-
-    def _info(self, engines: EngineFolder) -> dict[str, Any]:
-        """What run.json tells beyond the result."""
-        return {
-            "arguments": asdict(self),
-            "engine_folder": str(engines.folder),
-            "preset": engines.preset.name,
-            "device": engines.device,
-        }
 
 
 def worker() -> str:

@@ -1,12 +1,12 @@
-"""What -v adds: the engines and where they run, the sizes of a result, and the time of every
-stage.
+"""What is told of a run: by -v the engines and where they run, the sizes of a result, and the time
+of every stage; in run.json which engines answered.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from samotion.backends.engines import EngineFolder
@@ -44,3 +44,21 @@ def tell(lines: Iterable[str]) -> None:
 
 def _shape(dims: object) -> str:
     return "x".join(map(str, dims)) if isinstance(dims, list | tuple) else str(dims)
+
+
+def recorded_engines(engines: EngineFolder) -> dict[str, Any]:
+    """What run.json tells of the engines that answered."""
+    return {
+        "engine_folder": str(engines.folder),
+        "preset": engines.preset.name,
+        "device": engines.device,
+        "engines": {
+            name: {
+                "file": entry.file,
+                "sha256": entry.sha256,
+                "precision": entry.precision,
+                "data": dict(entry.data),
+            }
+            for name, entry in engines.manifest.engines.items()
+        },
+    }

@@ -17,7 +17,7 @@ from typing import NoReturn
 from samotion.commands import streams
 from samotion.errors import OutputError, SamotionError, is_disk_error
 
-INTERNAL, INTERRUPTED, TERMINATED = 1, 130, 143
+INTERNAL, SOME_FAILED, INTERRUPTED, TERMINATED = 1, 8, 130, 143
 
 
 class Terminated(BaseException):

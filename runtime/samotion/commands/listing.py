@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 from samotion.errors import InputError, UsageError
 from samotion.results.names import same_file
+from samotion.results.record import RUN
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
     *(".wmv", ".flv", ".ogv", ".3gp", ".mxf", ".y4m", ".gif"),
 )
-OURS = "run.json"  # of a folder that holds results
 
 
 class Item(NamedTuple):
@@ -91,7 +91,7 @@ def _clips(root: Path) -> Iterator[Path]:
 
     for here, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        if OURS in files:
+        if RUN in files:
             folders.clear()
             continue
         shown = [name for name in files if name[0] != "."]

@@ -14,7 +14,7 @@ import typer
 
 from samotion import __version__
 from samotion.commands import answers, exits, options
-from samotion.commands.options import Device, EngineDir, Quiet, Verbose, Version
+from samotion.commands.options import Device, EngineDir, MaxObjects, Quiet, Verbose, Version
 from samotion.results.folder import KINDS
 
 if TYPE_CHECKING:
@@ -75,9 +75,7 @@ def live(
         bool,
         typer.Option("--realtime", help="Play a file at its own pace, as a camera would."),
     ] = False,
-    max_objects: Annotated[
-        int, typer.Option(metavar="NUMBER", min=1, max=255, help="Objects at once, at most.")
-    ] = 10,
+    max_objects: MaxObjects = 10,
     frames: Annotated[
         int | None, typer.Option(metavar="NUMBER", min=1, help="Stop after so many frames.")
     ] = None,

@@ -13,8 +13,9 @@ from samotion import __version__, manifest
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.commands import exits, streams
 from samotion.contract import DEVICES
-from samotion.presets import NANO
+from samotion.presets import FAST, NANO
 
+MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
 WIDTH = 100  # columns of help, where the terminal has them
 
 
@@ -122,6 +123,16 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+def preset_default(name: str) -> str:
+    """How help tells a default that the engines' preset decides."""
+    nano, others = getattr(NANO, name), getattr(FAST, name)
+    return (
+        f"the preset's: {nano}"
+        if nano == others
+        else f"the preset's: {nano} for nano, {others} for others"
+    )
+
+
 EngineDir = Annotated[
     str | None,
     typer.Option(metavar="FOLDER", help="Folder that samotion-export wrote.", show_default=DEFAULT),
@@ -136,6 +147,18 @@ MinConfidence = Annotated[
         help="Leave out objects that move less probably.",
         show_default=f"the preset's: {NANO.min_confidence} for nano, none left out by others",
     ),
+]
+MaxTracks = Annotated[
+    int | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=1,
+        help="Points to follow.",
+        show_default=preset_default("max_tracks"),
+    ),
+]
+MaxObjects = Annotated[
+    int, typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most.")
 ]
 Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Fixes every random choice.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]

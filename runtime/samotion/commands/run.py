@@ -15,6 +15,8 @@ from samotion.commands.again import command_line
 from samotion.commands.options import (
     Device,
     EngineDir,
+    MaxObjects,
+    MaxTracks,
     MinConfidence,
     Quiet,
     Seed,
@@ -23,7 +25,7 @@ from samotion.commands.options import (
 )
 from samotion.commands.series import Series
 from samotion.errors import UsageError
-from samotion.presets import FAST, NANO, REFINE_PX
+from samotion.presets import REFINE_PX
 from samotion.results.finished import make_request
 from samotion.results.folder import (
     KINDS,
@@ -42,19 +44,7 @@ if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `
     from samotion.backends.engines import EngineFolder
     from samotion.settings import Settings
 
-SOME_FAILED = 8
-MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
 MIN_WINDOW = 8  # of frames
-
-
-def _preset(name: str) -> str:
-    """How help tells a default that the engines' preset decides."""
-    nano, others = getattr(NANO, name), getattr(FAST, name)
-    return (
-        f"the preset's: {nano}"
-        if nano == others
-        else f"the preset's: {nano} for nano, {others} for others"
-    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +84,7 @@ def run(
             metavar="NUMBER",
             min=1,
             help="Frames between query frames.",
-            show_default=_preset("query_step_frames"),
+            show_default=options.preset_default("query_step_frames"),
         ),
     ] = None,
     max_frames: Annotated[
@@ -112,19 +102,11 @@ def run(
             metavar="NUMBER",
             min=MIN_WINDOW,
             help="Longer clips are worked on in windows of so many frames.",
-            show_default=_preset("max_frames"),
+            show_default=options.preset_default("max_frames"),
         ),
     ] = None,
-    max_tracks: Annotated[
-        int | None,
-        typer.Option(
-            metavar="NUMBER", min=1, help="Points to follow.", show_default=_preset("max_tracks")
-        ),
-    ] = None,
-    max_objects: Annotated[
-        int,
-        typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most."),
-    ] = 10,
+    max_tracks: MaxTracks = None,
+    max_objects: MaxObjects = 10,
     min_confidence: MinConfidence = None,
     refine_px: Annotated[
         int | None,
@@ -248,7 +230,7 @@ def process(job: Job) -> int:
                 failed += 1
     if len(job.clips) > 1:
         write_index(job)
-    return SOME_FAILED if failed else 0
+    return exits.SOME_FAILED if failed else 0
 
 
 def open_all(engines: EngineFolder, job: Job) -> None:
@@ -309,18 +291,7 @@ def run_info(job: Job, clip: str, engines: EngineFolder) -> dict[str, Any]:
     return {
         "arguments": asdict(job),
         "command": command_line(job, clip),
-        "engine_folder": str(engines.folder),
-        "preset": engines.preset.name,
-        "device": engines.device,
-        "engines": {
-            name: {
-                "file": entry.file,
-                "sha256": entry.sha256,
-                "precision": entry.precision,
-                "data": dict(entry.data),
-            }
-            for name, entry in engines.manifest.engines.items()
-        },
+        **details.recorded_engines(engines),
     }
 
 
