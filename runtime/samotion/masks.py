@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,9 +78,13 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     }
 
 
-def union(masks: Iterable[Array]) -> Array:
-    """One mask (T,H,W) bool of several."""
-    joined: Array = np.logical_or.reduce(list(masks))
+def union(masks: Sequence[Array]) -> Array:
+    """One mask (T,H,W) bool of several; of one that mask itself, not copied."""
+    if len(masks) == 1:
+        return masks[0]
+    joined = masks[0] | masks[1]
+    for mask in masks[2:]:
+        joined |= mask
     return joined
 
 

@@ -63,6 +63,14 @@ def test_1_2_and_2_3_are_one_object():
     assert list(merged) == [1] and np.array_equal(merged[1], two)
 
 
+def test_a_single_mask_is_not_copied_and_several_stay_as_they_are():
+    one, two, three = box(9, 0, 0, 5), box(9, 10, 0, 5), box(9, 0, 20, 5)
+    before = one.copy()
+    assert masks.union([one]) is one
+    assert np.array_equal(masks.union([one, two, three]), one | two | three)
+    assert np.array_equal(one, before)
+
+
 def test_nano_joins_all_that_hangs_together():
     merged = cue_labels.merge(bridged())
     assert list(merged) == [1]

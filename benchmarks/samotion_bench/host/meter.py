@@ -102,8 +102,9 @@ class Meter:
         done = threading.Event()
 
         def sample() -> None:
-            while not done.wait(SAMPLE_S):
+            while not done.is_set():
                 with self.aside():
+                    done.wait(SAMPLE_S)
                     self._peak_mb = max(self._peak_mb, _private_mb())
 
         thread = threading.Thread(target=sample, daemon=True)
