@@ -8,6 +8,7 @@ import os
 import signal
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,9 +20,15 @@ from samotion import Settings, pipeline
 from samotion.clips import video
 from samotion.pipeline import segment_clip, segment_to, segment_windows
 from samotion.pipeline import windows as windows_of
+from samotion.pipeline.seam import hand_on
+from samotion.presets import FAST
+from samotion.prompts import ObjectPrompt
 from samotion.results import parts
+from samotion.results.evidence import spread_frames
 from samotion.results.folder import locate, reserve
 from samotion.results.record import read_record
+from samotion.results.result import Found
+from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
 SETTINGS = Settings(window_frames=16, max_tracks=120)
@@ -215,3 +222,62 @@ def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path) -> No
         assert np.array_equal(frames[number], clip[number])
     read = video.read_clip(os.fspath(folder))
     assert np.array_equal(read.frames, clip) and list(read.indices) == list(result.clip.indices)
+
+
+def test_a_standing_object_keeps_the_confidence_it_was_found_with() -> None:
+    places = np.column_stack([np.arange(6), np.zeros(6)]).astype(np.float32)
+    tracks = Tracks(
+        xy=places[:, None].repeat(4, 1),
+        visible=np.ones((6, 4), bool),
+        visibility=np.ones((6, 4), np.float32),
+        confidence=np.ones((6, 4), np.float32),
+        query_frame=np.zeros(6, np.int64),
+        query_xy=places,
+    )
+    labels = np.zeros((4, 2, 8), np.uint8)
+    labels[:, :, :3], labels[:, :, 3:6] = 7, 9
+    prompting = replace(FAST.prompting, min_object_tracks=2)
+    found = Found(
+        tracks,
+        np.ones(6, np.float32),
+        [ObjectPrompt(1, 0, np.arange(3), confidence=0.6), _second(0.8)],
+        labels,
+    )
+    seam = hand_on(found, labels, [7, 9], 0, 100, prompting)
+    assert (seam.ids, seam.confidences) == ((7, 9), (0.6, 0.8))
+    regrouped = seam.regroup(tracks, [_second(0.95)])
+    assert [(one.object_id, one.confidence) for one in regrouped] == [(1, 0.6), (2, 0.95)]
+
+
+def _second(confidence: float) -> ObjectPrompt:
+    return ObjectPrompt(2, 0, np.arange(3, 6), confidence=confidence)
+
+
+def test_tracks_of_a_long_clip_are_given_by_window_and_joined(folder: Path) -> None:
+    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+    windows, whole = list(result.track_windows()), result.joined_tracks()
+    assert len(result.tracks) == 0 and [one.first for one in windows][:2] == [0, 12]
+    assert sum(len(one.scores) for one in windows) == len(whole.tracks) == len(whole.scores)
+    assert whole.tracks.xy.shape[1] == 60 and set(np.unique(whole.owners)) == {0, 1}
+    first, second = windows[0], windows[1]
+    rows = slice(len(first.scores), len(first.scores) + len(second.scores))
+    assert np.array_equal(whole.tracks.xy[rows, 12:28], second.tracks.xy)
+    assert np.array_equal(whole.tracks.query_frame[rows], second.tracks.query_frame + 12)
+    assert not whole.tracks.visible[rows, 28:].any() and np.isnan(whole.tracks.xy[rows, :12]).all()
+    own = result.objects[0].tracks
+    assert np.array_equal(own.visible, whole.tracks.visible[whole.owners == 1])
+    short = segment_clip(long_scene.frames(16), long_scene.engines(), SETTINGS)
+    [one] = short.track_windows()
+    assert one.tracks is short.tracks and np.array_equal(one.owners, short.track_objects())
+    assert np.array_equal(short.joined_tracks().tracks.xy, short.tracks.xy)
+
+
+def test_pictures_of_maps_come_from_all_windows(tmp_path: Path, folder: Path) -> None:
+    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+    depth = result.evidence.depth
+    wanted = spread_frames(60)
+    assert len(depth) == len(wanted) == 8
+    assert all(abs(frame - want) <= 2 for frame, want in zip(sorted(depth), wanted))
+    written = _run(tmp_path / "out", folder)
+    assert list(written.evidence.depth) == list(depth)
+    assert all(np.array_equal(written.evidence.depth[k], one) for k, one in depth.items())

@@ -20,7 +20,6 @@ from samotion.clips.stream import Frames, Reading, Stream, stream_of
 from samotion.errors import InputError
 from samotion.pipeline import folder
 from samotion.pipeline.windows import (
-    HeldTracks,
     State,
     WindowResult,
     nothing_moves,
@@ -30,6 +29,7 @@ from samotion.pipeline.windows import (
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
 from samotion.results.record import OutputFolder
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result
+from samotion.results.windows import TrackWindow
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import sample_and_track
 
@@ -69,7 +69,7 @@ def segment_clip(
         return _segment_whole(clip, stream, engines, numbers, progress or silent)
     reading = stream.open()
     labels: list[Array] = []
-    tracks: list[HeldTracks] = []
+    tracks: list[TrackWindow] = []
     state = State()
     for window in _run(stream, reading, engines, numbers, progress or silent):
         labels.append(window.labels)

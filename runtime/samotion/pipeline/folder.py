@@ -146,11 +146,13 @@ def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, Ar
     arrays = {"place": np.array(window.place), "labels": window.labels}
     if with_tracks:
         arrays |= {name: getattr(held.tracks, name) for name in TRACKS}
+        arrays |= parts.dump_evidence(held.evidence)
     arrays |= {"first": np.array(held.first), "scores": held.scores, "owners": held.owners}
     if state.seam is not None:
         seam = state.seam
         arrays |= {"seam_labels": seam.labels, "seam_ids": np.array(seam.ids, np.int64)}
         arrays |= {"seam_queries": seam.queries, "seam_owners": seam.owners}
+        arrays |= {"seam_confidences": np.array(seam.confidences)}
     return record | {"seam": state.seam is not None}, arrays
 
 
@@ -162,6 +164,7 @@ def load(part: parts.Part, prompting: Prompting) -> State:
         seam = Seam(
             labels=part.array("seam_labels"),
             ids=tuple(part.array("seam_ids").tolist()),
+            confidences=tuple(part.array("seam_confidences").tolist()),
             queries=part.array("seam_queries"),
             owners=part.array("seam_owners"),
             prompting=prompting,

@@ -32,13 +32,15 @@ MASK_LOGIT = 6.0  # of a mask that is a prompt
 class Seam(Carried):
     """What a window hands on, of the frames that it shares with the next one.
 
-    `labels` (S,H,W) uint8: masks there, by id; `ids`: of the objects among them; `queries` (Q,3)
-    float32 t, y, x px, t from the first shared frame, and `owners` (Q,), ids: points of these
-    objects to follow on. `prompting`: the preset's numbers.
+    `labels` (S,H,W) uint8: masks there, by id; `ids`: of the objects among them, and their
+    `confidences` when they were last found; `queries` (Q,3) float32 t, y, x px, t from the first
+    shared frame, and `owners` (Q,), ids: points of these objects to follow on. `prompting`: the
+    preset's numbers.
     """
 
     labels: Array
     ids: tuple[int, ...]
+    confidences: tuple[float, ...]
     owners: Array
     prompting: Prompting
 
@@ -53,8 +55,9 @@ class Seam(Carried):
             members = np.concatenate([own, *(objects[i].members for i in groups[k])])
             members = np.unique(members[(owner[members] == k) | (owner[members] < 0)])
             if len(members) >= enough:
-                confidence = [objects[i].confidence for i in groups[k][:1]]
-                known.append(_prompt(k + 1, tracks, members, *confidence))
+                found = [objects[i].confidence for i in groups[k][:1]]
+                confidence = found[0] if found else self.confidences[k]
+                known.append(_prompt(k + 1, tracks, members, confidence))
         fresh = [
             replace(one, members=one.members[owner[one.members] < 0])
             for i, one in enumerate(objects)
@@ -136,7 +139,9 @@ def hand_on(
     there = [one for one in dict.fromkeys(ids) if one and (shared == one).any()]
     most = max_tracks // TRACKS_SHARE // max(1, len(there))
     queries, owners = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.int64)]
+    confidences: dict[int, float] = {}
     for one, object_id in zip(found.objects, ids):
+        confidences.setdefault(object_id, one.confidence)
         if object_id in there:
             own = _queries(found.tracks.take(one.members), first)[:most]
             queries.append(own)
@@ -144,6 +149,7 @@ def hand_on(
     return Seam(
         labels=shared,
         ids=tuple(there),
+        confidences=tuple(confidences[one] for one in there),
         queries=np.concatenate(queries),
         owners=np.concatenate(owners),
         prompting=prompting,
@@ -164,7 +170,7 @@ def _queries(tracks: Tracks, first: int) -> Array:
     return np.column_stack([best[rows], xy[:, ::-1]]).astype(np.float32)
 
 
-def _prompt(number: int, tracks: Tracks, members: Array, confidence: float = 1.0) -> ObjectPrompt:
+def _prompt(number: int, tracks: Tracks, members: Array, confidence: float) -> ObjectPrompt:
     """An object of these tracks, by the frame in which most of them are visible."""
     fullest = int(tracks.visible[members].sum(axis=0).argmax())
     return ObjectPrompt(number, fullest, members, confidence=confidence)

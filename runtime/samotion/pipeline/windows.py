@@ -14,9 +14,11 @@ from samotion.clips.cuts import mark_cuts
 from samotion.clips.stream import Clip, Reading
 from samotion.clips.windows import Window, overlap_of, windows
 from samotion.pipeline.seam import Seam, hand_on
+from samotion.results.evidence import Evidence
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result, WindowTracks
+from samotion.results.windows import TrackWindow, joined_evidence
 from samotion.settings import MAX_LABELS, Numbers
-from samotion.tracks.records import Tracks, no_tracks
+from samotion.tracks.records import no_tracks
 
 Array = np.ndarray[Any, Any]
 # a method: what moves in frames (T,H,W,3), given what goes on from those before
@@ -63,18 +65,6 @@ class State:
 
 
 @dataclass(frozen=True)
-class HeldTracks:
-    """The tracks and scores of one window, whose first frame has the place `first`, and the ids of
-    the objects that they belong to.
-    """
-
-    first: int
-    tracks: Tracks
-    scores: Array
-    owners: Array
-
-
-@dataclass(frozen=True)
 class WindowResult:
     """What one window answers.
 
@@ -86,7 +76,7 @@ class WindowResult:
     place: int
     frames: Array
     labels: Array
-    tracks: HeldTracks
+    tracks: TrackWindow
     state: State
 
     @property
@@ -143,7 +133,7 @@ def _answer(
         window.start + answered.start,
         frames[answered],
         labels[answered],
-        HeldTracks(window.start, found.tracks, found.scores, _owners(found, ids)),
+        TrackWindow(window.start, found.tracks, found.scores, _owners(found, ids), _maps(found)),
         _next(engines, window, found, labels, ids, numbers, state, stages),
     )
 
@@ -207,6 +197,11 @@ def _owners(found: Found, ids: list[int]) -> Array:
     return owner
 
 
+def _maps(found: Found) -> Evidence:
+    """Of a window's evidence the pictures, which a report shows."""
+    return Evidence(depth=found.evidence.depth, motion=found.evidence.motion)
+
+
 def _nothing(frames: Array) -> Found:
     """What is found in a scene of one frame."""
     return Found(
@@ -231,6 +226,7 @@ def to_result(
         settings=numbers,
         warnings=[*clip.warnings, *_warnings(state, cuts)],
         confidence=state.confidence,
+        evidence=joined_evidence(tracks, len(labels)),
         windows=tracks,
         cuts=cuts,
     )

@@ -22,7 +22,7 @@ from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
 from samotion.results.sound import Sound, sound_of
-from samotion.results.windows import Window, windows_of
+from samotion.results.windows import TrackWindow, windows_of
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
@@ -138,8 +138,8 @@ class Trails:
         """Of all objects."""
         self._result = result
         self._windows = windows_of(result)
-        self._window: Window | None = None
-        self._next: Window | None = next(self._windows, None)
+        self._window: TrackWindow | None = None
+        self._next: TrackWindow | None = next(self._windows, None)
 
     def draw(self, picture: Array, frame: int, colour_of: Array) -> None:
         """Draw those that are visible in a frame, into the picture; frames come in order."""
@@ -156,7 +156,7 @@ class Trails:
             lines = [_trail(window.tracks, track, start, place) for track in own.tolist()]
             draw_trails(picture, lines, _colour(colour_of, label))
 
-    def _owned(self, window: Window) -> Window:
+    def _owned(self, window: TrackWindow) -> TrackWindow:
         """A window's tracks that belong to objects, in px of the source."""
         chosen = np.flatnonzero(window.owners)
         tracks, clip = window.tracks.take(chosen), self._result.clip
@@ -164,7 +164,7 @@ class Trails:
         xy = geometry.resized_xy(tracks.xy, hw, clip.source_hw)
         visible = tracks.visible & np.isfinite(xy).all(axis=-1)
         tracks = replace(tracks, xy=xy, visible=visible)
-        return Window(window.first, tracks, window.scores[chosen], window.owners[chosen])
+        return TrackWindow(window.first, tracks, window.scores[chosen], window.owners[chosen])
 
 
 def _trail(tracks: Tracks, track: int, start: int, frame: int) -> Array:

@@ -17,12 +17,25 @@ from typing import Any, cast
 import numpy as np
 
 from samotion.manifest import replacing
+from samotion.results.evidence import Evidence
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
 
 _NAME = re.compile(r"\.samotion-window-(\d+)\.npz")
 TRACKS = tuple(Tracks.__dataclass_fields__)
+MAPS = ("depth", "motion")
+
+
+def dump_evidence(evidence: Evidence) -> dict[str, Array]:
+    """The pictures of a window's maps as arrays of a part."""
+    arrays = {}
+    for name in MAPS:
+        by_frame: dict[int, Array] = getattr(evidence, name)
+        if by_frame:
+            arrays[name] = np.stack(list(by_frame.values()))
+            arrays[f"{name}_frames"] = np.array(list(by_frame), np.int64)
+    return arrays
 
 
 class Part:
@@ -65,6 +78,17 @@ class Part:
     def scores(self) -> Array:
         """One a track, (N,)."""
         return self.array("scores")
+
+    @property
+    def evidence(self) -> Evidence:
+        """The pictures of its maps, by frame of the window; none where no tracks are kept."""
+        return Evidence(depth=self._pictures("depth"), motion=self._pictures("motion"))
+
+    def _pictures(self, name: str) -> dict[int, Array]:
+        try:
+            return dict(zip(self.array(f"{name}_frames").tolist(), self.array(name)))
+        except KeyError:
+            return {}
 
 
 class Parts:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from samotion.results.owners import owners
 from samotion.results.sizes import at_source, boxes_of, tracks_at_source
 from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
+
+if TYPE_CHECKING:
+    from samotion.results.windows import TrackWindow
 
 Array = np.ndarray[Any, Any]
 
@@ -50,8 +53,14 @@ class ObjectResult:
 
     @property
     def tracks(self) -> Tracks:
-        """The tracks that were found to belong to it."""
+        """The tracks that were found to belong to it, over the whole clip; see
+        `Result.joined_tracks`.
+        """
         result = self._result
+        if result.windows:
+            from samotion.results import windows
+
+            return windows.joined(result, self.id).tracks
         return result.tracks.take(result.track_objects() == self.id)
 
     @property
@@ -93,6 +102,11 @@ class WindowTracks(Protocol):
         """The id of each track's object, 0 for none."""
         ...
 
+    @property
+    def evidence(self) -> Evidence:
+        """Pictures of its maps, by frame of the window."""
+        ...
+
 
 @dataclass(frozen=True)
 class Result:
@@ -102,9 +116,10 @@ class Result:
     per track; `timings` in ms per stage; `settings` are the numbers that made it; `evidence` is
     what a report shows of the way to it; `confidence` is the probability that anything moves.
 
-    Of a clip of several windows `windows` hold the tracks, while `tracks` and `scores` are empty;
-    `cuts` are the numbers of the frames with which another scene begins. What comes from a folder
-    of windows reads its labels and frames when one goes through them, and holds none.
+    Of a clip of several windows `windows` hold the tracks, while `tracks` and `scores` are empty:
+    `track_windows` and `joined_tracks` give those of any clip. `cuts` are the numbers of the frames
+    with which another scene begins. What comes from a folder of windows reads its labels and frames
+    when one goes through them, and holds none.
     """
 
     labels: Array
@@ -133,6 +148,25 @@ class Result:
         `samotion.results.write.write`.
         """
         write.write(self, path_of(folder, "the folder for results"), **options)
+
+    def track_windows(self) -> Iterator[TrackWindow]:
+        """The tracks window by window: each has `first`, the place of its first frame in the clip,
+        `tracks`, whose frames count from there, `scores` (N,) and `owners` (N,), the ids of their
+        objects, 0 for none. A clip of one window has one.
+        """
+        from samotion.results import windows
+
+        return windows.windows_of(self)
+
+    def joined_tracks(self) -> TrackWindow:
+        """The tracks of all windows as one, over all T frames of the clip.
+
+        Beyond a track's own window it is not visible and `xy` is NaN. Takes 17 bytes for each of
+        the (N,T), where N grows with T: 1 GB for 3000 frames of nano. `track_windows` takes little.
+        """
+        from samotion.results import windows
+
+        return windows.joined(self)
 
     def track_objects(self) -> Array:
         """The id (N,) uint8 of the object that each track belongs to, 0 for none."""

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from samotion.results.result import Result
-from samotion.tracks.records import Tracks
+from samotion.results.evidence import Evidence, spread_frames
+from samotion.tracks.records import Tracks, no_tracks_over
+
+if TYPE_CHECKING:
+    from samotion.results.result import Result, WindowTracks
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
-class Window:
+class TrackWindow:
     """Tracks whose frames count from `first` of the clip, with the scores (N,) and the ids (N,) of
-    their objects, 0 for none.
+    their objects, 0 for none; and what a report shows of the window's maps.
     """
 
     first: int
     tracks: Tracks
     scores: Array
     owners: Array
+    evidence: Evidence = field(default_factory=Evidence)
 
     @property
     def end(self) -> int:
@@ -31,12 +36,55 @@ class Window:
         return self.first + int(self.tracks.visible.shape[1])
 
 
-def windows_of(result: Result) -> Iterator[Window]:
+def windows_of(result: Result) -> Iterator[TrackWindow]:
     """One after the other, in the order of the clip."""
     if not result.windows:
-        yield Window(0, result.tracks, result.scores, result.track_objects())
+        yield TrackWindow(0, result.tracks, result.scores, result.track_objects())
     for one in result.windows:
-        yield Window(one.first, one.tracks, one.scores, one.owners)
+        yield TrackWindow(one.first, one.tracks, one.scores, one.owners)
+
+
+def joined(result: Result, object_id: int | None = None) -> TrackWindow:
+    """The tracks of all windows, or one object's, over the whole clip; those that lie in several
+    windows are several.
+    """
+    chosen = [_chosen(window, object_id) for window in windows_of(result)]
+    count = sum(len(one.scores) for one in chosen)
+    tracks = no_tracks_over(count, len(result.labels))
+    row = 0
+    for one in chosen:
+        rows, frames = slice(row, row + len(one.scores)), slice(one.first, one.end)
+        for name in ("xy", "visible", "visibility", "confidence"):
+            getattr(tracks, name)[rows, frames] = getattr(one.tracks, name)
+        tracks.query_frame[rows] = one.tracks.query_frame + one.first
+        tracks.query_xy[rows] = one.tracks.query_xy
+        row = rows.stop
+    scores = np.concatenate([one.scores for one in chosen])
+    return TrackWindow(0, tracks, scores, np.concatenate([one.owners for one in chosen]))
+
+
+def _chosen(window: TrackWindow, object_id: int | None) -> TrackWindow:
+    """A window's tracks, or those of one object."""
+    if object_id is None:
+        return window
+    own = window.owners == object_id
+    return TrackWindow(
+        window.first, window.tracks.take(own), window.scores[own], window.owners[own]
+    )
+
+
+def joined_evidence(windows: Sequence[WindowTracks], frame_count: int) -> Evidence:
+    """The pictures of a clip's maps, out of those of its windows: as many as of one window."""
+    firsts = [one.first for one in windows]
+    whole = Evidence()
+    for wanted in spread_frames(frame_count) if firsts else ():
+        number = bisect_right(firsts, wanted) - 1
+        first, held = firsts[number], windows[number].evidence
+        for kept, there in ((whole.depth, held.depth), (whole.motion, held.motion)):
+            if there:
+                nearest = min(there, key=lambda frame: abs(first + frame - wanted))
+                kept[first + nearest] = there[nearest]
+    return whole
 
 
 def scores_of(result: Result) -> Array:

@@ -67,6 +67,19 @@ def no_tracks(frame_count: int) -> Tracks:
     )
 
 
+def no_tracks_over(track_count: int, frame_count: int) -> Tracks:
+    """Tracks that are nowhere seen, to be filled in: NaN for places."""
+    shape = (track_count, frame_count)
+    return Tracks(
+        xy=np.full((*shape, 2), np.nan, np.float32),
+        visible=np.zeros(shape, bool),
+        visibility=np.zeros(shape, np.float32),
+        confidence=np.zeros(shape, np.float32),
+        query_frame=np.zeros(track_count, np.int64),
+        query_xy=np.zeros((track_count, 2), np.float32),
+    )
+
+
 def join(first: Tracks, second: Tracks) -> Tracks:
     """The tracks of both, of the same frames."""
     both = zip(first.__dict__.values(), second.__dict__.values())

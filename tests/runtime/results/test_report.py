@@ -18,7 +18,7 @@ from samotion.results import write as output
 from samotion.results.colours import hex_colour, palette
 from samotion.results.report import frames, index, points
 from samotion.results.result import Result
-from samotion.results.windows import Window
+from samotion.results.windows import TrackWindow
 
 Array = np.ndarray[Any, Any]
 
@@ -192,7 +192,7 @@ def in_windows() -> tuple[Result, Result]:
         fields = ("xy", "visible", "visibility", "confidence")
         cut = {name: getattr(whole.tracks, name)[:, first:end] for name in fields}
         tracks = replace(whole.tracks, **cut)
-        parts.append(Window(first, tracks, whole.scores, owners))
+        parts.append(TrackWindow(first, tracks, whole.scores, owners))
     none = whole.tracks.take(np.zeros(40, bool))
     evidence = replace(whole.evidence, prompts=())
     several = replace(whole, tracks=none, scores=whole.scores[:0], windows=parts, evidence=evidence)
@@ -226,3 +226,15 @@ def test_trails_go_on_from_window_to_window() -> None:
         same = (shown[0][frame] == shown[1][frame]).all()
         assert same == (frame < 2), frame  # later ones begin with their window
     assert (shown[1][5] != 40).any()
+
+
+def test_cuts_stand_on_the_timeline_at_the_frames_that_are_in_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = report_result(1, frame_count=6)
+    numbers = whole.clip.indices
+    cut = replace(whole, cuts=[int(numbers[3])])
+    assert told(saved(cut, tmp_path / "all"))["cuts"] == [3]
+    monkeypatch.setattr(frames, "MAX_FRAMES", 3)  # frames 0, 2 and 4 are in the page
+    assert told(saved(cut, tmp_path / "few"))["cuts"] == [2]
+    assert told(saved(whole, tmp_path / "none"))["cuts"] == []

@@ -64,7 +64,9 @@ function timeline() {
     data.objects.some((one) => one.sureness.length)
       ? el("span", {}, sample(svg("path", { d: "M0 9L8 4L14 5L22 3", fill: "none", stroke: "currentColor" })), "how sure its tracks are, 0 to 1") : null,
     data.objects.some((one) => one.prompts.length)
-      ? el("span", {}, sample(svg("path", { d: "M5 10V14M11 10V14M17 10V14", stroke: "currentColor", "stroke-width": 1.5 })), "prompted here") : null);
+      ? el("span", {}, sample(svg("path", { d: "M5 10V14M11 10V14M17 10V14", stroke: "currentColor", "stroke-width": 1.5 })), "prompted here") : null,
+    data.cuts.length
+      ? el("span", {}, sample(svg("path", { d: "M11 0V14", stroke: "currentColor", "stroke-width": 1.5, "stroke-dasharray": "3 2" })), "another scene begins") : null);
   return card("wide", ["Timeline", small("where each object is seen")], body, key);
 }
 
@@ -87,6 +89,7 @@ function lane(one) {
   for (const frame of one.prompts) {
     drawing.append(svg("line", { class: "prompt", x1: frame + 0.5, x2: frame + 0.5, y1: HIGH - 5, y2: HIGH }));
   }
+  for (const frame of data.cuts) drawing.append(svg("line", { class: "cut", x1: frame, x2: frame, y1: 0, y2: HIGH }));
   return drawing;
 }
 

@@ -35,6 +35,7 @@ def collect(material: Material, pictures: frames.Pictures) -> dict[str, Any]:
         "allNumbers": clip.indices.tolist(),
         "times": np.round(times, 4).tolist(),
         "objects": objects.describe(result, pictures),
+        "cuts": np.searchsorted(clip.indices[chosen], list(result.cuts)).tolist(),
         "tracks": points.pack(result, scores, pictures),
         "histogram": _histogram(scores, result.evidence.threshold),
         "stages": {name: round(ms, 1) for name, ms in result.timings.items()},

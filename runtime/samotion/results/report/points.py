@@ -10,7 +10,7 @@ import numpy as np
 from samotion import geometry
 from samotion.results.report.frames import Pictures
 from samotion.results.result import Result
-from samotion.results.windows import Window, windows_of
+from samotion.results.windows import TrackWindow, windows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -40,7 +40,7 @@ def pack(result: Result, scores: Array, pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def _packed(window: Window, own: Array, result: Result, pictures: Pictures) -> Array:
+def _packed(window: TrackWindow, own: Array, result: Result, pictures: Pictures) -> Array:
     """Tracks of a window on all frames of the page (n,T,2), hidden where it is elsewhere."""
     chosen = np.array(pictures.chosen)
     (inside,) = np.nonzero((chosen >= window.first) & (chosen < window.end))
