@@ -1,5 +1,6 @@
 """Threads while clips run: one for NumPy, for as long as any thread of the process runs a clip, and
-then as before; and some for what is done beside the thread that feeds a GPU.
+then as before; some for what is done beside the thread that feeds a GPU; and two for what a CPU
+does piece by piece.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 MOST_WAITING = 8  # things to do: what they hold in memory is bounded
+WORKERS = 2  # threads of `mapped`; what these call uses more by itself, where it can
 _lock = threading.Lock()
 _runs = 0
 _restore: list[Callable[[], None]] = []  # what takes the limit back
@@ -91,6 +94,25 @@ def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:
         while (item := following.result()) is not end:
             following = pool.submit(next, source, end)
             yield item
+
+
+def mapped(
+    function: Callable[[Item], Made], items: Iterable[Item], on_threads: bool = True
+) -> Iterator[Made]:
+    """What `function` makes of each item, in order; of the next ones on threads, while one is
+    used. Small nets and pictures leave cores idle when they come one after the other.
+    """
+    if not on_threads:
+        yield from map(function, items)
+        return
+    waiting: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @contextmanager

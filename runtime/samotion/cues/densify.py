@@ -14,6 +14,7 @@ import numpy as np
 
 from samotion import geometry
 from samotion.backends.engines import Engines
+from samotion.backends.threads import mapped
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps, weigh
 from samotion.cues.track_flow import FlowCache, track
@@ -80,10 +81,11 @@ def sparse_queries(
     REGION_TRACKS. `tell` is told how many maps are done.
     """
     queries = [np.zeros((0, 3))]
-    for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
+    frames = range(0, tracks.xy.shape[1], EVERY)
+    for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
         if tell:
             tell(done)
-        moving = (maps[frame] > 0).astype(np.uint8)
+        moving = (own > 0).astype(np.uint8)
         grid_hw = moving.shape[0], moving.shape[1]
         visible_xy = tracks.xy[tracks.visible[:, frame], frame]
         # half a pixel off, as the constants of nano were fitted

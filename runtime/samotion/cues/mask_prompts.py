@@ -5,20 +5,19 @@ appearance model fitted to where these two are certain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 
+from samotion.backends.threads import mapped
 from samotion.checks.stages import StageProgress
 from samotion.cues import appearance
 from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
-from samotion.cues.motion_residuals import WORKERS
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -50,28 +49,26 @@ def draw(
     every = sorted(set().union(*frames_of))
     objects_in = {t: [k for k, own in enumerate(frames_of) if t in own] for t in every}
     sources = _Sources(tracks, _as_mask(members, len(tracks)), unsure, edge_features)
-    motion = {t: None if maps is None else maps[t] for t in every}
 
     def evidence_in(t: int) -> Evidence:
-        return _evidence(sources, objects_in[t], t, motion[t])
+        return _evidence(sources, objects_in[t], t, None if maps is None else maps[t])
 
     def report(done: int) -> None:
         if progress:
             progress(done, 2 * len(every))
 
-    with ThreadPoolExecutor(WORKERS) as pool:
-        evidence = _collect(every, pool.map(evidence_in, every), report)
-        cells = dict(zip(every, pool.map(edge_features.colour_and_place, every)))
-        models = [
-            appearance.learn([cells[t] for t in own], [evidence[t][k] for t in own])
-            for k, own in enumerate(frames_of)
-        ]
+    evidence = _collect(every, mapped(evidence_in, every), report)
+    cells = dict(zip(every, mapped(edge_features.colour_and_place, every)))
+    models = [
+        appearance.learn([cells[t] for t in own], [evidence[t][k] for t in own])
+        for k, own in enumerate(frames_of)
+    ]
 
-        def masks_in(t: int) -> dict[int, Array]:
-            logits = _add_appearance(evidence[t], models, cells[t])
-            return {k: _squeeze(one, edge_features.hw, side) for k, one in logits.items()}
+    def masks_in(t: int) -> dict[int, Array]:
+        logits = _add_appearance(evidence[t], models, cells[t])
+        return {k: _squeeze(one, edge_features.hw, side) for k, one in logits.items()}
 
-        masks = _collect(every, pool.map(masks_in, every), lambda done: report(len(every) + done))
+    masks = _collect(every, mapped(masks_in, every), lambda done: report(len(every) + done))
     return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
 
 

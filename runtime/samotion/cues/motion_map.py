@@ -11,6 +11,7 @@ import numpy as np
 
 from samotion import dino
 from samotion.backends.engines import Engines
+from samotion.backends.threads import mapped
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.tracks.tracking import Tracks
 
@@ -27,7 +28,7 @@ SCORE_MARGIN = 1e-4  # scores nearer to 0 and 1 count as if they were that far f
 
 class MotionMaps:
     """Logits (GH,GW) float32 of a clip's frames, positive where something moves; computed when
-    first asked for.
+    first asked for. Threads may ask for different frames at once.
     """
 
     def __init__(self, engines: Engines, frames: Array, tracks: Tracks, scores: Array) -> None:
@@ -60,11 +61,12 @@ def weigh(
     Tracks that are visible on no map keep their scores. `tell` is told how many maps are done.
     """
     total, count = np.zeros((2, len(tracks)))
-    for done, frame in enumerate(range(0, tracks.xy.shape[1], EVERY)):
+    frames = range(0, tracks.xy.shape[1], EVERY)
+    for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
         if tell:
             tell(done)
         visible = np.flatnonzero(tracks.visible[:, frame])
-        total[visible] += under(maps[frame], tracks.xy[visible, frame], hw)
+        total[visible] += under(own, tracks.xy[visible, frame], hw)
         count[visible] += 1
     known = count > 0
     mean = total[known] / count[known]

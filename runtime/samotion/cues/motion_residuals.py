@@ -8,7 +8,6 @@ outlines, and those beside an object are dragged along with it; residuals cover 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -33,7 +32,6 @@ STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
 HIGH_SCORE = 0.9
 MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
 HIGH_RANK_RATIO = 5.0  # rank residual ratio (rigid.py) that counts as 1
-WORKERS = 2  # threads; OpenCV uses more by itself, where it can
 
 
 class Comparison(NamedTuple):
@@ -65,22 +63,19 @@ class MotionResiduals:
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
         self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
-        self._pool = ThreadPoolExecutor(WORKERS)
         ratios = rigid.rank_residual_ratio(self._xy, tracks, scores < STILL_SCORE)
         self._rank_ratios = (ratios / HIGH_RANK_RATIO).clip(0, 1)
 
     def __getitem__(self, frame: int) -> Array:
         """The residual of one frame."""
         offsets = [sign * offset for offset in FRAME_OFFSETS for sign in (1, -1)]
-        comparisons = self._pool.map(lambda offset: self._compare(frame, offset), offsets)
-        draw = self._splat_scores, self._splat_rank_ratios
-        score_maps, rank_maps = self._pool.map(lambda splat: splat(frame), draw)
+        comparisons = (self._compare(frame, offset) for offset in offsets)
         colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB)
         layers = [
-            *score_maps,
+            *self._splat_scores(frame),
             *self._motion_layers(comparisons),
             colours.astype(np.float32) / 50 - 2,
-            *rank_maps,
+            *self._splat_rank_ratios(frame),
         ]
         return np.dstack([self._to_cells(layer) for layer in layers])
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from samotion import geometry
 from samotion.backends.engines import Engines
+from samotion.backends.threads import mapped
 from samotion.tracks import tracking
 from samotion.tracks.records import RawTracks, visibility_of
 
@@ -95,12 +96,17 @@ def optical_flow(frames: Array) -> Array:
 
     0.5 MB per frame of 256 px.
     """
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flows = np.empty((len(grey) - 1, 2, *grey[0].shape, 2), np.float16)
-    for pair, here, there in zip(flows, grey, grey[1:]):
-        pair[0] = dis.calc(here, there, np.zeros_like(pair[0], np.float32))
-        pair[1] = dis.calc(there, here, np.zeros_like(pair[1], np.float32))
+
+    def both_ways(t: int) -> tuple[Array, Array]:
+        dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        start = np.zeros(flows.shape[2:], np.float32)
+        here, there = grey[t : t + 2]
+        return dis.calc(here, there, start.copy()), dis.calc(there, here, start)
+
+    for pair, found in zip(flows, mapped(both_ways, range(len(flows)))):
+        pair[:] = found
     return flows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache, lru_cache
@@ -49,6 +50,7 @@ class Features:
         self._resize = _resize_engine(engines)
         self._taps = cache(lambda: _taps_on_gpu(engines, self.hw, self.side_px))
         self._cache: OrderedDict[int, Levels] = OrderedDict()
+        self._lock = threading.Lock()  # of the cache
 
     @property
     def mask_side(self) -> int:
@@ -63,10 +65,11 @@ class Features:
         each (1,...).
         """
         levels = self._get(frame)
-        self._cache[frame] = levels
-        self._cache.move_to_end(frame)
-        while len(self._cache) > self.capacity:
-            self._cache.popitem(last=False)
+        with self._lock:
+            self._cache[frame] = levels
+            self._cache.move_to_end(frame)
+            while len(self._cache) > self.capacity:
+                self._cache.popitem(last=False)
         return levels
 
     def get_for_sweep(self, frame: int) -> Levels:
@@ -79,9 +82,9 @@ class Features:
         return levels
 
     def _get(self, frame: int) -> Levels:
-        if frame in self._cache:
-            return self._cache[frame]
-        levels: Levels = self._engine(frames=self._square(self.frames[frame]))
+        levels: Levels | None = self._cache.get(frame)
+        if levels is None:
+            levels = self._engine(frames=self._square(self.frames[frame]))
         return levels
 
     def _square(self, frame: Array) -> Array:

@@ -15,7 +15,7 @@ import numpy as np
 
 from samotion.backends import resident
 from samotion.backends.engines import Engines
-from samotion.backends.threads import aside
+from samotion.backends.threads import aside, mapped
 from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
 from samotion.sam2 import gpu_sweep
@@ -37,6 +37,7 @@ from samotion.sam2.schedule import Clip, Do, Keep, Step, attended_frames, steps_
 __all__ = ["Click", "Features", "propagate", "segment"]
 
 Array = np.ndarray[Any, Any]
+SMALL_PX = 512  # SAM 2's own size, up to which one frame at a time leaves a CPU's cores idle
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
 Refine = Callable[[Array, Array], Array]
 
@@ -130,13 +131,22 @@ def _decode_all(
     """
     entries: dict[int, dict[int, MemoryEntry]] = {click.object_id: {} for click in clicks}
     frames = sorted({click.frame for click in clicks})
-    for done, frame in enumerate(frames, start=1):
+
+    def decode_frame(frame: int) -> dict[int, MemoryEntry]:
         on_frame = [click for click in clicks if click.frame == frame]
+        found = {}
         for object_id, decoded in _decode_frame(clip, on_frame).items():
             is_attended = frame in attended[object_id]
             memory = _memory_of(clip, frame, decoded) if is_attended else NO_MEMORY
-            entries[object_id][frame] = MemoryEntry(memory, decoded.pointer)
+            found[object_id] = MemoryEntry(memory, decoded.pointer)
             keep(frame, object_id, decoded.mask)
+        return found
+
+    small = clip.one_by_one and clip.images.side_px <= SMALL_PX
+    decoded_frames = mapped(decode_frame, frames, on_threads=small)
+    for done, (frame, found) in enumerate(zip(frames, decoded_frames), start=1):
+        for object_id, entry in found.items():
+            entries[object_id][frame] = entry
         report(done)
     return entries
 

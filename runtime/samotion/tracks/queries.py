@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion.backends.threads import mapped
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 
@@ -94,13 +95,16 @@ def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
         return np.asarray(frames)
     down = _lanczos(height, size_px)
     across = _lanczos(width, size_px)
-    small = np.empty((count, size_px, size_px, 3), np.uint8)
-    for out, frame in zip(small, frames):
+
+    def square(frame: Array) -> Array:
         columns = cv2.transpose(np.ascontiguousarray(frame))
         narrow = _resample(across, columns.reshape(width, -1).astype(np.float32))
         rows = cv2.transpose(narrow.reshape(size_px, height, 3))
-        square = _resample(down, rows.reshape(height, -1))
-        out[:] = square.reshape(out.shape)
+        return _resample(down, rows.reshape(height, -1)).reshape(size_px, size_px, 3)
+
+    small = np.empty((count, size_px, size_px, 3), np.uint8)
+    for out, made in zip(small, mapped(square, frames)):
+        out[:] = made
     return small
 
 

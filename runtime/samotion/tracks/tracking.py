@@ -14,7 +14,7 @@ from samotion import geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
-from samotion.backends.threads import ahead
+from samotion.backends.threads import ahead, mapped
 from samotion.checks.stages import StageProgress
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
@@ -60,8 +60,8 @@ Array = np.ndarray[Any, Any]
 # feature grids of a window's frames, by the engine's names, where the engines compute
 Grids = dict[str, Any]
 
-# points x frames refined at once: about 0.24 MB each; as fast from 2000 to 12000
-POINT_FRAMES = 6000
+POINT_FRAMES = 6000  # points x frames that a GPU's engine refines at once: about 0.24 MB each
+CPU_POINT_FRAMES = 2000  # the same by each of two threads; as fast from 2000 to 12000
 GPU_POINT_FRAMES = 60_000  # in one call, which its engine may cut; the host waits once for it
 FEATURE_FRAMES = 8  # frames whose features are computed at once
 WINDOW_FRAMES = 320  # frames tracked together; their features take 3.1 MB a frame with BootsTAPIR
@@ -96,8 +96,8 @@ def track(
     For several calls with the same frames, give them as one `FrameCache`, which keeps their
     features. `large` (T,S,S,3) uint8, the same frames at the preset's `tracks.refine_px`:
     tracks are refined on them once more, and the answer is the mean of both rounds, as published.
-    At most `point_frames` points x frames are refined at once (None: 6000, or 60000 in a call to
-    a GPU). Clips longer than `window_frames`
+    At most `point_frames` points x frames are refined at once by each of two threads (None: 2000),
+    or in a call to a GPU (60000). Clips longer than `window_frames`
     (None: 320, or 128 with `large`) are tracked in windows that share `overlap_frames`; memory
     depends on these three numbers, not on the clip, but for the answer itself. Raises UsageError
     for arrays of another shape or queries outside the clip, EngineError for engines that do not
@@ -111,7 +111,7 @@ def track(
     windows = split(len(small), window_frames, overlap_frames)
     answer = empty_tracks(len(queries), len(small))
     if point_frames is None:
-        point_frames = GPU_POINT_FRAMES if resident.is_on_gpu(engines) else POINT_FRAMES
+        point_frames = GPU_POINT_FRAMES if resident.is_on_gpu(engines) else CPU_POINT_FRAMES
     job = _Job(engines, cache, large, queries, windows, point_frames, answer)
     total = len(windows) * len(queries)
     done = 0
@@ -176,10 +176,12 @@ def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
         queries = _continued(job.answer, rows, window, source)
     fresh = new_frames(window, source)
     frame_count = window.stop - window.start
-    started = (
-        (chunk, _refine(job, grids, rows[chunk], queries[chunk]))
-        for chunk in chunks(len(rows), job.point_frames // frame_count)
-    )
+
+    def refine(chunk: slice) -> tuple[slice, list[Answer]]:
+        return chunk, _refine(job, grids, rows[chunk], queries[chunk])
+
+    parts = chunks(len(rows), job.point_frames // frame_count)
+    started = mapped(refine, parts, on_threads=not resident.is_on_gpu(job.engines))
     for chunk, answers in resident.one_ahead(started):
         _write(job.answer, rows[chunk], window, fresh, _mean(answers))
         yield chunk.stop - chunk.start
@@ -242,9 +244,13 @@ def _frame_features(
     count = window.stop - window.start
     parts = [slice(first, min(first + at_once, count)) for first in range(0, count, at_once)]
     pictures = (frames[window.start + part.start : window.start + part.stop] for part in parts)
-    pictures_ahead = ahead(pictures, on_a_thread=resident.is_on_gpu(engines))
-    for part, some in zip(parts, pictures_ahead):
-        for name, grid in resident.call(engines, engine, frames=some).arrays.items():
+    on_gpu = resident.is_on_gpu(engines)
+    pictures_ahead = ahead(pictures, on_a_thread=on_gpu)
+    answers = mapped(
+        lambda some: resident.call(engines, engine, frames=some), pictures_ahead, not on_gpu
+    )
+    for part, answer in zip(parts, answers):
+        for name, grid in answer.arrays.items():
             if name not in grids:
                 grids[name] = resident.empty(engines, (count, *grid.shape[1:]), grid.dtype)
             grids[name][part] = grid
