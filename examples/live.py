@@ -5,7 +5,8 @@ python examples/live.py rtsp://camera/stream
 python examples/live.py clip.mp4
 
 Where frames come faster than they can be done, the newest wins and the others are dropped, so that
-the delay does not grow. A file waits: all of its frames are done.
+the delay does not grow; objects are looked for in the background. A file waits: all of its frames
+are done.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ def main(source: str) -> None:
     """Print where everything is that moves, by its middle in px of the masks."""
     with (
         samotion.open_engines() as engines,
-        Session(engines) as session,
         open_source(source) as opened,
+        Session(engines, background=not opened.waits) as session,
     ):
         for frame, time_s in iter(opened.take, None):
             result = session.push(frame, time_s)

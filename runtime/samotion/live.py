@@ -5,7 +5,9 @@ with samotion.live.Session(engines) as session:
         print(session.push(frame).objects)
 
 Every so often the last frames go through the method of the engines' preset, as a clip would:
-that finds objects. From frame to frame they are followed by SAM 2, forward only.
+that finds objects. From frame to frame they are followed by SAM 2, forward only. A look takes as
+long as many frames. It is waited for, or made in the background: then frames are answered at once,
+and what is found is brought by optical flow to the frame that has come by then.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.arguments import whole_number
-from samotion.checks.stages import Stages
+from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.results.result import Carried, Found
+from samotion.pipeline.looks import Look, Looker, find_same, iou, masks_in_last_frame
+from samotion.results.result import Carried, Found, ObjectResult
 from samotion.sam2.features import Features
+from samotion.sam2.flow import Flow, warped
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import MAX_LABELS, Settings, resolve
 from samotion.tracks import history
@@ -38,10 +42,9 @@ Array = np.ndarray[Any, Any]
 
 WINDOW_FRAMES = 25  # that are looked at together
 EVERY_FRAMES = 15  # they are looked at again
-PROMPT_EVERY = 4  # frames of these, and so the last one
 TRACKS_SHARE = 3  # one in so many of a clip's tracks
 SURE = 0.5  # confidence of an object that is followed from then on
-SAME_IOU = 0.3  # of what is followed and what is found
+WELL_FOLLOWED_IOU = 0.8  # better than what flow brings from an earlier frame
 UNSEEN_FRAMES = 25  # an object without a mask for so long has gone
 UNFOUND_LOOKS = 4  # one that so many looks did not find again has come to rest
 LONG_SIDE_PX = 480
@@ -89,9 +92,10 @@ class _Followed:
 class Session:
     """One live source. Sessions may share engines; what is known of a source is its session's.
 
-    `window_frames` are looked at together, again after `every_frames`. Memory does not grow.
-    `numbers`: the settings as they have met the preset. Raises UsageError for numbers out of range,
-    and EngineError for engines that fail.
+    `window_frames` are looked at together, again after `every_frames`. A look is waited for, so
+    that the same frames give the same masks; in the `background` no frame waits. A scene cut makes
+    the session forget its objects. Memory does not grow. `numbers`: the settings as they have met
+    the preset. Raises UsageError for numbers out of range, and EngineError for engines that fail.
     """
 
     def __init__(
@@ -100,6 +104,7 @@ class Session:
         settings: Settings | None = None,
         window_frames: int = WINDOW_FRAMES,
         every_frames: int = EVERY_FRAMES,
+        background: bool = False,
     ) -> None:
         for name, value in (("window_frames", window_frames), ("every_frames", every_frames)):
             if whole_number(value, name) < 2:
@@ -111,16 +116,18 @@ class Session:
             numbers,
             max_tracks=asked.max_tracks or max(1, numbers.max_tracks // TRACKS_SHARE),
             long_side_px=asked.long_side_px or min(LONG_SIDE_PX, numbers.long_side_px),
-            prompt_every=asked.prompt_every or max(PROMPT_EVERY, numbers.prompt_every),
+            # the last frame's masks are all that is used
+            prompt_every=asked.prompt_every or window_frames - 1,
         )
-        self._every = every_frames
+        self._every, self._window_frames = every_frames, window_frames
         self._frames: deque[Array] = deque(maxlen=window_frames)
         self._objects: dict[int, _Followed] = {}
         self._count, self._next_look, self._next_id = 0, window_frames, 1
         self._source_hw: tuple[int, int] | None = None
-        self._window_frames = window_frames
         self._history: history.History | None = None
         self._points: Array | None = None
+        self._flow, self._cuts = Flow(), Cuts()
+        self._looker = Looker(engines, self.numbers, background)
         self._closed = False
 
     def push(self, frame: Array, time_s: float | None = None) -> LiveResult:
@@ -130,13 +137,16 @@ class Session:
         start = time.perf_counter()
         small = self._checked(frame)
         self._frames.append(small)
+        self._flow.push(small)
+        if self._cuts.push(small):
+            self._begin_scene()
         with one_thread_for_numpy():
             images = Features(self.engines, small[None])
             self._track(small)
             self._follow(images)
-            if self._count + 1 >= self._next_look:
-                self._look(images)
-                self._next_look = self._count + 1 + self._every
+            self._look()
+            if answer := self._looker.take():
+                self._go_on_with(*answer, images)
         number, self._count = self._count, self._count + 1
         return LiveResult(
             number,
@@ -167,6 +177,20 @@ class Session:
     def _begin(self, hw: tuple[int, int]) -> None:
         """What needs the size of the first frame."""
         self._source_hw = hw
+        self._begin_tracks(hw)
+
+    def _begin_scene(self) -> None:
+        """Another scene began a moment ago: nothing before it counts."""
+        self._looker.drop()
+        self._objects.clear()
+        for _ in range(len(self._frames) - LASTS_FRAMES):
+            self._frames.popleft()
+        self._next_look = self._count + 1 + self._window_frames - len(self._frames)
+        if self._source_hw is not None:
+            self._begin_tracks(self._source_hw)
+
+    def _begin_tracks(self, hw: tuple[int, int]) -> None:
+        """Points to follow, where the preset's tracker needs no later frames."""
         if self.engines.preset.tracks.causal:
             self._history = history.begin(self.engines, self._window_frames)
             small_hw, numbers = scaled_hw(hw, self.numbers.long_side_px), self.numbers
@@ -177,7 +201,7 @@ class Session:
     def _follow(self, images: Features) -> None:
         """Bring all objects to the newest frame; those that have gone expire."""
         for one in self._objects.values():
-            one.mask = one.follower.follow(images)
+            one.mask = one.follower.follow(images, self._flow)
             one.unseen = 0 if one.mask.any() else one.unseen + 1
         self._expire()
 
@@ -194,46 +218,54 @@ class Session:
             self._history = history.advance(self.engines, frame, self._history, self._points)
             self._points = None
 
-    def _look(self, images: Features) -> None:
-        """Look for objects in the last frames, and go on with what is found in the newest one."""
-        frames = np.stack(self._frames)
-        past = self._history
-        carried = Carried(tracks=None if past is None else history.as_tracks(past, images.hw))
-        found = pipeline.find(self.engines, frames, self.numbers, Stages(), carried)
-        if past is not None:
-            most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
-            self._history, self._points = history.renewed(past, images.hw, most, seed)
-        for one in self._objects.values():
-            one.unfound += 1
-        taken: set[int] = set()
-        refine = pipeline.refine_of(self.engines)
-        for result, mask in zip(found.scored(), _masks(found)):
-            if not mask.any():
+    def _look(self) -> None:
+        """Look for objects in the last frames, if it is time, and none is looked for yet."""
+        if self._looker.pending is not None:
+            self._looker.pending.pass_by(self._flow)
+        elif self._count + 1 >= self._next_look:
+            frames, past = np.stack(self._frames), self._history
+            hw = frames.shape[1], frames.shape[2]
+            carried = Carried(tracks=None if past is None else history.as_tracks(past, hw))
+            if past is not None:
+                most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
+                self._history, self._points = history.renewed(past, hw, most, seed)
+            masks = {number: one.mask for number, one in self._objects.items()}
+            self._looker.begin(Look(self._count, frames, carried, masks))
+            self._next_look = self._count + 1 + self._every
+
+    def _go_on_with(self, look: Look, found: Found, images: Features) -> None:
+        """Follow what a look has found, from the newest frame on."""
+        there = {number: look.masks[number] for number in self._objects if number in look.masks}
+        for number in there:
+            self._objects[number].unfound += 1
+        for result, mask in zip(found.scored(), masks_in_last_frame(found)):
+            same = find_same(mask, there)
+            if not mask.any() or (same is None and result.confidence < SURE):
                 continue
-            number = self._same(mask, taken)
-            if number is None and result.confidence < SURE:
-                continue
-            number = number or self._new_id()
-            if number is None:
+            one = same or self._new_id()
+            if one is None:
                 break
-            had = self._objects.get(number)
-            since = had.known.since if had else self._count
-            known = LiveObject(number, result.score, result.confidence, since)
-            follow = had.follower if had else follower(self.engines, refine)
-            follow.prompt(images, mask)
-            self._objects[number] = _Followed(known, follow, mask)
-            taken.add(number)
+            self._prompt(one, result, look, mask, images)
+            there.pop(one, None)
         self._expire()
 
-    def _same(self, mask: Array, taken: set[int]) -> int | None:
-        """The object that is followed where one has been found."""
-        ious = {
-            number: (one.mask & mask).sum() / (one.mask | mask).sum()
-            for number, one in self._objects.items()
-            if number not in taken
-        }
-        best = max(ious, key=ious.__getitem__, default=None)
-        return best if best is not None and ious[best] > SAME_IOU else None
+    def _prompt(
+        self, number: int, result: ObjectResult, look: Look, mask: Array, images: Features
+    ) -> None:
+        """Follow an object that has the mask (H,W) in the frame of a look."""
+        had = self._objects.get(number)
+        since = had.known.since if had else look.number
+        known = LiveObject(number, result.score, result.confidence, since)
+        if had and look.back is not None and iou(mask, look.masks[number]) > WELL_FOLLOWED_IOU:
+            had.known, had.unfound = known, 0
+            return
+        here = mask if look.back is None else warped(mask, look.back)
+        if not here.any():
+            return
+        refine = pipeline.refine_of(self.engines)
+        follow = had.follower if had else follower(self.engines, refine)
+        follow.prompt(images, here)
+        self._objects[number] = _Followed(known, follow, here)
 
     def _new_id(self) -> int | None:
         """A label that no object has, the one given longest ago; None where there is none."""
@@ -254,6 +286,7 @@ class Session:
     def close(self) -> None:
         """Forget the source; the engines stay open."""
         self._closed = True
+        self._looker.close()
         self._frames.clear()
         self._objects.clear()
 
@@ -262,8 +295,3 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _masks(found: Found) -> list[Array]:
-    """Where each object found is in the last frame."""
-    return [np.equal(found.labels[-1], label) for label in range(1, len(found.objects) + 1)]

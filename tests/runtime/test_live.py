@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import tracemalloc
+import weakref
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +17,7 @@ from helpers.fakes import FakeEngines
 from samotion import Settings
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
+from samotion.sam2.features import Features
 
 Array = np.ndarray[Any, Any]
 SETTINGS = Settings(max_tracks=80)
@@ -133,9 +136,104 @@ def test_memory_stays_flat() -> None:
         for start in (0, 120, 240):  # whole rounds of looks
             for t in range(start, start + 120):
                 session.push(clip[t % 30])
+            gc.collect()  # what others leave
             peaks.append(tracemalloc.get_traced_memory()[0])
         tracemalloc.stop()
-    assert peaks[2] < 1.02 * peaks[1]
+    assert peaks[2] < peaks[1] + 3 * clip[0].nbytes  # 120 frames later
+
+
+def test_features_of_a_frame_go_with_it() -> None:
+    images = Features(long_scene.engines(), long_scene.frames(1))
+    held = weakref.ref(images)
+    assert images[0]
+    gc.disable()
+    del images
+    gc.enable()
+    assert held() is None
+
+
+def _gated(gate: threading.Event) -> Any:
+    """Engines of the scene whose looks wait for a gate."""
+    functions: dict[str, Any] = dict(long_scene.engines())
+    motion = functions["motion"]
+
+    def wait(**arrays: Array) -> Any:
+        assert gate.wait(20)
+        return motion(**arrays)
+
+    return FakeEngines(long_scene.PRESET, **functions | {"motion": wait})
+
+
+def _await_look(session: Session) -> None:
+    answer = session._looker._answer
+    assert answer is not None
+    answer.exception(20)
+
+
+def test_frames_go_by_while_a_look_goes_on_in_the_background() -> None:
+    gate = threading.Event()
+    clip, truth = long_scene.frames(30), long_scene.masks(30)
+    with Session(_gated(gate), SETTINGS, 8, 6, background=True) as session:
+        for frame in clip[:14]:
+            assert not session.push(frame).labels.any()
+        gate.set()
+        _await_look(session)
+        for t, frame in enumerate(clip[14:], start=14):
+            result = session.push(frame)
+            assert [(one.id, one.since) for one in result.objects] == [(1, 7)]
+            assert _j(truth[t], result.labels == 1) > 0.7
+
+
+def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
+    def fail(**_: Array) -> Any:
+        raise InputError("no memory is left")
+
+    functions: dict[str, Any] = dict(long_scene.engines()) | {"motion": fail}
+    engines = FakeEngines(long_scene.PRESET, **functions)
+    with Session(engines, SETTINGS, 8, 6, background=True) as session:
+        for frame in long_scene.frames(8):
+            session.push(frame)
+        _await_look(session)
+        with pytest.raises(InputError, match="no memory"):
+            session.push(long_scene.frames(9)[8])
+
+
+def test_closing_waits_for_a_look_and_wants_nothing_of_it() -> None:
+    gate = threading.Event()
+    session = Session(_gated(gate), SETTINGS, 8, 6, background=True)
+    for frame in long_scene.frames(8):
+        session.push(frame)
+    answer = session._looker._answer
+    threading.Timer(0.2, gate.set).start()
+    session.close()
+    assert answer is not None and answer.done()
+
+
+def _other_scene(count: int) -> Array:
+    """The square before a ground of noise, turned round."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 110, long_scene.frames(1)[0].shape).astype(np.uint8)
+    square = long_scene.masks(count)[:, ::-1, ::-1, None]
+    return np.where(square, np.uint8(long_scene.SQUARE), noise)
+
+
+@pytest.mark.parametrize("background", [False, True])
+def test_a_scene_cut_makes_the_session_forget_its_objects(background: bool) -> None:
+    gate = threading.Event()
+    gate.set()
+    with Session(_gated(gate), SETTINGS, 8, 6, background) as session:
+        for frame in long_scene.frames(10):
+            last = session.push(frame)
+            if background and session._looker.pending:
+                _await_look(session)
+        assert [one.id for one in last.objects] == [1]
+        gate.clear()
+        seen = []
+        for number, frame in enumerate(_other_scene(14)):
+            if number == 7 or not background:
+                gate.set()  # a look at the scene before comes to its end
+            seen.append([one.id for one in session.push(frame).objects])
+        assert seen[1] == [1] and all(1 not in ids for ids in seen[2:])
 
 
 def test_the_newest_frame_wins_and_the_others_are_counted() -> None:

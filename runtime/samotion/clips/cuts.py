@@ -35,36 +35,53 @@ def mark_cuts(frames: Iterable[Array]) -> Iterator[tuple[Array, bool]]:
     A cut changes colours and structure at once, by much more than the frames before it did, and
     for good: LASTS_FRAMES are looked ahead.
     """
-    usual: deque[float] = deque(maxlen=USUAL_FRAMES)
-    before: _Look | None = None
-    ahead: deque[tuple[Array, _Look]] = deque()
+    cuts, ahead = Cuts(), deque[Array]()
     for frame in frames:
-        ahead.append((frame, _look(frame)))
-        if len(ahead) == LASTS_FRAMES:
-            yield _judge(before, ahead, usual)
-            before = ahead.popleft()[1]
-    while ahead:
-        yield _judge(before, ahead, usual)
-        before = ahead.popleft()[1]
+        ahead.append(frame)
+        if (is_cut := cuts.push(frame)) is not None:
+            yield ahead.popleft(), is_cut
+    for is_cut in cuts.rest():
+        yield ahead.popleft(), is_cut
 
 
-def _judge(
-    before: _Look | None, ahead: deque[tuple[Array, _Look]], usual: deque[float]
-) -> tuple[Array, bool]:
-    """The first of the frames `ahead`, and whether it begins another scene; what is `usual` is
-    kept up to date.
+class Cuts:
+    """Says of each frame of a source, LASTS_FRAMES - 1 later, whether another scene begins with
+    it.
     """
-    frame, look = ahead[0]
-    if before is None:
-        return frame, False
-    change = _colour_change(before, look)
-    sudden = change > SUDDEN * float(np.median(usual)) if usual else True
-    is_cut = sudden and all(_differ(before, later) for _, later in ahead)
-    if is_cut:
-        usual.clear()
-    else:
-        usual.append(change)
-    return frame, is_cut
+
+    def __init__(self) -> None:
+        self._usual: deque[float] = deque(maxlen=USUAL_FRAMES)
+        self._before: _Look | None = None
+        self._ahead: deque[_Look] = deque()
+
+    def push(self, frame: Array) -> bool | None:
+        """Take the next frame (H,W,3) uint8; the answer for the one that is due, None at the
+        start.
+        """
+        self._ahead.append(_look(frame))
+        return self._judge() if len(self._ahead) == LASTS_FRAMES else None
+
+    def rest(self) -> Iterator[bool]:
+        """The answers for the last frames, after which none come."""
+        while self._ahead:
+            yield self._judge()
+
+    def _judge(self) -> bool:
+        """Whether the first of the frames ahead begins another scene."""
+        before, look = self._before, self._ahead[0]
+        is_cut = before is not None and self._is_cut(before, look)
+        self._before = self._ahead.popleft()
+        return is_cut
+
+    def _is_cut(self, before: _Look, look: _Look) -> bool:
+        change = _colour_change(before, look)
+        sudden = change > SUDDEN * float(np.median(self._usual)) if self._usual else True
+        is_cut = sudden and all(_differ(before, later) for later in self._ahead)
+        if is_cut:
+            self._usual.clear()
+        else:
+            self._usual.append(change)
+        return is_cut
 
 
 def _look(frame: Array) -> _Look:

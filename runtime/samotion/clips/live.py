@@ -100,6 +100,11 @@ class Source:
         return self.frames.take()
 
     @property
+    def waits(self) -> bool:
+        """Whether the next frame comes when it is asked for."""
+        return isinstance(self.frames, EachOne)
+
+    @property
     def dropped(self) -> int:
         """How many frames came faster than they could be done."""
         return self.frames.dropped

@@ -120,7 +120,7 @@ def live(
             _window(show) as window,
             open_source(live_source, size, realtime) as opened,
             open_engines(engine_dir, device) as engines,
-            Session(engines, wanted) as session,
+            Session(engines, wanted, background=not opened.waits) as session,
         ):
             engines.open_all()
             told = Told()

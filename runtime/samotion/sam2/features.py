@@ -48,7 +48,8 @@ class Features:
         # on the GPU, where the other engines want them; a plain function has only its answer
         self._engine = getattr(engine, "keep", engine)
         self._resize = _resize_engine(engines)
-        self._taps = cache(lambda: _taps_on_gpu(engines, self.hw, self.side_px))
+        hw, side_px = self.hw, self.side_px  # not self, which would then wait for a collection
+        self._taps = cache(lambda: _taps_on_gpu(engines, hw, side_px))
         self._cache: OrderedDict[int, Levels] = OrderedDict()
         self._lock = threading.Lock()  # of the cache
 

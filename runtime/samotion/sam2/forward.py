@@ -12,6 +12,7 @@ from samotion.backends.engines import Engines
 from samotion.manifest import meta_number
 from samotion.sam2.clicks import Click, Decoded, decode
 from samotion.sam2.features import Features
+from samotion.sam2.flow import Flow, warped
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
 from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
 
@@ -22,7 +23,6 @@ Refine = Callable[[Array, Array], Array]
 PROMPTED = 2  # frames that are remembered as prompted, the last ones
 MASK_LOGIT = 6.0
 SOFT_PX = 3  # how far a mask that is a prompt fades at its outline
-FLOW_SIDE_PX = 256
 POINTS = 3  # inside a mask
 FOLLOWED_IOU = 0.5  # of SAM 2's answer with where the flow takes the mask; else the flow's counts
 SMALLEST_PX = 12  # of a mask
@@ -35,8 +35,8 @@ class Follower(Protocol):
         """Its mask (H,W) bool in the only frame of `images`."""
         ...
 
-    def follow(self, images: Features) -> Array:
-        """Its mask (H,W) bool in the next frame, the only one of `images`."""
+    def follow(self, images: Features, flow: Flow) -> Array:
+        """Its mask (H,W) bool in the next frame: the one of `images`, and the newest of `flow`."""
         ...
 
 
@@ -72,7 +72,7 @@ class MemoryFollower:
         tracked = {t: one for t, one in self._bank.tracked.items() if t != self._frame}
         self._bank = Bank(self._frame, prompted, tracked)
 
-    def follow(self, images: Features) -> Array:
+    def follow(self, images: Features, flow: Flow) -> Array:
         """By the last frames' memories."""
         self._frame += 1
         frame = self._frame
@@ -89,21 +89,17 @@ class FlowFollower:
 
     def __init__(self, engines: Engines, refine: Refine | None) -> None:
         self._engines, self._refine = engines, refine
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        self._grey, self._mask = np.zeros((1, 1), np.uint8), np.zeros((1, 1), bool)
+        self._mask = np.zeros((1, 1), bool)
 
     def prompt(self, images: Features, mask: Array) -> None:
         """Go on from this mask."""
-        self._grey, self._mask = _grey(images.frames[0]), mask
+        self._mask = mask
 
-    def follow(self, images: Features) -> Array:
+    def follow(self, images: Features, flow: Flow) -> Array:
         """By the flow, and what SAM 2 makes of it."""
-        frame = images.frames[0]
-        grey = _grey(frame)
         if self._mask.any():
-            there = _large(_warped(self._mask, self._flow.calc(grey, self._grey, _none(grey))))
+            there = _large(warped(self._mask, flow.back))
             self._mask = self._decoded(images, there) if there.any() else there
-        self._grey = grey
         return self._mask
 
     def _decoded(self, images: Features, there: Array) -> Array:
@@ -138,29 +134,6 @@ def _points(mask: Array) -> Array:
         if not free.any():
             break
     return np.array(points, np.float32)
-
-
-def _grey(frame: Array) -> Array:
-    """A frame (H,W,3) as flow sees it."""
-    scale = min(1.0, FLOW_SIDE_PX / max(frame.shape))
-    size = tuple(max(16, round(side * scale)) for side in frame.shape[1::-1])
-    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
-
-
-def _none(grey: Array) -> Array:
-    return np.zeros((*grey.shape, 2), np.float32)
-
-
-def _warped(mask: Array, back: Array) -> Array:
-    """A mask (H,W) taken along the flow `back` (h,w,2) from the next frame to its own."""
-    height, width = mask.shape
-    scale = np.array([width / back.shape[1], height / back.shape[0]], np.float32)
-    flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * scale
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    source = mask.astype(np.float32)
-    moved = cv2.remap(source, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
-    return np.asarray(moved > 0.5)
 
 
 def _large(mask: Array) -> Array:

@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     engines.open_all = lambda: None
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backends, "open_engines", lambda *_: nullcontext(engines))
-    monkeypatch.setattr(session_of.Session.__init__, "__defaults__", (None, 8, 6))
+    monkeypatch.setattr(session_of.Session.__init__, "__defaults__", (None, 8, 6, False))
     return lambda *arguments: CliRunner().invoke(cli.app, [*map(str, arguments)])
 
 

@@ -1,0 +1,67 @@
+"""Optical flow through a live source, which takes masks from frame to frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+Array = np.ndarray[Any, Any]
+
+SIDE_PX = 256  # of the longer side, at which flow is found
+
+
+class Flow:
+    """Flow from the newest frame back to the one before, found when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._before = self._grey = np.zeros((1, 1), np.uint8)
+        self._back: Array | None = None
+
+    def push(self, frame: Array) -> None:
+        """The next frame (H,W,3) uint8."""
+        self._before, self._grey = self._grey, _grey(frame)
+        self._back = None
+
+    @property
+    def back(self) -> Array:
+        """(h,w,2) float32, x and y in px of its own size."""
+        if self._back is None:
+            start = np.zeros((*self._grey.shape, 2), np.float32)
+            self._back = np.asarray(self._finder.calc(self._grey, self._before, start))
+        return self._back
+
+
+def chained(back: Array, further: Array | None) -> Array:
+    """Flow `back` (h,w,2) from a frame to the one before, and from there `further` back."""
+    if further is None:
+        return back
+    x, y = _grid(back)
+    there = cv2.remap(further, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(back + there)
+
+
+def warped(mask: Array, back: Array) -> Array:
+    """A mask (H,W) bool brought to the frame whose flow to the mask's own is `back` (h,w,2)."""
+    height, width = mask.shape
+    scale = np.array([width / back.shape[1], height / back.shape[0]], np.float32)
+    flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * scale
+    moved = cv2.remap(mask.astype(np.float32), *_grid(flow), cv2.INTER_LINEAR)
+    return np.asarray(moved > 0.5)
+
+
+def _grid(flow: Array) -> tuple[Array, Array]:
+    """Where each pixel comes from, x and y (h,w) float32."""
+    height, width = flow.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    return x + flow[..., 0], y + flow[..., 1]
+
+
+def _grey(frame: Array) -> Array:
+    """A frame (H,W,3) as flow sees it."""
+    scale = min(1.0, SIDE_PX / max(frame.shape))
+    size = tuple(max(16, round(side * scale)) for side in frame.shape[1::-1])
+    small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
