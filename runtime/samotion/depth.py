@@ -10,6 +10,7 @@ import numpy as np
 
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead
 
 PATCH_PX = 14
@@ -40,16 +41,28 @@ def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
     """What the net answers for each frame: a map of its own size and range. A GPU is given all
     `frames` before the first answer is waited for.
     """
+    for answer in resident.numbers(engines, started(engines, frames), len(frames)):
+        yield from answer["disparity"]
+
+
+def started(engines: Engines, frames: Array) -> Iterator[Answer]:
+    """The net's calls in order, each on its way: `disparity` of a few frames."""
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.depth.short_side_px)
     per_call = frames_per_call((rows, columns), resident.is_on_gpu(engines))
-    batches: Iterator[Array] = (
-        np.stack([resize(frame, (rows, columns)) for frame in frames[start : start + per_call]])
+    batches = (
+        _resized(frames[start : start + per_call], (rows, columns))
         for start in range(0, len(frames), per_call)
     )
-    batches = ahead(batches, on_a_thread=resident.is_on_gpu(engines))
-    started = (resident.call(engines, "depth", frames=batch).fetch() for batch in batches)
-    for answer in resident.numbers(engines, started, len(frames)):
-        yield from answer["disparity"]
+    for batch in ahead(batches, on_a_thread=resident.is_on_gpu(engines)):
+        yield resident.call(engines, "depth", frames=batch).fetch()
+
+
+def _resized(frames: Array, hw: tuple[int, int]) -> Array:
+    """Frames as the net takes them."""
+    batch = np.empty((len(frames), *hw, 3), np.uint8)
+    for out, frame in zip(batch, frames):
+        resize(frame, hw, out)
+    return batch
 
 
 def frames_per_call(hw: tuple[int, int], on_gpu: bool) -> int:
@@ -89,9 +102,9 @@ def rescale(disparity: Array, low: Array, high: Array) -> Array:
     return unit
 
 
-def resize(image: Array, hw: tuple[int, int]) -> Array:
+def resize(image: Array, hw: tuple[int, int], out: Array | None = None) -> Array:
     """Bicubic, as published; shrunk by more than `MAX_CUBIC_SHRINK` the mean of each area."""
     far = image.shape[0] > MAX_CUBIC_SHRINK * hw[0]
     kind = cv2.INTER_AREA if far else cv2.INTER_CUBIC
-    resized: Array = cv2.resize(image, (hw[1], hw[0]), interpolation=kind)
+    resized: Array = cv2.resize(image, (hw[1], hw[0]), out, interpolation=kind)
     return resized

@@ -10,7 +10,8 @@ import numpy as np
 from samotion import geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
-from samotion.backends.threads import ahead
+from samotion.backends.resident import Answer
+from samotion.backends.threads import ahead, aside
 from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
@@ -18,6 +19,7 @@ from samotion.tracks.records import Tracks
 PATCH_PX = 14
 # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
 PX_PER_CALL = 150_000
+ANSWERS_WAITING = 2  # of a GPU, a frame each, to be looked up in
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 Array = np.ndarray[Any, Any]
 
@@ -63,24 +65,26 @@ def under_tracks(
 
     Raises EngineError for features of another length than the motion net takes.
     """
-    hw = frames.shape[1], frames.shape[2]
+    hw, on_gpu = (frames.shape[1], frames.shape[2]), resident.is_on_gpu(engines)
     wanted = engines.preset.motion.dino_channels
     features = np.zeros((len(tracks), wanted), np.float32)
-    query_frames = np.unique(tracks.query_frame)
-    pictures = (_resized(engines, frames[frame])[None] for frame in query_frames)
-    pictures_ahead = ahead(pictures, on_a_thread=resident.is_on_gpu(engines))
-    started = (resident.call(engines, "dino", frames=one).fetch() for one in pictures_ahead)
-    answers = resident.numbers(engines, started)
-    for done, (frame, answer) in enumerate(zip(query_frames, answers)):
-        if progress:
-            progress(done, len(query_frames))
-        grid = answer["features"][0]
+
+    def look(frame: int, answer: Answer) -> None:
+        grid = answer.get()["features"][0]
         if grid.shape[-1] != wanted:
             raise EngineError(
                 f"dino gives {grid.shape[-1]} channels, motion takes {wanted}; export both again"
             )
         mine = tracks.query_frame == frame
         features[mine] = sample(grid, tracks.query_xy[mine], hw)
+
+    query_frames = np.unique(tracks.query_frame)
+    pictures = (_resized(engines, frames[frame])[None] for frame in query_frames)
+    with aside(on_gpu, ANSWERS_WAITING) as do:
+        for done, one in enumerate(ahead(pictures, on_gpu)):
+            if progress:
+                progress(done, len(query_frames))
+            do(look, query_frames[done], resident.call(engines, "dino", frames=one).fetch())
     return features
 
 

@@ -21,9 +21,12 @@ def agreement(a: Array, b: Array) -> float:
     """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 %
     of the other.
     """
+    return _agreement(a, b, _areas(a), _areas(b))
+
+
+def _agreement(a: Array, b: Array, area_a: Array, area_b: Array) -> float:
     # a frame at a time, for what whole masks share takes as much memory as a mask
     both = np.array([np.count_nonzero(x & y) for x, y in zip(a, b)], np.float64)
-    area_a, area_b = _areas(a), _areas(b)
     union = area_a + area_b - both
     smaller = np.minimum(area_a, area_b)
     same = (both > SAME_IOU * union) | (both >= SAME_COVER * smaller)
@@ -37,10 +40,11 @@ def _areas(mask: Array) -> Array:
 
 def same_pairs(masks: Mapping[int, Array]) -> list[tuple[int, int]]:
     """The pairs of objects that are one, each the earlier found first, in order of discovery."""
+    areas = {one: _areas(mask) for one, mask in masks.items()}
     return [
         (first, second)
         for first, second in itertools.combinations(masks, 2)
-        if agreement(masks[first], masks[second]) >= SAME_FRAMES
+        if _agreement(masks[first], masks[second], areas[first], areas[second]) >= SAME_FRAMES
     ]
 
 

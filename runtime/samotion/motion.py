@@ -10,6 +10,7 @@ import numpy as np
 from samotion import depth, geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.resident import Answer
 from samotion.backends.threads import aside
 from samotion.checks.stages import StageProgress
 from samotion.tracks.records import Tracks
@@ -17,7 +18,7 @@ from samotion.tracks.records import Tracks
 Array = np.ndarray[Any, Any]
 Keep = Callable[[int, Array], None]  # the number of the first frame, maps (K,H,W) in [0,1]
 
-DEPTH_FRAMES = 16  # frames that a GPU is given at once
+ANSWERS_WAITING = 2  # of a GPU, some frames each, to be looked up in
 
 
 def score(
@@ -81,19 +82,20 @@ def disparity_under(
     hw, mode = (frames.shape[1], frames.shape[2]), engines.preset.motion.disparity
     found = np.empty(tracks.xy.shape[:2], np.float32)
 
-    def look(t: int, disparity: Array) -> None:
-        of_frame = depth.resize(disparity, hw)
-        if keep and t in kept_frames:
-            keep(t, depth.to_unit_range(of_frame)[None])
-        found[:, t] = _disparity_of(of_frame, tracks.xy[:, t], hw, mode)
+    def look(start: int, answer: Answer) -> None:
+        for t, disparity in enumerate(answer.get()["disparity"], start):
+            of_frame = depth.resize(disparity, hw)
+            if keep and t in kept_frames:
+                keep(t, depth.to_unit_range(of_frame)[None])
+            found[:, t] = _disparity_of(of_frame, tracks.xy[:, t], hw, mode)
 
-    with aside(on_a_thread=resident.is_on_gpu(engines)) as do:
-        for start in range(0, len(frames), DEPTH_FRAMES):
+    start = 0
+    with aside(resident.is_on_gpu(engines), ANSWERS_WAITING) as do:
+        for answer in depth.started(engines, frames):
             if progress:
                 progress(start, len(frames))
-            maps = depth.raw_maps(engines, frames[start : start + DEPTH_FRAMES])
-            for t, disparity in enumerate(maps, start):
-                do(look, t, disparity)
+            do(look, start, answer)
+            start += answer.arrays["disparity"].shape[0]
     return found
 
 

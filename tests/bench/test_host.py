@@ -17,13 +17,13 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 88,
+    "uploads": 82,
     "downloads": 49,
-    "device_copies": 108,
+    "device_copies": 72,
     "waits": 29,
-    "launches": 8,
-    "recordings": 2,
-    "steps": 18,
+    "launches": 5,
+    "recordings": 1,
+    "steps": 12,
 }
 KEYS = {
     *("host_cpu_s", "feeding_thread_s", "wall_s", "upload_gb", "download_gb", "peak_host_mb"),

@@ -135,7 +135,7 @@ def test_disparity_under_tracks_is_that_of_whole_maps(mode: str, rng: np.random.
     kept: dict[int, Any] = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(depth, "PX_PER_CALL", 1)
-        patch.setattr(depth, "resize", lambda image, hw: image)
+        patch.setattr(depth, "resize", lambda image, hw, out=None: image)
         got = motion.disparity_under(engine, frames, tracks, None, kept.__setitem__, (0, 2))
     np.testing.assert_array_equal(got, motion.gather_disparity(maps, xy, (30, 40), mode))
     assert got.dtype == np.float32 and [*kept] == [0, 2]

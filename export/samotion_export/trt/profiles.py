@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from samotion import depth, dino
 from samotion.contract import SIGNATURES
 from samotion.presets import Preset
-from samotion.sam2.features import LARGEST_PX
+from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
+from samotion.tracks.features import FEATURE_FRAMES, LARGE_FEATURE_FRAMES
 from samotion.tracks.live import ONLINE_POINTS
 from samotion.tracks.tracking import (
-    FEATURE_FRAMES,
-    LARGE_FEATURE_FRAMES,
     LARGE_WINDOW_FRAMES,
     POINT_FRAMES,
     WINDOW_FRAMES,
@@ -29,7 +28,6 @@ MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame, and object pointers
 MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompted ones
 USUAL_MEMORIES = 13  # once a clip has all its prompts: 7 frames of them, 6 tracked ones
-IMAGE_FRAMES = 4  # of SAM 2's square images in one call
 CLIP_HW = (480, 854)  # the usual clip
 USUAL_ASPECT = 2  # of clips whose frames go through in batches; longer strips go one by one
 
@@ -110,7 +108,7 @@ def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     memories = (1, 4, 6), (7, USUAL_MEMORIES, MOST_MEMORIES)
     return {
         "sam2_resize": [_clips_to(preset.sam2.image_size_px)],
-        "sam2_image": [{"B": (1, IMAGE_FRAMES, 2 * IMAGE_FRAMES)}],
+        "sam2_image": [{"B": (1, SWEEP_FRAMES, 2 * SWEEP_FRAMES)}],
         "sam2_prompt": [{"B": objects, "P": points}],
         "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
         "sam2_track": [{"B": objects, "K": frames, "P": pointers} for frames in memories],
@@ -121,7 +119,7 @@ def _clips_to(side_px: int) -> dict[str, Range]:
     """Frames of all clips that are made square on the GPU, and the taps which that takes."""
     most = 2 * math.ceil(2 * max(1.0, LARGEST_PX / side_px)) + 1
     return {
-        "B": (1, 1, IMAGE_FRAMES),
+        "B": (1, 1, SWEEP_FRAMES),
         "H": (1, CLIP_HW[0], LARGEST_PX),
         "W": (1, CLIP_HW[1], LARGEST_PX),
         "K": (1, 4, most),

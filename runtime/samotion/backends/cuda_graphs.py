@@ -1,20 +1,22 @@
 """Steps that come again and again with the same shapes, recorded as CUDA graphs and launched whole.
 
 TensorRT ties a recording to the state of its context and to all addresses. So a step has a context
-and memory of its own: inputs are copied in and outputs copied out on the device, and what a caller
-holds is never written again. Inputs that are fixed (`DeviceArray.is_fixed`) are read where they
-lie. Scratch memory alone is shared; when it moves, steps are made anew.
+and memory of its own: inputs are copied in and outputs copied out on the device, all outputs at
+once, and what a caller holds is never written again. Inputs that are fixed
+(`DeviceArray.is_fixed`) are read where they lie. Scratch memory alone is shared; when it moves,
+steps are made anew.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import Device
+from samotion.backends.cuda import ALIGNMENT, Device
 from samotion.backends.device_array import DeviceArray
 from samotion.errors import DeviceError
 
@@ -23,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 Key = tuple[tuple[str, tuple[int, ...], int | None], ...]
 
 # with the same shapes before they are worth a recording: memories grow over a clip's first frames
-WARM_RUNS = 4
+WARM_RUNS = 2
 MOST_STEPS = 2  # per engine, the last used ones; each has memory for its inputs and outputs
 
 
@@ -53,11 +55,13 @@ class Step:
             **{name: shape for name, shape, _ in key},
             **{name: tuple(map(int, context.get_tensor_shape(name))) for name in outputs},
         }
-        self._outputs = tuple(outputs)
         fixed = {name: address for name, _, address in key if address is not None}
-        own = [name for name in self._shapes if name not in fixed]
+        own = [name for name, _, _ in key if name not in fixed]
         self._memory = {name: device.take(self._nbytes(name)) for name in own}
+        self._places, self._answer_bytes = self._laid_out(outputs)
+        self._answer: Any = device.take(self._answer_bytes)
         addresses = {name: memory.address for name, memory in self._memory.items()}
+        addresses |= {name: self._answer.address + at for name, at in self._places.items()}
         for name, address in {**addresses, **fixed}.items():
             if not context.set_tensor_address(name, address):
                 raise DeviceError(f"no step with {name!r} at {address:#x}")
@@ -68,8 +72,7 @@ class Step:
         recorded.
         """
         for name, memory in self._memory.items():
-            if name in arrays:
-                self._device.write(memory.address, arrays[name])
+            self._device.write(memory.address, arrays[name])
         if self._recording is not None:
             self._device.launch(self._recording)
             return self._given()
@@ -91,19 +94,28 @@ class Step:
         self._device.wait()  # it may be running
         if self._recording is not None:
             self._device.forget(self._recording)
-        self._recording = self._context = None
+        self._recording = self._context = self._answer = None
         self._memory = {}
 
     def _given(self) -> dict[str, DeviceArray]:
-        given = {}
-        for name in self._outputs:
-            memory = self._device.take(self._nbytes(name))
-            self._device.copy(memory.address, self._memory[name].address, self._nbytes(name))
-            given[name] = DeviceArray(self._device, memory, self._shapes[name], self._dtypes[name])
-        return given
+        """The outputs, in memory of their own: one block, for one copy."""
+        device, memory = self._device, self._device.take(self._answer_bytes)
+        device.copy(memory.address, self._answer.address, self._answer_bytes)
+        return {
+            name: DeviceArray(device, memory, self._shapes[name], self._dtypes[name], at)
+            for name, at in self._places.items()
+        }
+
+    def _laid_out(self, names: Sequence[str]) -> tuple[dict[str, int], int]:
+        """Where each of these arrays begins in a block of memory, and how large that is."""
+        places, end = {}, 0
+        for name in names:
+            places[name] = end
+            end += -(-self._nbytes(name) // ALIGNMENT) * ALIGNMENT
+        return places, end
 
     def _nbytes(self, name: str) -> int:
-        return int(np.prod(self._shapes[name])) * np.dtype(self._dtypes[name]).itemsize
+        return math.prod(self._shapes[name]) * np.dtype(self._dtypes[name]).itemsize
 
 
 class Steps:

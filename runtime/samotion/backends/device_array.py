@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -22,6 +23,15 @@ class Memory:
         self._device.give_back(self.address, self.size)
 
 
+class Held(Protocol):
+    """Device memory, there for as long as something refers to it."""
+
+    @property
+    def address(self) -> int:
+        """Of its first byte."""
+        ...
+
+
 class DeviceArray:
     """An array that lies on the GPU, dense, rows along its first axis; engines of the same device
     take it as an input without a copy.
@@ -34,24 +44,20 @@ class DeviceArray:
     def __init__(
         self,
         device: Device,
-        memory: Memory,
+        memory: Held,
         shape: tuple[int, ...],
-        dtype: str,
+        dtype: Any,
         offset: int = 0,
         is_fixed: bool = False,
     ) -> None:
         self.device, self.memory, self.shape, self.dtype = device, memory, shape, np.dtype(dtype)
+        self.nbytes = math.prod(shape) * self.dtype.itemsize
         self._offset, self.is_fixed = offset, is_fixed
 
     @property
     def address(self) -> int:
         """Of its first byte."""
         return self.memory.address + self._offset
-
-    @property
-    def nbytes(self) -> int:
-        """How much it holds."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -66,8 +72,7 @@ class DeviceArray:
         else:
             start, shape = range(len(self))[rows], self.shape[1:]
         offset = self._offset + start * row_bytes
-        dtype = self.dtype.name
-        return DeviceArray(self.device, self.memory, shape, dtype, offset, self.is_fixed)
+        return DeviceArray(self.device, self.memory, shape, self.dtype, offset, self.is_fixed)
 
     def __setitem__(self, rows: int | slice, values: Any) -> None:
         target = self[rows]

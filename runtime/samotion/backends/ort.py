@@ -100,6 +100,13 @@ class OrtArray:
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
+class OrtMemory:
+    """The device memory of one output: onnxruntime takes it back when nothing refers to it."""
+
+    def __init__(self, value: Any) -> None:
+        self._value, self.address = value, int(value.data_ptr())
+
+
 class OrtEngine:
     """One onnxruntime session that speaks the contract's names. `stream`: that of all CUDA
     sessions, if known.
@@ -165,7 +172,7 @@ class OrtEngine:
         require_finite(self.name, arrays, outputs)
         return outputs
 
-    def keep(self, **inputs: Any) -> dict[str, OrtArray]:
+    def keep(self, **inputs: Any) -> dict[str, Any]:
         """As a call, but the outputs stay on the device, to be passed to other engines of the
         same folder.
         """
@@ -206,7 +213,7 @@ class OrtEngine:
         )
         return {**there, **here}
 
-    def _bound(self, arrays: dict[str, Any]) -> dict[str, OrtArray]:
+    def _bound(self, arrays: dict[str, Any]) -> dict[str, OrtArray | DeviceArray]:
         """One run whose outputs stay on the device."""
         session = self._opened()
         binding = session.io_binding()
@@ -221,10 +228,15 @@ class OrtEngine:
         for name in self._signature.output_names:
             binding.bind_output(name, self._device)
         self._named(lambda: session.run_with_iobinding(binding), arrays)
-        return {
-            name: OrtArray(value)
-            for name, value in zip(self._signature.output_names, binding.get_outputs())
-        }
+        outputs = zip(self._signature.output_names, binding.get_outputs())
+        return {name: self._given(value) for name, value in outputs}
+
+    def _given(self, value: Any) -> OrtArray | DeviceArray:
+        """An output where it lies; with rows and copies of its own where the stream is known."""
+        if self._stream is None:
+            return OrtArray(value)
+        shape, dtype = tuple(value.shape()), _DTYPES[value.data_type()]
+        return DeviceArray(self._stream, OrtMemory(value), shape, dtype)
 
     def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
         """The answer of `run`; its errors name the engine and the shapes."""

@@ -116,9 +116,10 @@ def mapped(
 
 
 @contextmanager
-def aside(on_a_thread: bool) -> Iterator[Callable[..., None]]:
+def aside(on_a_thread: bool, most_waiting: int = MOST_WAITING) -> Iterator[Callable[..., None]]:
     """`do(function, *arguments)` for things to be done in order: at once, or on a thread of their
-    own. All are done when this ends; what one of them raises is raised here, or by a later `do`.
+    own. All are done when this ends; what one of them raises is raised here, or by a later `do`,
+    which waits where more than `most_waiting` are to be done.
     """
     if not on_a_thread:
         yield lambda function, *arguments: function(*arguments)
@@ -127,7 +128,7 @@ def aside(on_a_thread: bool) -> Iterator[Callable[..., None]]:
 
     def do(function: Callable[..., Any], *arguments: Any) -> None:
         waiting.append(pool.submit(function, *arguments))
-        while len(waiting) > MOST_WAITING:
+        while len(waiting) > most_waiting:
             waiting.popleft().result()
 
     with ThreadPoolExecutor(1) as pool:

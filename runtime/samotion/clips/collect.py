@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from samotion.checks.stages import StageProgress
 from samotion.clips.sizes import allocate, check_size, resized, scaled_hw
 
 Array = np.ndarray[Any, Any]
@@ -60,19 +59,37 @@ class Scaled:
         ]
 
 
-def collect(scaled: Scaled, count: int, where: str, progress: StageProgress | None = None) -> Array:
+class Collected:
     """All frames as one array (T,H,W,3), made for `count` and enlarged where more come."""
-    frames: Array = np.empty((0, 0, 0, 3), np.uint8)
-    done = 0
-    for done, frame in enumerate(scaled, start=1):
-        if done == 1:
-            frames = allocate(count, (frame.shape[0], frame.shape[1]), where)
-        elif done > len(frames):
-            frames = _enlarged(frames, where)
-        frames[done - 1] = frame
-        if progress:
-            progress(done, max(done, count))
-    return frames[:done]
+
+    def __init__(self, scaled: Scaled, count: int, where: str) -> None:
+        self._scaled, self._count, self._where = scaled, count, where
+        self._held: Array = np.empty((0, 0, 0, 3), np.uint8)
+        self.done = 0
+
+    @property
+    def frames(self) -> Array:
+        """Those that have come."""
+        return self._held[: self.done]
+
+    def parts(self, size: int) -> Iterator[Array]:
+        """Read all; `size` frames as soon as they are there, the last ones fewer."""
+        given = 0
+        for frame in self._scaled:
+            self._add(frame)
+            if self.done - given == size:
+                yield self.frames[given:]
+                given = self.done
+        if self.done > given:
+            yield self.frames[given:]
+
+    def _add(self, frame: Array) -> None:
+        if not self.done:
+            self._held = allocate(self._count, (frame.shape[0], frame.shape[1]), self._where)
+        elif self.done == len(self._held):
+            self._held = _enlarged(self._held, self._where)
+        self._held[self.done] = frame
+        self.done += 1
 
 
 def _enlarged(frames: Array, where: str) -> Array:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from samotion.checks.stages import StageProgress
-from samotion.clips.collect import Frame, Scaled, collect
+from samotion.clips.collect import Collected, Frame, Scaled
 
 Array = np.ndarray[Any, Any]
 # when each frame shows (T,) in s, and a line for each thing that may surprise
@@ -65,8 +65,15 @@ class Stream:
     def read(self, progress: StageProgress | None = None) -> Clip:
         """The whole clip. Raises InputError for what cannot be read, or is too large to be held."""
         reading = self.open()
-        frames = collect(reading.scaled, self.count, self.where, progress)
-        return self.clip(frames, reading)
+        collected = self.collect(reading)
+        for _ in collected.parts(1):
+            if progress:
+                progress(collected.done, max(collected.done, self.count))
+        return self.clip(collected.frames, reading)
+
+    def collect(self, reading: Reading) -> Collected:
+        """What holds the frames of a pass as they come, for `clip` when all have."""
+        return Collected(reading.scaled, self.count, self.where)
 
     def clip(self, frames: Array, reading: Reading) -> Clip:
         """The clip of a pass that has come to its end."""

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from samotion import dino, masks, motion, prompts, sam2
+from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
@@ -32,6 +33,9 @@ from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Resul
 from samotion.results.windows import TrackWindow
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import sample_and_track
+from samotion.tracks.features import FEATURE_FRAMES, FrameCache, features_while_read
+from samotion.tracks.queries import ResizedFrames
+from samotion.tracks.tracking import WINDOW_FRAMES
 
 __all__ = [
     "ObjectResult",
@@ -141,8 +145,8 @@ def _segment_whole(
     """A clip of one window."""
     stages = Stages(progress)
     with stages("video") as step:
-        source = _read(clip, stream, step)
-    found = find(engines, source.frames, numbers, stages)
+        source, cache = _read(clip, stream, engines, step)
+    found = find(engines, source.frames, numbers, stages, cache=cache)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
         warnings.append(nothing_moves(found.confidence))
@@ -179,10 +183,13 @@ def find(
     numbers: Numbers,
     stages: Stages,
     carried: Carried = NOTHING,
+    cache: FrameCache | None = None,
 ) -> Found:
-    """What moves in `frames`, by the method of the engines' preset."""
+    """What moves in `frames`, by the method of the engines' preset. `cache`: what the published
+    method's tracker has of them already.
+    """
     if engines.preset.cues is None:
-        return find_objects(engines, frames, numbers, stages, carried)
+        return find_objects(engines, frames, numbers, stages, carried, cache)
     from samotion.cues.method import find_objects as find_by_cues
 
     return find_by_cues(engines, frames, numbers, stages, carried)
@@ -203,9 +210,10 @@ def find_objects(
     numbers: Numbers,
     stages: Stages,
     carried: Carried = NOTHING,
+    cache: FrameCache | None = None,
 ) -> Found:
     """The published method, stage by stage: what moves in `frames` (T,H,W,3) uint8, and its
-    masks. `carried`: what goes on from the frames before.
+    masks. `carried`: what goes on from the frames before; `cache`: what the tracker has of these.
     """
     hw = frames.shape[1], frames.shape[2]
     with stages("tracks") as step:
@@ -217,6 +225,7 @@ def find_objects(
             seed=numbers.seed,
             refine_px=numbers.refine_px,
             known=carried.queries,
+            small=cache,
             progress=step,
         )
     with stages("depth") as step:
@@ -260,5 +269,20 @@ def _open(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -
     return video.open_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
 
 
-def _read(clip: Any, stream: Stream, step: StageProgress) -> video.Clip:
-    return clip if isinstance(clip, video.Clip) else stream.read(step)
+def _read(
+    clip: Any, stream: Stream, engines: Engines, step: StageProgress
+) -> tuple[video.Clip, FrameCache | None]:
+    """The clip; for a GPU with what the published method's tracker has of its frames, computed
+    while they are read.
+    """
+    if isinstance(clip, video.Clip):
+        return clip, None
+    is_one_window = stream.count <= WINDOW_FRAMES
+    if engines.preset.cues or not resident.is_on_gpu(engines) or not is_one_window:
+        return stream.read(step), None
+    reading = stream.open()
+    collected = stream.collect(reading)
+    parts = collected.parts(FEATURE_FRAMES)
+    grids = features_while_read(engines, parts, stream.count, step)
+    source = stream.clip(collected.frames, reading)
+    return source, FrameCache(ResizedFrames(source.frames), grids)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.threads import ahead
 from samotion.errors import UsageError
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +22,7 @@ Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by 
 # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
 CAPACITY_PX = 16 * 1024**2
 CAPACITY_FRAMES = 96  # at most, however small they are
+SWEEP_FRAMES = 4  # of a sweep go through a GPU at once, where its engines have a profile for it
 LARGEST_PX = 4096  # of a frame's sides, to be resized by engine sam2_resize
 PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
@@ -48,6 +50,7 @@ class Features:
         # on the GPU, where the other engines want them; a plain function has only its answer
         self._engine = getattr(engine, "keep", engine)
         self._resize = _resize_engine(engines)
+        self._several = resident.has_gpu_memory(engines)
         hw, side_px = self.hw, self.side_px  # not self, which would then wait for a collection
         self._taps = cache(lambda: _taps_on_gpu(engines, hw, side_px))
         self._cache: OrderedDict[int, Levels] = OrderedDict()
@@ -78,23 +81,71 @@ class Features:
         out.
         """
         levels = self._get(frame)
+        self._cache_if_room(frame, levels)
+        return levels
+
+    def in_order(self, frames: Iterable[int]) -> Iterator[Levels]:
+        """As `get_for_sweep` of one frame after the other. A GPU is given several at once, by a
+        thread of their own, while those before them are used: nothing else may ask meanwhile.
+        """
+        if not self._several:
+            yield from map(self.get_for_sweep, frames)
+            return
+        for group in ahead(self._groups(frames), on_a_thread=True):
+            yield from group
+
+    def _groups(self, frames: Iterable[int]) -> Iterator[list[Levels]]:
+        """The features of frames, in order, computed SWEEP_FRAMES at a time."""
+        waiting: list[int] = []
+        new: list[int] = []
+        for frame in frames:
+            waiting.append(frame)
+            if frame not in self._cache and frame not in new:
+                new.append(frame)
+            if len(new) == SWEEP_FRAMES:
+                yield self._compute(waiting, new)
+                waiting, new = [], []
+        if waiting:
+            yield self._compute(waiting, new)
+
+    def _compute(self, wanted: Sequence[int], new: Sequence[int]) -> list[Levels]:
+        """The features of `wanted`, of which `new` are not cached."""
+        known = {frame: self._cache[frame] for frame in wanted if frame not in new}
+        if new:
+            in_order = sorted(new)
+            levels = self._engine(frames=self._squares(self._pictures(in_order)))
+            for row, frame in enumerate(in_order):
+                known[frame] = {name: array[row : row + 1] for name, array in levels.items()}
+                self._cache_if_room(frame, known[frame])
+        return [known[frame] for frame in wanted]
+
+    def _pictures(self, frames: Sequence[int]) -> Array:
+        """Some frames (B,H,W,3), by ascending number; those that follow each other are not
+        copied.
+        """
+        first, last = frames[0], frames[-1]
+        if last - first + 1 == len(frames):
+            return self.frames[first : last + 1]
+        return np.stack([self.frames[frame] for frame in frames])
+
+    def _cache_if_room(self, frame: int, levels: Levels) -> None:
         if len(self._cache) < self.capacity:
             self._cache[frame] = levels
-        return levels
 
     def _get(self, frame: int) -> Levels:
         levels: Levels | None = self._cache.get(frame)
         if levels is None:
-            levels = self._engine(frames=self._square(self.frames[frame]))
+            levels = self._engine(frames=self._squares(self.frames[frame][None]))
         return levels
 
-    def _square(self, frame: Array) -> Array:
-        """A frame as engine sam2_image takes it: (1,S,S,3), on the GPU where that can be."""
-        is_square = self.hw == (self.side_px, self.side_px)
-        if self._resize is None or is_square or max(self.hw) > LARGEST_PX:
-            return resize_frame(frame, self.side_px)[None]
-        square: Array = self._resize(frames=frame[None], **self._taps())["resized"]
-        return square
+    def _squares(self, frames: Array) -> Array:
+        """Frames as engine sam2_image takes them: (B,S,S,3), on the GPU where that can be."""
+        if self.hw == (self.side_px, self.side_px):
+            return frames
+        if self._resize is None or max(self.hw) > LARGEST_PX:
+            return np.stack([resize_frame(frame, self.side_px) for frame in frames])
+        squares: Array = self._resize(frames=frames, **self._taps())["resized"]
+        return squares
 
 
 def _resize_engine(engines: Engines) -> Callable[..., Levels] | None:

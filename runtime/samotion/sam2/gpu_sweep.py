@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from samotion.backends import resident
 from samotion.backends.resident import Answer
+from samotion.sam2.features import Levels
 from samotion.sam2.logits import fill_holes
 from samotion.sam2.memory import Bank, MemoryEntry, attend, places, remember
 from samotion.sam2.ring import Ring
@@ -25,9 +26,12 @@ def sweep(
     if not steps:
         return
     ring = _ring(clip, steps, {i: [*bank.prompted] for i, bank in banks.items()})
+    images = clip.images.in_order(step.frame for step in steps)
     for first in range(0, len(steps), STEPS_A_WAIT):
         some = steps[first : first + STEPS_A_WAIT]
-        answers = [_queue_step(clip, banks, ring, step) for step in some]
+        answers = [
+            _queue_step(clip, banks, ring, step, levels) for step, levels in zip(some, images)
+        ]
         do(_write_steps, clip, ring, some, answers, keep)
         yield first + len(some)
 
@@ -45,10 +49,11 @@ def _ring(clip: Clip, steps: Sequence[Step], prompted: Mapping[int, list[int]]) 
     return Ring(clip.engines, tracked, memories, pointers, sizes)
 
 
-def _queue_step(clip: Clip, banks: dict[int, Bank], ring: Ring, step: Step) -> Answer:
+def _queue_step(
+    clip: Clip, banks: dict[int, Bank], ring: Ring, step: Step, levels: Levels
+) -> Answer:
     """Queue one step of all objects. Their banks are replaced, their masks on the way."""
     frame = step.frame
-    levels = clip.images.get_for_sweep(frame)
     for i in step.objects:
         attended = attend(banks[i], frame, len(clip.images), step.reverse, clip.window)
         ring.attend(i, banks[i], attended)

@@ -18,13 +18,27 @@ def fill_holes(mask: Array, area: int) -> Array:
     """Logits (M,M) with holes of at most `area` px (8-connected) raised to just inside."""
     if area <= 0:
         return mask
-    outside = (mask <= 0).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=8)
+    outside = (mask <= 0).view(np.uint8)
+    around = _around(1 - outside, area + 1)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(outside[around], connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] <= area
     small[0] = False  # label 0 is the mask itself
     if not small.any():
         return mask
-    return np.where(small[labels], FILLED, mask)
+    filled = mask.copy()
+    filled[around][small[labels]] = FILLED
+    return filled
+
+
+def _around(inside: Array, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of a mask (M,M) uint8 and `margin` px around it, inside the image: what goes
+    on outside of them has more px than that in them.
+    """
+    x, y, width, height = cv2.boundingRect(inside)
+    return (
+        slice(max(0, y - margin), y + height + margin),
+        slice(max(0, x - margin), x + width + margin),
+    )
 
 
 def to_frame(mask: Array, hw: tuple[int, int]) -> Array:

@@ -76,7 +76,10 @@ def propagate(  # noqa: PLR0913 (a public signature)
         logits = to_frame(mask, images.hw)
         if refine is not None:
             logits = refine(images.frames[frame], logits)
-        masks[object_id][frame] = logits if return_logits else logits > 0
+        if return_logits:
+            masks[object_id][frame] = logits
+        else:
+            np.greater(logits, 0, out=masks[object_id][frame])
 
     prompted = {i: _frames_of(clicks, i) for i in masks}
     steps = steps_of(prompted, len(images), reach_frames)

@@ -14,11 +14,18 @@ from samotion import geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
-from samotion.backends.threads import ahead, mapped
+from samotion.backends.threads import mapped
 from samotion.checks.stages import StageProgress
 from samotion.contract import SIGNATURES
 from samotion.errors import UsageError
 from samotion.tracks.arguments import check_large, checked_frames
+from samotion.tracks.features import (
+    FEATURE_FRAMES,
+    LARGE_FEATURE_FRAMES,
+    FrameCache,
+    Grids,
+    features_of,
+)
 from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import ResizedFrames, resize_for_tracking, sample_queries
 from samotion.tracks.records import (
@@ -57,27 +64,12 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, Any]
-# feature grids of a window's frames, by the engine's names, where the engines compute
-Grids = dict[str, Any]
-
 POINT_FRAMES = 6000  # points x frames that a GPU's engine refines at once: about 0.24 MB each
 CPU_POINT_FRAMES = 2000  # the same by each of two threads; as fast from 2000 to 12000
 GPU_POINT_FRAMES = 60_000  # in one call, which its engine may cut; the host waits once for it
-FEATURE_FRAMES = 8  # frames whose features are computed at once
 WINDOW_FRAMES = 320  # frames tracked together; their features take 3.1 MB a frame with BootsTAPIR
 OVERLAP_FRAMES = 32
-LARGE_FEATURE_FRAMES = 2  # as many px as FEATURE_FRAMES
 LARGE_WINDOW_FRAMES = 128  # with the features of frames of 512 px, 15.7 MB a frame
-
-
-@dataclass
-class FrameCache:
-    """Features of `frames` (T,256,256,3) uint8 that calls of `track` share; kept for clips of
-    one window.
-    """
-
-    frames: Any  # or what gives rows of them, `ResizedFrames`
-    grids: Grids = field(default_factory=dict)
 
 
 def track(
@@ -196,7 +188,7 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     seed: int,
     refine_px: int = geometry.TRACKER_PX,
     known: Array | None = None,
-    small: Array | FrameCache | None = None,
+    small: Any = None,
     track: Callable[..., RawTracks] = track,
     progress: StageProgress | None = None,
 ) -> Tracks:
@@ -204,17 +196,16 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     follow them.
 
     `known` (Q,3) t, y, x px: queries that come before those drawn, and count among them.
-    `small`: the frames as the tracker takes them (None: made here). `refine_px` above 256
-    refines on larger ones.
+    `small`: the frames as the tracker takes them, or their `FrameCache` (None: made here).
+    `refine_px` above 256 refines on larger ones.
     """
     hw = frames.shape[1], frames.shape[2]
     known = np.zeros((0, 3), np.float32) if known is None else known
     drawn = sample_queries(len(frames), hw, step_frames, max(1, max_tracks - len(known)), seed)
     queries = np.concatenate([known, drawn])
-    large = resize_for_tracking(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
-    if small is None and resident.is_on_gpu(engines):
-        small = FrameCache(ResizedFrames(frames))
-    small = resize_for_tracking(frames) if small is None else small
+    resized = ResizedFrames if resident.is_on_gpu(engines) else resize_for_tracking
+    large = resized(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
+    small = resized(frames) if small is None else small
     on_grid = geometry.queries_to_grid(queries, hw)
     raw = track(engines, small, on_grid, large=large, progress=progress)
     return filter_tracks(raw, queries, hw)
@@ -224,37 +215,15 @@ def _window_features(job: _Job, window: slice) -> Grids:
     """The feature grids of a window's frames, of large frames too where there are some."""
     kept = job.cache.grids if len(job.windows) == 1 else {}
     if not kept:
-        frames = job.cache.frames
-        kept |= _frame_features(job.engines, "tracks_features", frames, window, FEATURE_FRAMES)
+        kept |= features_of(
+            job.engines, "tracks_features", job.cache.frames, window, FEATURE_FRAMES
+        )
     if job.large is None:
         return kept
-    large = _frame_features(
+    large = features_of(
         job.engines, "tracks_features_large", job.large, window, LARGE_FEATURE_FRAMES
     )
     return kept | large
-
-
-def _frame_features(
-    engines: Engines, engine: str, frames: Array | ResizedFrames, window: slice, at_once: int
-) -> Grids:
-    """The feature grids of a window's frames, a few frames at a time, written into one array
-    each.
-    """
-    grids: Grids = {}
-    count = window.stop - window.start
-    parts = [slice(first, min(first + at_once, count)) for first in range(0, count, at_once)]
-    pictures = (frames[window.start + part.start : window.start + part.stop] for part in parts)
-    on_gpu = resident.is_on_gpu(engines)
-    pictures_ahead = ahead(pictures, on_a_thread=on_gpu)
-    answers = mapped(
-        lambda some: resident.call(engines, engine, frames=some), pictures_ahead, not on_gpu
-    )
-    for part, answer in zip(parts, answers):
-        for name, grid in answer.arrays.items():
-            if name not in grids:
-                grids[name] = resident.empty(engines, (count, *grid.shape[1:]), grid.dtype)
-            grids[name][part] = grid
-    return grids
 
 
 def _sample_query_features(job: _Job, grids: Grids, rows: Array, queries: Array) -> None:

@@ -25,7 +25,7 @@ VERSIONS = ("10.13.0", "11.4.0")
 
 def record(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the small engines for such as every frame goes through."""
-    for name in ("depth", "sam2_memory"):
+    for name in ("depth", "sam2_memory", "sam2_prompt"):
         monkeypatch.setitem(SIGNATURES, name, replace(SIGNATURES[name], per_frame=True))
 
 
@@ -67,6 +67,28 @@ def test_what_recurs_is_launched(
     assert gpu.recordings == 0
     run(engines, rng, 6)  # the first of them records
     assert (gpu.recordings, gpu.launches) == (1, 5)
+
+
+def test_all_that_a_step_answers_is_one_copy(
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
+    """Outputs lie in one block, each aligned as TensorRT asks for, and are what they always are."""
+    inputs = {
+        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
+        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
+        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
+        "points": rng.uniform(0, 32, (2, 3, 2)).astype(np.float32),
+        "labels": rng.integers(0, 2, (2, 3)),
+        "mask_prompt": rng.normal(size=(2, 8, 8)).astype(np.float32),
+        "has_mask": np.arange(2, dtype=np.uint8),
+    }
+    engine: Any = engines["sam2_prompt"]
+    answers = [engine.keep(**inputs) for _ in range(WARM_RUNS + 3)]
+    assert gpu.launches == 2
+    for name, wanted in answers[0].items():
+        np.testing.assert_array_equal(answers[-1][name], wanted)
+    assert len({id(array.memory) for array in answers[-1].values()}) == 1
+    assert all(array.address % cuda.ALIGNMENT == 0 for array in answers[-1].values())
 
 
 def test_device_inputs_are_copied_in(

@@ -61,3 +61,22 @@ def test_frames_of_sam2s_size_go_in_as_they_are(rng: np.random.Generator) -> Non
     engines, calls = engines_on("tensorrt", "sam2_image", "sam2_resize")
     np.testing.assert_array_equal(Features(engines, frames)[0]["level0"], frames)
     assert calls == ["sam2_image"]
+
+
+@pytest.mark.parametrize("has_gpu_memory", [True, False])
+def test_a_sweep_gets_what_single_frames_get(
+    rng: np.random.Generator, has_gpu_memory: bool
+) -> None:
+    """There and back again, some frames cached; a GPU's go through in fours."""
+    frames = rng.integers(0, 256, (11, *HW, 3), np.uint8)
+    engines, calls = engines_on("tensorrt", "sam2_image", "sam2_resize")
+    engines.has_gpu_memory = has_gpu_memory
+    images = Features(engines, frames, capacity=2)
+    _ = images[3], images[6]
+    calls.clear()
+    order = [*range(1, 11), *range(9, -1, -1)]
+    levels = [one["level0"] for one in images.in_order(order)]
+    for frame, level in zip(order, levels, strict=True):
+        np.testing.assert_array_equal(level, resize_frame(frames[frame], 448)[None])
+    # 1 2 4 5 | 7 8 9 10 | 9 8 7 5 | 4 2 1 0
+    assert calls.count("sam2_image") == (4 if has_gpu_memory else 16)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -391,6 +392,24 @@ def test_holes_are_filled_as_the_package_does(
     ring = np.full((9, 9), -1.0, np.float32)
     ring[1:8, 1:8], ring[3:6, 3:6] = 1, -1  # a hole of 9 px stays, of 8 px it does not
     assert fill_holes(ring, 8)[4, 4] == -1 and fill_holes(ring, 9)[4, 4] == np.float32(0.1)
+
+
+@pytest.mark.parametrize("area", [1, 8, 30])
+def test_holes_are_looked_for_around_the_mask_alone(area: int, rng: np.random.Generator) -> None:
+    """As in the whole picture: in its middle, at its edges, and where they cut the ground apart."""
+    changed = 0
+    for _ in range(200):
+        top, left, height, width = rng.integers(0, 48, 4)
+        mask = np.full((48, 48), -1, np.float32)
+        inside = mask[top : top + height + 1, left : left + width + 1]
+        inside[:] = rng.normal(1.2, 1, inside.shape)
+        outside = (mask <= 0).astype(np.uint8)
+        _, labels, stats, _ = cv2.connectedComponentsWithStats(outside, connectivity=8)
+        small = (stats[:, cv2.CC_STAT_AREA] <= area) & (np.arange(len(stats)) > 0)
+        wanted = np.where(small[labels], np.float32(0.1), mask)
+        np.testing.assert_array_equal(fill_holes(mask, area), wanted)
+        changed += (wanted != mask).any()
+    assert changed > 100
 
 
 @pytest.mark.parametrize("hw", [(90, 120), (20, 30)])

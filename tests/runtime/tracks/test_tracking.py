@@ -68,7 +68,7 @@ def test_more_tracks_of_the_same_frames_cost_no_features(
     windowed = tracks.track(engines, cache, queries, window_frames=4, overlap_frames=2)
     expected = tracks.track(engines, clip, queries, window_frames=4, overlap_frames=2)
     np.testing.assert_array_equal(windowed.tracks, expected.tracks)
-    monkeypatch.setattr(tracks, "_frame_features", None)
+    monkeypatch.setattr(tracks, "features_of", None)
     again = tracks.track(engines, cache, queries)
     np.testing.assert_allclose(again.tracks, whole.tracks, atol=CHUNK_TOLERANCE_PX)
 

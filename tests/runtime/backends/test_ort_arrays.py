@@ -1,0 +1,60 @@
+"""onnxruntime's answers beside a CUDA stream, played by a CPU session and a stream that reads host
+memory.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.backends import open_backend
+from samotion.backends.device_array import DeviceArray
+from samotion.backends.resident import Answer
+
+
+class HostStream:
+    """A stream of copies whose device memory is the host's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+
+    def fetch(self, arrays: dict[str, DeviceArray]) -> Any:
+        found = {}
+        for name, array in arrays.items():
+            data = ctypes.string_at(array.address, array.nbytes)
+            found[name] = np.frombuffer(data, array.dtype).reshape(array.shape)
+        return SimpleNamespace(get=lambda: found)
+
+
+def test_rows_of_an_answer_are_inputs_where_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """As SAM 2's memories stay on the GPU, one object's of an answer for several."""
+    inputs = {
+        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
+        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
+        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
+        "points": rng.uniform(0, 32, (2, 3, 2)).astype(np.float32),
+        "labels": rng.integers(0, 2, (2, 3)),
+        "mask_prompt": rng.normal(size=(2, 8, 8)).astype(np.float32),
+        "has_mask": np.arange(2, dtype=np.uint8),
+    }
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        wanted = engines["sam2_prompt"](**inputs)
+        stream = HostStream()
+        for name in ("sam2_prompt", "sam2_memory"):
+            monkeypatch.setattr(engines[name], "_stream", stream)
+        kept = engines["sam2_prompt"].keep(**inputs)
+        row = {name: kept[name][1:2] for name in ("masks", "object_score")}
+        assert row["masks"].address == kept["masks"].address + kept["masks"].nbytes // 2
+        memory = engines["sam2_memory"](level2=inputs["level2"], **row)["memory"]
+        expected = wanted["masks"][1:2] + wanted["object_score"][1:2, None, None]
+        np.testing.assert_allclose(memory, expected, rtol=1e-5)
+        answer = Answer("sam2_prompt", inputs, kept).fetch(("masks", "iou")).get()
+        for name, array in answer.items():
+            np.testing.assert_array_equal(array, wanted[name])
