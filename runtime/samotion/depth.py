@@ -11,11 +11,11 @@ import numpy as np
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
-from samotion.backends.threads import ahead
+from samotion.backends.threads import ahead, mapped
 
 PATCH_PX = 14
-# the small net takes about 1.5 GB for as many; one frame of 924x518 at a time, 7 of 350x196
-PX_PER_CALL = 500_000
+# the small net takes about 1 GB for as many; one frame of 924x518 at a time, else two calls at once
+PX_PER_CALL = 300_000
 GPU_FRAMES = 8  # in one call to a GPU, which one frame does not fill
 GPU_PX_PER_CALL = GPU_FRAMES * 518 * 1036  # of fewer frames, if they are long strips
 MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
@@ -48,13 +48,17 @@ def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
 def started(engines: Engines, frames: Array) -> Iterator[Answer]:
     """The net's calls in order, each on its way: `disparity` of a few frames."""
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.depth.short_side_px)
-    per_call = frames_per_call((rows, columns), resident.is_on_gpu(engines))
+    on_gpu = resident.is_on_gpu(engines)
+    per_call = frames_per_call((rows, columns), on_gpu)
     batches = (
         _resized(frames[start : start + per_call], (rows, columns))
         for start in range(0, len(frames), per_call)
     )
-    for batch in ahead(batches, on_a_thread=resident.is_on_gpu(engines)):
-        yield resident.call(engines, "depth", frames=batch).fetch()
+    return mapped(
+        lambda batch: resident.call(engines, "depth", frames=batch).fetch(),
+        ahead(batches, on_a_thread=on_gpu),
+        on_threads=not on_gpu and per_call > 1,
+    )
 
 
 def _resized(frames: Array, hw: tuple[int, int]) -> Array:

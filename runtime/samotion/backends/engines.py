@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ import numpy as np
 from samotion import manifest as manifests
 from samotion.backends.cuda import Device
 from samotion.backends.folder import engine_folder
+from samotion.backends.threads import mapped
 from samotion.checks.arguments import path_of, whole_number
 from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
 from samotion.errors import DeviceError, EngineError, UsageError
@@ -105,18 +107,19 @@ class EngineFolder:
         self._release = release
         self._gpu = gpu
         self._open: dict[str, Engine] = {}
-        self._lock = threading.Lock()  # two threads that ask for an engine get the same one
+        # two threads that ask for an engine get the same one
+        self._opening = {name: threading.Lock() for name in self.manifest.engines}
         self._closed = False
 
     def __getitem__(self, name: str) -> Engine:
-        with self._lock:
+        entry = self.entry(name)
+        with self._opening[name]:
             if self._closed:
                 raise EngineError(
                     f"the engines of {str(self.folder)!r} are closed; open them again with"
                     f" open_engines"
                 )
             if name not in self._open:
-                entry = self.entry(name)
                 path = manifests.checked_file(self.folder, name, self.manifest)
                 self._open[name] = self._opener(name, path, entry)
             return self._open[name]
@@ -149,15 +152,17 @@ class EngineFolder:
         `progress` gets how many are open, and how many there are.
         """
         names = [name for net in NETS for name in engines_of(net, getattr(self.preset, net))]
-        for done, name in enumerate(names, start=1):
-            self[name]
+        opened = mapped(self.__getitem__, names, on_threads=self.device == "cpu")
+        for done, _ in enumerate(opened, start=1):
             if progress:
                 progress(done, len(names))
 
     def close(self) -> None:
         """Close all engines; a second time does nothing."""
-        with self._lock:
-            self._closed = True
+        self._closed = True
+        with ExitStack() as waiting:  # for those that are being opened
+            for lock in self._opening.values():
+                waiting.enter_context(lock)
             opened = list(self._open.values())
             self._open.clear()
             release, self._release = self._release, None

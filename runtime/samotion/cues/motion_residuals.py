@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from samotion.cues import rigid
-from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
+from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -121,8 +121,8 @@ class MotionResiduals:
 
     def _splat(self, tracks: Array, frame: int, weights: list[Array]) -> list[Array]:
         """Maps (h,w) in [-1,1] of the weights (M,) in [0,1] of some tracks (M,)."""
-        xy = self._xy[tracks, frame]
-        return [coarse_mask(xy, weight, self._hw) / LOGIT_MAX for weight in weights]
+        splatting = KernelSplatting(self._xy[tracks, frame], self._hw)
+        return [splatting.mask(weight) / LOGIT_MAX for weight in weights]
 
     def _compare(self, frame: int, offset: int) -> Comparison:
         """A frame and the one `offset` frames later."""
@@ -175,12 +175,14 @@ class MotionResiduals:
         """Mean difference (h,w) in grey levels between patches and those to which `motion` (h,w,2)
         leads; infinite outside the frame.
         """
-        x, y = np.moveaxis(self._pixels + motion, -1, 0)
-        warped = cv2.remap(
-            self._small(other), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        places = self._pixels + motion
+        warped = cv2.remap(  # type: ignore[call-overload]
+            self._small(other), places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        absolute = cv2.absdiff(warped, self._small(frame)).astype(np.float32)
-        of_patches = cv2.blur(absolute.mean(axis=-1), (PATCH_PX, PATCH_PX))
+        absolute = cv2.absdiff(warped, self._small(frame))
+        total = cv2.transform(absolute.astype(np.float32), np.ones((1, 3), np.float32))
+        of_patches = cv2.blur(total / np.float32(3), (PATCH_PX, PATCH_PX))
+        x, y = np.moveaxis(places, -1, 0)
         height, width = self._hw
         outside = (x < -1) | (y < -1) | (x > width) | (y > height)
         return np.where(outside, np.float32(np.inf), of_patches)

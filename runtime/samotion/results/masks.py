@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from samotion.backends.threads import mapped
 from samotion.manifest import write_atomically
 from samotion.png import encode_indexed
 from samotion.results.material import Material
@@ -17,8 +18,8 @@ def write(material: Material) -> None:
     """Write one PNG after the other."""
     folder = material.target.masks
     folder.mkdir(parents=True, exist_ok=True)
-    for name, labels in zip(material.mask_names, material.labels()):
-        write_atomically(folder / name, encode_indexed(labels))
+    for name, png in zip(material.mask_names, mapped(encode_indexed, material.labels())):
+        write_atomically(folder / name, png)
 
 
 def relative(target: OutputFolder, mask: str) -> str:
