@@ -73,10 +73,10 @@ def examples_of(
 
 
 def _part_examples(graph: multicut.TrackGraph, label_of: Array) -> Examples:
-    """Affinities of pairs of parts of a graph, whose tracks have labels (P,)."""
+    """Features of pairs of parts of a graph, whose tracks have labels (P,)."""
     parts = graph.over_segmentation()
     first, second = np.triu_indices(len(parts), 1)
-    features = np.stack(graph.affinities(parts), axis=-1)[first, second]
+    features = graph.part_features(parts)[first, second]
     known = np.isfinite(features).all(axis=1)
     part_labels = np.array([_commonest(label_of[part])[0] for part in parts])
     return _pairs_on_movers((first[known], second[known]), features[known], part_labels)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from samotion.cues import movers
-from samotion.cues.contact import Affinities, contact_discontinuity
 from samotion.cues.motion_map import MotionMaps, logits, min_between, sampled_frames
 from samotion.cues.motion_residuals import LONG_SIDE_PX
 from samotion.presets import Prompting
@@ -23,25 +22,22 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 # By samotion_training.fit_objects: log odds of being of one object, of two tracks by their
-# `pairwise_features`, and of two parts by their `Affinities`. The bias of parts, 0.15 as fitted
-# to rendered clips, is raised: real bodies come in more parts.
+# `pairwise_features`, and of two parts by their `part_features`. The bias of parts, 0.25 as fitted,
+# is raised: a part too many costs an object more than a neighbour's.
 PAIR_WEIGHTS, PAIR_BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
-PART_WEIGHTS, PART_BIAS = np.array([0.6, -0.33]), 1.5
+PART_WEIGHTS, PART_BIAS = np.array([0.55, -1.5]), 1.2
 PART_MARGIN = 1.0  # by which log odds are lowered for the over-segmentation
 FLOOR_PX = 0.1  # added to lengths before their logarithm
 BUSY_SHARE = 0.2  # of a clip's frames
-# log px, for groups visible in one frame together, but never in two frames of a motion
-UNKNOWN_DISCONTINUITY = 1.0
 
 
 @dataclass(frozen=True)
 class TrackGraph:
-    """Tracks xy (P,T,2), px of a picture LONG_SIDE_PX wide, visible (P,T), and edges between them.
+    """Tracks, visible (P,T), and edges between them.
 
     `log_odds` (P,P) are those of being of one object, NaN for tracks never visible together.
     """
 
-    xy: Array
     visible: Array
     log_odds: Array
 
@@ -52,24 +48,26 @@ class TrackGraph:
     def objects(self) -> list[Array]:
         """Groups of tracks, made of parts that belong together."""
         parts = self.over_segmentation()
-        features = np.stack(self.affinities(parts), axis=-1)
-        log_odds = features @ PART_WEIGHTS + PART_BIAS
+        log_odds = self.part_features(parts) @ PART_WEIGHTS + PART_BIAS
         roots = np.sqrt([len(part) for part in parts])
         joined = multicut(np.nan_to_num(log_odds) * np.outer(roots, roots))
         return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
 
-    def affinities(self, groups: list[Array]) -> Affinities:
-        """Affinities between `groups` of these tracks."""
-        member = np.zeros((len(self.xy), len(groups)))
-        for k, group in enumerate(groups):
-            member[group, k] = 1
+    def part_features(self, parts: list[Array]) -> Array:
+        """Features (S,S,2) of pairs of parts: the mean log odds of their tracks, NaN where no frame
+        shows two of them; and the share of the frames that show both parts.
+
+        Parts that are seen together all the time had every chance to move as one. Those of one body
+        are often seen in turn, for tracks get lost and are followed anew.
+        """
+        member = np.zeros((len(self.log_odds), len(parts)))
+        for k, part in enumerate(parts):
+            member[part, k] = 1
         counts = member.T @ np.isfinite(self.log_odds) @ member
         sums = member.T @ np.nan_to_num(self.log_odds) @ member
         log_odds = np.where(counts, sums / np.maximum(counts, 1), np.nan)
-        discontinuity_px = contact_discontinuity(self.xy, self.visible, groups)
-        discontinuity = np.log(discontinuity_px + FLOOR_PX)
-        unknown = np.isnan(discontinuity) & (counts > 0)
-        return Affinities(log_odds, np.where(unknown, UNKNOWN_DISCONTINUITY, discontinuity))
+        shown = (member.T @ self.visible > 0).astype(np.float64)
+        return np.dstack([log_odds, shown @ shown.T / self.visible.shape[1]])
 
 
 def group(
@@ -144,7 +142,7 @@ def track_graph(
     pairs, features = pairwise_features(tracks, scores, hw, spacing_px, maps)
     log_odds = np.full((len(tracks), len(tracks)), np.nan)
     log_odds[pairs] = log_odds[pairs[::-1]] = features @ PAIR_WEIGHTS + PAIR_BIAS
-    return TrackGraph(tracks.xy * (LONG_SIDE_PX / max(hw)), tracks.visible, log_odds)
+    return TrackGraph(tracks.visible, log_odds)
 
 
 def mean_spacings_px(visible: Array, hw: tuple[int, int]) -> Array:

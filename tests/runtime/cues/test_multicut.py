@@ -107,11 +107,7 @@ def test_limbs_of_one_body_are_one_object():
     assert _grouped(_tracks(upper, lower), np.arange(28)) == [list(range(28))]
 
 
-def _graph(log_odds: np.ndarray, xy: np.ndarray) -> multicut.TrackGraph:
-    return multicut.TrackGraph(xy, np.ones(xy.shape[:2], bool), log_odds)
-
-
-def test_affinities_are_mean_log_odds_and_contact_discontinuity():
+def test_part_features_are_mean_log_odds_and_the_share_of_frames_that_show_both():
     log_odds = np.array(
         [
             [np.nan, 5, 1, np.nan],
@@ -120,26 +116,26 @@ def test_affinities_are_mean_log_odds_and_contact_discontinuity():
             [np.nan, np.nan, 2, np.nan],
         ]
     )
-    xy = (
-        np.array([[10, 10], [20, 10], [20, 14], [90, 90]])[:, None]
-        + TIME * np.array([[0, 0], [0, 0], [0, 1], [0, 1]])[:, None]
-    )
+    visible = np.ones((4, FRAMES), bool)
+    visible[2, 5:] = visible[3, 10:] = False
     groups = [np.array([0, 1]), np.array([2]), np.array([3])]
-    affinities = _graph(log_odds, xy).affinities(groups)
-    np.testing.assert_allclose(affinities.log_odds[0, 1:], [-1.5, np.nan])
-    np.testing.assert_allclose(affinities.log_odds[1, 2], 2)
-    np.testing.assert_allclose(np.exp(affinities.discontinuity[0, 1:]), [4.1, 4.1])
-    np.testing.assert_allclose(affinities.discontinuity, affinities.discontinuity.T)
+    features = multicut.TrackGraph(visible, log_odds).part_features(groups)
+    np.testing.assert_allclose(features[0, 1:, 0], [-1.5, np.nan])
+    np.testing.assert_allclose(features[1, 2, 0], 2)
+    np.testing.assert_allclose(features[..., 1], [[1, 0.25, 0.5], [0.25] * 3, [0.5, 0.25, 0.5]])
 
 
 @pytest.mark.parametrize(
-    ("step_x", "objects"), [(1.0, [[*range(72)]]), (9.0, [[*range(36)], [*range(36, 72)]])]
+    ("frames", "objects"), [(5, [[*range(72)]]), (20, [[*range(36)], [*range(36, 72)]])]
 )
-def test_parts_are_one_object_unless_they_are_torn_apart(step_x: float, objects: list[list[int]]):
+def test_parts_that_are_seen_in_turn_are_joined_more_readily(
+    frames: int, objects: list[list[int]]
+) -> None:
     side = np.arange(72) // 36
-    log_odds = np.where(side[:, None] == side, 3.0, -1.0)
-    xy = np.concatenate([_square(0, 0, (1, 0)), _square(30, 0, (step_x, 0))])
-    graph = _graph(log_odds, xy)
+    log_odds = np.where(side[:, None] == side, 3.0, -0.5)
+    visible = np.ones((72, FRAMES), bool)
+    visible[36:, frames:] = False
+    graph = multicut.TrackGraph(visible, log_odds)
     parts = [part.tolist() for part in graph.over_segmentation()]
     assert parts == [[*range(36)], [*range(36, 72)]]
     assert [group.tolist() for group in graph.objects()] == objects
