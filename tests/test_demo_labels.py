@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "51f59c450d96104c7de47c66aed6b2ac393befc42eb3bb9766eb686319d4c86e"
+LABELS_SHA256 = "e8cccdbf318e95da35397542c636f77c1b615a0c1e509634aa9f387a080f4ab7"
 
 
 @pytest.mark.slow

@@ -10,10 +10,12 @@ from samotion_training import fit_objects, reliability
 
 def test_groups_are_read_as_they_were_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    clips = [(rng.normal(size=(n, 2)), rng.random(n) < 0.5) for n in (3, 0, 2)]
+    clips = {f"clip{n}": (rng.normal(size=(n, 2)), rng.random(n) < 0.5) for n in (3, 0, 2)}
     fit_objects.save_groups(tmp_path / "groups.npz", clips)
     loaded = fit_objects.load_groups(tmp_path / "groups.npz")
-    for (features, moving), (again, moving_again) in zip(clips, loaded, strict=True):
+    assert list(loaded) == list(clips)
+    for name, (features, moving) in clips.items():
+        again, moving_again = loaded[name]
         np.testing.assert_array_equal(features, again)
         np.testing.assert_array_equal(moving, moving_again)
 
@@ -25,12 +27,20 @@ def test_confidences_of_a_clip_come_from_the_others_and_are_drawn() -> None:
         x = rng.normal(size=(20, 2))
         clips.append((x, rng.random(20) < 1 / (1 + np.exp(-2 * x[:, 0]))))
     wrong = np.full((20, 2), 3.0), np.zeros(20, bool)
-    confidences = reliability.leave_one_out([*clips, wrong])
-    assert confidences[-1].min() > 0.9, "its own truth does not count"
+    named = {str(k): one for k, one in enumerate(clips)}
+    confidences = reliability.leave_one_out({**named, "wrong": wrong, "wrong middle": wrong})
+    assert confidences[-1].min() > 0.9, "neither its own truth nor that of its excerpts counts"
     found = reliability.bins(
-        np.concatenate(confidences[:-1]), np.concatenate([moving for _, moving in clips])
+        np.concatenate(confidences[:-2]), np.concatenate([moving for _, moving in clips])
     )
     assert sum(one.size for one in found) == 800
     assert all(abs(one.mean - one.moving) < 0.15 for one in found)
     drawn = reliability.diagram({"groups": found})
     assert drawn.count("<circle") == len(found) and drawn.startswith("<svg")
+
+
+def test_a_sequence_gives_whole_and_shorter_clips() -> None:
+    parts = fit_objects.excerpts(75)
+    lengths = {name: len(range(75)[part]) for name, part in parts.items()}
+    assert lengths == {"": 75, " first": 60, " middle": 30, " last": 40}
+    assert all(len(range(8)[part]) == 8 for part in fit_objects.excerpts(8).values())

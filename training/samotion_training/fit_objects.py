@@ -5,8 +5,8 @@ clips, runs nano's nets over them, and prints weights and biases. Features depen
 so this comes after its training. Groups are made with the weights as they are in
 samotion.cues.multicut: where those change much, run this twice.
 
-Real clips, annotated as DAVIS is, count for the confidence of groups alone. Half of the rendered
-clips have no moving objects, or false alarms would hardly count.
+Real clips, annotated as DAVIS is, count for parts and groups; for groups, excerpts of them do too.
+Most of the rendered clips have no moving objects, or false alarms would hardly count.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 Array = np.ndarray[Any, Any]
 Examples = tuple[Array, Array]  # features (n,F), and whether it is so (n,) bool
 MAX_PAIRS = 3000  # of a clip
-NO_MOVER, STILL_CAMERA = 0.5, 0.2  # shares of clips
+NO_MOVER, STILL_CAMERA = 0.7, 0.2  # shares of clips
 MEMBER_SHARE = 0.5  # of a group's tracks that must be on a mover for the group to be on it
 ROUNDS = 20  # Newton steps
 RIDGE = 1e-3
@@ -118,18 +118,19 @@ def fit(clips: list[Examples], by_root: bool = False, by_clip: bool = False) -> 
     return weights[:-1], float(weights[-1])
 
 
-def save_groups(path: Path, clips: list[Examples]) -> None:
-    """Write the groups of clips: features, whether they move, and how many each clip has."""
-    features, moving = (np.concatenate(parts) for parts in zip(*clips))
-    np.savez(path, features=features, moving=moving, counts=[len(part) for part, _ in clips])
+def save_groups(path: Path, clips: dict[str, Examples]) -> None:
+    """Write the groups of clips by name: features, whether they move, how many each clip has."""
+    features, moving = (np.concatenate(parts) for parts in zip(*clips.values()))
+    counts = [len(part) for part, _ in clips.values()]
+    np.savez(path, features=features, moving=moving, counts=counts, names=list(clips))
 
 
-def load_groups(path: Path) -> list[Examples]:
+def load_groups(path: Path) -> dict[str, Examples]:
     """What `save_groups` wrote."""
     with np.load(path) as file:
         ends = np.cumsum(file["counts"])[:-1]
         features, moving = (np.split(file[name], ends) for name in ("features", "moving"))
-    return list(zip(features, moving))
+        return dict(zip(file["names"].tolist(), zip(features, moving)))
 
 
 def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]]:
@@ -141,9 +142,18 @@ def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]
 
 
 def real(folder: Path | None) -> Iterator[tuple[str, Array, Array, int]]:
-    """The same of annotated sequences."""
+    """The same of annotated sequences, and excerpts from them: "goat", "goat first" and so on."""
     for name, frames, masks in davis(folder) if folder else ():
-        yield name, frames, masks.astype(np.uint8), NANO.max_tracks - RESERVED_TRACKS
+        for excerpt, part in excerpts(len(frames)).items():
+            labels = masks[part].astype(np.uint8)
+            yield f"{name}{excerpt}", frames[part], labels, NANO.max_tracks - RESERVED_TRACKS
+
+
+def excerpts(length: int) -> dict[str, slice]:
+    """A clip of so many frames; its first 60, middle 30 and last 40, for there less is sure."""
+    middle = max(0, length - 30) // 2
+    parts = slice(0, 60), slice(middle, middle + 30), slice(max(0, length - 40), length)
+    return {"": slice(0, length), **dict(zip((" first", " middle", " last"), parts))}
 
 
 def main() -> None:
@@ -175,10 +185,11 @@ def main() -> None:
             found[name] = examples_of(*densified, labels, numbers, grow, rng)
             print(name, *(len(is_so) for _, is_so in found[name]), flush=True)
     synthetic = [one for name, one in found.items() if name.isdigit()]
-    groups = [of_motion for _, _, of_motion in found.values()]
+    every_parts = [parts for name, (_, parts, _) in found.items() if " " not in name]
+    groups = {name: of_motion for name, (_, _, of_motion) in found.items()}
     tell("multicut.PAIR_WEIGHTS", fit([pairs for pairs, _, _ in synthetic], by_root=True))
-    tell("multicut.PART_WEIGHTS", fit([parts for _, parts, _ in synthetic]))
-    tell("movers.MOTION_WEIGHTS", fit(groups, by_clip=True))
+    tell("multicut.PART_WEIGHTS", fit(every_parts, by_clip=True))
+    tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
     if args.groups:
         save_groups(args.groups, groups)
 

@@ -2,7 +2,7 @@
 
 `python -m samotion_training.reliability GROUPS --out docs/reliability.svg`, where
 `samotion_training.fit_objects --groups GROUPS` wrote the groups. Each clip is judged by the
-regression that was fitted to all others.
+regression that was fitted to all others, excerpts of the same sequence left out.
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ class Bin(NamedTuple):
     size: int
 
 
-def leave_one_out(clips: list[Examples]) -> list[Array]:
-    """The confidences of each clip's groups by a fit to all other clips."""
+def leave_one_out(clips: dict[str, Examples]) -> list[Array]:
+    """The confidences of each clip's groups by a fit to all other clips but excerpts of the same
+    sequence, whose names begin with the same word.
+    """
     confidences = []
-    for k, (features, _) in enumerate(clips):
-        weights, bias = fit(clips[:k] + clips[k + 1 :], by_clip=True)
+    for name, (features, _) in clips.items():
+        others = [one for other, one in clips.items() if other.split()[0] != name.split()[0]]
+        weights, bias = fit(others, by_clip=True)
         confidences.append(1 / (1 + np.exp(-(features @ weights + bias))))
     return confidences
 
@@ -90,8 +93,8 @@ def main() -> None:
     clips = load_groups(args.groups)
     found = leave_one_out(clips)
     surest = np.array([one.max(initial=0) for one in found])
-    anything = np.array([moving.any() for _, moving in clips])
-    moving = np.concatenate([moving for _, moving in clips])
+    anything = np.array([moving.any() for _, moving in clips.values()])
+    moving = np.concatenate([moving for _, moving in clips.values()])
     curves = {"groups": bins(np.concatenate(found), moving), "clips": bins(surest, anything)}
     args.out.write_text(diagram(curves))
     for name, points in curves.items():
