@@ -1,9 +1,9 @@
 """The contract between export and runtime: engine names, their inputs and outputs.
 
 The only place these names are written. Dimensions are integers, or letters: T frames, N points or
-tracks, B batch (objects, in sam2), H and W pixels, GH and GW grid cells, K remembered frames (or
-taps of a resampling) and P prompt points or object pointers vary from call to call (`DYNAMIC`); all
-other letters are fixed by the preset.
+tracks (or px of a square's side), B batch (objects, in sam2), H and W pixels, GH and GW grid cells,
+K remembered frames (or taps of a resampling) and P prompt points or object pointers vary from call
+to call (`DYNAMIC`); all other letters are fixed by the preset.
 
 Every output is finite, and the backends refuse NaN and infinity in any of them: what is not there
 has a number too (-1024 is the mask logit of an object that left, 0 the disparity of the farthest).
@@ -198,10 +198,10 @@ SIGNATURES: dict[str, Signature] = {
         "sam2",
         (
             Tensor("frames", "uint8", ("B", "H", "W", 3)),
-            Tensor("index", "int64", (2, "S", "K")),
-            Tensor("weight", "int64", (2, "S", "K")),
+            Tensor("index", "int64", (2, "N", "K")),
+            Tensor("weight", "int64", (2, "N", "K")),
         ),
-        (Tensor("resized", "uint8", ("B", "S", "S", 3)),),
+        (Tensor("resized", "uint8", ("B", "N", "N", 3)),),
         rows="B",
         gpu_only=True,
     ),

@@ -27,6 +27,7 @@ LONG_CLIP_FRAMES = 300
 MAX_OBJECTS = 10  # as many as there are rounds at most
 BUSY_FRAMES = 0.2
 WELL_COVERED = 0.7
+DISTANCE_ROWS = 32  # of points, whose distances to all are held at once
 
 
 @dataclass(frozen=True)
@@ -222,8 +223,13 @@ def _click(object_id: int, frame: int, xy: Array) -> Click:
 
 def densest(points: Array) -> int:
     """The point of (P,2) with the smallest sum of distances to the others."""
-    exact = points.astype(np.float64)
-    return int(np.argmin([np.linalg.norm(exact - point, axis=1).sum() for point in exact]))
+    x, y = points.T.astype(np.float64)
+    sums = []
+    for start in range(0, len(x), DISTANCE_ROWS):
+        rows = slice(start, start + DISTANCE_ROWS)
+        across, down = x[rows, None] - x, y[rows, None] - y
+        sums.append(np.sqrt(across * across + down * down).sum(axis=1))
+    return int(np.argmin(np.concatenate(sums)))
 
 
 def spread(points: Array) -> Array:

@@ -17,10 +17,10 @@ from typer.testing import CliRunner
 
 SMALL = hosting.HostLoad(frames=10, hw=(96, 160), objects=2, max_tracks=400)
 COUNTS = {
-    "uploads": 82,
+    "uploads": 84,
     "downloads": 49,
     "device_copies": 72,
-    "waits": 29,
+    "waits": 30,
     "launches": 5,
     "recordings": 1,
     "steps": 12,

@@ -1,14 +1,14 @@
-"""Frames of a clip's own size to SAM 2's square, on the GPU.
+"""Frames of a clip's own size to squares, SAM 2's or the tracker's, on the GPU.
 
-The same numbers as `samotion.sam2.features.resize_frame`, to the bit: Pillow's fixed point, in
-int32. The taps come from outside, for they depend on the clip's size.
+The same numbers as `samotion.backends.squares.resample`, to the bit: Pillow's fixed point, in
+int32. The taps come from outside, for they depend on the clip's size, the square's and the kernel.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from samotion.sam2.features import PRECISION_BITS, taps_of
+from samotion.backends.squares import BICUBIC, LANCZOS, PRECISION_BITS, taps_of
 from torch import Tensor, nn
 
 from samotion_export.graph import Graph
@@ -17,7 +17,7 @@ TOLERANCE = 0.5  # grey levels: none
 
 
 class ResizeGraph(nn.Module):
-    """frames u8 (B,H,W,3), index and weight (2,S,K) i64 to u8 (B,S,S,3)."""
+    """frames u8 (B,H,W,3), index and weight (2,N,K) i64 to u8 (B,N,N,3)."""
 
     def forward(self, frames: Tensor, index: Tensor, weight: Tensor) -> Tensor:
         weights = weight.to(torch.int32).unsqueeze(-1)
@@ -40,9 +40,12 @@ def rounded(total: Tensor) -> Tensor:
 def graph(side_px: int) -> Graph:
     """With examples of clips that are enlarged and shrunk."""
     rng = np.random.default_rng(0)
-    sizes = (1, side_px // 2, side_px // 2 + 7), (2, side_px + 31, 2 * side_px)
+    cases = (
+        (1, (side_px // 2, side_px // 2 + 7), side_px, BICUBIC),
+        (2, (side_px + 31, 2 * side_px), side_px // 2, LANCZOS),
+    )
     examples = tuple(
-        (rng.integers(0, 256, (count, height, width, 3), np.uint8), *taps_of((height, width), side))
-        for (count, height, width), side in zip(sizes, (side_px, side_px))
+        (rng.integers(0, 256, (count, *hw, 3), np.uint8), *taps_of(hw, side, kernel))
+        for count, hw, side, kernel in cases
     )
     return Graph("sam2_resize", ResizeGraph(), examples, {"resized": TOLERANCE})

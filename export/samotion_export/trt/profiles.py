@@ -4,14 +4,15 @@ preset.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from samotion import depth, dino
+from samotion.backends.squares import BICUBIC, LANCZOS, most_taps
 from samotion.contract import SIGNATURES
-from samotion.presets import Preset
+from samotion.geometry import TRACKER_PX
+from samotion.presets import REFINE_PX, Preset
 from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
-from samotion.tracks.features import FEATURE_FRAMES, LARGE_FEATURE_FRAMES
+from samotion.tracks.features import FEATURE_FRAMES, LARGE_FEATURE_FRAMES, LARGEST_TRACKED_PX
 from samotion.tracks.live import ONLINE_POINTS
 from samotion.tracks.tracking import (
     LARGE_WINDOW_FRAMES,
@@ -107,7 +108,10 @@ def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     objects, points, pointers = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), (1, 16, MOST_POINTS)
     memories = (1, 4, 6), (7, USUAL_MEMORIES, MOST_MEMORIES)
     return {
-        "sam2_resize": [_clips_to(preset.sam2.image_size_px)],
+        "sam2_resize": [
+            _squares_for_sam2(preset.sam2.image_size_px),
+            *([] if preset.cues else [_squares_for_tracks()]),
+        ],
         "sam2_image": [{"B": (1, SWEEP_FRAMES, 2 * SWEEP_FRAMES)}],
         "sam2_prompt": [{"B": objects, "P": points}],
         "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
@@ -115,14 +119,25 @@ def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     }
 
 
-def _clips_to(side_px: int) -> dict[str, Range]:
+def _squares_for_sam2(side_px: int) -> dict[str, Range]:
     """Frames of all clips that are made square on the GPU, and the taps which that takes."""
-    most = 2 * math.ceil(2 * max(1.0, LARGEST_PX / side_px)) + 1
     return {
         "B": (1, 1, SWEEP_FRAMES),
         "H": (1, CLIP_HW[0], LARGEST_PX),
         "W": (1, CLIP_HW[1], LARGEST_PX),
-        "K": (1, 4, most),
+        "N": (side_px, side_px, side_px),
+        "K": (1, 4, most_taps(LARGEST_PX, side_px, BICUBIC.lobes)),
+    }
+
+
+def _squares_for_tracks() -> dict[str, Range]:
+    """The same for the tracker, whose frames are smaller, and so come with more taps."""
+    return {
+        "B": (1, FEATURE_FRAMES, FEATURE_FRAMES),
+        "H": (1, CLIP_HW[0], LARGEST_TRACKED_PX),
+        "W": (1, CLIP_HW[1], LARGEST_TRACKED_PX),
+        "N": (TRACKER_PX, TRACKER_PX, max(REFINE_PX)),
+        "K": (1, 21, most_taps(LARGEST_TRACKED_PX, TRACKER_PX, LANCZOS.lobes)),
     }
 
 

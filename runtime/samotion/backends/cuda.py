@@ -8,6 +8,7 @@ that was given back earlier. Nothing of CUDA is imported before a `Device` is ma
 from __future__ import annotations
 
 import importlib
+import math
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -81,7 +82,7 @@ class Device:
     def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> DeviceArray:
         """A new array; a fixed one is full of zeros."""
         with self.lock:
-            nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+            nbytes = math.prod(shape) * np.dtype(dtype).itemsize
             memory = self.take(nbytes)
             if is_fixed:
                 self._call("cudaMemsetAsync", memory.address, 0, memory.size, self.stream)

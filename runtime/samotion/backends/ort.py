@@ -4,6 +4,7 @@ for other engines.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class OrtArray:
     @property
     def nbytes(self) -> int:
         """How much it holds."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
         array: Array = self.value.numpy()

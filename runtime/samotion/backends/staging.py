@@ -7,6 +7,7 @@ once the GPU has read it; downloads are told done by an event, one for all that 
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections import deque
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from samotion.backends.device_array import DeviceArray
 
 Array = np.ndarray[Any, Any]
-BLOCK_BYTES = 16 << 20  # larger arrays get blocks of their own size
+BLOCK_BYTES = 32 << 20  # larger arrays get blocks of their own size
 MOST_BYTES = 64 << 20  # of blocks for uploads, before one is waited for
 LEAST_LENT = 1 << 20  # a download of so much is not copied again
 ALIGNMENT = 256
@@ -138,6 +139,6 @@ class Download:
         weakref.finalize(memory, self._device.give_back_host, self._block).atexit = False
         found = {}
         for name, (start, shape, dtype) in self._kinds.items():
-            count = int(np.prod(shape, dtype=np.int64))
+            count = math.prod(shape)
             found[name] = np.frombuffer(memory, dtype, count, start).reshape(shape)
         return found

@@ -33,8 +33,12 @@ from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Resul
 from samotion.results.windows import TrackWindow
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import sample_and_track
-from samotion.tracks.features import FEATURE_FRAMES, FrameCache, features_while_read
-from samotion.tracks.queries import ResizedFrames
+from samotion.tracks.features import (
+    FEATURE_FRAMES,
+    FrameCache,
+    ResizedFrames,
+    features_while_read,
+)
 from samotion.tracks.tracking import WINDOW_FRAMES
 
 __all__ = [

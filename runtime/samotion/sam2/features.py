@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from samotion.backends import resident
 from samotion.backends.engines import Engines
+from samotion.backends.squares import BICUBIC, Squares, resample
 from samotion.backends.threads import ahead
 from samotion.errors import UsageError
 
@@ -25,7 +23,6 @@ CAPACITY_PX = 16 * 1024**2
 CAPACITY_FRAMES = 96  # at most, however small they are
 SWEEP_FRAMES = 4  # of a sweep go through a GPU at once, where its engines have a profile for it
 LARGEST_PX = 4096  # of a frame's sides, to be resized by engine sam2_resize
-PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
 
 class Features:
@@ -50,10 +47,8 @@ class Features:
         engine = engines["sam2_image"]
         # on the GPU, where the other engines want them; a plain function has only its answer
         self._engine = getattr(engine, "keep", engine)
-        self._resize = _resize_engine(engines)
         self._several = resident.has_gpu_memory(engines)
-        hw, side_px = self.hw, self.side_px  # not self, which would then wait for a collection
-        self._taps = cache(lambda: _taps_on_gpu(engines, hw, side_px))
+        self._squares = Squares(engines, self.side_px, BICUBIC, LARGEST_PX)
         self._cache: OrderedDict[int, Levels] = OrderedDict()
         self._lock = threading.Lock()  # of the cache
 
@@ -114,7 +109,7 @@ class Features:
         known = {frame: self._cache[frame] for frame in wanted if frame not in new}
         if new:
             in_order = sorted(new)
-            levels = self._engine(frames=self._squares(self._pictures(in_order)))
+            levels = self._engine(frames=self._resized(self._pictures(in_order)))
             for row, frame in enumerate(in_order):
                 known[frame] = {name: array[row : row + 1] for name, array in levels.items()}
                 self._cache_if_room(frame, known[frame])
@@ -136,102 +131,23 @@ class Features:
     def _get(self, frame: int) -> Levels:
         levels: Levels | None = self._cache.get(frame)
         if levels is None:
-            levels = self._engine(frames=self._squares(self.frames[frame][None]))
+            levels = self._engine(frames=self._resized(self.frames[frame][None]))
         return levels
 
-    def _squares(self, frames: Array) -> Array:
+    def _resized(self, frames: Array) -> Array:
         """Frames as engine sam2_image takes them: (B,S,S,3), on the GPU where that can be."""
         if self.hw == (self.side_px, self.side_px):
             return frames
-        if self._resize is None or max(self.hw) > LARGEST_PX:
-            return np.stack([resize_frame(frame, self.side_px) for frame in frames])
-        squares: Array = self._resize(frames=frames, **self._taps())["resized"]
-        return squares
-
-
-def _resize_engine(engines: Engines) -> Callable[..., Levels] | None:
-    """Engine sam2_resize, whose answers stay on the GPU; None where there is none."""
-    held = getattr(engines, "manifest", None)  # others than a folder's have none
-    if held is None or "sam2_resize" not in held.engines or engines.device == "cpu":
-        return None
-    return engines["sam2_resize"].keep
-
-
-def _taps_on_gpu(engines: Engines, hw: tuple[int, int], side_px: int) -> dict[str, Any]:
-    """What engine sam2_resize takes beside frames, brought up once for all of them."""
-    found = {}
-    for name, taps in zip(("index", "weight"), taps_of(hw, side_px)):
-        found[name] = resident.empty(engines, taps.shape, taps.dtype)
-        found[name][:] = taps
-    return found
+        if self._squares.takes(self.hw):
+            squares: Array = self._squares(frames)
+            return squares
+        return np.stack([resize_frame(frame, self.side_px) for frame in frames])
 
 
 def resize_frame(frame: Array, side_px: int) -> Array:
-    """A frame (H,W,3) uint8 to (side_px, side_px, 3), as the sam2 package loads images.
-
-    That is Pillow's bicubic `resize`, antialiased where it shrinks, reproduced to the bit.
+    """A frame (H,W,3) uint8 to (side_px, side_px, 3), as the sam2 package loads images: with
+    Pillow's bicubic `resize`.
     """
     if frame.shape[:2] == (side_px, side_px):
         return frame
-    # whole rows are resampled, which is fast: the columns first, turned to be rows
-    wide = _resample(cv2.transpose(np.ascontiguousarray(frame)), side_px)
-    return _resample(cv2.transpose(wide), side_px)
-
-
-def _resample(image: Array, size: int) -> Array:
-    """An image (H,W,3) uint8 resampled to `size` rows, in fixed point."""
-    index, weights = _taps(len(image), size)
-    rows = image.reshape(len(image), -1).astype(np.int32)
-    half: int = 1 << PRECISION_BITS - 1  # rounds to nearest
-    total = np.full((size, rows.shape[1]), half, np.int32)
-    tap = np.empty_like(total)
-    for k in range(index.shape[1]):
-        np.take(rows, index[:, k], axis=0, out=tap, mode="clip")  # unbuffered
-        tap *= weights[:, k, None]
-        total += tap
-    total >>= PRECISION_BITS
-    return total.clip(0, 255).astype(np.uint8).reshape(size, *image.shape[1:])
-
-
-@lru_cache(maxsize=8)
-def taps_of(hw: tuple[int, int], side_px: int) -> tuple[Array, Array]:
-    """How engine sam2_resize makes a square of frames (H,W): source pixels and their fixed-point
-    weights (2,side_px,K) int64, those of rows second.
-    """
-    pairs = [_taps(length, side_px) for length in reversed(hw)]
-    count = max(index.shape[1] for index, _ in pairs)
-    padded = [[_padded(x, count) for x in pair] for pair in pairs]
-    index, weight = (np.stack(arrays) for arrays in zip(*padded))
-    return index, weight
-
-
-def _padded(x: Array, count: int) -> Array:
-    """(N,K) with zeros up to (N,count) int64."""
-    return np.pad(x.astype(np.int64), ((0, 0), (0, count - x.shape[1])))
-
-
-@lru_cache(maxsize=8)
-def _taps(source: int, target: int) -> tuple[Array, Array]:
-    """Which source pixels (target, taps) make a target pixel, and their fixed-point weights."""
-    scale = source / target
-    stretch = max(scale, 1.0)
-    centre = (np.arange(target) + 0.5) * scale
-    first = np.maximum((centre - 2 * stretch + 0.5).astype(np.int64), 0)
-    end = np.minimum((centre + 2 * stretch + 0.5).astype(np.int64), source)
-    tap_count = 2 * math.ceil(2 * stretch) + 1
-    index = first[:, None] + np.arange(tap_count)
-    distance = (index - centre[:, None] + 0.5) / stretch
-    weight = _bicubic(distance) * (index < end[:, None])
-    weight /= weight.sum(1, keepdims=True)
-    fixed = np.round(weight * (1 << PRECISION_BITS)).astype(np.int32)
-    used = (weight != 0).any(0)
-    inside = np.minimum(index, source - 1)
-    return inside[:, used], fixed[:, used]
-
-
-def _bicubic(x: Array, a: float = -0.5) -> Array:
-    """Keys' cubic convolution kernel at distances x, in pixels."""
-    x = np.abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = (((x - 5) * x + 8) * x - 4) * a
-    return np.where(x < 1, near, np.where(x < 2, far, 0.0))
+    return resample(frame, side_px, BICUBIC)

@@ -108,21 +108,6 @@ def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
     return small
 
 
-class ResizedFrames:
-    """What `resize_for_tracking` makes of frames (T,H,W,3) uint8, made when rows are asked for."""
-
-    def __init__(self, frames: Array, size_px: int = TRACKER_PX) -> None:
-        self._frames, self._size_px = frames, size_px
-        self.shape = (len(frames), size_px, size_px, 3)
-        self.ndim, self.dtype = 4, frames.dtype
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows: slice) -> Array:
-        return resize_for_tracking(self._frames[rows], self._size_px)
-
-
 # (pixels out, pixels in, matrix from these to those)
 Bands = list[tuple[slice, slice, Array]]
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,10 +25,12 @@ from samotion.tracks.features import (
     LARGE_FEATURE_FRAMES,
     FrameCache,
     Grids,
+    ResizedFrames,
     features_of,
+    resizing,
 )
 from samotion.tracks.live import OnlineTracker, start, step
-from samotion.tracks.queries import ResizedFrames, resize_for_tracking, sample_queries
+from samotion.tracks.queries import resize_for_tracking, sample_queries
 from samotion.tracks.records import (
     RawTracks,
     Tracks,
@@ -203,7 +206,9 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     known = np.zeros((0, 3), np.float32) if known is None else known
     drawn = sample_queries(len(frames), hw, step_frames, max(1, max_tracks - len(known)), seed)
     queries = np.concatenate([known, drawn])
-    resized = ResizedFrames if resident.is_on_gpu(engines) else resize_for_tracking
+    resized: Any = resize_for_tracking
+    if resident.is_on_gpu(engines):
+        resized = partial(ResizedFrames, resize=resizing(engines))
     large = resized(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
     small = resized(frames) if small is None else small
     on_grid = geometry.queries_to_grid(queries, hw)

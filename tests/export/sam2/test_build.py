@@ -15,9 +15,9 @@ import pytest
 import torch
 from helpers import graphs
 from helpers import sam2_reference as reference
+from samotion.backends import squares
 from samotion.errors import UsageError
 from samotion.presets import NANO, SAM21_TINY
-from samotion.sam2.features import resize_frame, taps_of
 from samotion_export.sam2 import build as sam2
 from samotion_export.sam2 import resize
 from samotion_export.sam2.attention import attend, cut, rope_tables, rotate
@@ -138,18 +138,22 @@ def test_what_is_not_there_weighs_nothing(module: Any, tmp_path: Path) -> None:
     assert np.abs(there[0] - plain[0]).max() > 0.1
 
 
+@pytest.mark.parametrize("kernel", [squares.BICUBIC, squares.LANCZOS])
 @pytest.mark.parametrize("hw", [(96, 170), (300, 200), (128, 128), (1, 3), (700, 31)])
 def test_frames_are_resized_as_the_runtime_does_to_the_bit(
-    tmp_path: Path, rng: np.random.Generator, hw: tuple[int, int]
+    tmp_path: Path, rng: np.random.Generator, hw: tuple[int, int], kernel: squares.Kernel
 ) -> None:
+    """To squares of any size."""
     graph = resize.graph(128)
     frames = rng.integers(0, 256, (2, *hw, 3), np.uint8)
     frames[0] = 255 * (frames[0] > 127)  # what overshoots on both sides
-    graphs.check(graph, tmp_path, [(frames, *taps_of(hw, 128))])
+    graphs.check(graph, tmp_path, [(frames, *squares.taps_of(hw, 128, kernel))])
     session = onnxruntime.InferenceSession(str(tmp_path / "sam2_resize.onnx"))
-    index, weight = taps_of(hw, 128)
-    (got,) = session.run(None, {"frames": frames, "index": index, "weight": weight})
-    np.testing.assert_array_equal(got, np.stack([resize_frame(f, 128) for f in frames]))
+    for side in (128, 48):
+        index, weight = squares.taps_of(hw, side, kernel)
+        (got,) = session.run(None, {"frames": frames, "index": index, "weight": weight})
+        wanted = np.stack([squares.resample(frame, side, kernel) for frame in frames])
+        np.testing.assert_array_equal(got, wanted)
 
 
 def with_noise(x: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:

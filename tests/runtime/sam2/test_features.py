@@ -29,7 +29,8 @@ def engines_on(device: str, *names: str) -> tuple[Any, list[str]]:
 
     engines: Any = FakeEngines(sam2_image=image, sam2_resize=resize)
     engines.device = device
-    engines.manifest = SimpleNamespace(engines=dict.fromkeys(names))
+    entry = SimpleNamespace(inputs={"index": [2, "N", "K"]})
+    engines.manifest = SimpleNamespace(engines=dict.fromkeys(names, entry))
     return engines, calls
 
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+from samotion.backends import squares
 from samotion.errors import UsageError
 from samotion.tracks.tracking import resize_for_tracking, sample_queries
 
 HW = (480, 854)
+ROUNDED_OTHERWISE = 1e-3  # of pixels: sums that lie between two levels; measured 2e-4
 SPACING = 6  # int(sqrt(480 * 854 / 9000))
 
 
@@ -80,3 +82,17 @@ def test_shrinking_does_not_alias() -> None:
     stripes = np.zeros((1, 768, 768, 3), np.uint8)
     stripes[:, :, ::2] = 255  # finer than 256 px can show: must become grey
     assert abs(resize_for_tracking(stripes)[0, 20:-20, 20:-20].astype(int) - 127.5).max() < 6
+
+
+@pytest.mark.parametrize("hw", [(96, 170), (40, 60), (300, 900)])
+def test_a_gpus_squares_are_pillows_and_within_a_level_of_the_hosts(
+    rng: np.random.Generator, hw: tuple[int, int]
+) -> None:
+    image = pytest.importorskip("PIL.Image")
+    frame = rng.integers(0, 256, (*hw, 3), np.uint8)
+    square = squares.resample(frame, 128, squares.LANCZOS)
+    theirs = image.fromarray(frame).resize((128, 128), image.LANCZOS)
+    np.testing.assert_array_equal(square, np.array(theirs))
+    host = resize_for_tracking(frame[None], 128)[0]
+    assert np.abs(square.astype(int) - host).max() <= 1
+    assert (square != host).mean() < ROUNDED_OTHERWISE

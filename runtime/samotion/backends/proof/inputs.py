@@ -84,7 +84,7 @@ def _segmenter(name: str, entry: Entry, sizes: Sizes, run: Run) -> Arrays:
         return {"frames": examples.frames(sizes["B"], side, side)}
     if name == "sam2_resize":
         height, width, taps = (sizes[letter] for letter in ("H", "W", "K"))
-        shape = int(entry.inputs["index"][1]), taps
+        shape = sizes["N"], taps
         rng = np.random.default_rng(0)
         index = np.stack([rng.integers(0, length, shape) for length in (width, height)])
         weight = np.full_like(index, 2**22 // taps)  # fixed point: their mean
