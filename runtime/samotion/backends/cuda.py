@@ -226,10 +226,10 @@ class Device:
         return cuda_version(version)
 
     def _empty(self) -> None:
-        for addresses in self._free.values():
+        while self._free:  # other threads may give memory back meanwhile
+            _, addresses = self._free.popitem()
             for address in addresses:
                 self._call("cudaFree", address)
-        self._free.clear()
 
     def _allocate(self, size: int) -> int:
         try:
