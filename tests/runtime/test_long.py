@@ -4,9 +4,11 @@ that go on after a kill.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import tracemalloc
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -281,3 +283,23 @@ def test_pictures_of_maps_come_from_all_windows(tmp_path: Path, folder: Path) ->
     written = _run(tmp_path / "out", folder)
     assert list(written.evidence.depth) == list(depth)
     assert all(np.array_equal(written.evidence.depth[k], one) for k, one in depth.items())
+
+
+def test_arrays_in_reference_cycles_go_with_their_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Array]] = []
+    find = pipeline.find
+
+    def spy(*arguments: Any) -> Any:
+        assert all(one() is None for one in held)
+        array, cycle = np.zeros(9), list[Any]()
+        cycle += [cycle, array]
+        held.append(weakref.ref(array))
+        return find(*arguments)
+
+    monkeypatch.setattr(pipeline, "find", spy)
+    gc.disable()
+    try:
+        windows = list(segment_windows(long_scene.frames(40), long_scene.engines(), SETTINGS))
+    finally:
+        gc.enable()
+    assert len(held) == len(windows) > 2

@@ -8,10 +8,13 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from samotion.errors import OutputError
 from samotion.manifest import write_atomically
+
+if TYPE_CHECKING:
+    from samotion.results.report.index import Row
 
 DONE, SKIPPED, FAILED = "done", "skipped", "failed"
 
@@ -49,6 +52,7 @@ class Ledger:
         self.path = out / f"ledger{tail}.jsonl"
         self.failed_path = out / f"failed{tail}.txt"
         self.summary_path = out / f"summary{tail}.json"
+        self.page_path = out / f"index{tail}.html"
         self.outcomes = self._read()
 
     def add(self, outcome: Outcome) -> None:
@@ -69,7 +73,11 @@ class Ledger:
         return last if last and last.status == FAILED and unchanged else None
 
     def close(self, outcomes: Iterable[Outcome]) -> dict[str, Any]:
-        """Write the summary, and the clips that failed as a list that a next batch can take."""
+        """Write the summary, a page of all clips, and those that failed as a list that a next batch
+        can take.
+        """
+        from samotion.results.report.index import write_summary
+
         some = list(outcomes)
         summary = summarise(some)
         failed = [one for one in some if one.status == FAILED]
@@ -79,6 +87,7 @@ class Ledger:
             text = "".join(lines).encode("utf-8", "surrogateescape")
             if lines or self.failed_path.exists():
                 write_atomically(self.failed_path, text)
+        write_summary(self.page_path.parent, [_row(one) for one in some], self.page_path.name)
         return summary
 
     def _read(self) -> dict[str, Outcome]:
@@ -118,6 +127,14 @@ def changed_ns(clip: str) -> int:
         return os.stat(clip).st_mtime_ns
     except (OSError, ValueError):
         return 0
+
+
+def _row(outcome: Outcome) -> Row:
+    """As a page shows it."""
+    from samotion.results.report.index import Row
+
+    reason = outcome.error.removeprefix("error: ") if outcome.status == FAILED else ""
+    return Row(outcome.folder, outcome.status, outcome.frames, outcome.objects, reason)
 
 
 def _reason(outcome: Outcome) -> str:

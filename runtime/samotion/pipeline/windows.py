@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -111,6 +112,8 @@ def run(
             answer = _answer(find, engines, window, numbers, state, tell)
             state = answer.state
             yield answer
+            del answer
+            gc.collect()  # objects in reference cycles would keep this window's arrays
 
 
 def _answer(

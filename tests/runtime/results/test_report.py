@@ -179,6 +179,29 @@ def test_index_is_for_several_clips_and_takes_no_ones_place(tmp_path: Path) -> N
     assert index.write_index(tmp_path) and index.write_index(tmp_path)
 
 
+def test_a_batchs_page_shows_every_clip_with_what_became_of_it(tmp_path: Path) -> None:
+    saved(report_result(name="b & c"), tmp_path / "x")
+    rows = [
+        index.Row("x/b & c", "done", 6, 2),
+        index.Row("plain", "skipped", 3, 0),
+        index.Row("<bad>", "failed", reason="it is <no> video"),
+    ]
+    path = index.write_summary(tmp_path, rows, "index-1-of-2.html")
+    assert path == tmp_path / "index-1-of-2.html"
+    page = path.read_text()
+    assert re.findall(r'<a href="([^"]*)"', page) == ["x/b%20%26%20c/report.html"]
+    assert page.count('<img src="data:image/jpeg;base64,') == 1
+    names = re.findall('<b>([^<]*)</b><span class="([a-z]*)">([^<]*)<', page)
+    assert names == [
+        ("&lt;bad&gt;", "failed", "it is &lt;no&gt; video"),
+        ("plain", "soft", "skipped · nothing moves · 3 frames"),
+        ("x/b &amp; c", "soft", "done · 2 moving objects · 6 frames"),
+    ]
+    assert "<b>1</b> failed" in page and "script" not in page
+    path.write_text("precious")
+    assert index.write_summary(tmp_path, rows, path.name) is None and path.read_text() == "precious"
+
+
 # A clip of several windows
 
 

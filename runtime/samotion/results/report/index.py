@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +19,7 @@ from samotion.results.report import data, page
 
 INDEX = "index.html"
 MAX_PICTURES = 500  # more clips than this have a link only
+MAX_TILES = 20_000  # and more than this are counted only
 _HEAD_BYTES = 200_000  # of a report, in which its thumbnail stands
 _THUMBNAIL = re.compile(rb'<link rel="icon" href="(data:image/jpeg;base64,[A-Za-z0-9+/=]+)">')
 
@@ -28,18 +31,56 @@ def write_index(folder: str | os.PathLike[str]) -> Path | None:
     base = Path(folder)
     with disk_errors(base):
         clips = _clips(base)
-        path = base / INDEX
-        if len(clips) < 2 or not _may_write(path):
+        if len(clips) < 2:
             return None
-        tiles = "".join(_tile(clip, k < MAX_PICTURES) for k, clip in enumerate(clips))
-        body = (
-            f"<header><h1>{escape(base.resolve().name)}</h1>"
-            f'<div class="facts"><span><b>{len(clips)}</b> clips</span></div></header>'
-            f'<main><ul class="clips">{tiles}</ul></main><footer>{data.MADE_BY}</footer>'
-        )
-        text = page.document(base.resolve().name, body).encode("utf-8", "backslashreplace")
-        if not path.exists() or path.read_bytes() != text:
-            write_atomically(path, text)
+        tiles = [_tile(clip, k < MAX_PICTURES) for k, clip in enumerate(clips)]
+        return _write(base / INDEX, [(len(clips), "clips")], tiles)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one clip of a batch: `folder`, where its results are below that of the batch,
+    its `state`, and what was found, or the `reason` why nothing was.
+    """
+
+    folder: str
+    state: str
+    frames: int = 0
+    objects: int = 0
+    reason: str = ""
+
+
+def write_summary(
+    folder: str | os.PathLike[str], rows: Sequence[Row], name: str = INDEX
+) -> Path | None:
+    """Write a page over all clips of a batch, those that failed first. None where something else
+    has its name. Raises OutputError for a full disk.
+    """
+    base = Path(folder)
+    states = list(dict.fromkeys(sorted(row.state for row in rows)))
+    facts = [(len(rows), "clips")]
+    facts += [(sum(row.state == state for row in rows), state) for state in states]
+    ordered = sorted(rows, key=lambda row: (not row.reason, row.folder))
+    with disk_errors(base):
+        tiles = [
+            _row_tile(base, row, k < MAX_PICTURES) for k, row in enumerate(ordered[:MAX_TILES])
+        ]
+        return _write(base / name, facts, tiles)
+
+
+def _write(path: Path, facts: list[tuple[int, str]], tiles: list[str]) -> Path | None:
+    """A page of tiles, if its place is free or ours."""
+    if not _may_write(path):
+        return None
+    title = path.parent.resolve().name
+    told = "".join(f"<span><b>{count}</b> {escape(what)}</span>" for count, what in facts)
+    body = (
+        f'<header><h1>{escape(title)}</h1><div class="facts">{told}</div></header>'
+        f'<main><ul class="clips">{"".join(tiles)}</ul></main><footer>{data.MADE_BY}</footer>'
+    )
+    text = page.document(title, body).encode("utf-8", "backslashreplace")
+    if not path.exists() or path.read_bytes() != text:
+        write_atomically(path, text)
     return path
 
 
@@ -62,14 +103,30 @@ def _may_write(path: Path) -> bool:
 
 
 def _tile(clip: OutputFolder, with_picture: bool) -> str:
-    record = read_record(clip)
     picture = _thumbnail(clip.tree / REPORT) if with_picture else None
+    return _card(clip.name, _about(read_record(clip)), picture)
+
+
+def _row_tile(base: Path, row: Row, with_picture: bool) -> str:
+    report = base.joinpath(*PurePosixPath(row.folder).parts, REPORT)
+    if row.reason:
+        return _card(row.folder, row.reason, None, linked=False, style="failed")
+    about = f"{row.state} · {_found(row.objects, row.frames)}"
+    there = report.is_file()
+    return _card(row.folder, about, _thumbnail(report) if there and with_picture else None, there)
+
+
+def _card(
+    name: str, about: str, picture: str | None, linked: bool = True, style: str = "soft"
+) -> str:
+    """A clip's picture, its name, a link to its report, and a line about it."""
     shown = f'<img src="{picture}" alt="">' if picture else '<div class="none"></div>'
-    address = escape(quote(os.fsencode(f"{clip.name}/{REPORT}")))
+    address = escape(quote(os.fsencode(f"{name}/{REPORT}")))
+    before, behind = (f'<a href="{address}">', "</a>") if linked else ("", "")
     return (
-        f'<li class="card"><a href="{address}">{shown}<div class="text">'
-        f'<b>{escape(clip.name)}</b><span class="soft">{escape(_about(record))}</span>'
-        "</div></a></li>"
+        f'<li class="card">{before}{shown}<div class="text">'
+        f'<b>{escape(name)}</b><span class="{style}">{escape(about)}</span>'
+        f"</div>{behind}</li>"
     )
 
 
@@ -78,13 +135,17 @@ def _about(record: Record) -> str:
     if record.get("status") != DONE:
         return "not finished"
     found, size = record.get("objects"), _list(record.get("clip"), "size")
-    count = f"{found} moving object{'s' * (found != 1)}" if found else "nothing moves"
-    parts = [count, f"{len(_list(record, 'frames'))} frames"]
+    parts = [_found(found, len(_list(record, "frames")))]
     if len(size) == 2:
         parts.append(f"{size[1]}×{size[0]}")
     if warnings := _list(record, "warnings"):
         parts.append(f"{len(warnings)} warning{'s' * (len(warnings) != 1)}")
     return " · ".join(parts)
+
+
+def _found(objects: Any, frames: int) -> str:
+    count = f"{objects} moving object{'s' * (objects != 1)}" if objects else "nothing moves"
+    return f"{count} · {frames} frames"
 
 
 def _list(record: Any, key: str) -> list[Any]:
