@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samotion.backends.threads import ahead
 from samotion.manifest import replacing
 
 if TYPE_CHECKING:
@@ -47,8 +48,15 @@ def write_film(
 
     Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
+    drawn = ahead((_as(kind.pixels, picture) for picture in pictures), on_a_thread=True)
     with replacing(path) as temporary:
-        _encode(str(temporary), kind, hw, zip(pictures, ticks.tolist()), mean_rate(ticks), sound)
+        _encode(str(temporary), kind, hw, zip(drawn, ticks.tolist()), mean_rate(ticks), sound)
+
+
+def _as(pixels: str, picture: VideoFrame) -> VideoFrame:
+    if picture.format.name == pixels:
+        return picture
+    return picture.reformat(format=pixels, dst_colorspace="ITU709")
 
 
 def _encode(
@@ -67,14 +75,12 @@ def _encode(
         stream.height, stream.width, stream.pix_fmt = *hw, kind.pixels
         context = stream.codec_context
         context.time_base = TIME_BASE
+        context.thread_type = "FRAME"  # slices, PyAV's choice, keep one core busy
         context.colorspace = context.color_primaries = context.color_trc = _ITU709
         if sound:
             sound.join(container)
         tick = 0
-        for picture, tick in timed:
-            frame = picture
-            if picture.format.name != kind.pixels:
-                frame = picture.reformat(format=kind.pixels, dst_colorspace="ITU709")
+        for frame, tick in timed:
             frame.pts, frame.time_base = tick, TIME_BASE
             container.mux(stream.encode(frame))
             if sound:

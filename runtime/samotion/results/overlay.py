@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 
 from samotion import geometry
-from samotion.backends.threads import ahead
 from samotion.clips.source import frames_at_source
 from samotion.errors import is_disk_error
 from samotion.results.colours import palette
@@ -93,8 +92,7 @@ def write_overlay(
     height, width = _even_hw(first.shape[:2])
     kind = Kind("mp4", "libx264", "yuv420p", FILE if height * width < LARGE_PX else LARGE_FILE)
     fitted = (_fitted(picture, (height, width)) for picture in _with(first, whole))
-    drawn_ahead = ahead(fitted, on_a_thread=True)  # the encoder leaves cores idle
-    write_film(path, kind, (height, width), drawn_ahead, show_ticks(timestamps_s), sound)
+    write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound)
 
 
 def drawn(
