@@ -20,12 +20,10 @@ HUE = 17.0
 
 
 class EdgeFeatures:
-    """Edge features of a clip's frames (T,H,W,3) uint8 RGB, computed when first asked for."""
+    """Edge features of a clip's frames (T,H,W,3) uint8 RGB."""
 
     def __init__(self, frames: Array) -> None:
         self._frames = frames
-        self._features: dict[int, Array] = {}
-        self._colour_and_place: dict[int, Array] = {}
 
     @property
     def hw(self) -> tuple[int, int]:
@@ -34,33 +32,20 @@ class EdgeFeatures:
 
     def colours(self, frame: int) -> Array:
         """(GH,GW,3) uint8 RGB: the frame at the grid's size."""
-        height, width = self.hw
-        cell_px = max(height, width) / LONG_SIDE
-        columns = max(2, round(width / cell_px))
-        rows = max(2, round(height / cell_px))
-        return _shrink(self._frames[frame], (columns, rows))
+        return self._at(frame, LONG_SIDE, 2)
 
     def colour_and_place(self, frame: int) -> Array:
         """(GH,GW,5) float32: what the appearance model takes of each cell."""
-        if frame not in self._colour_and_place:
-            image = self.colours(frame)
-            self._colour_and_place[frame] = appearance.colour_and_place(image)
-        return self._colour_and_place[frame]
+        return appearance.colour_and_place(self.colours(frame))
 
     def __getitem__(self, frame: int) -> Array:
         """(GH,GW,4) float32: flow in units of its spread over the frame, and hue."""
-        if frame not in self._features:
-            self._features[frame] = self._compute(frame)
-        return self._features[frame]
-
-    def _compute(self, frame: int) -> Array:
         small = self.colours(frame)
         # brightness is mostly texture
         hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32)
         flow = _shrink(self._flow(frame), (small.shape[1], small.shape[0]))
         deviation = np.linalg.norm(flow - np.median(flow, axis=(0, 1)), axis=-1)
-        spread = np.median(deviation)
-        scaled_flow = flow / (spread + STILL_PX)
+        scaled_flow = flow / (np.median(deviation) + STILL_PX)
         features: Array = np.concatenate([scaled_flow, hue / HUE], axis=-1)
         return features
 
@@ -68,19 +53,19 @@ class EdgeFeatures:
         """Optical flow (h,w,2) px to the next frame; from the last one, to the one before."""
         is_last = frame + 1 == len(self._frames)
         other = max(0, frame - 1) if is_last else frame + 1
-        here = self._grey(frame)
-        there = self._grey(other)
+        here, there = (
+            cv2.cvtColor(self._at(t, FLOW_LONG_SIDE_PX, 16), cv2.COLOR_RGB2GRAY)
+            for t in (frame, other)
+        )
         method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         flow: Array = method.calc(here, there, np.zeros((*here.shape, 2), np.float32))
         return flow
 
-    def _grey(self, frame: int) -> Array:
-        height, width = self.hw
-        scale = FLOW_LONG_SIDE_PX / max(height, width)
-        size = max(16, round(width * scale)), max(16, round(height * scale))
-        small = _shrink(self._frames[frame], size)
-        grey: Array = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        return grey
+    def _at(self, frame: int, long_side: int, least: int) -> Array:
+        """A frame whose longer side is `long_side`, and no side shorter than `least`."""
+        scale = long_side / max(self.hw)
+        height, width = (max(least, round(side * scale)) for side in self.hw)
+        return _shrink(self._frames[frame], (width, height))
 
 
 def _shrink(image: Array, size: tuple[int, int]) -> Array:

@@ -18,7 +18,6 @@ RADIUS_OF_SIZE = 0.3  # of the square root of the mask's area, at most
 # the filter's regularisation: a variance of colours in [0,1] below this is no edge. 2e-3 costs
 # 0.004 of J on DAVIS
 EPSILON = 3e-4
-LOGIT_SCALE = 1.0  # the filter sees tanh(logits / LOGIT_SCALE)
 # the colours whose products are averaged: red red, red green and so on
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
@@ -35,7 +34,7 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     radius_px = _radius_px(mask)
     near = _crop(mask, int(2 * radius_px) + 2)
     picture = frame[near].astype(np.float32) / 255
-    level = np.tanh(logits[near] / LOGIT_SCALE)
+    level = np.tanh(logits[near])
     scale = min(1.0, LONG_SIDE_PX / max(mask.shape))
     linear = _fit_at_scale(picture, level, radius_px, scale)
     filtered = np.full_like(logits, -1)
@@ -52,14 +51,9 @@ def _radius_px(mask: Array) -> float:
 
 def _crop(mask: Array, margin_px: int) -> tuple[slice, slice]:
     """The part of a frame that holds a mask (H,W) bool and so many px around it."""
-    rows, columns = np.nonzero(mask.any(axis=1)), np.nonzero(mask.any(axis=0))
-    return _span(rows[0], margin_px), _span(columns[0], margin_px)
-
-
-def _span(on: Array, margin_px: int) -> slice:
-    """From the first to the last of the numbers `on`, and so many px on."""
-    start = max(0, int(on[0]) - margin_px)
-    return slice(start, int(on[-1]) + 1 + margin_px)
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    rows = slice(max(0, y - margin_px), y + height + margin_px)
+    return rows, slice(max(0, x - margin_px), x + width + margin_px)
 
 
 def _fit_at_scale(picture: Array, mask: Array, radius_px: float, scale: float) -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from samotion.cues.multicut import multicut
 from samotion.masks import same_pairs, union
 
 Array = np.ndarray[Any, Any]
@@ -21,18 +22,13 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     Objects stay in order of discovery. Empty ones drop out.
     """
     order = list(masks)
-    owner = {object_id: object_id for object_id in order}
+    same = np.zeros((len(order), len(order)))
     for pair in same_pairs(masks):
-        kept, absorbed = sorted((owner[object_id] for object_id in pair), key=order.index)
-        for object_id in order:
-            if owner[object_id] == absorbed:
-                owner[object_id] = kept
-    joined = {}
-    for kept in order:
-        group = [masks[object_id] for object_id in order if owner[object_id] == kept]
-        if group:
-            joined[kept] = union(group)
-    return {object_id: mask for object_id, mask in joined.items() if mask.any()}
+        first, second = map(order.index, pair)
+        same[first, second] = same[second, first] = 1
+    groups = [[order[k] for k in group] for group in multicut(same)]
+    joined = {min(group, key=order.index): union([masks[k] for k in group]) for group in groups}
+    return {k: joined[k] for k in order if k in joined and joined[k].any()}
 
 
 def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:

@@ -4,9 +4,9 @@ appearance model fitted to where these two are certain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +21,6 @@ from samotion.cues.motion_map import MotionMaps
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
-Result = TypeVar("Result")
 # object -> its logits (GH,GW) in one frame
 Evidence = dict[int, Array]
 
@@ -53,34 +52,25 @@ def draw(
     def evidence_in(t: int) -> Evidence:
         return _evidence(sources, objects_in[t], t, None if maps is None else maps[t])
 
-    def report(done: int) -> None:
-        if progress:
-            progress(done, 2 * len(every))
+    def told(results: Iterable[Evidence], first: int) -> Iterator[Evidence]:
+        for done, result in enumerate(results, first):
+            if progress:
+                progress(done, 2 * len(every))
+            yield result
 
-    evidence = _collect(every, mapped(evidence_in, every), report)
+    evidence = dict(zip(every, told(mapped(evidence_in, every), 0)))
     cells = dict(zip(every, mapped(edge_features.colour_and_place, every)))
     models = [
         appearance.learn([cells[t] for t in own], [evidence[t][k] for t in own])
         for k, own in enumerate(frames_of)
     ]
 
-    def masks_in(t: int) -> dict[int, Array]:
+    def masks_in(t: int) -> Evidence:
         logits = _add_appearance(evidence[t], models, cells[t])
         return {k: _squeeze(one, edge_features.hw, side) for k, one in logits.items()}
 
-    masks = _collect(every, mapped(masks_in, every), lambda done: report(len(every) + done))
+    masks = dict(zip(every, told(mapped(masks_in, every), len(every))))
     return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
-
-
-def _collect(
-    frames: Sequence[int], results: Iterable[Result], report: Callable[[int], None]
-) -> dict[int, Result]:
-    """Frame -> its result; `report` is told each one's number when it is there."""
-    collected = {}
-    for done, (t, result) in enumerate(zip(frames, results)):
-        collected[t] = result
-        report(done)
-    return collected
 
 
 @dataclass(frozen=True)

@@ -161,58 +161,27 @@ def pairwise_features(
     of their score logits.
     """
     first, second = np.triu_indices(len(tracks), 1)
-    sums = _Sums.zeros(len(first))
+    # frames, distance in spacings, offset in px, its square, least of the map
+    sums = np.zeros((len(first), 6))
     for frame in sampled_frames(tracks.visible.shape[1]):
         in_frame = tracks.visible[:, frame]
         together = np.flatnonzero(in_frame[first] & in_frame[second])
         a, b = (tracks.xy[side[together], frame] for side in (first, second))
-        sums.add_positions(together, a, b, spacing_px[frame])
-        if maps is not None:
-            sums.map_minimum[together] += min_between(maps[frame], a, b, hw)
-    known = sums.frames > 0
-    first, second = first[known], second[known]
-    score_logits = logits(scores)
-    score_difference = np.abs(score_logits[first] - score_logits[second])
-    features = *sums.means(known, max(hw)), score_difference
-    return (first, second), np.stack(features, axis=-1)
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the frames in which pairs (Q,) of tracks are visible together."""
-
-    frames: Array  # (Q,) how many
-    spacings: Array  # (Q,) distance in mean spacings of tracks
-    squared_px2: Array  # (Q,) squared distance
-    map_minimum: Array  # (Q,) least of the motion map between them
-    offset_px: Array  # (Q,2) first minus second
-
-    @classmethod
-    def zeros(cls, count: int) -> _Sums:
-        """No frame yet."""
-        frames, spacings, squared_px2, map_minimum = np.zeros((4, count))
-        return cls(frames, spacings, squared_px2, map_minimum, np.zeros((count, 2)))
-
-    def add_positions(self, pairs: Array, a: Array, b: Array, spacing_px: float) -> None:
-        """Adds one frame's positions a, b (K,2) of some `pairs` (K,)."""
         distance_px = np.linalg.norm(a - b, axis=1)
-        self.frames[pairs] += 1
-        self.spacings[pairs] += distance_px / spacing_px
-        self.offset_px[pairs] += a - b
-        self.squared_px2[pairs] += distance_px**2
-
-    def means(self, known: Array, long_side_px: int) -> tuple[Array, Array, Array, Array]:
-        """Features of the `known` (Q,) bool pairs, in frames of that longer side."""
-        frames = self.frames[known]
-        mean_offset = self.offset_px[known] / frames[:, None]
-        variance = self.squared_px2[known] / frames - (mean_offset**2).sum(axis=1)
-        deviation_px = np.sqrt(variance.clip(0)) * LONG_SIDE_PX / long_side_px
-        return (
-            np.log1p(frames),
-            np.log1p(self.spacings[known] / frames),
-            np.log(deviation_px + FLOOR_PX),
-            self.map_minimum[known] / frames,
-        )
+        spacings = distance_px / spacing_px[frame]
+        least = np.zeros(len(a)) if maps is None else min_between(maps[frame], a, b, hw)
+        one = np.ones(len(a))
+        sums[together] += np.column_stack([one, spacings, a - b, distance_px**2, least])
+    known = sums[:, 0] > 0
+    first, second, frames = first[known], second[known], sums[known, 0]
+    spacings, *mean_offset, squared_px2, least = sums[known, 1:].T / frames
+    variance_px2 = squared_px2 - np.square(mean_offset).sum(axis=0)
+    deviation_px = np.sqrt(variance_px2.clip(0)) * LONG_SIDE_PX / max(hw)
+    score_logits = logits(scores)
+    difference = np.abs(score_logits[first] - score_logits[second])
+    log_deviation = np.log(deviation_px + FLOOR_PX)
+    columns = np.log1p(frames), np.log1p(spacings), log_deviation, least, difference
+    return (first, second), np.column_stack(columns)
 
 
 def multicut(log_odds: Array) -> list[Array]:

@@ -111,15 +111,8 @@ def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) 
     xy = tracks.xy[:, click.frame]
     others = xy[visible & ~is_member & ~unsure]
     own = np.concatenate([click.points_xy, xy[visible & is_member]])
-    distances = _distances(others, own).min(axis=1)
+    distances = np.linalg.norm(others[:, None] - own[None], axis=-1).min(axis=1)
     nearest = np.argsort(distances, kind="stable")[:NEGATIVE_CLICKS]
     points = np.concatenate([click.points_xy, others[nearest]])
     labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
     return replace(click, points_xy=points, labels=labels)
-
-
-def _distances(a: Array, b: Array) -> Array:
-    """All distances (A,B) between points (A,2) and (B,2), in the points' unit."""
-    differences = a[:, None] - b[None]
-    distances: Array = np.sqrt((differences**2).sum(axis=-1))
-    return distances
