@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from samotion.cues.motion_map import logits
 from samotion.cues.motion_residuals import LONG_SIDE_PX, STILL_SCORE
 from samotion.cues.parallax import plane_residual_ratio
 from samotion.tracks.tracking import Tracks
@@ -18,7 +19,7 @@ from samotion.tracks.tracking import Tracks
 Array = np.ndarray[Any, Any]
 SURE_SCORE = 0.8
 # By samotion_training.fit_objects: log odds of moving, of `group_features`.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.42, 1.56]), -0.39
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.25, 0.29, 1.71]), -0.59
 
 
 def confidences(
@@ -35,10 +36,11 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,2): the root of the number of tracks with sure scores, for
-    evidence grows with it; plane residual ratio (parallax.py).
+    """Features of groups of tracks (S,3): mean score logit; root of the number of tracks with sure
+    scores, for evidence grows with it; plane residual ratio (parallax.py).
     """
-    xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
+    xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
+    means = np.array([score_logits[group].mean() for group in groups], np.float64)
     sure = [np.count_nonzero(scores[group] > SURE_SCORE) for group in groups]
     plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    return np.column_stack([np.sqrt(sure), plane])
+    return np.column_stack([means, np.sqrt(sure), plane])

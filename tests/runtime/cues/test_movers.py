@@ -13,7 +13,8 @@ LOWER_SCORES = np.where(STILL, 0.1, 0.7)
 def test_group_features_are_what_they_are_said_to_be() -> None:
     tracks = always_visible(plane_scene())
     features = movers.group_features([PLANE, NEAR, GOING], tracks, SCORES, HW)
-    sure, plane = features.T
+    score, sure, plane = features.T
+    np.testing.assert_allclose(score, np.log(9) * np.array([-1, 1, 1]), rtol=1e-3)
     np.testing.assert_allclose(sure**2, [0, len(NEAR), len(GOING)])
     assert plane[1] < -1.5 and plane[2] > -0.5
 
@@ -33,7 +34,7 @@ def test_groups_without_a_plane_are_judged_by_their_scores() -> None:
     tracks = always_visible(plane_scene()[190:])  # ten still tracks are too few
     scores = np.full(50, 0.9)
     features = movers.group_features([np.arange(30, 40)], tracks, scores, HW)
-    assert features[0, 1] == parallax.UNKNOWN
+    assert features[0, 2] == parallax.UNKNOWN
     one_frame = always_visible(plane_scene()[190:, :1])
     assert np.isfinite(movers.group_features([np.arange(3)], one_frame, scores, HW)).all()
 
