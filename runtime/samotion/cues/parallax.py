@@ -93,13 +93,8 @@ def _ratio(group: Array, windows: list[Displacements]) -> float:
     off_plane, per_inverse_depth = np.array(means).swapaxes(0, 1)
     residuals = off_plane - INVERSE_DEPTHS[:, None, None] * per_inverse_depth
     residual = (residuals**2).sum(axis=-1).mean(axis=-1).min()
-    return log_ratio(residual, (off_plane**2).sum(axis=-1).mean())
-
-
-def log_ratio(residual: float, whole: float) -> float:
-    """Logarithm of the ratio of a residual to the whole motion, from their mean squares in px2."""
-    squared = (residual + FLOOR_PX2) / (whole + FLOOR_PX2)
-    return float(np.log(squared) / 2)
+    whole = (off_plane**2).sum(axis=-1).mean()
+    return float(np.log((residual + FLOOR_PX2) / (whole + FLOOR_PX2)) / 2)
 
 
 def rays_of(xy: Array, hw: tuple[int, int], px: float) -> Array:

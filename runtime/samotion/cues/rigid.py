@@ -42,16 +42,8 @@ def rank_residual_ratio(xy: Array, tracks: Tracks, still: Array) -> Array:
         window = slice(start, start + size)
         positions = xy[:, window].reshape(count, 2 * size)
         ratios.append(_in_window(positions, tracks.visible[:, window], still))
-    return median_of_finite(ratios)
-
-
-def median_of_finite(arrays: list[Array]) -> Array:
-    """The median of arrays of one shape, element by element, over those that are finite there;
-    NaN where none is.
-    """
-    finite = np.ma.masked_invalid(np.stack(arrays))
-    median = np.ma.median(finite, axis=0)  # type: ignore[no-untyped-call]
-    return np.asarray(median.filled(np.nan))
+    finite = np.ma.masked_invalid(np.stack(ratios))
+    return np.asarray(np.ma.median(finite, axis=0).filled(np.nan))  # type: ignore[no-untyped-call]
 
 
 def _in_window(xy: Array, visible: Array, still: Array) -> Array:
