@@ -107,7 +107,7 @@ def command(
 
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
-            with open_engines(engine_dir, device) as engines:
+            with open_engines(engine_dir, device, for_clips=True) as engines:
                 found = evaluation.measure_synthetic(
                     engines, synthetic, synthetic_frames, synthetic_photos, seed, console
                 )
@@ -124,7 +124,7 @@ def command(
         count = f"{len(clips)} sequence{'s' * (len(clips) != 1)}"
         options.teller(quiet)(f"samotion {__version__}: measuring {count}")
         if must_run(results, images, engine_dir):
-            with open_engines(engine_dir, device) as engines:
+            with open_engines(engine_dir, device, for_clips=True) as engines:
                 if verbose:
                     details.tell(details.of_engines(engines))
                 about |= evaluation.make_masks(engines, clips, masks, seed, console)

@@ -19,13 +19,15 @@ import numpy as np
 from samotion import manifest as manifests
 from samotion.backends.cuda import Device
 from samotion.backends.folder import engine_folder
-from samotion.backends.threads import mapped
+from samotion.backends.threads import WORKERS, core_count, mapped
 from samotion.checks.arguments import path_of, whole_number
 from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
 from samotion.errors import DeviceError, EngineError, UsageError
 from samotion.presets import Preset
 
 MOST_THREADS = 1024
+# which `mapped` calls from two threads at once, where the nets are small
+CALLED_IN_PAIRS = ("tracks_features", "tracks_refine", "depth", "motion_map", "sam2_image")
 Array = np.ndarray[Any, Any]
 
 
@@ -184,13 +186,17 @@ class EngineFolder:
 
 
 def open_engines(
-    folder: str | os.PathLike[str] | None = None, device: str = "auto", threads: int | None = None
+    folder: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    for_clips: bool = False,
 ) -> EngineFolder:
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
     No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is
-    there first. `threads` bounds the CPU threads of each engine (None: all cores). Raises
-    EngineError for a missing or damaged folder, DeviceError for a device that is not active.
+    there first. `threads` bounds the CPU threads of each engine (None: all cores). `for_clips`: not
+    for live sources; small engines that two threads call at once then get half as many each.
+    Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
     if folder is not None:
         folder = path_of(folder, "the engine folder")
@@ -208,15 +214,14 @@ def open_engines(
     provider = ort_engine.provider_for(device)
     stream = ort_engine.stream_of(provider)
     chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
-    return EngineFolder(
-        folder,
-        chosen,
-        lambda name, path, entry: ort_engine.OrtEngine(
-            name, path, entry, provider, threads, stream
-        ),
-        stream.close if stream else None,
-        stream,
-    )
+
+    def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
+        halved = for_clips and chosen == "cpu" and opened.preset.cues and name in CALLED_IN_PAIRS
+        own = max(1, (threads or core_count()) // WORKERS) if halved else threads
+        return ort_engine.OrtEngine(name, path, entry, provider, own, stream)
+
+    opened = EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)
+    return opened
 
 
 def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:

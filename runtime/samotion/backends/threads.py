@@ -5,6 +5,7 @@ does piece by piece.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -81,6 +82,12 @@ def _from_any_thread() -> Iterator[None]:
     clear(force=True)
     yield
     clear(force=True)
+
+
+def core_count() -> int:
+    """How many cores this process may use."""
+    may_use = getattr(os, "sched_getaffinity", None)
+    return len(may_use(0)) if may_use else os.cpu_count() or 1
 
 
 def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:

@@ -39,7 +39,7 @@ class ClipJob:
         from samotion.backends.engines import open_engines
         from samotion.settings import resolve
 
-        engines = open_engines(self.engine_dir, self.device, self.threads)
+        engines = open_engines(self.engine_dir, self.device, self.threads, for_clips=True)
         try:
             resolve(self.settings, engines.preset)
             engines.open_all()

@@ -216,7 +216,7 @@ def process(job: Job) -> int:
 
     failed = 0
     series = Series(len(job.clips))
-    with open_engines(job.engine_dir, job.device) as engines:
+    with open_engines(job.engine_dir, job.device, for_clips=True) as engines:
         resolve(job.settings, engines.preset)
         open_all(engines, job)
         for clip, name in zip(job.clips, unique_names(job.clips, job.layout)):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers.backends import onnx_folder, open_backend
-from samotion.backends import threads
+from samotion.backends import ort, threads
 from samotion.backends.engines import EngineFolder
 from samotion.errors import EngineError
 from samotion.manifest import BUNDLED
@@ -183,3 +183,19 @@ def test_what_is_mapped_comes_in_order_with_few_at_once_and_errors(on_threads: b
     assert [next(answers) for _ in range(4)] == [1 / 4, 1 / 3, 1 / 2, 1]
     with pytest.raises(ZeroDivisionError):
         next(answers)
+
+
+def test_engines_called_in_pairs_get_half_of_the_threads_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: dict[str, int | None] = {}
+
+    def opened(name: str, path: Path, entry: object, provider: str, count: int, *_: object) -> Slow:
+        given[name] = count
+        return Slow()
+
+    monkeypatch.setattr(ort, "OrtEngine", opened)
+    for for_clips, image in ((True, 3), (False, 6)):
+        with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
+            assert engines["sam2_image"] and engines["sam2_track"]
+        assert given == {"sam2_image": image, "sam2_track": 6}

@@ -42,11 +42,13 @@ def run(
     always.
     """
 
-    def open_or_share(folder: str, device: str) -> AbstractContextManager[EngineFolder]:
+    def open_or_share(
+        folder: str, device: str, for_clips: bool
+    ) -> AbstractContextManager[EngineFolder]:
         return (
             nullcontext(opened)
             if (folder, device) == (str(engines), "auto")
-            else open_engines(folder, device)
+            else open_engines(folder, device, for_clips=for_clips)
         )
 
     monkeypatch.chdir(tmp_path)
