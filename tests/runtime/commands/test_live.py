@@ -136,3 +136,16 @@ def test_a_video_file_is_a_source(tmp_path: Path) -> None:
         items = [source.take() for _ in range(5)]
     assert items[4] is None and all(items[:4]) and items[0] is not None and items[0][1] == 0
     assert source.name == "clip"
+
+
+def test_looks_are_waited_for_before_a_file_alone(run: Any, clip: Path, monkeypatch: Any) -> None:
+    asked = []
+    begin = session_of.Session.__init__
+
+    def spy(self: Any, *arguments: Any, background: bool) -> None:
+        asked.append(background)
+        begin(self, *arguments, background=background)
+
+    monkeypatch.setattr(session_of.Session, "__init__", spy)
+    assert run(clip, "-q").exit_code == run(clip, "-q", "--realtime").exit_code == 0
+    assert asked == [False, True]
