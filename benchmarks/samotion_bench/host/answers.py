@@ -22,6 +22,7 @@ Answer = Callable[[Scene, Arrays, Arrays], None]  # scene, inputs, outputs to fi
 SURE = -9.0  # logit of occlusion: seen, and well placed
 INSIDE, OUTSIDE = 8.0, -8.0  # logits of masks
 PRESENT = 10.0
+EDGE = 0.01  # of the frame: a click so near to a box is on it, as tracks of its edge are
 # whose outputs no host reads: whatever lay in their memory stays there
 UNREAD = ("sam2_resize", "sam2_image", "sam2_memory", "tracks_features", "tracks_features_large")
 
@@ -100,7 +101,7 @@ def _motion(scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
 def _prompt(scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
     frame = int(inputs["level0"].flat[0])
     side_px = 4 * outputs["masks"].shape[-1]
-    boxes = scene.under(frame, inputs["points"][:, 0] / side_px)
+    boxes = scene.under(frame, inputs["points"][:, 0] / side_px, EDGE)
     _decoded(scene, frame, boxes, outputs)
 
 

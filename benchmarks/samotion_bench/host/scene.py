@@ -41,9 +41,11 @@ class Scene:
         y = TOP + (1 - TOP) * (np.arange(self.objects) + 0.5) / self.objects
         return np.stack(np.broadcast_arrays(0.5 + REACH * swing, y), axis=-1)
 
-    def under(self, frame: Any, xy: Array) -> Array:
-        """The number of the box (N,) under each point (N,2), from 1; 0 for the ground."""
-        off = np.abs(xy[:, None] - self.centres(frame))
+    def under(self, frame: Any, xy: Array, margin: float = 0.0) -> Array:
+        """The number of the box (N,) under each point (N,2), or within a margin of it, from 1; 0
+        for the ground.
+        """
+        off = np.abs(xy[:, None] - self.centres(frame)) - margin
         inside = (off[..., 0] <= HALF_WIDTH) & (off[..., 1] <= self.half_height)
         return np.where(inside.any(1), inside.argmax(1) + 1, 0)
 
