@@ -44,7 +44,7 @@ def test_a_lost_worker_loses_no_clip(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(samotion_ray, "ClipSegmenter", NamedSegmenter)
-    items = [Item(f"/in/c{k}.mp4", f"c{k}") for k in range(6)]
+    items = [Item(f"/in/c{k}.mp4", f"c{k}") for k in range(24)]
     items[3] = Item("/in/dies_once.mp4", "dies_once")
     items[4] = Item("/in/bad.mp4", "bad")
     done = {o.folder: o for o in samotion_ray.run(NamedJob(str(tmp_path)), items, "auto", 2)}
