@@ -18,6 +18,7 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 SURE_SCORE = 0.8
+OF_TRACKS = 1700  # so that the number of tracks followed changes nothing
 # By samotion_training.fit_objects: log odds of moving, of `group_features`.
 MOTION_WEIGHTS, MOTION_BIAS = np.array([0.25, 0.29, 1.71]), -0.59
 
@@ -37,10 +38,11 @@ def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
     """Features of groups of tracks (S,3): mean score logit; root of the number of tracks with sure
-    scores, for evidence grows with it; plane residual ratio (parallax.py).
+    scores, of `OF_TRACKS`, for evidence grows with it; plane residual ratio (parallax.py).
     """
     xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
     means = np.array([score_logits[group].mean() for group in groups], np.float64)
     sure = [np.count_nonzero(scores[group] > SURE_SCORE) for group in groups]
     plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    return np.column_stack([means, np.sqrt(sure), plane])
+    sure_of_all = np.array(sure) * (OF_TRACKS / len(scores))
+    return np.column_stack([means, np.sqrt(sure_of_all), plane])

@@ -140,7 +140,7 @@ def test_a_video_file_is_a_source(tmp_path: Path) -> None:
 
 def test_looks_are_waited_for_before_a_file_alone(run: Any, clip: Path, monkeypatch: Any) -> None:
     asked = []
-    begin = session_of.Session.__init__
+    begin: Any = session_of.Session.__init__
 
     def spy(self: Any, *arguments: Any, background: bool) -> None:
         asked.append(background)
