@@ -44,5 +44,5 @@ def group_features(
     means = np.array([score_logits[group].mean() for group in groups], np.float64)
     sure = [np.count_nonzero(scores[group] > SURE_SCORE) for group in groups]
     plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    sure_of_all = np.array(sure) * (OF_TRACKS / len(scores))
+    sure_of_all = np.array(sure) * (OF_TRACKS / max(1, len(scores)))
     return np.column_stack([means, np.sqrt(sure_of_all), plane])

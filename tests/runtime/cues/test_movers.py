@@ -52,3 +52,4 @@ def test_groups_without_a_plane_are_judged_by_their_scores() -> None:
 def test_no_groups_have_no_confidences() -> None:
     tracks = always_visible(plane_scene())
     assert movers.confidences([], tracks, np.full(240, 0.5), HW) == []
+    assert movers.confidences([], always_visible(plane_scene()[:0]), np.zeros(0), HW) == []
