@@ -5,7 +5,7 @@ with samotion.live.Session(engines) as session:
         print(session.push(frame).objects)
 
 Every so often the last frames go through the method of the engines' preset, as a clip would:
-that finds objects. From frame to frame they are followed by SAM 2, forward only. A look takes as
+that finds objects. From frame to frame they are followed by SAM 2, forward only. A search takes as
 long as many frames. It is waited for, or made in the background: then frames are answered at once,
 and what is found is brought by optical flow to the frame that has come by then.
 """
@@ -27,7 +27,7 @@ from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.pipeline.looks import Look, Looker, find_same, iou, masks_in_last_frame
+from samotion.pipeline.search import Search, Searcher, find_same, iou, masks_in_last_frame
 from samotion.results.result import Carried, Found, ObjectResult
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, warped
@@ -40,13 +40,13 @@ __all__ = ["LiveObject", "LiveResult", "Newest", "Session"]
 
 Array = np.ndarray[Any, Any]
 
-WINDOW_FRAMES = 25  # that are looked at together
+WINDOW_FRAMES = 25  # that are searched together
 EVERY_FRAMES = 15  # they are looked at again
 TRACKS_SHARE = 3  # one in so many of a clip's tracks
 SURE = 0.5  # confidence of an object that is followed from then on
 WELL_FOLLOWED_IOU = 0.8  # better than what flow brings from an earlier frame
 UNSEEN_FRAMES = 25  # an object without a mask for so long has gone
-UNFOUND_LOOKS = 4  # one that so many looks did not find again has come to rest
+UNFOUND_SEARCHES = 4  # one that so many searches did not find again has come to rest
 LONG_SIDE_PX = 480
 
 
@@ -92,7 +92,7 @@ class _Followed:
 class Session:
     """One live source. Sessions may share engines; what is known of a source is its session's.
 
-    `window_frames` are looked at together, again after `every_frames`. A look is waited for, so
+    `window_frames` are searched together, again after `every_frames`. A search is waited for, so
     that the same frames give the same masks; in the `background` no frame waits. A scene cut makes
     the session forget its objects. Memory does not grow. `numbers`: the settings as they have met
     the preset. Raises UsageError for numbers out of range, and EngineError for engines that fail.
@@ -122,12 +122,12 @@ class Session:
         self._every, self._window_frames = every_frames, window_frames
         self._frames: deque[Array] = deque(maxlen=window_frames)
         self._objects: dict[int, _Followed] = {}
-        self._count, self._next_look, self._next_id = 0, window_frames, 1
+        self._count, self._next_search, self._next_id = 0, window_frames, 1
         self._source_hw: tuple[int, int] | None = None
         self._history: history.History | None = None
         self._points: Array | None = None
         self._flow, self._cuts = Flow(), Cuts()
-        self._looker = Looker(engines, self.numbers, background)
+        self._searcher = Searcher(engines, self.numbers, background)
         self._closed = False
 
     def push(self, frame: Array, time_s: float | None = None) -> LiveResult:
@@ -144,8 +144,8 @@ class Session:
             images = Features(self.engines, small[None])
             self._track(small)
             self._follow(images)
-            self._look()
-            if answer := self._looker.take():
+            self._search()
+            if answer := self._searcher.take():
                 self._go_on_with(*answer, images)
         number, self._count = self._count, self._count + 1
         return LiveResult(
@@ -181,11 +181,11 @@ class Session:
 
     def _begin_scene(self) -> None:
         """Another scene began a moment ago: nothing before it counts."""
-        self._looker.drop()
+        self._searcher.drop()
         self._objects.clear()
         for _ in range(len(self._frames) - LASTS_FRAMES):
             self._frames.popleft()
-        self._next_look = self._count + 1 + self._window_frames - len(self._frames)
+        self._next_search = self._count + 1 + self._window_frames - len(self._frames)
         if self._source_hw is not None:
             self._begin_tracks(self._source_hw)
 
@@ -209,7 +209,7 @@ class Session:
         self._objects = {
             number: one
             for number, one in self._objects.items()
-            if one.unseen < UNSEEN_FRAMES and one.unfound < UNFOUND_LOOKS
+            if one.unseen < UNSEEN_FRAMES and one.unfound < UNFOUND_SEARCHES
         }
 
     def _track(self, frame: Array) -> None:
@@ -218,11 +218,11 @@ class Session:
             self._history = history.advance(self.engines, frame, self._history, self._points)
             self._points = None
 
-    def _look(self) -> None:
-        """Look for objects in the last frames, if it is time, and none is looked for yet."""
-        if self._looker.pending is not None:
-            self._looker.pending.pass_by(self._flow)
-        elif self._count + 1 >= self._next_look:
+    def _search(self) -> None:
+        """Search the last frames for objects, if it is time, and no search is pending."""
+        if self._searcher.pending is not None:
+            self._searcher.pending.pass_by(self._flow)
+        elif self._count + 1 >= self._next_search:
             frames, past = np.stack(self._frames), self._history
             hw = frames.shape[1], frames.shape[2]
             carried = Carried(tracks=None if past is None else history.as_tracks(past, hw))
@@ -230,12 +230,12 @@ class Session:
                 most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
                 self._history, self._points = history.renewed(past, hw, most, seed)
             masks = {number: one.mask for number, one in self._objects.items()}
-            self._looker.begin(Look(self._count, frames, carried, masks))
-            self._next_look = self._count + 1 + self._every
+            self._searcher.begin(Search(self._count, frames, carried, masks))
+            self._next_search = self._count + 1 + self._every
 
-    def _go_on_with(self, look: Look, found: Found, images: Features) -> None:
-        """Follow what a look has found, from the newest frame on."""
-        there = {number: look.masks[number] for number in self._objects if number in look.masks}
+    def _go_on_with(self, search: Search, found: Found, images: Features) -> None:
+        """Follow what a search has found, from the newest frame on."""
+        there = {number: search.masks[number] for number in self._objects if number in search.masks}
         for number in there:
             self._objects[number].unfound += 1
         for result, mask in zip(found.scored(), masks_in_last_frame(found)):
@@ -245,21 +245,21 @@ class Session:
             one = same or self._new_id()
             if one is None:
                 break
-            self._prompt(one, result, look, mask, images)
+            self._prompt(one, result, search, mask, images)
             there.pop(one, None)
         self._expire()
 
     def _prompt(
-        self, number: int, result: ObjectResult, look: Look, mask: Array, images: Features
+        self, number: int, result: ObjectResult, search: Search, mask: Array, images: Features
     ) -> None:
-        """Follow an object that has the mask (H,W) in the frame of a look."""
+        """Follow an object that has the mask (H,W) in the frame of a search."""
         had = self._objects.get(number)
-        since = had.known.since if had else look.number
+        since = had.known.since if had else search.number
         known = LiveObject(number, result.score, result.confidence, since)
-        if had and look.back is not None and iou(mask, look.masks[number]) > WELL_FOLLOWED_IOU:
+        if had and search.back is not None and iou(mask, search.masks[number]) > WELL_FOLLOWED_IOU:
             had.known, had.unfound = known, 0
             return
-        here = mask if look.back is None else warped(mask, look.back)
+        here = mask if search.back is None else warped(mask, search.back)
         if not here.any():
             return
         refine = pipeline.refine_of(self.engines)
@@ -286,7 +286,7 @@ class Session:
     def close(self) -> None:
         """Forget the source; the engines stay open."""
         self._closed = True
-        self._looker.close()
+        self._searcher.close()
         self._frames.clear()
         self._objects.clear()
 

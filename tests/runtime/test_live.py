@@ -165,7 +165,7 @@ def _gated(gate: threading.Event) -> Any:
 
 
 def _await_look(session: Session) -> None:
-    answer = session._looker._answer
+    answer = session._searcher._answer
     assert answer is not None
     answer.exception(20)
 
@@ -203,7 +203,7 @@ def test_closing_waits_for_a_look_and_wants_nothing_of_it() -> None:
     session = Session(_gated(gate), SETTINGS, 8, 6, background=True)
     for frame in long_scene.frames(8):
         session.push(frame)
-    answer = session._looker._answer
+    answer = session._searcher._answer
     threading.Timer(0.2, gate.set).start()
     session.close()
     assert answer is not None and answer.done()
@@ -224,7 +224,7 @@ def test_a_scene_cut_makes_the_session_forget_its_objects(background: bool) -> N
     with Session(_gated(gate), SETTINGS, 8, 6, background) as session:
         for frame in long_scene.frames(10):
             last = session.push(frame)
-            if background and session._looker.pending:
+            if background and session._searcher.pending:
                 _await_look(session)
         assert [one.id for one in last.objects] == [1]
         gate.clear()

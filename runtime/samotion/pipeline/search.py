@@ -1,5 +1,5 @@
-"""Looks at the last frames of a live source: the method of the engines' preset finds in them what
-moves, at once or on a thread of its own.
+"""Searches of the last frames of a live source: the method of the engines' preset finds in them
+what moves, at once or on a thread of its own.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ SAME_IOU = 0.3  # of what is followed and what is found
 
 
 @dataclass
-class Look:
-    """A look at `frames` (T,H,W,3) uint8, the newest of which is the source's frame `number`.
+class Search:
+    """A search of `frames` (T,H,W,3) uint8, the newest of which is the source's frame `number`.
 
     `masks` (H,W) bool: of the objects followed in that frame, by id; `back`: the flow from the
     newest frame since then back to it, None in that frame itself.
@@ -43,49 +43,51 @@ class Look:
 
 
 class Stopped(Exception):
-    """A look whose answer nobody wants any more."""
+    """A search whose answer nobody wants any more."""
 
 
-class Looker:
-    """Looks, one at a time: each waited for, or in the `background`."""
+class Searcher:
+    """Searches, one at a time: each waited for, or in the `background`."""
 
     def __init__(self, engines: Engines, numbers: Numbers, background: bool) -> None:
-        self.pending: Look | None = None
+        self.pending: Search | None = None
         self._engines, self._numbers = engines, numbers
         self._pool = ThreadPoolExecutor(1) if background else None
         self._answer: Future[Found] | None = None
         self._stopped = False
 
-    def begin(self, look: Look) -> None:
-        """Begin a look; none may be pending."""
-        self.pending, self._answer, self._stopped = look, Future(), False
+    def begin(self, search: Search) -> None:
+        """Begin a search; none may be pending."""
+        self.pending, self._answer, self._stopped = search, Future(), False
         if self._pool is None:
-            self._answer.set_result(self._find(look))
+            self._answer.set_result(self._find(search))
         else:
-            self._answer = self._pool.submit(self._find, look)
+            self._answer = self._pool.submit(self._find, search)
 
-    def take(self) -> tuple[Look, Found] | None:
-        """The pending look with what it found, if it has come to an end. Raises what it raised."""
-        look, answer = self.pending, self._answer
-        if look is None or answer is None or not answer.done():
+    def take(self) -> tuple[Search, Found] | None:
+        """The pending search with what it found, if it has ended. Raises what it raised."""
+        search, answer = self.pending, self._answer
+        if search is None or answer is None or not answer.done():
             return None
         self.pending = self._answer = None
-        return None if self._stopped else (look, answer.result())
+        return None if self._stopped else (search, answer.result())
 
     def drop(self) -> None:
-        """Want the answer of the pending look no more."""
+        """Want the answer of the pending search no more."""
         self._stopped = True
 
     def close(self) -> None:
-        """Look no more. Waits for the end of the pending look, which is broken off."""
+        """Search no further. Waits for the end of the pending search, which is broken off."""
         self.drop()
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _find(self, look: Look) -> Found:
+    def _find(self, search: Search) -> Found:
         with one_thread_for_numpy():
             stages = Stages(self._go_on)
-            return pipeline.find(self._engines, look.frames, self._numbers, stages, look.carried)
+            return pipeline.find(
+                self._engines, search.frames, self._numbers, stages, search.carried
+            )
 
     def _go_on(self, *_: object) -> None:
         if self._stopped:
