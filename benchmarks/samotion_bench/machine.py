@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from samotion.backends.threads import core_count
 from samotion.results.write import versions
 
 PACKAGES = ("torch", "onnx", "tensorrt", "sam2")
@@ -41,9 +42,7 @@ def describe_machine(device: str) -> dict[str, Any]:
     """Everything that a sceptic would ask for."""
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
+        "cores": core_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_before": [round(load, 2) for load in os.getloadavg()],
         "system": platform.platform(),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 
 Array = np.ndarray[Any, Any]
@@ -144,3 +145,12 @@ def _wh(hw: tuple[int, int], kind: Any = np.float32) -> Array:
 def _extent(hw: tuple[int, int]) -> Array:
     """Distance between the outermost pixel centres, x and y; 1 where there is only one pixel."""
     return np.array([max(hw[1] - 1, 1), max(hw[0] - 1, 1)], np.float32)
+
+
+def box_around(mask: Array, margin_px: int) -> tuple[slice, slice]:
+    """The rows and columns of the box around what is not 0 in `mask` (H,W) uint8, and so many px
+    around it, inside the picture.
+    """
+    x, y, width, height = cv2.boundingRect(mask)
+    rows = slice(max(0, y - margin_px), y + height + margin_px)
+    return rows, slice(max(0, x - margin_px), x + width + margin_px)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.parser
 import pytest
@@ -130,3 +131,18 @@ def open_backend(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> En
     build = tensorrt_folder if module == "tensorrt" else rtx_folder
     build(folder, version)
     return samotion.open_engines(folder, "tensorrt")
+
+
+def prompt_inputs(
+    rng: np.random.Generator, objects: int = 2, points: int = 3
+) -> dict[str, np.ndarray]:
+    """What engine sam2_prompt takes, for some objects with some points each."""
+    return {
+        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
+        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
+        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
+        "points": rng.uniform(0, 32, (objects, points, 2)).astype(np.float32),
+        "labels": rng.integers(0, 2, (objects, points)),
+        "mask_prompt": rng.normal(size=(objects, 8, 8)).astype(np.float32),
+        "has_mask": np.arange(objects, dtype=np.uint8) % 2,
+    }

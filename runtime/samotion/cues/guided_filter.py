@@ -11,6 +11,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion.geometry import box_around
+
 Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 456  # frames are filtered at most this large
 RADIUS = 0.0175  # of the frame's long side: how far from the mask's outline an edge may be
@@ -32,7 +34,7 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     if not mask.any():
         return logits
     radius_px = _radius_px(mask)
-    near = _crop(mask, int(2 * radius_px) + 2)
+    near = box_around(mask.view(np.uint8), int(2 * radius_px) + 2)
     picture = frame[near].astype(np.float32) / 255
     level = np.tanh(logits[near])
     scale = min(1.0, LONG_SIDE_PX / max(mask.shape))
@@ -47,13 +49,6 @@ def _radius_px(mask: Array) -> float:
     side_px = float(np.sqrt(np.count_nonzero(mask)))
     widest_px = RADIUS * float(max(mask.shape))
     return max(1.0, min(widest_px, RADIUS_OF_SIZE * side_px))
-
-
-def _crop(mask: Array, margin_px: int) -> tuple[slice, slice]:
-    """The part of a frame that holds a mask (H,W) bool and so many px around it."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    rows = slice(max(0, y - margin_px), y + height + margin_px)
-    return rows, slice(max(0, x - margin_px), x + width + margin_px)
 
 
 def _fit_at_scale(picture: Array, mask: Array, radius_px: float, scale: float) -> Array:

@@ -7,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion.geometry import box_around
+
 Array = np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]  # x, y, width, height
@@ -32,22 +34,13 @@ def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
     which shows on any ground: its colour inside its border, white outside. Without labels `frame`
     itself.
     """
-    line = line_px(labels.shape)
-    region = _around(labels, line)
-    if region is None:
+    if not labels.any():
         return frame
+    line = line_px(labels.shape)
+    region = box_around(np.ascontiguousarray(labels), line)
     drawn: Array = np.array(frame)
     drawn[region] = _tinted(np.ascontiguousarray(drawn[region]), labels[region], colour_of, line)
     return drawn
-
-
-def _around(labels: Array, margin: int) -> tuple[slice, slice] | None:
-    """The part of a frame that holds all labels, with a margin."""
-    x, y, width, height = cv2.boundingRect(np.ascontiguousarray(labels))
-    if not width:
-        return None
-    top, left = max(0, y - margin), max(0, x - margin)
-    return slice(top, y + height + margin), slice(left, x + width + margin)
 
 
 def _tinted(picture: Array, labels: Array, colour_of: Array, line: int) -> Array:

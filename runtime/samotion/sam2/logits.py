@@ -7,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from samotion.geometry import box_around
+
 Array = np.ndarray[Any, Any]
 
 # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
@@ -19,7 +21,8 @@ def fill_holes(mask: Array, area: int) -> Array:
     if area <= 0:
         return mask
     outside = (mask <= 0).view(np.uint8)
-    around = _around(1 - outside, area + 1)
+    # what goes on outside of this has more px than `area` in it, so that it is no hole
+    around = box_around(1 - outside, area + 1)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(outside[around], connectivity=8)
     small = stats[:, cv2.CC_STAT_AREA] <= area
     small[0] = False  # label 0 is the mask itself
@@ -28,17 +31,6 @@ def fill_holes(mask: Array, area: int) -> Array:
     filled = mask.copy()
     filled[around][small[labels]] = FILLED
     return filled
-
-
-def _around(inside: Array, margin: int) -> tuple[slice, slice]:
-    """Rows and columns of a mask (M,M) uint8 and `margin` px around it, inside the image: what goes
-    on outside of them has more px than that in them.
-    """
-    x, y, width, height = cv2.boundingRect(inside)
-    return (
-        slice(max(0, y - margin), y + height + margin),
-        slice(max(0, x - margin), x + width + margin),
-    )
 
 
 def to_frame(mask: Array, hw: tuple[int, int]) -> Array:

@@ -56,15 +56,7 @@ class Tracks:
 
 def no_tracks(frame_count: int) -> Tracks:
     """No tracks, of so many frames."""
-    per_frame = np.zeros((0, frame_count), np.float32)
-    return Tracks(
-        xy=np.zeros((0, frame_count, 2), np.float32),
-        visible=per_frame.astype(bool),
-        visibility=per_frame,
-        confidence=per_frame,
-        query_frame=np.zeros(0, np.int64),
-        query_xy=np.zeros((0, 2), np.float32),
-    )
+    return no_tracks_over(0, frame_count)
 
 
 def no_tracks_over(track_count: int, frame_count: int) -> Tracks:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers import fake_tensorrt
-from helpers.backends import tensorrt_folder
+from helpers.backends import prompt_inputs, tensorrt_folder
 from samotion.backends import cuda
 from samotion.backends.cuda_graphs import MOST_STEPS, WARM_RUNS
 from samotion.backends.engines import EngineFolder
@@ -73,15 +73,7 @@ def test_all_that_a_step_answers_is_one_copy(
     engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     """Outputs lie in one block, each aligned as TensorRT asks for, and are what they always are."""
-    inputs = {
-        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
-        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
-        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
-        "points": rng.uniform(0, 32, (2, 3, 2)).astype(np.float32),
-        "labels": rng.integers(0, 2, (2, 3)),
-        "mask_prompt": rng.normal(size=(2, 8, 8)).astype(np.float32),
-        "has_mask": np.arange(2, dtype=np.uint8),
-    }
+    inputs = prompt_inputs(rng)
     engine: Any = engines["sam2_prompt"]
     answers = [engine.keep(**inputs) for _ in range(WARM_RUNS + 3)]
     assert gpu.launches == 2

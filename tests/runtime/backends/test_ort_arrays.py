@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.backends import open_backend
+from helpers.backends import open_backend, prompt_inputs
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.resident import Answer
 
@@ -35,15 +35,7 @@ def test_rows_of_an_answer_are_inputs_where_they_lie(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     """As SAM 2's memories stay on the GPU, one object's of an answer for several."""
-    inputs = {
-        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
-        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
-        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
-        "points": rng.uniform(0, 32, (2, 3, 2)).astype(np.float32),
-        "labels": rng.integers(0, 2, (2, 3)),
-        "mask_prompt": rng.normal(size=(2, 8, 8)).astype(np.float32),
-        "has_mask": np.arange(2, dtype=np.uint8),
-    }
+    inputs = prompt_inputs(rng)
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
         wanted = engines["sam2_prompt"](**inputs)
         stream = HostStream()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import samotion
 from helpers import fake_tensorrt
-from helpers.backends import onnx_folder, open_backend, tensorrt_folder
+from helpers.backends import onnx_folder, open_backend, prompt_inputs, tensorrt_folder
 from samotion.backends import cuda, staging
 from samotion.backends import ort as ort_engine
 from samotion.backends.device_array import DeviceArray
@@ -46,18 +46,6 @@ def frames(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 256, (*shape, 3), np.uint8)
 
 
-def prompt(rng: np.random.Generator, objects: int = 2, points: int = 3) -> dict[str, np.ndarray]:
-    return {
-        "level0": rng.normal(size=(1, 2, 8, 8)).astype(np.float32),
-        "level1": rng.normal(size=(1, 2, 4, 4)).astype(np.float32),
-        "level2": rng.normal(size=(1, 4, 2, 2)).astype(np.float32),
-        "points": rng.uniform(0, 32, (objects, points, 2)).astype(np.float32),
-        "labels": rng.integers(0, 2, (objects, points)),
-        "mask_prompt": rng.normal(size=(objects, 8, 8)).astype(np.float32),
-        "has_mask": np.arange(objects, dtype=np.uint8) % 2,
-    }
-
-
 def expected(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
     iou = inputs["labels"].sum(1).astype(np.float32)
     return {
@@ -79,7 +67,7 @@ def close(got: dict[str, Any], want: dict[str, np.ndarray]) -> None:
 
 
 def test_answers(engines: EngineFolder, rng: np.random.Generator) -> None:
-    inputs = prompt(rng)
+    inputs = prompt_inputs(rng)
     close(engines["sam2_prompt"](**inputs), expected(inputs))
 
 
@@ -91,7 +79,7 @@ def test_shapes_change_from_call_to_call(engines: EngineFolder, rng: np.random.G
 
 
 def test_any_layout_and_kind_of_number(engines: EngineFolder, rng: np.random.Generator) -> None:
-    inputs = prompt(rng)
+    inputs = prompt_inputs(rng)
     odd = {
         **inputs,
         "points": inputs["points"].astype(np.float64),
@@ -128,7 +116,7 @@ def test_outputs_belong_to_the_caller(engines: EngineFolder, rng: np.random.Gene
 def test_wrong_inputs(
     engines: EngineFolder, rng: np.random.Generator, change: dict[str, Any], said: str
 ) -> None:
-    inputs = {k: v for k, v in {**prompt(rng), **change}.items() if v is not None}
+    inputs = {k: v for k, v in {**prompt_inputs(rng), **change}.items() if v is not None}
     with pytest.raises(EngineError, match=said):
         engines["sam2_prompt"](**inputs)
 
@@ -139,7 +127,7 @@ def test_outputs_go_on_to_the_next_engine(
 ) -> None:
     """Kept outputs are inputs of other engines, beside numpy arrays, and outlive later calls."""
     with open_backend(kind, tmp_path, monkeypatch) as engines:
-        rounds = [prompt(rng) for _ in range(3)]
+        rounds = [prompt_inputs(rng) for _ in range(3)]
         kept = [engines["sam2_prompt"].keep(**inputs) for inputs in rounds]
         for inputs, decoded in zip(rounds, kept):
             passed = {name: decoded[name] for name in ("masks", "object_score")}
@@ -160,7 +148,7 @@ def test_onnxruntime_passes_values_on_without_copies(
 ) -> None:
     """The value that one engine gave is the very one that is bound to the next."""
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
-        inputs = prompt(rng)
+        inputs = prompt_inputs(rng)
         decoded = engines["sam2_prompt"].keep(**inputs)
         assert all(isinstance(value, OrtArray) for value in decoded.values())
         bound: dict[str, int] = {}
@@ -195,7 +183,7 @@ def test_onnxruntime_names_shapes_of_kept_inputs(
 ) -> None:
     said = r"engine 'sam2_memory' failed on masks float32\[2, 8, 8\]"
     with open_backend("cpu", tmp_path, monkeypatch) as engines:
-        decoded = engines["sam2_prompt"].keep(**prompt(np.random.default_rng(0)))
+        decoded = engines["sam2_prompt"].keep(**prompt_inputs(np.random.default_rng(0)))
         passed = {name: decoded[name] for name in ("masks", "object_score")}
         with pytest.raises(EngineError, match=said):
             engines["sam2_memory"](level2=np.zeros((1, 4, 2), np.float32), **passed)
@@ -258,7 +246,7 @@ def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch)
 def test_chain_stays_on_the_device(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
-    inputs = prompt(rng)
+    inputs = prompt_inputs(rng)
     with open_backend(kind, tmp_path, monkeypatch) as engines:
         decoded = engines["sam2_prompt"].keep(**inputs)
         assert isinstance(decoded["masks"], DeviceArray)
@@ -298,7 +286,7 @@ def test_long_batches_go_in_parts(
     gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     """Seven objects through an engine for two: shared inputs go with each part."""
-    inputs = prompt(rng, objects=7)
+    inputs = prompt_inputs(rng, objects=7)
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         close(engines["sam2_prompt"](**inputs), expected(inputs))
         close(engines["sam2_prompt"].keep(**inputs), expected(inputs))
@@ -358,7 +346,7 @@ def test_inputs_larger_than_the_staging_memory(
     monkeypatch.setattr(staging, "MOST_BYTES", 1400)
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
         for points in (3, 6):
-            inputs = prompt(rng, points=points)
+            inputs = prompt_inputs(rng, points=points)
             close(engines["sam2_prompt"](**inputs), expected(inputs))
 
 
@@ -366,7 +354,7 @@ def test_memory_is_reused_and_given_back(
     gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        inputs = prompt(rng)
+        inputs = prompt_inputs(rng)
         engines["sam2_prompt"](**inputs)
         used = gpu.used
         for _ in range(5):
