@@ -92,12 +92,21 @@ def clip_name(path: str | os.PathLike[str]) -> str:
     return name if name.strip(".") else full.name or "clip"
 
 
-def _open_path(given: str, wish: _Wish) -> Stream:
+def check_path(given: str) -> None:
+    """Raise InputError, one line, for a path that leads to no clip. Nothing is opened."""
     if not given:
         raise InputError(f"the clip's path is empty; {_HINT}")
     path = Path(given)
     with _read_errors(repr(given)):
         _refuse_streams(given)
+        if not path.is_dir():
+            _check_is_file(path, repr(str(path)))
+
+
+def _open_path(given: str, wish: _Wish) -> Stream:
+    check_path(given)
+    path = Path(given)
+    with _read_errors(repr(given)):
         return _open_folder(path, wish) if path.is_dir() else _open_file(path, wish)
 
 
@@ -188,7 +197,6 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
     from samotion.clips.survey import survey
 
     where = repr(str(path))
-    _check_is_file(path, where)
     with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
         facts = survey(path, container)
         check_size(facts.coded_hw, where)

@@ -172,6 +172,8 @@ def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> 
     todo = [item for item in items if item.clip not in known]
     if not plan.quiet:
         answers.note(_opening(items, todo, plan))
+    for outcome in failed_before:
+        _tell(outcome, plan)
     outcomes = list(failed_before)
     for outcome in _told(_outcomes(job, plan, todo), plan, len(todo)):
         ledger.add(outcome)
@@ -199,9 +201,9 @@ def _places(plan: Plan) -> list[str | None]:
 
 def _threads(processes: int) -> int | None:
     """CPU threads of each of several processes; None, all cores, for one."""
-    import os
+    from samotion.backends.threads import core_count
 
-    return None if processes == 1 else max(1, (os.cpu_count() or 1) // processes)
+    return None if processes == 1 else max(1, core_count() // processes)
 
 
 def _make_folder(out: str) -> None:

@@ -24,7 +24,7 @@ from samotion.commands.options import (
     Version,
 )
 from samotion.commands.series import Series
-from samotion.errors import UsageError
+from samotion.errors import InputError, UsageError
 from samotion.presets import REFINE_PX
 from samotion.results.finished import make_request
 from samotion.results.folder import (
@@ -216,6 +216,7 @@ def process(job: Job) -> int:
 
     failed = 0
     series = Series(len(job.clips))
+    check_lone_clip(job)
     with open_engines(job.engine_dir, job.device, for_clips=True) as engines:
         resolve(job.settings, engines.preset)
         open_all(engines, job)
@@ -231,6 +232,19 @@ def process(job: Job) -> int:
     if len(job.clips) > 1:
         write_index(job)
     return exits.SOME_FAILED if failed else 0
+
+
+def check_lone_clip(job: Job) -> None:
+    """A mistyped path is told before engines are opened."""
+    from samotion.clips.video import check_path
+
+    if len(job.clips) > 1:
+        return
+    try:
+        check_path(job.clips[0])
+    except InputError as error:
+        answers.tell_failure(job, job.clips[0], error)
+        raise
 
 
 def open_all(engines: EngineFolder, job: Job) -> None:

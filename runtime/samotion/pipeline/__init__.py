@@ -221,17 +221,19 @@ def find_objects(
     """
     hw = frames.shape[1], frames.shape[2]
     with stages("tracks") as step:
-        tracks = carried.tracks or sample_and_track(
-            engines,
-            frames,
-            step_frames=numbers.step,
-            max_tracks=numbers.max_tracks,
-            seed=numbers.seed,
-            refine_px=numbers.refine_px,
-            known=carried.queries,
-            small=cache,
-            progress=step,
-        )
+        tracks = carried.tracks
+        if tracks is None:
+            tracks = sample_and_track(
+                engines,
+                frames,
+                step_frames=numbers.step,
+                max_tracks=numbers.max_tracks,
+                seed=numbers.seed,
+                refine_px=numbers.refine_px,
+                known=carried.queries,
+                small=cache,
+                progress=step,
+            )
     with stages("depth") as step:
         depths = Thumbnails(len(frames))
         disparity = motion.disparity_under(engines, frames, tracks, step, depths.add, depths.frames)

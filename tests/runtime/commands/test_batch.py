@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from helpers.batch_jobs import NamedJob
 from samotion.commands import batch, workers
+from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import FAILED, Ledger, Outcome, summarise
 from samotion.commands.listing import Item, find_items, from_list, shard_of
 from samotion.errors import InputError, UsageError
+from samotion.settings import Settings
 from typer.testing import CliRunner
 
 
@@ -114,6 +117,11 @@ def test_every_gpu_has_its_process(tmp_path: Path) -> None:
     assert seen <= {"0", "3"} and len({outcome.worker for outcome in done.values()}) <= 2
 
 
+def test_processes_share_the_cores_that_they_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samotion.backends.threads.core_count", lambda: 5)
+    assert [batch._threads(count) for count in (1, 2, 5, 8)] == [None, 2, 1, 1]
+
+
 def test_engines_that_are_missing_end_the_batch(tmp_path: Path) -> None:
     job = NamedJob(str(tmp_path), "missing")
     with pytest.raises(workers.WorkerError, match="no engines in 'missing'") as caught:
@@ -187,22 +195,57 @@ def test_options_that_do_not_go_together(tmp_path: Path) -> None:
         assert code == 2 and stderr.splitlines()[-1].startswith("error: "), wrong
 
 
-def test_real_engines_and_a_kill_in_the_middle(tmp_path: Path) -> None:
-    """Killed after its first clip, the same command does the rest, and the first is not touched."""
-    for k in range(2):
-        moving_square(tmp_path / "in" / f"c{k}")
+def _answers(folder: Path) -> dict[str, bytes]:
+    """What a run finds, file by file."""
+    paths = [*folder.rglob("*.png"), *folder.rglob("objects.json")]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+def test_real_engines_and_an_end_in_the_middle(tmp_path: Path, how: signal.Signals) -> None:
+    """Ended after its first clip, the same command does the rest; one of the clips is bad."""
+    for k in range(3):
+        moving_square(tmp_path / "in" / f"c{k}", 4 + k)
+    bad = tmp_path / "in" / "bad.mp4"
+    bad.write_text("no video")
     line = [sys.executable, "-c", "from samotion.commands.batch import main; main()"]
-    line += [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--save", "masks", "-q"]
-    with subprocess.Popen([*line, "--json"], stdout=subprocess.PIPE, text=True) as process:
+    line += [str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--save", "masks", "-q", "--json"]
+    line += ["--max-tracks", "50"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        first = json.loads(process.stdout.readline())
-        process.kill()
-    assert first["status"] == "done"
+        rows = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(how)
+    assert [(row["folder"], row["status"]) for row in rows] == [("bad", "failed"), ("c0", "done")]
     before = {p: p.stat().st_mtime_ns for p in Path(tmp_path, "out", "c0").rglob("*.png")}
-    done = subprocess.run([*line, "--json"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 8, done.stderr
     rows = [json.loads(row) for row in done.stdout.splitlines()]
-    assert {row["folder"]: row["status"] for row in rows} == {"c0": "skipped", "c1": "done"}
+    status = {row["folder"]: row["status"] for row in rows}
+    assert status == {"bad": "failed", "c0": "skipped", "c1": "done", "c2": "done"}
+    assert len(rows) == 4 and "bad.mp4" in rows[0]["error"] and "bad.mp4" in done.stderr
     assert before and all(p.stat().st_mtime_ns == then for p, then in before.items())
-    assert len(list(Path(tmp_path, "out", "c1", "masks").glob("*.png"))) == 4
-    assert cv2.imread(str(next(iter(before)))).shape[:2] == (64, 96)
+    alone = ClipJob(str(tmp_path / "alone"), settings=Settings(max_tracks=50), save=("masks",))
+    with alone.open_engines() as engines:
+        for k in range(3):
+            alone.do(Item(str(tmp_path / "in" / f"c{k}"), f"c{k}"), engines)
+    assert _answers(tmp_path / "alone") == _answers(tmp_path / "out")
+    assert len(_answers(tmp_path / "out")) == 3 + 4 + 5 + 6
+
+
+def test_shards_that_are_broken_off_go_on_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips, out = tmp_path / "in", tmp_path / "out"
+    names = ["a", "b", "bad", "c", "d", "dies", "e"]
+    for name in names:
+        touch(clips / f"{name}.mp4")
+    monkeypatch.setattr("samotion.commands.clip_job.ClipJob", NamedJob)
+    for shard, failed in (("1/2", "bad"), ("2/2", "dies")):
+        code, stdout, _ = command(str(clips), "-o", str(out), "--shard", shard, "--json")
+        rows = [json.loads(line) for line in stdout.splitlines()]
+        wanted = names[int(shard[0]) - 1 :: 2]
+        assert code == 8 and sorted(row["folder"] for row in rows) == wanted
+        assert [row["folder"] for row in rows if row["status"] == FAILED] == [failed]
+        listed = (out / f"failed-{shard[0]}-of-2.txt").read_text().splitlines()
+        assert listed[1:] == [str(clips / f"{failed}.mp4")]
+    assert {name: begun(out, name) for name in names} == dict.fromkeys(names, 1) | {"dies": 2}

@@ -112,6 +112,16 @@ def test_bad_inputs(run: Run, tmp_path: Path) -> None:
         assert not Path("out").exists(), case
 
 
+@pytest.mark.parametrize("given", ["missing.mp4", "empty.mp4", "https://host/clip.mp4"])
+def test_a_path_that_leads_nowhere_is_told_before_engines_are_opened(
+    run: Run, tmp_path: Path, given: str
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    outcome = run("--json", "-q", given, engine_dir=tmp_path / "no engines")
+    assert outcome.exit_code == 3
+    assert given in json.loads(outcome.stdout)["error"] and given in outcome.stderr
+
+
 def test_other_clips_go_on_after_a_failure(run: Run, clip: Path, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     frames = media.write_images(tmp_path / "more frames", media.quadrants(2))
@@ -126,6 +136,8 @@ def test_other_clips_go_on_after_a_failure(run: Run, clip: Path, tmp_path: Path)
 def test_an_error_within_does_not_stop_the_others(
     run: Run, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    Path("a").write_text("a")
+
     def fail_once(path: str, *rest: Any) -> Result:
         if path == "a":
             raise ZeroDivisionError("oh")
@@ -268,9 +280,10 @@ def test_edited_engine_file(run: Run, clip: Path, own_engines: Path) -> None:
     assert outcome.exit_code == 4 and "motion.onnx was changed" in only_line(outcome)
 
 
-def test_engines_are_checked_before_the_clip(run: Run, own_engines: Path) -> None:
+def test_engines_are_checked_before_the_clip_is_read(run: Run, own_engines: Path) -> None:
     (own_engines / "sam2_image.onnx").unlink()
-    assert run("missing.mp4", engine_dir=own_engines).exit_code == 4
+    Path("no_video.mp4").write_text("text")
+    assert run("no_video.mp4", engine_dir=own_engines).exit_code == 4
 
 
 @pytest.mark.parametrize(
