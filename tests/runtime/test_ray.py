@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from helpers import long_scene
 from helpers.batch_jobs import NamedJob
 from helpers.paths import ROOT
+from helpers.scene_jobs import SceneJob, write_clip
+from PIL import Image
+from samotion import Settings, segment_clip
 from samotion import ray as samotion_ray
 from samotion.commands.listing import Item
 from samotion.errors import DeviceError, UsageError
@@ -31,28 +36,39 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ray.shutdown()
 
 
-class NamedSegmenter(samotion_ray.ClipSegmenter):
-    """Does what the clips' names say, without engines."""
+class SceneSegmenter(samotion_ray.ClipSegmenter):
+    """Has the engines of the long scene."""
 
     def __init__(self, out: str, **settings: Any) -> None:
         super().__init__(out, **settings)
-        self.job = NamedJob(out)
+        self.job = SceneJob(out, settings=self.job.settings, save=self.job.save)
 
 
 @pytest.mark.filterwarnings("ignore")  # Ray's own
-def test_a_lost_worker_loses_no_clip(
+def test_a_lost_worker_loses_no_clip_and_changes_no_mask(
     cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(samotion_ray, "ClipSegmenter", NamedSegmenter)
-    items = [Item(f"/in/c{k}.mp4", f"c{k}") for k in range(24)]
-    items[3] = Item("/in/dies_once.mp4", "dies_once")
-    items[4] = Item("/in/bad.mp4", "bad")
-    done = {o.folder: o for o in samotion_ray.run(NamedJob(str(tmp_path)), items, "auto", 2)}
-    assert set(done) == {item.folder for item in items}
+    monkeypatch.setattr(samotion_ray, "ClipSegmenter", SceneSegmenter)
+    names = ["c0", "c1", "c2", "dies_once", "bad", *(f"c{k}" for k in range(5, 24))]
+    clips = {name: tmp_path / "in" / name for name in names}
+    for start, (name, folder) in enumerate(clips.items()):
+        if name != "bad":
+            write_clip(folder, start)
+    (tmp_path / "out").mkdir()
+    job = SceneJob(str(tmp_path / "out"), settings=Settings(max_tracks=80), save=("masks",))
+    items = [Item(str(clips[name]), name) for name in names]
+    done = {one.folder: one for one in samotion_ray.run(job, items, "auto", 2)}
+    assert set(done) == set(names)
     assert {name for name, one in done.items() if one.status != "done"} == {"bad"}
-    begun = {path.stem: int(path.read_text()) for path in tmp_path.glob("*.begun")}
-    assert begun.pop("dies_once") == 2 and set(begun.values()) == {1}
-    assert all(one.clip == item.clip for item in items for one in [done[item.folder]])
+    assert all(one.clip == str(clips[name]) for name, one in done.items())
+    begun = {path.stem: path.read_text().split() for path in tmp_path.glob("out/*.begun")}
+    first, second = begun.pop("dies_once")  # by two processes
+    assert first != second and {len(processes) for processes in begun.values()} == {1}
+    for name in set(names) - {"bad"}:
+        alone = segment_clip(str(clips[name]), long_scene.engines(), job.settings)
+        files = sorted((tmp_path / "out" / name / "masks").iterdir())
+        found = [np.array(Image.open(file)) for file in files]
+        assert alone.labels.any() and np.array_equal(found, alone.labels)
 
 
 def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Path) -> None:
