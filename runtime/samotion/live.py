@@ -27,7 +27,7 @@ from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.pipeline.search import Search, Searcher, find_same, iou, masks_in_last_frame
+from samotion.pipeline.search import Search, Searcher, find_same, iou, last_masks, thinned
 from samotion.results.result import Carried, Found, ObjectResult
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, warped
@@ -41,7 +41,8 @@ __all__ = ["LiveObject", "LiveResult", "Newest", "Session"]
 Array = np.ndarray[Any, Any]
 
 WINDOW_FRAMES = 25  # that are searched together
-EVERY_FRAMES = 15  # they are looked at again
+FIRST_FRAMES = 13  # of a source, or as many as a window has, are searched at first
+EVERY_FRAMES = 15  # later they are searched again
 TRACKS_SHARE = 3  # one in so many of a clip's tracks
 SURE = 0.5  # confidence of an object that is followed from then on
 WELL_FOLLOWED_IOU = 0.8  # better than what flow brings from an earlier frame
@@ -92,7 +93,7 @@ class _Followed:
 class Session:
     """One live source. Sessions may share engines; what is known of a source is its session's.
 
-    `window_frames` are searched together, again after `every_frames`. A search is waited for, so
+    The last `window_frames` are searched, again after `every_frames`. A search is waited for, so
     that the same frames give the same masks; in the `background` no frame waits. A scene cut makes
     the session forget its objects. Memory does not grow. `numbers`: the settings as they have met
     the preset. Raises UsageError for numbers out of range, and EngineError for engines that fail.
@@ -120,9 +121,12 @@ class Session:
             prompt_every=asked.prompt_every or window_frames - 1,
         )
         self._every, self._window_frames = every_frames, window_frames
+        # an online tracker tells of whole windows
+        is_causal = engines.preset.tracks.causal
+        self._first = window_frames if is_causal else min(FIRST_FRAMES, window_frames)
         self._frames: deque[Array] = deque(maxlen=window_frames)
         self._objects: dict[int, _Followed] = {}
-        self._count, self._next_search, self._next_id = 0, window_frames, 1
+        self._count, self._next_search, self._next_id = 0, self._first, 1
         self._source_hw: tuple[int, int] | None = None
         self._history: history.History | None = None
         self._points: Array | None = None
@@ -185,7 +189,7 @@ class Session:
         self._objects.clear()
         for _ in range(len(self._frames) - LASTS_FRAMES):
             self._frames.popleft()
-        self._next_search = self._count + 1 + self._window_frames - len(self._frames)
+        self._next_search = self._count + 1 + self._first - len(self._frames)
         if self._source_hw is not None:
             self._begin_tracks(self._source_hw)
 
@@ -223,9 +227,11 @@ class Session:
         if self._searcher.pending is not None:
             self._searcher.pending.pass_by(self._flow)
         elif self._count + 1 >= self._next_search:
-            frames, past = np.stack(self._frames), self._history
+            past = self._history
+            frames = np.stack(self._frames if past is not None else thinned(self._frames))
             hw = frames.shape[1], frames.shape[2]
-            carried = Carried(tracks=None if past is None else history.as_tracks(past, hw))
+            tracks = None if past is None else history.as_tracks(past, hw)
+            carried = Carried(tracks=tracks, only_last=True)
             if past is not None:
                 most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
                 self._history, self._points = history.renewed(past, hw, most, seed)
@@ -238,7 +244,7 @@ class Session:
         there = {number: search.masks[number] for number in self._objects if number in search.masks}
         for number in there:
             self._objects[number].unfound += 1
-        for result, mask in zip(found.scored(), masks_in_last_frame(found)):
+        for result, mask in zip(found.scored(), last_masks(found)):
             same = find_same(mask, there)
             if not mask.any() or (same is None and result.confidence < SURE):
                 continue

@@ -194,15 +194,16 @@ def prompt(
 
 
 def visible_members(
-    unprompted: ObjectPrompt, tracks: Tracks, prompting: Prompting
+    unprompted: ObjectPrompt, tracks: Tracks, prompting: Prompting, only_last: bool = False
 ) -> dict[int, Array]:
     """An object's members that are surely visible, by frame: on its key frame and on every
-    `every_frames`-th, where there are some.
+    `every_frames`-th, where there are some; or in the last frame alone.
     """
     visible = surely_visible(tracks, prompting.min_confidence).visible
     members = unprompted.members
-    every = range(0, tracks.xy.shape[1], prompting.every_frames)
-    frames = sorted({unprompted.key_frame, *every})
+    count = tracks.xy.shape[1]
+    every = range(0, count, prompting.every_frames)
+    frames = [count - 1] if only_last else sorted({unprompted.key_frame, *every})
     by_frame = {frame: members[visible[members, frame]] for frame in frames}
     return {frame: visible for frame, visible in by_frame.items() if len(visible)}
 

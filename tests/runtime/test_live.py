@@ -14,9 +14,12 @@ import numpy as np
 import pytest
 from helpers import long_scene
 from helpers.fakes import FakeEngines
-from samotion import Settings
+from helpers.paths import ROOT
+from samotion import Settings, open_engines, pipeline, segment_clip
+from samotion.clips.video import read_clip
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
+from samotion.manifest import BUNDLED
 from samotion.sam2.features import Features
 
 Array = np.ndarray[Any, Any]
@@ -126,6 +129,37 @@ def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
             if t >= 7:
                 assert [one.id for one in result.objects] == [1]
                 assert _j(truth[t], result.labels == 1) > 0.7
+
+
+def test_every_second_frame_of_many_is_searched_and_few_at_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searched = []
+    find = pipeline.find
+
+    def spy(engines: Any, frames: Array, numbers: Any, stages: Any, carried: Any) -> Any:
+        searched.append(frames)
+        assert carried.only_last
+        return find(engines, frames, numbers, stages, carried)
+
+    monkeypatch.setattr(pipeline, "find", spy)
+    clip = long_scene.frames(30)
+    with Session(long_scene.engines(), SETTINGS) as session:
+        for frame in clip:
+            session.push(frame)
+    assert len(searched) == 2
+    assert np.array_equal(searched[0], clip[:13])
+    assert np.array_equal(searched[1], clip[3:28:2])
+
+
+def test_nano_finds_in_the_last_frame_what_it_finds_in_a_clip() -> None:
+    settings = Settings(max_tracks=100, long_side_px=240)
+    clip = read_clip(ROOT / "demo" / "demo.mp4", long_side_px=240).frames[:13]
+    with open_engines(BUNDLED) as engines, Session(engines, settings) as session:
+        for frame in clip:
+            result = session.push(frame)
+        wanted = segment_clip(clip, engines, settings).labels[-1]
+    assert result.objects and _j(wanted > 0, result.labels > 0) > 0.8
 
 
 def test_memory_stays_flat() -> None:

@@ -223,6 +223,14 @@ def test_frames_where_the_object_is_hidden_are_not_clicked():
     assert list(visible) == [0, 5] and all(len(here) == 36 for here in visible.values())
 
 
+def test_the_last_frame_alone_can_be_clicked():
+    tracks = tracks_at(grid(20, 20, 24))
+    one, last = prompts.ObjectPrompt(1, 5, np.arange(36)), tracks.xy.shape[1] - 1
+    assert list(prompts.visible_members(one, tracks, PUBLISHED, only_last=True)) == [last]
+    tracks.visible[:, last] = False
+    assert not prompts.visible_members(one, tracks, PUBLISHED, only_last=True)
+
+
 def test_a_mask_of_another_size_is_refused():
     with pytest.raises(UsageError, match=r"mask of \(3, 4\); expected \(120, 160\)"):
         find(tracks_at(grid(20, 20, 24)), lambda click: np.ones((3, 4), bool))

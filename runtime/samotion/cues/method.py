@@ -83,6 +83,7 @@ def find_objects(
             images,
             prompting,
             step,
+            carried.only_last,
         )
     with stages("masks") as step:
         followed = sam2.propagate(
@@ -91,7 +92,7 @@ def find_objects(
             [click for one in carried.prompt(objects) for click in one.clicks],
             features=images,
             progress=step,
-            reach_frames=cues.reach_frames,
+            reach_frames=0 if carried.only_last else cues.reach_frames,
             refine=guided_filter.refine_mask,
         )
         merged = labels.merge(followed)

@@ -49,13 +49,16 @@ def prompt_objects(
     images: Features,
     prompting: Prompting,
     progress: StageProgress | None = None,
+    only_last: bool = False,
 ) -> list[ObjectPrompt]:
-    """Objects with their prompts; `candidate` (N,) bool are the tracks that may belong to one."""
+    """Objects with their prompts, or those with one on the last frame; `candidate` (N,) bool are
+    the tracks that may belong to one.
+    """
     members = [one.members for one in objects]
     unsure = candidate.copy()
     for own in members:
         unsure[own] = False
-    visible = [visible_members(one, tracks, prompting) for one in objects]
+    visible = [visible_members(one, tracks, prompting, only_last) for one in objects]
     edge_features = EdgeFeatures(images.frames)
     masks = mask_prompts.draw(
         tracks, members, visible, unsure, edge_features, maps, images.mask_side, progress

@@ -253,11 +253,13 @@ class Carried:
     """What a method goes on with of the frames before those it is given: here nothing.
 
     `queries` (Q,3) float32 t, y, x px: points that are followed before all others; `tracks`: those
-    of these frames, where they have been followed already.
+    of these frames, where they have been followed already; `only_last`: masks are wanted of the
+    last frame alone, and need not be right in the others.
     """
 
     queries: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     tracks: Tracks | None = None
+    only_last: bool = False
 
     def regroup(self, tracks: Tracks, objects: list[ObjectPrompt]) -> list[ObjectPrompt]:
         """The objects found among `tracks`, with those that were known before."""

@@ -19,11 +19,13 @@ class Flow:
         self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before = self._grey = np.zeros((1, 1), np.uint8)
         self._back: Array | None = None
+        self.count = 0  # of frames
 
     def push(self, frame: Array) -> None:
         """The next frame (H,W,3) uint8."""
         self._before, self._grey = self._grey, _grey(frame)
         self._back = None
+        self.count += 1
 
     @property
     def back(self) -> Array:
