@@ -7,7 +7,7 @@ with samotion.live.Session(engines) as session:
 Every so often the last frames go through the method of the engines' preset, as a clip would:
 that finds objects. From frame to frame they are followed by SAM 2, forward only. A search takes as
 long as many frames. It is waited for, or made in the background: then frames are answered at once,
-and what is found is brought by optical flow to the frame that has come by then.
+and what is found is followed, in leaps, to the frame that has come by then.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.pipeline.search import Search, Searcher, find_same, iou, last_masks, thinned
-from samotion.results.result import Carried, Found, ObjectResult
+from samotion.pipeline.search import Answer, Search, Searcher, find_same, iou, thinned
+from samotion.results.result import Carried, ObjectResult
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow, warped
+from samotion.sam2.flow import Flow
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import MAX_LABELS, Settings, resolve
 from samotion.tracks import history
@@ -225,7 +225,7 @@ class Session:
     def _search(self) -> None:
         """Search the last frames for objects, if it is time, and no search is pending."""
         if self._searcher.pending is not None:
-            self._searcher.pending.pass_by(self._flow)
+            self._searcher.pending.pass_by(self._frames[-1], self._flow)
         elif self._count + 1 >= self._next_search:
             past = self._history
             frames = np.stack(self._frames if past is not None else thinned(self._frames))
@@ -239,39 +239,40 @@ class Session:
             self._searcher.begin(Search(self._count, frames, carried, masks))
             self._next_search = self._count + 1 + self._every
 
-    def _go_on_with(self, search: Search, found: Found, images: Features) -> None:
+    def _go_on_with(self, search: Search, answer: Answer, images: Features) -> None:
         """Follow what a search has found, from the newest frame on."""
         there = {number: search.masks[number] for number in self._objects if number in search.masks}
         for number in there:
             self._objects[number].unfound += 1
-        for result, mask in zip(found.scored(), last_masks(found)):
-            same = find_same(mask, there)
-            if not mask.any() or (same is None and result.confidence < SURE):
+        here = answer.arrive(search, images)
+        for result, then, now in zip(answer.found.scored(), answer.masks, here):
+            same = find_same(then, there)
+            if not then.any() or (same is None and result.confidence < SURE):
                 continue
             one = same or self._new_id()
             if one is None:
                 break
-            self._prompt(one, result, search, mask, images)
+            is_well_followed = one in there and iou(then, there[one]) > WELL_FOLLOWED_IOU
+            if now.any() and not (search.since and is_well_followed):
+                self._prompt(one, search.number, now, images)
+            self._confirm(one, result)
             there.pop(one, None)
         self._expire()
 
-    def _prompt(
-        self, number: int, result: ObjectResult, search: Search, mask: Array, images: Features
-    ) -> None:
-        """Follow an object that has the mask (H,W) in the frame of a search."""
+    def _prompt(self, number: int, since: int, mask: Array, images: Features) -> None:
+        """Follow an object that has the mask (H,W) in the newest frame."""
         had = self._objects.get(number)
-        since = had.known.since if had else search.number
-        known = LiveObject(number, result.score, result.confidence, since)
-        if had and search.back is not None and iou(mask, search.masks[number]) > WELL_FOLLOWED_IOU:
-            had.known, had.unfound = known, 0
-            return
-        here = mask if search.back is None else warped(mask, search.back)
-        if not here.any():
-            return
-        refine = pipeline.refine_of(self.engines)
-        follow = had.follower if had else follower(self.engines, refine)
-        follow.prompt(images, here)
-        self._objects[number] = _Followed(known, follow, here)
+        follow = had.follower if had else follower(self.engines, pipeline.refine_of(self.engines))
+        follow.prompt(images, mask)
+        known = had.known if had else LiveObject(number, 0.0, 0.0, since)
+        self._objects[number] = _Followed(known, follow, mask)
+
+    def _confirm(self, number: int, result: ObjectResult) -> None:
+        """An object that is followed has been found, again or for the first time."""
+        if one := self._objects.get(number):
+            score, confidence = result.score, result.confidence
+            one.known = replace(one.known, score=score, confidence=confidence)
+            one.unfound = 0
 
     def _new_id(self) -> int | None:
         """A label that no object has, the one given longest ago; None where there is none."""

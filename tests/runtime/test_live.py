@@ -20,6 +20,7 @@ from samotion.clips.video import read_clip
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
 from samotion.manifest import BUNDLED
+from samotion.pipeline.search import MOST_HELD
 from samotion.sam2.features import Features
 
 Array = np.ndarray[Any, Any]
@@ -215,6 +216,25 @@ def test_frames_go_by_while_a_look_goes_on_in_the_background() -> None:
         for t, frame in enumerate(clip[14:], start=14):
             result = session.push(frame)
             assert [(one.id, one.since) for one in result.objects] == [(1, 7)]
+            assert _j(truth[t], result.labels == 1) > 0.7
+
+
+def test_frames_that_wait_for_an_answer_are_bounded_and_caught_up_with() -> None:
+    gate = threading.Event()
+    count = MOST_HELD + 20
+    clip, truth = long_scene.frames(count + 5), long_scene.masks(count + 5)
+    with Session(_gated(gate), SETTINGS, 8, 6, background=True) as session:
+        for frame in clip[:count]:
+            session.push(frame)
+        search = session._searcher.pending
+        assert search is not None and len(search.since) == MOST_HELD
+        gate.set()
+        _await_look(session)
+        answer = session._searcher._answer
+        assert answer is not None and answer.result().done == MOST_HELD - 1
+        for t, frame in enumerate(clip[count:], start=count):
+            result = session.push(frame)
+            assert [one.id for one in result.objects] == [1]
             assert _j(truth[t], result.labels == 1) > 0.7
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,16 @@ from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Stages
 from samotion.results.result import Carried, Found
-from samotion.sam2.flow import Flow, chained
+from samotion.sam2.features import Features
+from samotion.sam2.flow import Flow, Leap, joined
+from samotion.sam2.forward import Follower, follower
 from samotion.settings import Numbers
 
 Array = np.ndarray[Any, Any]
 SAME_IOU = 0.3  # of what is followed and what is found
+FAR_FRAMES, LONGEST_LEAP = 8, 4  # so far behind, an answer catches up by longer leaps
+MOST_LEAPS = 50  # that it takes; the rest is one
+MOST_HELD = 100  # frames and their flow
 MANY_FRAMES = 24  # that move enough from one to the next but one
 
 
@@ -28,19 +33,42 @@ MANY_FRAMES = 24  # that move enough from one to the next but one
 class Search:
     """A search of `frames` (T,H,W,3) uint8, the newest of which is the source's frame `number`.
 
-    `masks` (H,W) bool: of the objects followed in that frame, by id; `back`: the flow from the
-    newest frame since then back to it, None in that frame itself.
+    `masks` (H,W) bool: of the objects followed in that frame, by id; `since`: the way from there to
+    the source's newest frame, in leaps.
     """
 
     number: int
     frames: Array
     carried: Carried
     masks: Mapping[int, Array]
-    back: Array | None = None
+    since: list[Leap] = field(default_factory=list)
 
-    def pass_by(self, flow: Flow) -> None:
-        """One more frame has come since."""
-        self.back = chained(flow.back, self.back)
+    def pass_by(self, frame: Array, flow: Flow) -> None:
+        """One more frame (H,W,3) has come since; `flow` leads back from it."""
+        leap = Leap(frame, flow.back)
+        if len(self.since) < MOST_HELD:
+            self.since.append(leap)
+        else:
+            self.since[-1] = joined([self.since[-1], leap])
+
+
+class Answer(NamedTuple):
+    """What was found, the objects' masks (H,W) bool in the frame that was searched, and what has
+    followed them for `done` frames since, to where they are `later`.
+    """
+
+    found: Found
+    masks: list[Array]
+    followers: list[Follower]
+    later: list[Array]
+    done: int
+
+    def arrive(self, search: Search, images: Features) -> list[Array]:
+        """The masks in the source's newest frame, the only one of `images`."""
+        rest = search.since[self.done :]
+        if not rest:
+            return self.later
+        return [one.follow(images, joined(rest)) for one in self.followers]
 
 
 class Stopped(Exception):
@@ -54,7 +82,7 @@ class Searcher:
         self.pending: Search | None = None
         self._engines, self._numbers = engines, numbers
         self._pool = ThreadPoolExecutor(1) if background else None
-        self._answer: Future[Found] | None = None
+        self._answer: Future[Answer] | None = None
         self._stopped = False
 
     def begin(self, search: Search) -> None:
@@ -65,7 +93,7 @@ class Searcher:
         else:
             self._answer = self._pool.submit(self._find, search)
 
-    def take(self) -> tuple[Search, Found] | None:
+    def take(self) -> tuple[Search, Answer] | None:
         """The pending search with what it found, if it has ended. Raises what it raised."""
         search, answer = self.pending, self._answer
         if search is None or answer is None or not answer.done():
@@ -83,12 +111,36 @@ class Searcher:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _find(self, search: Search) -> Found:
+    def _find(self, search: Search) -> Answer:
         with one_thread_for_numpy():
             stages = Stages(self._go_on)
-            return pipeline.find(
+            found = pipeline.find(
                 self._engines, search.frames, self._numbers, stages, search.carried
             )
+            return self._catch_up(search, found)
+
+    def _catch_up(self, search: Search, found: Found) -> Answer:
+        """Follow what was found through the frames that have come since, but the last, which may
+        still change. Each leap is shorter than what is left.
+        """
+        masks = later = last_masks(found)
+        images = Features(self._engines, search.frames[-1:])
+        refine = pipeline.refine_of(self._engines)
+        followers = [follower(self._engines, refine) for _ in masks]
+        for one, mask in zip(followers, masks):
+            one.prompt(images, mask)
+        done = 0
+        for number in range(MOST_LEAPS):
+            behind = len(search.since) - done
+            if behind < 2 or not masks:
+                break
+            self._go_on()
+            length = min(1 + behind // FAR_FRAMES, LONGEST_LEAP)
+            leap = joined(search.since[done : done + length], asks=number % 2 == 0)
+            images = Features(self._engines, leap.frame[None])
+            later = [one.follow(images, leap) for one in followers]
+            done += length
+        return Answer(found, masks, followers, later, done)
 
     def _go_on(self, *_: object) -> None:
         if self._stopped:

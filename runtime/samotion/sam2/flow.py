@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -10,6 +11,21 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 SIDE_PX = 256  # of the longer side, at which flow is found
+ASKED_FRAMES = 2  # of so many, a small SAM 2 is asked on one: it takes half the time
+
+
+class Back(Protocol):
+    """The way from a frame back to an earlier one."""
+
+    @property
+    def back(self) -> Array:
+        """Flow (h,w,2) float32, x and y in px of its own size."""
+        ...
+
+    @property
+    def asks(self) -> bool:
+        """Whether a small SAM 2 is asked in that frame."""
+        ...
 
 
 class Flow:
@@ -19,13 +35,13 @@ class Flow:
         self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before = self._grey = np.zeros((1, 1), np.uint8)
         self._back: Array | None = None
-        self.count = 0  # of frames
+        self._count = 0  # of frames
 
     def push(self, frame: Array) -> None:
         """The next frame (H,W,3) uint8."""
         self._before, self._grey = self._grey, _grey(frame)
         self._back = None
-        self.count += 1
+        self._count += 1
 
     @property
     def back(self) -> Array:
@@ -34,6 +50,28 @@ class Flow:
             start = np.zeros((*self._grey.shape, 2), np.float32)
             self._back = np.asarray(self._finder.calc(self._grey, self._before, start))
         return self._back
+
+    @property
+    def asks(self) -> bool:
+        """On every second frame."""
+        return self._count % ASKED_FRAMES == 0
+
+
+class Leap(NamedTuple):
+    """The way from `frame` (H,W,3) back to the frame before, or to an earlier one."""
+
+    frame: Array
+    back: Array
+    asks: bool = True
+
+
+def joined(leaps: Sequence[Leap], asks: bool = True) -> Leap:
+    """Some leaps, in order, as one."""
+    back: Array | None = None
+    for leap in leaps:
+        back = chained(leap.back, back)
+    assert back is not None
+    return Leap(leaps[-1].frame, back, asks)
 
 
 def chained(back: Array, further: Array | None) -> Array:

@@ -12,7 +12,7 @@ from samotion.backends.engines import Engines
 from samotion.manifest import meta_number
 from samotion.sam2.clicks import Click, Decoded, decode
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow, warped
+from samotion.sam2.flow import Back, warped
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
 from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
 
@@ -24,7 +24,6 @@ PROMPTED = 2  # frames that are remembered as prompted, the last ones
 MASK_LOGIT = 6.0
 SOFT_PX = 3  # how far a mask that is a prompt fades at its outline
 POINTS = 3  # inside a mask
-ASKED_FRAMES = 2  # of so many, a small SAM 2 is asked on one: it takes half the time
 FOLLOWED_IOU = 0.5  # of SAM 2's answer with where the flow takes the mask; else the flow's counts
 SMALLEST_PX = 12  # of a mask
 
@@ -36,8 +35,10 @@ class Follower(Protocol):
         """Its mask (H,W) bool in the only frame of `images`."""
         ...
 
-    def follow(self, images: Features, flow: Flow) -> Array:
-        """Its mask (H,W) bool in the next frame: the one of `images`, and the newest of `flow`."""
+    def follow(self, images: Features, flow: Back) -> Array:
+        """Its mask (H,W) bool in the next frame: the one of `images`, from which `flow` leads
+        back.
+        """
         ...
 
 
@@ -73,7 +74,7 @@ class MemoryFollower:
         tracked = {t: one for t, one in self._bank.tracked.items() if t != self._frame}
         self._bank = Bank(self._frame, prompted, tracked)
 
-    def follow(self, images: Features, flow: Flow) -> Array:
+    def follow(self, images: Features, flow: Back) -> Array:
         """By the last frames' memories."""
         self._frame += 1
         frame = self._frame
@@ -98,12 +99,11 @@ class FlowFollower:
         """Go on from this mask."""
         self._mask = mask
 
-    def follow(self, images: Features, flow: Flow) -> Array:
+    def follow(self, images: Features, flow: Back) -> Array:
         """By the flow, and what SAM 2 and the picture's edges make of it."""
         if self._mask.any():
             there = _large(warped(self._mask, flow.back))
-            is_asked = flow.count % ASKED_FRAMES == 0
-            self._mask = self._improved(images, there, is_asked) if there.any() else there
+            self._mask = self._improved(images, there, flow.asks) if there.any() else there
         return self._mask
 
     def _improved(self, images: Features, there: Array, by_sam2: bool) -> Array:

@@ -11,10 +11,20 @@ from helpers import long_scene
 from helpers.fakes import FakeEngines
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow
+from samotion.sam2.flow import Flow, Leap, joined
 from samotion.sam2.forward import FlowFollower
 
 Array = np.ndarray[Any, Any]
+
+
+def test_leaps_are_joined_in_their_order() -> None:
+    x = np.arange(20, dtype=np.float32)[None].repeat(20, 0)
+    first = Leap(np.zeros((1, 1, 3), np.uint8), np.dstack([x / 10, np.zeros_like(x)]))
+    second = Leap(np.ones((1, 1, 3), np.uint8), np.full((20, 20, 2), 1, np.float32))
+    both = joined([first, second], asks=False)
+    assert both.frame is second.frame and not both.asks
+    assert np.allclose(both.back[3, 5], [1 + 6 / 10, 1])  # by 1 px, and from there on
+    assert joined([first]).back is first.back
 
 
 @pytest.mark.parametrize("refine", [None, refine_mask])
