@@ -6,6 +6,7 @@ import gc
 import threading
 import tracemalloc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -72,10 +73,27 @@ def test_sessions_share_engines_and_nothing_else() -> None:
     assert all(np.array_equal(third.push(f).labels, a) for f, a in zip(clip, alone))
 
 
+def test_sessions_in_threads_share_engines() -> None:
+    engines, clip = long_scene.engines(), long_scene.frames(20)
+
+    def labels(frames: Array) -> list[Array]:
+        with _session(engines) as session:
+            return [session.push(frame).labels for frame in frames]
+
+    clips = [clip, clip[::-1], clip[5:]]
+    alone = [labels(frames) for frames in clips]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(labels, clips))
+    assert all(np.array_equal(a, b) for a, b in zip(alone, together)) and alone[0][-1].any()
+
+
 def test_wrong_frames_and_numbers_are_refused_in_one_line() -> None:
     session = _session()
     with pytest.raises(InputError, match="float32"):
         session.push(np.zeros((48, 80, 3), np.float32))
+    for shape in ((48, 80), (48, 80, 1), (48, 80, 4), (3, 48, 80), (1, 48, 80, 3)):
+        with pytest.raises(InputError, match=r"expected uint8 \[H,W,3\]"):
+            session.push(np.zeros(shape, np.uint8))
     session.push(long_scene.frames(1)[0])
     with pytest.raises(InputError, match="60x48, those before were 80x48"):
         session.push(np.zeros((48, 60, 3), np.uint8))

@@ -15,6 +15,7 @@ import typer
 from samotion import __version__
 from samotion.commands import answers, exits, options
 from samotion.commands.options import Device, EngineDir, MaxObjects, Quiet, Verbose, Version
+from samotion.errors import InputError
 from samotion.results.folder import KINDS
 
 if TYPE_CHECKING:
@@ -178,22 +179,28 @@ def _record(
     as_json: bool,
     where: tuple[tuple[str, ...], str, bool],
 ) -> None:
-    """Follow, and write results as a run does, also where Ctrl-C ends it."""
+    """Follow, and write results as a run does, however the source ends: what came before counts."""
     from samotion.results.folder import locate, reserve
     from samotion.results.recording import Recording
 
     kinds, out, overwrite = where
     target = locate(out, source.name, kinds)
     with reserve(target, overwrite):
-        recording = Recording(target, source.name)
+        recording, ended = Recording(target, source.name), None
         try:
-            with suppress(KeyboardInterrupt):
+            try:
                 _follow(source, session, told, window, most, as_json, recording.add)
+            except KeyboardInterrupt:
+                pass
+            except (InputError, exits.Terminated) as error:
+                ended = error
             if recording.count:
                 recording.write(session.numbers, source.fps, told.line(source.dropped))
                 print(target.tree, flush=True)
         finally:
             recording.clear()
+    if ended is not None:
+        raise ended
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from samotion.backends import engines as backends
 from samotion.clips import live as sources
 from samotion.clips.live import Newest, open_source
 from samotion.commands import live as cli
+from samotion.commands.exits import Terminated
 from samotion.errors import InputError, UsageError
 from typer.testing import CliRunner, Result
 
@@ -85,6 +86,39 @@ def test_raw_frames_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> N
             item = source.take()
             assert item is not None and np.array_equal(item[0], frame)
         assert source.take() is None
+
+
+@pytest.mark.parametrize("saved", [[], ["--save", "masks"]])
+def test_a_source_may_end_at_once(run: Any, monkeypatch: Any, saved: list[str]) -> None:
+    monkeypatch.setattr(sources, "_raw", lambda *_: lambda: None)
+    outcome = run("-", "--size", "80x48", *saved)
+    assert (outcome.exit_code, outcome.stdout) == (0, "")
+    assert outcome.stderr.splitlines()[-1] == "no frame came"
+
+
+@pytest.mark.parametrize("end, code", [(InputError("the camera is gone"), 3), (Terminated(), 143)])
+def test_what_came_before_a_bad_end_is_written(
+    run: Any, clip: Path, monkeypatch: Any, end: BaseException, code: int
+) -> None:
+    follow = cli._follow
+
+    def break_off(source: Any, *rest: Any) -> None:
+        follow(source, *rest)
+        raise end
+
+    monkeypatch.setattr(cli, "_follow", break_off)
+    outcome = run(clip, "-q", "--save", "masks")
+    assert (outcome.exit_code, outcome.stdout.strip()) == (code, "out/square")
+    assert len(outcome.stderr.splitlines()) == 1
+    assert len(list(Path("out/square/masks").iterdir())) == 16
+    assert json.loads(Path("out/square/run.json").read_text())["status"] == "done"
+
+
+def test_frames_of_another_size_end_a_source(run: Any, clip: Path) -> None:
+    cv2.imwrite(str(clip / "010.png"), np.zeros((30, 40, 3), np.uint8))
+    outcome = run(clip, "-q", "--save", "masks")
+    assert outcome.exit_code == 3 and "expected frames of one size" in outcome.stderr
+    assert len(list(Path("out/square/masks").iterdir())) == 10
 
 
 def test_a_source_that_does_not_wait_is_read_in_a_thread(clip: Path) -> None:
