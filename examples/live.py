@@ -28,7 +28,7 @@ def main(source: str) -> None:
         for frame, time_s in iter(opened.take, None):
             result = session.push(frame, time_s)
             for one in result.objects:
-                rows, columns = (result.labels == one.id).nonzero()
+                rows, columns = (result.labels == one.label).nonzero()
                 where = f"{columns.mean():.0f},{rows.mean():.0f}"
                 print(f"{time_s:.2f} s: object {one.id} at {where}", flush=True)
         print(f"{opened.dropped} frames dropped", file=sys.stderr)

@@ -53,17 +53,27 @@ LONG_SIDE_PX = 480
 
 @dataclass(frozen=True)
 class LiveObject:
-    """An object that is followed: its label, the mean motion score of its tracks and the
-    probability that it moves by itself when it was last found, and the frame that it was first
-    found in.
+    """An object that is followed: its id, which no other object of the session ever has, the mean
+    motion score of its tracks and the probability that it moves by itself when it was last found,
+    and the frame that it was first found in.
 
-    Labels of objects that have gone are given again when 255 have been used up.
+    Its `label` is its id, up to 255; then labels of objects that have gone are given again.
     """
 
     id: int
     score: float
     confidence: float
     since: int
+
+    @property
+    def label(self) -> int:
+        """What its px have in `LiveResult.labels`."""
+        return label_of(self.id)
+
+
+def label_of(number: int) -> int:
+    """The label, 1 to 255, of the object with this id."""
+    return (number - 1) % MAX_LABELS + 1
 
 
 @dataclass(frozen=True)
@@ -275,19 +285,20 @@ class Session:
             one.unfound = 0
 
     def _new_id(self) -> int | None:
-        """A label that no object has, the one given longest ago; None where there is none."""
-        if len(self._objects) >= min(MAX_LABELS, self.numbers.max_objects):
+        """The next id whose label is free; None where there are objects enough."""
+        if len(self._objects) >= self.numbers.max_objects:
             return None
-        while self._next_id in self._objects:
-            self._next_id = self._next_id % MAX_LABELS + 1
-        number, self._next_id = self._next_id, self._next_id % MAX_LABELS + 1
-        return number
+        taken = {label_of(number) for number in self._objects}
+        while label_of(self._next_id) in taken:
+            self._next_id += 1
+        self._next_id += 1
+        return self._next_id - 1
 
     def _labels(self, hw: tuple[int, ...]) -> Array:
         """All masks as labels; smaller objects lie in front."""
         labels = np.zeros(hw, np.uint8)
         for number, one in sorted(self._objects.items(), key=lambda item: -int(item[1].mask.sum())):
-            labels[one.mask] = number
+            labels[one.mask] = label_of(number)
         return labels
 
     def close(self) -> None:

@@ -62,6 +62,23 @@ def test_an_object_that_has_gone_expires_and_the_next_one_has_another_id() -> No
         assert [one.id for one in last.objects] == [2]
 
 
+def test_no_id_is_given_twice_and_labels_are_those_that_are_free() -> None:
+    there, empty = long_scene.frames(12), np.full_like(long_scene.frames(1)[0], long_scene.GROUND)
+    with _session() as session:
+        session._next_id = 255
+        for wanted, label in ((255, 255), (256, 1), (257, 2)):
+            for frame in there:
+                last = session.push(frame)
+            assert [(one.id, one.label) for one in last.objects] == [(wanted, label)]
+            assert set(np.unique(last.labels)) == {0, label}
+            for _ in range(UNSEEN_FRAMES + 1):
+                session.push(empty)
+        assert session._objects == {}
+        session._objects = {510: None, 511: None}  # type: ignore[dict-item]
+        session._next_id = 511 + 254
+        assert (session._new_id(), session._new_id()) == (767, 768)
+
+
 def test_sessions_share_engines_and_nothing_else() -> None:
     engines, clip = long_scene.engines(), long_scene.frames(14)
     first, second = _session(engines), _session(engines)

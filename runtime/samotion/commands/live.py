@@ -166,7 +166,7 @@ def _as_json(result: LiveResult, dropped: int) -> dict[str, Any]:
         "time_s": round(result.time_s, 6),
         "latency_ms": round(1000 * result.latency_s, 1),
         "dropped": dropped,
-        "objects": [asdict(one) for one in result.objects],
+        "objects": [asdict(one) | {"label": one.label} for one in result.objects],
     }
 
 

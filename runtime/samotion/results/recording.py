@@ -46,7 +46,7 @@ class Recording:
         self._numbers.append(result.frame)
         self._times_s.append(result.time_s)
         for one in result.objects:
-            self._objects[one.id] = ObjectResult(one.id, one.score, one.confidence)
+            self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)
         self.count += 1
         if len(self._frames) == PART_FRAMES:
             self._flush()
