@@ -5,7 +5,7 @@ what moves, at once or on a thread of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ SAME_IOU = 0.3  # of what is followed and what is found
 FAR_FRAMES, LONGEST_LEAP = 8, 4  # so far behind, an answer catches up by longer leaps
 MOST_LEAPS = 50  # that it takes; the rest is one
 MOST_HELD = 100  # frames and their flow
+PATIENCE_S = 0.2  # of each frame, while an answer catches up
 MANY_FRAMES = 24  # that move enough from one to the next but one
 
 
@@ -83,19 +84,25 @@ class Searcher:
         self._engines, self._numbers = engines, numbers
         self._pool = ThreadPoolExecutor(1) if background else None
         self._answer: Future[Answer] | None = None
-        self._stopped = False
+        self._stopped = self._catches_up = False
 
     def begin(self, search: Search) -> None:
         """Begin a search; none may be pending."""
-        self.pending, self._answer, self._stopped = search, Future(), False
+        self.pending, self._answer = search, Future()
+        self._stopped = self._catches_up = False
         if self._pool is None:
             self._answer.set_result(self._find(search))
         else:
             self._answer = self._pool.submit(self._find, search)
 
     def take(self) -> tuple[Search, Answer] | None:
-        """The pending search with what it found, if it has ended. Raises what it raised."""
+        """The pending search with what it found, if it has ended. Raises what it raised.
+
+        An answer that catches up is waited for a little, for else new frames come as fast as it is.
+        """
         search, answer = self.pending, self._answer
+        if answer is not None and self._catches_up:
+            wait([answer], PATIENCE_S)
         if search is None or answer is None or not answer.done():
             return None
         self.pending = self._answer = None
@@ -129,7 +136,7 @@ class Searcher:
         followers = [follower(self._engines, refine) for _ in masks]
         for one, mask in zip(followers, masks):
             one.prompt(images, mask)
-        done = 0
+        done, self._catches_up = 0, True
         for number in range(MOST_LEAPS):
             behind = len(search.since) - done
             if behind < 2 or not masks:
