@@ -93,13 +93,14 @@ def run(
     ray = _connected(address)
     rows = [{"clip": os.path.abspath(item.clip), "folder": item.folder} for item in items]
     given = {os.path.abspath(item.clip): item.clip for item in items}
+    count = workers or _room(ray, gpus_per_worker)
     blocks = min(len(rows), MOST_BLOCKS)  # one clip each, so that a lost worker costs one clip
     clips = ray.data.from_items(rows, override_num_blocks=blocks)
     settings = {
         "out": os.path.abspath(job.out),
         "engine_dir": job.engine_dir and os.path.abspath(job.engine_dir),
         "device": job.device,
-        "threads": job.threads,
+        "threads": job.threads or (None if gpus_per_worker else _threads(ray, count)),
         "settings": job.settings,
         "save": job.save,
         "overwrite": job.overwrite,
@@ -107,7 +108,7 @@ def run(
     done = clips.map(
         ClipSegmenter,
         fn_constructor_kwargs=settings,
-        concurrency=workers or _room(ray, gpus_per_worker),
+        concurrency=count,
         num_gpus=gpus_per_worker or None,
     )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
@@ -155,3 +156,8 @@ def _room(ray: Any, gpus_per_worker: float) -> int:
     if gpus_per_worker:
         return max(1, int(there.get("GPU", 0) / gpus_per_worker))
     return max(1, int(there.get("CPU", 1)))
+
+
+def _threads(ray: Any, workers: int) -> int:
+    """CPU threads of each of so many workers: their share of the cluster's cores."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)

@@ -7,6 +7,7 @@ import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,12 @@ def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Pat
     assert {row["folder"] for row in rows} == {"missing"}
     with pytest.raises(UsageError, match="in 'clip'"):
         segmenter({"url": missing})
+
+
+def test_workers_share_the_cores_of_a_cluster() -> None:
+    ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0})
+    assert [samotion_ray._threads(ray, workers) for workers in (1, 3, 16, 40)] == [16, 5, 1, 1]
+    assert (samotion_ray._room(ray, 0), samotion_ray._room(ray, 0.5)) == (16, 4)
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
