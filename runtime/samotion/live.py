@@ -27,7 +27,7 @@ from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
-from samotion.pipeline.search import Answer, Search, Searcher, find_same, iou, thinned
+from samotion.pipeline.search import Answer, Search, Searcher, find_same, iou, thinned, with_parts
 from samotion.results.result import Carried, ObjectResult
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow
@@ -254,8 +254,7 @@ class Session:
         there = {number: search.masks[number] for number in self._objects if number in search.masks}
         for number in there:
             self._objects[number].unfound += 1
-        here = answer.arrive(search, images)
-        for result, then, now in zip(answer.found.scored(), answer.masks, here):
+        for result, then, now in with_parts(answer.arrive(search, images), there):
             same = find_same(then, there)
             if not then.any() or (same is None and result.confidence < SURE):
                 continue

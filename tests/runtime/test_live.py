@@ -21,7 +21,8 @@ from samotion.clips.video import read_clip
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
 from samotion.manifest import BUNDLED
-from samotion.pipeline.search import MOST_HELD
+from samotion.pipeline.search import MOST_HELD, Seen, with_parts
+from samotion.results.result import ObjectResult
 from samotion.sam2.features import Features
 
 Array = np.ndarray[Any, Any]
@@ -77,6 +78,27 @@ def test_no_id_is_given_twice_and_labels_are_those_that_are_free() -> None:
         session._objects = {510: None, 511: None}  # type: ignore[dict-item]
         session._next_id = 511 + 254
         assert (session._new_id(), session._new_id()) == (767, 768)
+
+
+def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
+    def box(top: int, bottom: int, left: int = 10, right: int = 20) -> Array:
+        mask = np.zeros((60, 60), bool)
+        mask[top:bottom, left:right] = True
+        return mask
+
+    body, legs, far = box(10, 30), box(32, 40), box(10, 20, 40, 50)
+    seen = [
+        Seen(ObjectResult(k, 0.9, 0.8), mask, np.roll(mask, 1, axis=1))
+        for k, mask in enumerate((body, legs, far), start=1)
+    ]
+    whole = with_parts(seen, {7: box(8, 42), 8: far})
+    assert [one.result.id for one in whole] == [1, 3]
+    assert np.array_equal(whole[0].then, body | legs)
+    assert np.array_equal(whole[0].now, np.roll(body | legs, 1, axis=1))
+    for followed in ({}, {7: body, 8: legs}, {7: box(8, 35)}):
+        assert len(with_parts(seen, followed)) == 3
+    apart = [seen[0], seen[1]._replace(then=box(40, 48))]
+    assert len(with_parts(apart, {7: box(8, 50)})) == 2
 
 
 def test_sessions_share_engines_and_nothing_else() -> None:

@@ -9,13 +9,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Stages
-from samotion.results.result import Carried, Found
+from samotion.results.result import Carried, Found, ObjectResult
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, Leap, joined
 from samotion.sam2.forward import Follower, follower
@@ -27,6 +28,8 @@ FAR_FRAMES, LONGEST_LEAP = 8, 4  # so far behind, an answer catches up by longer
 MOST_LEAPS = 50  # that it takes; the rest is one
 MOST_HELD = 100  # frames and their flow
 PATIENCE_S = 0.2  # of each frame, while an answer catches up
+PART_SHARE = 0.7  # of a mask inside another one, whose part it is
+TOUCH_PX = 4  # between masks that touch
 MANY_FRAMES = 24  # that move enough from one to the next but one
 
 
@@ -53,6 +56,14 @@ class Search:
             self.since[-1] = joined([self.since[-1], leap])
 
 
+class Seen(NamedTuple):
+    """An object that was found, its mask (H,W) bool in the frame that was searched, and `now`."""
+
+    result: ObjectResult
+    then: Array
+    now: Array
+
+
 class Answer(NamedTuple):
     """What was found, the objects' masks (H,W) bool in the frame that was searched, and what has
     followed them for `done` frames since, to where they are `later`.
@@ -64,12 +75,12 @@ class Answer(NamedTuple):
     later: list[Array]
     done: int
 
-    def arrive(self, search: Search, images: Features) -> list[Array]:
-        """The masks in the source's newest frame, the only one of `images`."""
-        rest = search.since[self.done :]
-        if not rest:
-            return self.later
-        return [one.follow(images, joined(rest)) for one in self.followers]
+    def arrive(self, search: Search, images: Features) -> list[Seen]:
+        """The objects in the source's newest frame, the only one of `images`, largest first."""
+        now, rest = self.later, search.since[self.done :]
+        if rest:
+            now = [one.follow(images, joined(rest)) for one in self.followers]
+        return [Seen(*each) for each in zip(self.found.scored(), self.masks, now)]
 
 
 class Stopped(Exception):
@@ -157,6 +168,40 @@ class Searcher:
 def thinned(frames: Sequence[Array]) -> list[Array]:
     """Every second of many frames, and the last one: objects are found as well in half the time."""
     return [*frames] if len(frames) < MANY_FRAMES else [*frames][::-2][::-1]
+
+
+def with_parts(seen: Sequence[Seen], followed: Mapping[int, Array]) -> list[Seen]:
+    """The same, but those that touch and lie in one object that is followed are one: what moved as
+    one stays so until it comes apart.
+    """
+    kept: list[Seen] = []
+    owners: list[int | None] = []
+    for one in seen:
+        owner = _owner(one.then, followed)
+        whole = next(
+            (k for k, other in enumerate(kept) if _is_part(one, owner, other, owners[k])), None
+        )
+        if whole is None:
+            kept.append(one)
+            owners.append(owner)
+        else:
+            larger = kept[whole]
+            kept[whole] = Seen(larger.result, larger.then | one.then, larger.now | one.now)
+    return kept
+
+
+def _owner(mask: Array, followed: Mapping[int, Array]) -> int | None:
+    """The object that is followed in which most of a mask lies."""
+    area = max(1, int(mask.sum()))
+    return next((i for i, own in followed.items() if (own & mask).sum() / area > PART_SHARE), None)
+
+
+def _is_part(one: Seen, owner: int | None, other: Seen, others: int | None) -> bool:
+    """Whether both lie in the same object, and touch."""
+    if owner is None or owner != others:
+        return False
+    near = cv2.dilate(one.then.astype(np.uint8), np.ones((2 * TOUCH_PX + 1,) * 2, np.uint8))
+    return bool((near & other.then).any())
 
 
 def last_masks(found: Found) -> list[Array]:
