@@ -27,7 +27,8 @@ from samotion.presets import Preset
 
 MOST_THREADS = 1024
 # which `mapped` calls from two threads at once, where the nets are small
-CALLED_IN_PAIRS = ("tracks_features", "tracks_refine", "depth", "motion_map", "sam2_image")
+CALLED_IN_PAIRS = ("tracks_features", "tracks_refine", "depth", "motion_map")
+BY_CLIPS_IN_PAIRS = ("sam2_image",)  # and by live sources one by one, who wait for it
 Array = np.ndarray[Any, Any]
 
 
@@ -194,8 +195,9 @@ def open_engines(
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
     No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is
-    there first. `threads` bounds the CPU threads of each engine (None: all cores). `for_clips`: not
-    for live sources; small engines that two threads call at once then get half as many each.
+    there first. `threads` bounds the CPU threads of each engine (None: all cores); small engines
+    that two threads call at once get half as many each, `for_clips` also one that live sources call
+    frame by frame.
     Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
     if folder is not None:
@@ -216,7 +218,8 @@ def open_engines(
     chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
 
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
-        halved = for_clips and chosen == "cpu" and opened.preset.cues and name in CALLED_IN_PAIRS
+        in_pairs = CALLED_IN_PAIRS + (BY_CLIPS_IN_PAIRS if for_clips else ())
+        halved = chosen == "cpu" and opened.preset.cues and name in in_pairs
         own = max(1, (threads or core_count()) // WORKERS) if halved else threads
         return ort_engine.OrtEngine(name, path, entry, provider, own, stream)
 

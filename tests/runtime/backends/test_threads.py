@@ -197,5 +197,5 @@ def test_engines_called_in_pairs_get_half_of_the_threads_each(
     monkeypatch.setattr(ort, "OrtEngine", opened)
     for for_clips, image in ((True, 3), (False, 6)):
         with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
-            assert engines["sam2_image"] and engines["sam2_track"]
-        assert given == {"sam2_image": image, "sam2_track": 6}
+            assert engines["sam2_image"] and engines["sam2_track"] and engines["tracks_refine"]
+        assert given == {"sam2_image": image, "sam2_track": 6, "tracks_refine": 3}
