@@ -246,8 +246,8 @@ class Session:
                 most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
                 self._history, self._points = history.renewed(past, hw, most, seed)
             masks = {number: one.mask for number, one in self._objects.items()}
-            self._searcher.begin(Search(self._count, frames, carried, masks))
             self._next_search = self._count + 1 + self._every
+            self._searcher.begin(Search(self._count, frames, carried, masks))
 
     def _go_on_with(self, search: Search, answer: Answer, images: Features) -> None:
         """Follow what a search has found, from the newest frame on."""

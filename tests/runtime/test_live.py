@@ -309,6 +309,30 @@ def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
             session.push(long_scene.frames(9)[8])
 
 
+@pytest.mark.parametrize("background", [False, True])
+def test_a_session_searches_on_after_an_error(background: bool) -> None:
+    functions: dict[str, Any] = dict(long_scene.engines())
+    motion, calls = functions["motion"], []
+
+    def fail_once(**arrays: Array) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise InputError("no memory is left")
+        return motion(**arrays)
+
+    engines = FakeEngines(long_scene.PRESET, **functions | {"motion": fail_once})
+    told = 0
+    with Session(engines, SETTINGS, 8, 6, background) as session:
+        for frame in long_scene.frames(24):
+            try:
+                last = session.push(frame)
+            except InputError:
+                told += 1
+            if session._searcher.pending:
+                _await_look(session)
+    assert told == 1 and [one.id for one in last.objects] == [1]
+
+
 def test_closing_waits_for_a_look_and_wants_nothing_of_it() -> None:
     gate = threading.Event()
     session = Session(_gated(gate), SETTINGS, 8, 6, background=True)

@@ -99,12 +99,13 @@ class Searcher:
 
     def begin(self, search: Search) -> None:
         """Begin a search; none may be pending."""
-        self.pending, self._answer = search, Future()
         self._stopped = self._catches_up = False
         if self._pool is None:
+            self._answer = Future()
             self._answer.set_result(self._find(search))
         else:
             self._answer = self._pool.submit(self._find, search)
+        self.pending = search
 
     def take(self) -> tuple[Search, Answer] | None:
         """The pending search with what it found, if it has ended. Raises what it raised.
@@ -142,6 +143,8 @@ class Searcher:
         still change. Each leap is shorter than what is left.
         """
         masks = later = last_masks(found)
+        if self._pool is None:  # no frame comes meanwhile
+            return Answer(found, masks, [], masks, 0)
         images = Features(self._engines, search.frames[-1:])
         refine = pipeline.refine_of(self._engines)
         followers = [follower(self._engines, refine) for _ in masks]
