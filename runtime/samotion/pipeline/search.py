@@ -14,7 +14,7 @@ import numpy as np
 
 from samotion import pipeline
 from samotion.backends.engines import Engines
-from samotion.backends.threads import one_thread_for_numpy
+from samotion.backends.threads import give_way, one_thread_for_numpy
 from samotion.checks.stages import Stages
 from samotion.results.result import Carried, Found, ObjectResult
 from samotion.sam2.features import Features
@@ -93,7 +93,7 @@ class Searcher:
     def __init__(self, engines: Engines, numbers: Numbers, background: bool) -> None:
         self.pending: Search | None = None
         self._engines, self._numbers = engines, numbers
-        self._pool = ThreadPoolExecutor(1) if background else None
+        self._pool = ThreadPoolExecutor(1, initializer=give_way) if background else None
         self._answer: Future[Answer] | None = None
         self._stopped = self._catches_up = False
 

@@ -4,6 +4,8 @@ were alone.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -199,3 +201,16 @@ def test_engines_called_in_pairs_get_half_of_the_threads_each(
         with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
             assert engines["sam2_image"] and engines["sam2_track"] and engines["tracks_refine"]
         assert given == {"sam2_image": image, "sam2_track": 6, "tracks_refine": 3}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_a_thread_gives_way_with_those_that_it_starts_and_no_other() -> None:
+    def nice(*_: object) -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    before = nice()
+    wanted = min(19, before + threads.GIVES_WAY)
+    with ThreadPoolExecutor(1, initializer=threads.give_way) as pool:
+        assert pool.submit(nice).result() == wanted
+        assert pool.submit(lambda: list(threads.mapped(nice, range(3)))).result() == [wanted] * 3
+    assert nice() == before
