@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "e8cccdbf318e95da35397542c636f77c1b615a0c1e509634aa9f387a080f4ab7"
+LABELS_SHA256 = "ea1c339d155b47b02823a065a95c15cd4d447d64afff1953391b5b2cc1c31cf6"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -28,14 +28,20 @@ TRACKS_WEIGHT = 0.5  # of the tracks' logits beside the motion map's; alone they
 APPEARANCE_LOGITS = 7.0  # of an appearance score of 1; 4 to 8 are within 0.01 of J
 
 
+class FrameCues(NamedTuple):
+    """What frames show beside tracks, and the side of the masks to be drawn, px."""
+
+    edge_features: EdgeFeatures
+    maps: MotionMaps | None
+    side: int
+
+
 def draw(
     tracks: Tracks,
     members: Sequence[Array],
     frames: Sequence[Iterable[int]],
     unsure: Array,
-    edge_features: EdgeFeatures,
-    maps: MotionMaps | None,
-    side: int,
+    frame_cues: FrameCues,
     progress: StageProgress | None = None,
 ) -> list[dict[int, Array]]:
     """Coarse masks of objects, each in its own `frames`: logits (side,side) float32 in [-6,6] of
@@ -44,6 +50,7 @@ def draw(
     `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong
     to one of them. `progress` counts every frame twice: for its evidence, and for its masks.
     """
+    edge_features, maps, side = frame_cues
     frames_of = [list(own) for own in frames]
     every = sorted(set().union(*frames_of))
     objects_in = {t: [k for k, own in enumerate(frames_of) if t in own] for t in every}

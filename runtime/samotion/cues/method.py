@@ -17,13 +17,16 @@ from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
 from samotion.cues.densify import densify, reserved_tracks
+from samotion.cues.edge_features import EdgeFeatures
+from samotion.cues.mask_prompts import FrameCues
+from samotion.cues.motion_map import MotionMaps
 from samotion.cues.prompting import group_objects, prompt_objects
 from samotion.errors import EngineError
 from samotion.prompts import motion_threshold, select_sure
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import NOTHING, Carried, Found
 from samotion.settings import Numbers
-from samotion.tracks import resize_for_tracking, sample_and_track
+from samotion.tracks import Tracks, resize_for_tracking, sample_and_track
 
 Array = np.ndarray[Any, Any]
 
@@ -43,6 +46,45 @@ def find_objects(
         raise EngineError(
             f"preset {engines.preset.name!r} has no cues; run it by the published method"
         )
+    hw = frames.shape[1], frames.shape[2]
+    tracks, scores, maps, edge_features, depths = _scored(engines, frames, numbers, stages, carried)
+    images = sam2.Features(engines, frames)
+    with stages("prompts") as step:
+        prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
+        every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
+        sure, confidence = select_sure(every, numbers.min_confidence)
+        objects = prompt_objects(
+            carried.regroup(tracks, sure[: numbers.max_objects]),
+            tracks,
+            candidate,
+            FrameCues(edge_features, maps, images.mask_side),
+            prompting,
+            step,
+            carried.only_last,
+        )
+    with stages("masks") as step:
+        followed = sam2.propagate(
+            engines,
+            frames,
+            [click for one in carried.prompt(objects) for click in one.clicks],
+            features=images,
+            progress=step,
+            reach_frames=0 if carried.only_last else cues.reach_frames,
+            refine=guided_filter.refine_mask,
+        )
+        merged = labels.merge(followed)
+        label_map = labels.to_labels(merged, (len(frames), *hw))
+    found = [one for one in objects if one.object_id in merged]
+    threshold = motion_threshold(scores, len(frames), prompting)
+    moving = {frame: thumbnail(maps.probability(frame)) for frame in depths.frames}
+    evidence = Evidence(threshold, without_masks(found), depths.by_frame, moving)
+    return Found(tracks, scores, found, label_map, evidence, confidence)
+
+
+def _scored(
+    engines: Engines, frames: Array, numbers: Numbers, stages: Stages, carried: Carried
+) -> tuple[Tracks, Array, MotionMaps, EdgeFeatures, Thumbnails]:
+    """Tracks with their motion scores, and what else the frames (T,H,W,3) show."""
     hw = frames.shape[1], frames.shape[2]
     reserved = reserved_tracks(numbers.max_tracks)
     with stages("tracks") as step:
@@ -69,39 +111,5 @@ def find_objects(
         tracks, scores, maps = densify(
             engines, frames, tracks, scores, reserved, numbers.seed, step, cache
         )
-        del cache  # its features of all frames are done with
-    images = sam2.Features(engines, frames)
-    with stages("prompts") as step:
-        prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
-        every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
-        sure, confidence = select_sure(every, numbers.min_confidence)
-        objects = prompt_objects(
-            carried.regroup(tracks, sure[: numbers.max_objects]),
-            tracks,
-            candidate,
-            maps,
-            images,
-            prompting,
-            step,
-            carried.only_last,
-        )
-    with stages("masks") as step:
-        followed = sam2.propagate(
-            engines,
-            frames,
-            [click for one in carried.prompt(objects) for click in one.clicks],
-            features=images,
-            progress=step,
-            reach_frames=0 if carried.only_last else cues.reach_frames,
-            refine=guided_filter.refine_mask,
-        )
-        merged = labels.merge(followed)
-        label_map = labels.to_labels(merged, (len(frames), *hw))
-    found = [one for one in objects if one.object_id in merged]
-    evidence = Evidence(
-        motion_threshold(scores, len(frames), prompting),
-        without_masks(found),
-        depths.by_frame,
-        {frame: thumbnail(maps.probability(frame)) for frame in depths.frames},
-    )
-    return Found(tracks, scores, found, label_map, evidence, confidence)
+        edge_features = EdgeFeatures(frames, cache.flows)
+    return tracks, scores, maps, edge_features, depths

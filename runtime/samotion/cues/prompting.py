@@ -11,12 +11,10 @@ import numpy as np
 
 from samotion.checks.stages import StageProgress
 from samotion.cues import mask_prompts, multicut
-from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, select_moving, spread, visible_members
 from samotion.sam2.clicks import Click
-from samotion.sam2.features import Features
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -45,8 +43,7 @@ def prompt_objects(
     objects: list[ObjectPrompt],
     tracks: Tracks,
     candidate: Array,
-    maps: MotionMaps | None,
-    images: Features,
+    frame_cues: mask_prompts.FrameCues,
     prompting: Prompting,
     progress: StageProgress | None = None,
     only_last: bool = False,
@@ -59,10 +56,7 @@ def prompt_objects(
     for own in members:
         unsure[own] = False
     visible = [visible_members(one, tracks, prompting, only_last) for one in objects]
-    edge_features = EdgeFeatures(images.frames)
-    masks = mask_prompts.draw(
-        tracks, members, visible, unsure, edge_features, maps, images.mask_side, progress
-    )
+    masks = mask_prompts.draw(tracks, members, visible, unsure, frame_cues, progress)
     prompted = [
         prompt(one, tracks, unsure, by_frame, masks_by_frame)
         for one, by_frame, masks_by_frame in zip(objects, visible, masks)

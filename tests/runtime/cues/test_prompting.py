@@ -9,10 +9,12 @@ import numpy as np
 from helpers.standing_tracks import FRAMES, HW, grid, tracks_at
 from samotion.cues import mask_prompts, multicut, prompting
 from samotion.cues.edge_features import EdgeFeatures
+from samotion.cues.mask_prompts import FrameCues
 from samotion.presets import NANO
 from samotion.prompts import ObjectPrompt, visible_members
 
 SIDE = 96
+NO_FLOW = np.zeros((FRAMES - 1, 2, 256, 256, 2), np.float16)
 PROMPTING = replace(NANO.prompting, every_frames=16)
 
 
@@ -44,7 +46,11 @@ def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
     noise = np.random.default_rng(0).integers(0, 255, (FRAMES, *HW, 3)).astype(np.uint8)
     visible = visible_members(unprompted, tracks, PROMPTING)
     masks = mask_prompts.draw(
-        tracks, [unprompted.members], [visible], unsure, EdgeFeatures(noise), None, SIDE
+        tracks,
+        [unprompted.members],
+        [visible],
+        unsure,
+        FrameCues(EdgeFeatures(noise, NO_FLOW), None, SIDE),
     )[0]
     click = prompting.prompt(unprompted, tracks, unsure, visible, masks).clicks[0]
     assert click.mask is not None and click.mask.shape == (SIDE, SIDE)
