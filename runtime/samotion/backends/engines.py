@@ -195,9 +195,9 @@ def open_engines(
     """Open an engine folder on `auto`, `cpu`, `cuda` or `tensorrt`.
 
     No `folder`: the one that SAMOTION_ENGINES names, ./engines, or the bundled nano, whichever is
-    there first. `threads` bounds the CPU threads of each engine (None: all cores); small engines
-    that two threads call at once get half as many each, `for_clips` also one that live sources call
-    frame by frame.
+    there first. `threads` bounds the CPU threads of each engine (None: all cores, or a container's
+    share of them); small engines that two threads call at once get half as many each, `for_clips`
+    also one that live sources call frame by frame.
     Raises EngineError for a missing or damaged folder, DeviceError for a device that is not active.
     """
     if folder is not None:
@@ -210,6 +210,9 @@ def open_engines(
         raise DeviceError(f"device {device!r} is unknown; choose one of {', '.join(DEVICES)}")
     from samotion.backends import ort as ort_engine
 
+    cores = core_count()
+    # onnxruntime's own number heeds no container's share
+    most = threads or (cores if cores < (os.cpu_count() or 1) else None)
     folder = engine_folder(folder)
     if device == "tensorrt" or (device == "auto" and _is_tensorrt(folder)):
         return _open_tensorrt(folder)
@@ -220,7 +223,7 @@ def open_engines(
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
         in_pairs = CALLED_IN_PAIRS + (BY_CLIPS_IN_PAIRS if for_clips else ())
         halved = chosen == "cpu" and opened.preset.cues and name in in_pairs
-        own = max(1, (threads or core_count()) // WORKERS) if halved else threads
+        own = max(1, (most or core_count()) // WORKERS) if halved else most
         return ort_engine.OrtEngine(name, path, entry, provider, own, stream)
 
     opened = EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)

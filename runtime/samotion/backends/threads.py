@@ -5,6 +5,7 @@ does piece by piece.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
@@ -19,6 +21,7 @@ Made = TypeVar("Made")
 MOST_WAITING = 8  # things to do: what they hold in memory is bounded
 GIVES_WAY = 5  # steps of priority: a third of the time where two want it
 WORKERS = 2  # threads of `mapped`; what these call uses more by itself, where it can
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds, and of how many
 _lock = threading.Lock()
 _runs = 0
 _restore: list[Callable[[], None]] = []  # what takes the limit back
@@ -97,9 +100,21 @@ def give_way() -> None:
 
 
 def core_count() -> int:
-    """How many cores this process may use."""
+    """How many cores this process may use: those of its affinity, or its container's share."""
     may_use = getattr(os, "sched_getaffinity", None)
-    return len(may_use(0)) if may_use else os.cpu_count() or 1
+    cores = len(may_use(0)) if may_use else os.cpu_count() or 1
+    return min(cores, _quota(cores))
+
+
+def _quota(cores: int) -> int:
+    """How many of some cores the quota of the control group allows, at least one; all without a
+    quota.
+    """
+    try:
+        quota_us, period_us = CPU_QUOTA.read_text().split()
+        return max(1, math.ceil(int(quota_us) / int(period_us)))
+    except (OSError, ValueError):  # another system, or no quota: "max 100000"
+        return cores
 
 
 def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:

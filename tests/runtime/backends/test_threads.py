@@ -214,3 +214,35 @@ def test_a_thread_gives_way_with_those_that_it_starts_and_no_other() -> None:
         assert pool.submit(nice).result() == wanted
         assert pool.submit(lambda: list(threads.mapped(nice, range(3)))).result() == [wanted] * 3
     assert nice() == before
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [("150000 100000", 2), ("5000 100000", 1), ("max 100000", 8), ("", 8), (None, 8)],
+)
+def test_a_containers_share_bounds_the_cores(tmp_path, monkeypatch, quota, expected) -> None:
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(quota)
+    monkeypatch.setattr(threads, "CPU_QUOTA", file)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert threads.core_count() == expected
+
+
+def test_engines_take_no_more_threads_than_a_containers_share(monkeypatch) -> None:
+    given: list[int | None] = []
+
+    class Fake:
+        def __init__(self, *arguments: object) -> None:
+            given.append(arguments[4])  # type: ignore[arg-type]
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(ort, "OrtEngine", Fake)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    for share, expected in ((4, 4), (64, None)):
+        monkeypatch.setattr("samotion.backends.engines.core_count", lambda cores=share: cores)
+        with samotion.open_engines(BUNDLED, device="cpu") as engines:
+            assert engines["depth"]
+        assert given.pop() == expected
