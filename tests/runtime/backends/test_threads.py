@@ -244,5 +244,5 @@ def test_engines_take_no_more_threads_than_a_containers_share(monkeypatch) -> No
     for share, expected in ((4, 4), (64, None)):
         monkeypatch.setattr("samotion.backends.engines.core_count", lambda cores=share: cores)
         with samotion.open_engines(BUNDLED, device="cpu") as engines:
-            assert engines["depth"]
+            assert engines["motion"]
         assert given.pop() == expected
