@@ -106,7 +106,8 @@ class Session:
     The last `window_frames` are searched, again after `every_frames`. A search is waited for, so
     that the same frames give the same masks; in the `background` no frame waits. A scene cut makes
     the session forget its objects. Memory does not grow. `numbers`: the settings as they have met
-    the preset. Raises UsageError for numbers out of range, and EngineError for engines that fail.
+    the preset; `searches`: how many were answered. Raises UsageError for numbers out of range, and
+    EngineError for engines that fail.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class Session:
         self._history: history.History | None = None
         self._points: Array | None = None
         self._flow, self._cuts = Flow(), Cuts()
-        self._searcher = Searcher(engines, self.numbers, background)
+        self._searcher, self.searches = Searcher(engines, self.numbers, background), 0
         self._closed = False
 
     def push(self, frame: Array, time_s: float | None = None) -> LiveResult:
@@ -160,6 +161,7 @@ class Session:
             self._follow(images)
             self._search()
             if answer := self._searcher.take():
+                self.searches += 1
                 self._go_on_with(*answer, images)
         number, self._count = self._count, self._count + 1
         return LiveResult(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SAVED = tuple(kind for kind in KINDS if kind not in ("tracks", "report"))  # these need a whole clip
 RATE_FRAMES = 30  # over which frames/s are told
+TOO_SHORT = "it ended before the first search for objects did; let it run longer"
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Told:
 
     latencies_s: deque[float] = field(default_factory=lambda: deque(maxlen=10_000))
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
+    ids: set[int] = field(default_factory=set)
     frames: int = 0
 
     def add(self, result: LiveResult, now_s: float) -> None:
@@ -39,6 +41,7 @@ class Told:
         self.frames += 1
         self.latencies_s.append(result.latency_s)
         self.times_s.append(now_s)
+        self.ids.update(one.id for one in result.objects)
 
     @property
     def rate(self) -> float:
@@ -53,7 +56,8 @@ class Told:
         middle, most = statistics.median(self.latencies_s), max(self.latencies_s)
         return (
             f"{self.frames} frames, {dropped} dropped, {self.rate:.1f} frames/s; delay"
-            f" {1000 * middle:.0f} ms in the middle, {1000 * most:.0f} ms at most"
+            f" {1000 * middle:.0f} ms in the middle, {1000 * most:.0f} ms at most; objects found:"
+            f" {len(self.ids)}"
         )
 
 
@@ -132,6 +136,8 @@ def live(
                 _record(opened, session, told, window, frames, as_json, (kinds, out, overwrite))
             if not quiet:
                 answers.note(told.line(opened.dropped))
+                if told.frames and not session.searches:
+                    answers.note(TOO_SHORT + ", or leave out --realtime" * realtime)
 
     exits.run_command(work, verbose)
 

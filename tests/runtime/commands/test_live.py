@@ -58,7 +58,14 @@ def test_a_file_is_told_of_frame_by_frame_and_none_is_dropped(run: Any, clip: Pa
     assert [len(line["objects"]) for line in lines] == [0] * 7 + [1] * 9
     assert {line["dropped"] for line in lines} == {0}
     assert lines[-1]["objects"][0]["id"] == 1
-    assert "16 frames, 0 dropped" in outcome.stderr
+    last = outcome.stderr.splitlines()[-1]
+    assert last.startswith("16 frames, 0 dropped") and last.endswith("objects found: 1")
+
+
+def test_a_source_too_short_to_be_searched_is_told_so(run: Any, clip: Path) -> None:
+    lines = run(clip, "--frames", 3).stderr.splitlines()
+    assert lines[-2].endswith("objects found: 0")
+    assert lines[-1] == "it ended before the first search for objects did; let it run longer"
 
 
 def test_results_are_those_of_a_run(run: Any, clip: Path) -> None:
