@@ -121,6 +121,17 @@ def test_names_that_are_no_unicode_are_written_all_the_same(tmp_path: Path) -> N
     assert "caf\\udce9" in saved(report_result(name="caf\udce9"), tmp_path)
 
 
+def test_frames_in_which_an_object_is_seen_are_the_clips(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAMES", 10)
+    result = report_result(frame_count=25)
+    facts = told(saved(result, tmp_path))
+    assert len(facts["frames"]) < len(facts["allNumbers"]) == 25
+    expected = [one.masks.any((1, 2)).sum() for one in result.objects]
+    assert [one["seen"] for one in facts["objects"]] == expected
+
+
 def test_a_page_may_run_its_own_script_and_load_nothing(tmp_path: Path) -> None:
     page = saved(report_result(), tmp_path)
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)

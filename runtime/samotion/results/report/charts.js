@@ -27,7 +27,7 @@ function objectList() {
 function describe(one) {
   const seen = one.areas.filter((area) => area > 0);
   const mean = seen.reduce((sum, area) => sum + area, 0) / Math.max(1, seen.length);
-  const parts = [`in ${seen.length} of ${count} frames`, `${(100 * mean).toPrecision(2)} % of the picture`];
+  const parts = [`in ${one.seen} of ${data.allNumbers.length} frames`, `${(100 * mean).toPrecision(2)} % of the picture`];
   if (one.tracks) parts.push(plural(one.tracks, "track"));
   parts.push(`confidence ${one.confidence.toFixed(2)}`);
   return parts.join(" · ");

@@ -19,6 +19,7 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
     """What the page tells of each object."""
     counts, sureness = _of_tracks(result, pictures.chosen)
     place = {frame: index for index, frame in enumerate(pictures.chosen)}
+    seen = _frames_seen(result.labels)
     described = []
     for k, one in enumerate(result.objects):
         clicks = _clicks(result, k, pictures)
@@ -28,6 +29,7 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
                 "colour": hex_colour(one.id),
                 "score": round(one.score, 4),
                 "confidence": round(one.confidence, 4),
+                "seen": int(seen[one.id]),
                 "areas": pictures.areas[one.id],
                 "boxes": pictures.boxes[one.id],
                 "tracks": counts[one.id],
@@ -37,6 +39,14 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
             }
         )
     return described
+
+
+def _frames_seen(labels: Array) -> Array:
+    """In how many frames of the clip each label (256,) of (T,H,W) is: the page may have fewer."""
+    seen = np.zeros(256, np.int64)
+    for own in labels:
+        seen += np.bincount(own.reshape(-1), minlength=256) > 0
+    return seen
 
 
 def _clicks(result: Result, k: int, pictures: Pictures) -> dict[int, list[list[float]]]:
