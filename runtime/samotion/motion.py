@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from samotion import depth, geometry
+from samotion import depth, dino, geometry
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import aside
-from samotion.checks.stages import StageProgress
+from samotion.checks.stages import StageProgress, Stages
 from samotion.tracks.records import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -65,6 +65,23 @@ def score_tracks(
         disparity=disparity,
         dino=features,
     )
+
+
+def inputs_under(
+    engines: Engines,
+    frames: Array,
+    tracks: Tracks,
+    stages: Stages,
+    keep: Keep | None = None,
+    kept_frames: Collection[int] = (),
+) -> tuple[Array, Array]:
+    """What `score_tracks` takes of `frames` (T,H,W,3) uint8, stages "depth" and "dino": disparity
+    (N,T) and features (N,C) under every track. `keep` and `kept_frames`: as of `disparity_under`.
+    """
+    with stages("depth") as step:
+        disparity = disparity_under(engines, frames, tracks, step, keep, kept_frames)
+    with stages("dino") as step:
+        return disparity, dino.under_tracks(engines, frames, tracks, step)
 
 
 def disparity_under(

@@ -223,7 +223,7 @@ def open_engines(
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
         in_pairs = CALLED_IN_PAIRS + (BY_CLIPS_IN_PAIRS if for_clips else ())
         halved = chosen == "cpu" and opened.preset.cues and name in in_pairs
-        own = max(1, (most or core_count()) // WORKERS) if halved else most
+        own = max(1, (most or cores) // WORKERS) if halved else most
         return ort_engine.OrtEngine(name, path, entry, provider, own, stream)
 
     opened = EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import dino, motion, sam2
+from samotion import motion, sam2
 from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
@@ -101,11 +101,10 @@ def _scored(
             track=track_flow.track,
             progress=step,
         )
-    with stages("depth") as step:
-        depths = Thumbnails(len(frames))
-        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add, depths.frames)
-    with stages("dino") as step:
-        features = dino.under_tracks(engines, frames, tracks, step)
+    depths = Thumbnails(len(frames))
+    disparity, features = motion.inputs_under(
+        engines, frames, tracks, stages, depths.add, depths.frames
+    )
     with stages("motion") as step:
         scores = motion.score_tracks(engines, hw, tracks, disparity, features)
         tracks, scores, maps = densify(

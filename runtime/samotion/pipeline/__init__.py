@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion import dino, masks, motion, prompts, sam2
+from samotion import masks, motion, prompts, sam2
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
@@ -234,11 +234,10 @@ def find_objects(
                 small=cache,
                 progress=step,
             )
-    with stages("depth") as step:
-        depths = Thumbnails(len(frames))
-        disparity = motion.disparity_under(engines, frames, tracks, step, depths.add, depths.frames)
-    with stages("dino") as step:
-        features = dino.under_tracks(engines, frames, tracks, step)
+    depths = Thumbnails(len(frames))
+    disparity, features = motion.inputs_under(
+        engines, frames, tracks, stages, depths.add, depths.frames
+    )
     with stages("motion"):
         scores = motion.score_tracks(engines, hw, tracks, disparity, features)
     images = sam2.Features(engines, frames)
