@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "ea1c339d155b47b02823a065a95c15cd4d447d64afff1953391b5b2cc1c31cf6"
+LABELS_SHA256 = "4ae18ef3d362ad771439bb4eba741aa6282c3f70b565337aba1c27e8f91e58a6"
 
 
 @pytest.mark.slow

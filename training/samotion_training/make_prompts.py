@@ -16,14 +16,11 @@ import numpy as np
 from samotion import sam2
 from samotion.backends.engines import Engines
 from samotion.cues.densify import densify
-from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.mask_prompts import FrameCues
 from samotion.cues.prompting import group_objects, prompt_objects
-from samotion.cues.track_flow import optical_flow
 from samotion.presets import NANO_CUES
 from samotion.prompts import select_sure
 from samotion.settings import Settings
-from samotion.tracks import resize_for_tracking
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
 
@@ -73,8 +70,7 @@ def prompts_of(
     every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
     sure, _ = select_sure(every, engines.preset.min_confidence)
     chosen = sure[: Settings.max_objects]
-    edge_features = EdgeFeatures(frames, optical_flow(resize_for_tracking(frames)))
-    frame_cues = FrameCues(edge_features, maps, images.mask_side)
+    frame_cues = FrameCues(frames, maps, images.mask_side)
     objects = prompt_objects(chosen, tracks, candidate, frame_cues, prompting)
     own = starts_on(tracks, labels)
     rows = []

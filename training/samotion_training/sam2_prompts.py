@@ -10,17 +10,16 @@ import cv2
 import numpy as np
 from samotion import dino
 from samotion.cues import appearance
-from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
-from samotion.cues.edge_features import HUE, LONG_SIDE
+from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.mask_prompts import APPEARANCE_LOGITS
-from samotion.cues.prompting import NEGATIVE_CLICKS
+from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX
 from samotion.prompts import spread
 
 Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
+NEGATIVE_CLICKS = 3  # of these at most; runs have none, those who click may
 MASK_PX = 192  # longer side of the picture on which a training prompt is drawn
-BILATERAL = 0.85  # share of coarse masks drawn with edge features, where the picture is known
-WITH_APPEARANCE = 0.85  # share of those to which appearance scores are added
+WITH_APPEARANCE = 0.72  # share of coarse masks to which appearance scores are added
 
 
 class Prompt(NamedTuple):
@@ -39,8 +38,7 @@ def simulate(
     """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times
     as wide as high.
 
-    With the image (S,S,3) uint8, mostly along its edges of hue and of motion, as a run does
-    (samotion.cues.edge_features).
+    With the image (S,S,3) uint8, mostly with appearance scores, as a run does.
     """
     if rng.random() < 0.12:
         return _clicks_only(mask, rng)
@@ -49,20 +47,10 @@ def simulate(
     if not positive.any():
         positive[rng.choice(len(xy), 3)] = True
         is_noise = is_noise or not mask.any()
-    if image is None or rng.random() > BILATERAL:
-        return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise)
-    small = shrunk(image, aspect)
-    edge_features = simulated_edge_features(mask, small, rng)
-    return drawn(
-        xy,
-        positive,
-        mask.shape[0],
-        aspect,
-        rng,
-        is_noise,
-        edge_features,
-        small if rng.random() < WITH_APPEARANCE else None,
-    )
+    small = None
+    if image is not None and rng.random() < WITH_APPEARANCE:
+        small = shrunk(image, aspect)
+    return drawn(xy, positive, mask.shape[0], aspect, rng, is_noise, small)
 
 
 def drawn(
@@ -72,16 +60,15 @@ def drawn(
     aspect: float,
     rng: np.random.Generator,
     is_noise: bool = False,
-    edge_features: Array | None = None,
     small: Array | None = None,
 ) -> Prompt:
     """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without
     its clicks.
 
-    With `small`, the image at the size of the edge features, appearance scores are added.
+    With `small`, the image at the size of a motion map, appearance scores are added.
     """
     hw = (round(MASK_PX / max(aspect, 1)), round(MASK_PX * min(aspect, 1)))
-    coarse = coarse_mask(xy * hw[::-1], positive, hw, edge_features)
+    coarse = KernelSplatting(xy * hw[::-1], hw).mask(positive)
     if small is not None and positive.any() and not positive.all():
         cells = appearance.colour_and_place(small)
         model = appearance.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
@@ -106,24 +93,10 @@ def drawn(
 
 
 def shrunk(image: Array, aspect: float) -> Array:
-    """A square image (S,S,3) uint8 in its own proportions, at the size of edge features."""
-    size = round(LONG_SIDE * min(aspect, 1)), round(LONG_SIDE / max(aspect, 1))
+    """A square image (S,S,3) uint8 in its own proportions, at the size of a motion map."""
+    cells = LONG_SIDE_PX / CELL_PX
+    size = round(cells * min(aspect, 1)), round(cells / max(aspect, 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-
-
-def simulated_edge_features(mask: Array, small: Array, rng: np.random.Generator) -> Array:
-    """Edge features of an image whose object `mask` moves: the true hue, and a flow drawn at
-    random.
-
-    The object's flow differs from the rest by 0 to 4 units, spills over its edge and is noisy.
-    """
-    size = small.shape[1], small.shape[0]
-    hue = cv2.cvtColor(small, cv2.COLOR_RGB2LAB)[..., 1:].astype(np.float32) / HUE
-    share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    share = cv2.GaussianBlur(share, (0, 0), rng.uniform(0.5, 2.5))
-    own = rng.normal(size=2) * rng.uniform(0, 2) * (rng.random() < 0.7)
-    noise = cv2.resize(rng.normal(0, rng.uniform(0, 0.5), (9, 12, 2)).astype(np.float32), size)
-    return np.concatenate([share[..., None] * own.astype(np.float32) + noise, hue], axis=-1)
 
 
 def noisy_tracks(mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -16,7 +16,6 @@ from samotion.checks.stages import StageProgress
 from samotion.cues import appearance
 from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
-from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.motion_map import MotionMaps
 from samotion.tracks.records import Tracks
 
@@ -24,16 +23,29 @@ Array = np.ndarray[Any, Any]
 # object -> its logits (GH,GW) in one frame
 Evidence = dict[int, Array]
 
-TRACKS_WEIGHT = 0.5  # of the tracks' logits beside the motion map's; alone they count in full
+TRACKS_WEIGHT = 0.5  # of the tracks' logits beside the motion map's
 APPEARANCE_LOGITS = 7.0  # of an appearance score of 1; 4 to 8 are within 0.01 of J
 
 
 class FrameCues(NamedTuple):
-    """What frames show beside tracks, and the side of the masks to be drawn, px."""
+    """A clip's frames (T,H,W,3) uint8 RGB, their motion maps, and the side of the masks to be
+    drawn, px.
+    """
 
-    edge_features: EdgeFeatures
-    maps: MotionMaps | None
+    frames: Array
+    maps: MotionMaps
     side: int
+
+    @property
+    def hw(self) -> tuple[int, int]:
+        """The frames' height and width, px."""
+        return self.frames.shape[1], self.frames.shape[2]
+
+    def colour_and_place(self, frame: int) -> Array:
+        """(GH,GW,5): what the appearance model takes of each cell of the frame's map."""
+        size = self.maps[frame].shape[::-1]
+        small = cv2.resize(self.frames[frame], size, interpolation=cv2.INTER_AREA)
+        return appearance.colour_and_place(small)
 
 
 def draw(
@@ -50,14 +62,13 @@ def draw(
     `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong
     to one of them. `progress` counts every frame twice: for its evidence, and for its masks.
     """
-    edge_features, maps, side = frame_cues
     frames_of = [list(own) for own in frames]
     every = sorted(set().union(*frames_of))
     objects_in = {t: [k for k, own in enumerate(frames_of) if t in own] for t in every}
-    sources = _Sources(tracks, _as_mask(members, len(tracks)), unsure, edge_features)
+    sources = _Sources(tracks, _as_mask(members, len(tracks)), unsure, frame_cues)
 
     def evidence_in(t: int) -> Evidence:
-        return _evidence(sources, objects_in[t], t, None if maps is None else maps[t])
+        return _evidence(sources, objects_in[t], t)
 
     def told(results: Iterable[Evidence], first: int) -> Iterator[Evidence]:
         for done, result in enumerate(results, first):
@@ -66,7 +77,7 @@ def draw(
             yield result
 
     evidence = dict(zip(every, told(mapped(evidence_in, every), 0)))
-    cells = dict(zip(every, mapped(edge_features.colour_and_place, every)))
+    cells = dict(zip(every, mapped(frame_cues.colour_and_place, every)))
     models = [
         appearance.learn([cells[t] for t in own], [evidence[t][k] for t in own])
         for k, own in enumerate(frames_of)
@@ -74,7 +85,7 @@ def draw(
 
     def masks_in(t: int) -> Evidence:
         logits = _add_appearance(evidence[t], models, cells[t])
-        return {k: _squeeze(one, edge_features.hw, side) for k, one in logits.items()}
+        return {k: _squeeze(one, frame_cues.hw, frame_cues.side) for k, one in logits.items()}
 
     masks = dict(zip(every, told(mapped(masks_in, every), len(every))))
     return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
@@ -90,12 +101,12 @@ class _Sources:
     tracks: Tracks
     members: Array
     unsure: Array
-    edge_features: EdgeFeatures
+    frame_cues: FrameCues
 
     def cells(self, t: int, grid_hw: tuple[int, int]) -> Array:
         """The tracks' places (N,2) in frame t, in cells of a grid."""
         grid_wh = np.array(grid_hw[::-1])
-        cells_per_px = (grid_wh / self.edge_features.hw[::-1]).astype(np.float32)
+        cells_per_px = (grid_wh / self.frame_cues.hw[::-1]).astype(np.float32)
         return np.asarray(self.tracks.xy[:, t] * cells_per_px)
 
 
@@ -107,19 +118,17 @@ def _as_mask(members: Sequence[Array], count: int) -> Array:
     return mask
 
 
-def _evidence(sources: _Sources, objects: list[int], t: int, motion: Array | None) -> Evidence:
-    """What tracks and the motion map (MH,MW) of frame t say of `objects`."""
-    features = sources.edge_features[t]
-    grid_hw = features.shape[0], features.shape[1]
+def _evidence(sources: _Sources, objects: list[int], t: int) -> Evidence:
+    """What tracks and the motion map (GH,GW) of frame t say of `objects`."""
+    moving = sources.frame_cues.maps[t]
+    grid_hw = moving.shape[0], moving.shape[1]
     cells = sources.cells(t, grid_hw)
     visible = sources.tracks.visible[:, t] & ~sources.unsure
-    splatting = KernelSplatting(cells[visible], grid_hw, features)
-    drawn = {k: splatting.mask(sources.members[k, visible]) for k in objects}
-    if motion is None:
-        return drawn
-    moving = cv2.resize(motion, grid_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    splatting = KernelSplatting(cells[visible], grid_hw)
     shares = _share_map(sources.members, objects, visible, cells, moving)
-    return {k: TRACKS_WEIGHT * drawn[k] + shares[k] for k in objects}
+    return {
+        k: TRACKS_WEIGHT * splatting.mask(sources.members[k, visible]) + shares[k] for k in objects
+    }
 
 
 def _share_map(

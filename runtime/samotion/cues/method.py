@@ -17,7 +17,6 @@ from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
 from samotion.cues.densify import densify, reserved_tracks
-from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.mask_prompts import FrameCues
 from samotion.cues.motion_map import MotionMaps
 from samotion.cues.prompting import group_objects, prompt_objects
@@ -47,7 +46,7 @@ def find_objects(
             f"preset {engines.preset.name!r} has no cues; run it by the published method"
         )
     hw = frames.shape[1], frames.shape[2]
-    tracks, scores, maps, edge_features, depths = _scored(engines, frames, numbers, stages, carried)
+    tracks, scores, maps, depths = _scored(engines, frames, numbers, stages, carried)
     images = sam2.Features(engines, frames)
     with stages("prompts") as step:
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
@@ -57,7 +56,7 @@ def find_objects(
             carried.regroup(tracks, sure[: numbers.max_objects]),
             tracks,
             candidate,
-            FrameCues(edge_features, maps, images.mask_side),
+            FrameCues(frames, maps, images.mask_side),
             prompting,
             step,
             carried.only_last,
@@ -83,7 +82,7 @@ def find_objects(
 
 def _scored(
     engines: Engines, frames: Array, numbers: Numbers, stages: Stages, carried: Carried
-) -> tuple[Tracks, Array, MotionMaps, EdgeFeatures, Thumbnails]:
+) -> tuple[Tracks, Array, MotionMaps, Thumbnails]:
     """Tracks with their motion scores, and what else the frames (T,H,W,3) show."""
     hw = frames.shape[1], frames.shape[2]
     reserved = reserved_tracks(numbers.max_tracks)
@@ -110,5 +109,4 @@ def _scored(
         tracks, scores, maps = densify(
             engines, frames, tracks, scores, reserved, numbers.seed, step, cache
         )
-        edge_features = EdgeFeatures(frames, cache.flows)
-    return tracks, scores, maps, edge_features, depths
+    return tracks, scores, maps, depths

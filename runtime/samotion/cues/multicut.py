@@ -76,7 +76,7 @@ def group(
     moving: Array,
     candidates: Array,
     hw: tuple[int, int],
-    maps: MotionMaps | None,
+    maps: MotionMaps,
     prompting: Prompting,
 ) -> list[ObjectPrompt]:
     """What may move, largest first, of the `candidates` (N,) bool among the tracks.
@@ -113,7 +113,7 @@ def partition(
     moving: Array,
     candidates: Array,
     hw: tuple[int, int],
-    maps: MotionMaps | None,
+    maps: MotionMaps,
     prompting: Prompting,
 ) -> list[Array]:
     """Groups (P,) of candidate tracks that belong together, largest first.
@@ -136,7 +136,7 @@ def partition(
 
 
 def track_graph(
-    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
+    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
 ) -> TrackGraph:
     """The graph of all `tracks`; arguments as of `pairwise_features`."""
     pairs, features = pairwise_features(tracks, scores, hw, spacing_px, maps)
@@ -152,7 +152,7 @@ def mean_spacings_px(visible: Array, hw: tuple[int, int]) -> Array:
 
 
 def pairwise_features(
-    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps | None
+    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
 ) -> tuple[tuple[Array, Array], Array]:
     """The pairs (Q,), (Q,) of tracks visible together, and their features (Q,5).
 
@@ -169,7 +169,7 @@ def pairwise_features(
         a, b = (tracks.xy[side[together], frame] for side in (first, second))
         distance_px = np.linalg.norm(a - b, axis=1)
         spacings = distance_px / spacing_px[frame]
-        least = np.zeros(len(a)) if maps is None else min_between(maps[frame], a, b, hw)
+        least = min_between(maps[frame], a, b, hw)
         one = np.ones(len(a))
         sums[together] += np.column_stack([one, spacings, a - b, distance_px**2, least])
     known = sums[:, 0] > 0

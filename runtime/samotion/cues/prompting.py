@@ -19,13 +19,11 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 
-NEGATIVE_CLICKS = 3
-
 
 def group_objects(
     tracks: Tracks,
     scores: Array,
-    maps: MotionMaps | None,
+    maps: MotionMaps,
     hw: tuple[int, int],
     prompting: Prompting,
     grow_threshold: float,
@@ -58,7 +56,7 @@ def prompt_objects(
     visible = [visible_members(one, tracks, prompting, only_last) for one in objects]
     masks = mask_prompts.draw(tracks, members, visible, unsure, frame_cues, progress)
     prompted = [
-        prompt(one, tracks, unsure, by_frame, masks_by_frame)
+        prompt(one, tracks, by_frame, masks_by_frame)
         for one, by_frame, masks_by_frame in zip(objects, visible, masks)
     ]
     return [one for one in prompted if one.clicks]
@@ -74,42 +72,15 @@ def candidates(scores: Array, moving: Array, grow_threshold: float) -> Array:
 
 
 def prompt(
-    unprompted: ObjectPrompt,
-    tracks: Tracks,
-    unsure: Array,
-    visible: dict[int, Array],
-    masks: dict[int, Array],
+    unprompted: ObjectPrompt, tracks: Tracks, visible: dict[int, Array], masks: dict[int, Array]
 ) -> ObjectPrompt:
     """Prompts for one object on the frames of its `visible_members`, with the coarse `masks` (M,M)
     of these frames.
-
-    `unsure` (N,) bool are tracks that are no evidence: candidates, but no object's members.
     """
     clicks = []
     for frame, members in visible.items():
         xy = tracks.xy[members, frame]
         points = xy[np.unique(spread(xy))]
         labels = np.ones(len(points), np.int32)
-        click = Click(unprompted.object_id, frame, points, labels)
-        click = with_negatives(click, tracks, unprompted.members, unsure)
-        clicks.append(replace(click, mask=masks[frame]))
+        clicks.append(Click(unprompted.object_id, frame, points, labels, masks[frame]))
     return replace(unprompted, clicks=tuple(clicks))
-
-
-def with_negatives(click: Click, tracks: Tracks, members: Array, unsure: Array) -> Click:
-    """Adds clicks on tracks nearby that do not belong to the object.
-
-    `members` (M,) are the object's tracks; `unsure` (N,) bool are tracks that may or may not belong
-    to it.
-    """
-    is_member = np.zeros(len(tracks.xy), bool)
-    is_member[members] = True
-    visible = tracks.visible[:, click.frame]
-    xy = tracks.xy[:, click.frame]
-    others = xy[visible & ~is_member & ~unsure]
-    own = np.concatenate([click.points_xy, xy[visible & is_member]])
-    distances = np.linalg.norm(others[:, None] - own[None], axis=-1).min(axis=1)
-    nearest = np.argsort(distances, kind="stable")[:NEGATIVE_CLICKS]
-    points = np.concatenate([click.points_xy, others[nearest]])
-    labels = np.concatenate([click.labels, np.zeros(len(nearest), np.int32)])
-    return replace(click, points_xy=points, labels=labels)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from samotion.cues.coarse_masks import LOGIT_MAX, coarse_mask
+from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 
 HW = (240, 426)
 
@@ -20,6 +20,10 @@ def _inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return ((x - 200) / 90) ** 2 + ((y - 120) / 60) ** 2 < 1
 
 
+def _drawn(xy: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    return KernelSplatting(xy, HW).mask(positive)
+
+
 def _iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
@@ -31,7 +35,7 @@ def _truth() -> np.ndarray:
 
 def test_dense_tracks_draw_the_object() -> None:
     for spacing_px, least in ((8, 0.93), (16, 0.85), (30, 0.7)):
-        logits = coarse_mask(*_tracks(spacing_px), HW)
+        logits = _drawn(*_tracks(spacing_px))
         assert logits.shape == HW and logits.dtype == np.float32
         assert _iou(logits > 0, _truth()) > least
 
@@ -39,23 +43,23 @@ def test_dense_tracks_draw_the_object() -> None:
 def test_wrong_labels_stay_local() -> None:
     xy, positive = _tracks(12)
     wrong = np.random.default_rng(0).random(len(xy)) < 0.05
-    assert _iou(coarse_mask(xy, positive ^ wrong, HW) > 0, _truth()) > 0.75
+    assert _iou(_drawn(xy, positive ^ wrong) > 0, _truth()) > 0.75
 
 
 def test_places_without_tracks_follow_the_nearest_ones() -> None:
     xy, positive = _tracks(12)
     hole = np.hypot(xy[:, 0] - 200, xy[:, 1] - 120) < 35
-    assert coarse_mask(xy[~hole], positive[~hole], HW)[120, 200] > 0.7 * LOGIT_MAX
+    assert _drawn(xy[~hole], positive[~hole])[120, 200] > 0.7 * LOGIT_MAX
 
 
 def test_nothing_positive_gives_nothing() -> None:
     xy, positive = _tracks(16)
-    assert (coarse_mask(xy, np.zeros_like(positive), HW) < -0.99 * LOGIT_MAX).all()
-    assert (coarse_mask(xy[:0], positive[:0], HW) == -LOGIT_MAX).all()
+    assert (_drawn(xy, np.zeros_like(positive)) < -0.99 * LOGIT_MAX).all()
+    assert (_drawn(xy[:0], positive[:0]) == -LOGIT_MAX).all()
 
 
 def test_points_outside_the_frame_do_not_count() -> None:
     xy, positive = _tracks(16)
     more = np.concatenate([xy, [[-50.0, 10.0], [10.0, 5000.0]]]).astype(np.float32)
     labels = np.concatenate([positive, [True, True]])
-    assert np.abs(coarse_mask(more, labels, HW) - coarse_mask(xy, positive, HW)).max() == 0
+    assert np.abs(_drawn(more, labels) - _drawn(xy, positive)).max() == 0

@@ -7,16 +7,14 @@ from typing import Any
 import cv2
 import numpy as np
 from samotion.cues import mask_prompts
-from samotion.cues.edge_features import EdgeFeatures
 from samotion.cues.mask_prompts import FrameCues
 from samotion.tracks.tracking import Tracks
 
 HW, FRAMES, SIDE = (90, 160), 3, 96
-NO_FLOW = np.zeros((FRAMES - 1, 2, 256, 256, 2), np.float16)
 LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
 
 
-def _scene() -> tuple[EdgeFeatures, dict[int, np.ndarray], Tracks, np.ndarray]:
+def _scene() -> tuple[np.ndarray, dict[int, np.ndarray], Tracks, np.ndarray]:
     """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on,
     0 for none.
     """
@@ -33,7 +31,7 @@ def _scene() -> tuple[EdgeFeatures, dict[int, np.ndarray], Tracks, np.ndarray]:
     on = np.where(down & (xy[:, 0] >= 100) & (xy[:, 0] < 140), 2, on)
     ones = np.ones((300, FRAMES), np.float32)
     tracks = Tracks(np.repeat(xy[:, None], FRAMES, 1), ones > 0, ones, ones, np.zeros(300, int), xy)
-    return EdgeFeatures(frames, NO_FLOW), dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
+    return frames, dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
 
 
 def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
@@ -45,7 +43,7 @@ def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
 
 
 def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
-    edge_features, maps, tracks, on = _scene()
+    frames, maps, tracks, on = _scene()
     left, right = np.flatnonzero(on == 1), np.flatnonzero(on == 2)
     unsure = np.isin(np.arange(300), left[4:])
     reports: list[tuple[int, int]] = []
@@ -54,7 +52,7 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
         [left[:4], right],
         [[0, 2], [1, 2]],
         unsure,
-        FrameCues(edge_features, maps_like(maps), SIDE),
+        FrameCues(frames, maps_like(maps), SIDE),
         lambda *now: reports.append(now),
     )
     assert list(masks) == [0, 2] and masks[0].shape == (SIDE, SIDE) and np.abs(masks[0]).max() <= 6
@@ -63,31 +61,19 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
     assert reports == [(done, 6) for done in range(6)]
 
 
-def test_without_a_map_tracks_and_appearance_draw() -> None:
-    edge_features, _, tracks, on = _scene()
-    members = [np.flatnonzero(on == k) for k in (1, 2)]
-    _, masks = mask_prompts.draw(
-        tracks, members, [[], [1]], on < 0, FrameCues(edge_features, None, SIDE)
-    )
-    assert _iou(masks[1], RIGHT) > 0.5
-
-
 def test_a_map_without_motion_leaves_little() -> None:
-    edge_features, maps, tracks, on = _scene()
+    frames, maps, tracks, on = _scene()
     empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
     members = [np.flatnonzero(on == k) for k in (1, 2)]
     masks = mask_prompts.draw(
-        tracks, members, [[0], [0]], on < 0, FrameCues(edge_features, maps_like(empty), SIDE)
+        tracks, members, [[0], [0]], on < 0, FrameCues(frames, maps_like(empty), SIDE)
     )
     assert not any((own[0] > 0).any() for own in masks)
 
 
 def test_no_objects_have_no_masks() -> None:
-    edge_features, maps, tracks, on = _scene()
-    assert (
-        mask_prompts.draw(tracks, [], [], on < 0, FrameCues(edge_features, maps_like(maps), SIDE))
-        == []
-    )
+    frames, maps, tracks, on = _scene()
+    assert mask_prompts.draw(tracks, [], [], on < 0, FrameCues(frames, maps_like(maps), SIDE)) == []
 
 
 def maps_like(maps: dict[int, np.ndarray]) -> Any:

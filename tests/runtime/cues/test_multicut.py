@@ -76,15 +76,13 @@ def test_pairwise_features_are_what_they_are_said_to_be():
     assert np.exp(deviation[0]) == pytest.approx(0.1, abs=1e-6) and np.exp(deviation[1]) > 5
     np.testing.assert_allclose(between, -6)  # the map shows no motion between them
     np.testing.assert_allclose(score, [0, np.log(9), np.log(9)], rtol=1e-3)
-    _, without_maps = multicut.pairwise_features(tracks, scores, HW, spacing, None)
-    np.testing.assert_allclose(without_maps[:, 3], 0)
 
 
 def test_tracks_never_visible_together_are_no_pair():
     tracks = _two_squares()
     tracks.visible[0, 10:] = tracks.visible[1, :10] = False
     (first, second), _ = multicut.pairwise_features(
-        tracks, np.full(72, 0.9), HW, np.ones(FRAMES), None
+        tracks, np.full(72, 0.9), HW, np.ones(FRAMES), _maps(tracks)
     )
     assert len(first) == 72 * 71 / 2 - 1 and not ((first == 0) & (second == 1)).any()
 
@@ -181,7 +179,7 @@ def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
     every = np.ones(36, bool)
-    arguments = tracks, 0.97 * every, np.arange(36), every, HW, None, PROMPTING
+    arguments = tracks, 0.97 * every, np.arange(36), every, HW, _maps(tracks), PROMPTING
     (prompt,) = multicut.group(*arguments)
     assert prompt.key_frame >= 15
 
