@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "4ae18ef3d362ad771439bb4eba741aa6282c3f70b565337aba1c27e8f91e58a6"
+LABELS_SHA256 = "3cdc3e112628b65154d34d89827a97dd769f15af0ea14b7b52f9e1477225eac6"
 
 
 @pytest.mark.slow

@@ -22,8 +22,7 @@ from samotion.tracks import Tracks, filter_tracks, join, resize_for_tracking
 
 Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
-REGION_TRACKS = 8  # a region of a map with as many visible tracks needs no more
-SMALLEST_CELLS = 4  # of a region
+FAR_CELLS = 2.5  # of a map: what is as far from all visible tracks lacks some
 RESERVED_SHARE = 9  # one in so many of a clip's tracks is reserved for densification
 PRIOR_SCORE = 0.5  # the motion score of a track that only the maps judge
 
@@ -74,45 +73,28 @@ def sparse_queries(
     seed: int,
     tell: Callable[[int], None] | None = None,
 ) -> Array:
-    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`, where a map shows
-    motion and tracks are sparse.
+    """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`: cells drawn at random
+    from those where a map shows motion, FAR_CELLS and more from the nearest visible track.
 
-    Every connected region of a map gets the cells that are farthest from its tracks, until it has
-    REGION_TRACKS. `tell` is told how many maps are done.
+    `tell` is told how many maps are done.
     """
     queries = [np.zeros((0, 3))]
     frames = range(0, tracks.xy.shape[1], EVERY)
     for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
         if tell:
             tell(done)
-        moving = (own > 0).astype(np.uint8)
+        moving = own > 0
         grid_hw = moving.shape[0], moving.shape[1]
         visible_xy = tracks.xy[tracks.visible[:, frame], frame]
         # half a pixel off, as the constants of nano were fitted
         tracked = geometry.dino_cells(visible_xy.astype(np.float64), hw, grid_hw)
-        cells = _sparse_cells(moving, tracked)
+        far = _distance_transform(tracked, moving.shape) >= FAR_CELLS
+        cells = np.argwhere(moving & far)[:, ::-1]
         xy = geometry.cell_centres(cells, hw, grid_hw)
         queries.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
     every = np.concatenate(queries).astype(np.float32)
     drawn = np.random.default_rng(seed).permutation(len(every))[:most]
     return np.asarray(every[np.sort(drawn)])
-
-
-def _sparse_cells(moving: Array, tracked: Array) -> Array:
-    """Cells (K,2) x, y of a map `moving` (GH,GW) uint8 to follow as well; `tracked` (P,2) are the
-    cells of its visible tracks.
-    """
-    count, region_of = cv2.connectedComponents(moving)
-    tracks_in = np.bincount(region_of[tracked[:, 1], tracked[:, 0]], minlength=count)
-    distance = _distance_transform(tracked, moving.shape)
-    chosen = [np.zeros((0, 2), np.int64)]
-    for region in range(1, count):
-        cells = np.argwhere(region_of == region)[:, ::-1]
-        lacking = REGION_TRACKS - int(tracks_in[region])
-        if len(cells) >= SMALLEST_CELLS and lacking > 0:
-            here = distance[cells[:, 1], cells[:, 0]]
-            chosen.append(cells[_farthest_points(cells, here, lacking)])
-    return np.concatenate(chosen)
 
 
 def _distance_transform(tracked: Array, shape: tuple[int, ...]) -> Array:
@@ -123,17 +105,4 @@ def _distance_transform(tracked: Array, shape: tuple[int, ...]) -> Array:
         return np.full(shape, np.inf)
     free = np.ones(shape, np.uint8)
     free[tracked[:, 1], tracked[:, 0]] = 0
-    distance = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
-    # squares are whole: equal distances stay equal beside later ones
-    return np.asarray(np.sqrt(np.rint(distance**2)))
-
-
-def _farthest_points(points: Array, distance: Array, count: int) -> Array:
-    """Indices of `count` of `points` (P,2) by farthest point sampling: each is the one farthest
-    from those before it, and by `distance` (P,) at first.
-    """
-    chosen: list[int] = []
-    while len(chosen) < min(count, len(points)):
-        chosen.append(int(distance.argmax()))
-        distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
-    return np.array(chosen, np.int64)
+    return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))

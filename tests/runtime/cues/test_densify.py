@@ -17,18 +17,14 @@ from samotion.presets import NANO
 from samotion.tracks.tracking import RawTracks, Tracks
 
 HW, CELLS, FRAMES = (80, 120), (40, 60), 11
-LARGE, SMALL, TINY = (
-    (slice(2, 20), slice(2, 20)),
-    (slice(30, 36), slice(40, 46)),
-    (slice(38, 39), slice(0, 3)),
-)
+LARGE, SMALL = (slice(2, 20), slice(2, 20)), (slice(30, 36), slice(40, 46))
 Maps: Any = list[np.ndarray]
 
 
 def _maps() -> Maps:
-    """Three regions in which something moves: 18 x 18, 6 x 6 and 3 cells."""
+    """Two regions in which something moves: 18 x 18 and 6 x 6 cells."""
     one = np.full(CELLS, -4, np.float32)
-    for place in (LARGE, SMALL, TINY):
+    for place in (LARGE, SMALL):
         one[place] = 3
     return [one] * FRAMES
 
@@ -39,36 +35,31 @@ def _tracks(xy: np.ndarray) -> Tracks:
     return Tracks(xy, ones > 0, ones, ones, np.zeros(len(xy), int), xy[:, 0])
 
 
-def _spread(count: int) -> np.ndarray:
-    """So many points in the large region, and three in the small one, px."""
-    return np.concatenate(
-        [np.column_stack([np.linspace(5, 38, count), np.full(count, 10)]), np.full((3, 2), 85)]
-    )
+def _covering(place: tuple[slice, slice], every: int = 2) -> np.ndarray:
+    """Points px on every second cell of a region, and on those around it."""
+    rows, columns = (np.arange(side.start - 1, side.stop + 1, every) for side in place)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    return np.column_stack([x.ravel(), y.ravel()]) * 2.0 + 0.5
 
 
-def test_regions_get_what_they_lack_and_no_more() -> None:
-    tracks = _tracks(_spread(densify.REGION_TRACKS))
-    tracks.xy[-3:, :, 1] = 65
+def test_queries_are_where_maps_show_motion_and_no_track_is_near() -> None:
+    corner = np.array([[81.0, 61.0]])  # of the small region, in its first cell
+    tracks = _tracks(np.concatenate([_covering(LARGE), corner]))
     queries = densify.sparse_queries(_maps(), tracks, HW, 99, 0)
     assert queries.dtype == np.float32
-    lacking = densify.REGION_TRACKS - 3
     frames, counts = np.unique(queries[:, 0], return_counts=True)
-    assert frames.tolist() == [0, 5, 10] and (counts == lacking).all()
+    near = sum(y * y + x * x < densify.FAR_CELLS**2 for y in range(6) for x in range(6))
+    assert frames.tolist() == [0, 5, 10] and (counts == 36 - near).all()
     row, column = ((queries[:, 1:] + 0.5) / 2).astype(int).T
     assert (row >= 30).all() and (row < 36).all() and (column >= 40).all() and (column < 46).all()
     assert len(np.unique(queries, axis=0)) == len(queries)
-    first = queries[queries[:, 0] == 0, :0:-1]
-    apart = np.linalg.norm(first[:, None] - first[None], axis=2) + 99 * np.eye(lacking)
-    # spread over 12 px
-    assert apart.min() > 3.5 and np.linalg.norm(first - [85, 65], axis=1).min() > 3.5
 
 
 def test_hidden_tracks_do_not_count() -> None:
-    tracks = _tracks(_spread(densify.REGION_TRACKS))
+    tracks = _tracks(np.concatenate([_covering(LARGE), _covering(SMALL)]))
     tracks.visible[:, 5] = False
-    queries = densify.sparse_queries(_maps(), tracks, HW, 99, 0)
-    counts = [np.count_nonzero(queries[:, 0] == t) for t in (0, 5, 10)]
-    assert counts[1] == 2 * densify.REGION_TRACKS > counts[0] == counts[2]
+    queries = densify.sparse_queries(_maps(), tracks, HW, 999, 0)
+    assert np.unique(queries[:, 0]).tolist() == [5] and len(queries) == 18 * 18 + 6 * 6
 
 
 def test_queries_are_bounded_and_seeded() -> None:
@@ -82,7 +73,7 @@ def test_queries_are_bounded_and_seeded() -> None:
 
 
 def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps, tracks = _maps(), _tracks(np.concatenate([_spread(12)[:-3], np.full((30, 2), 60)]))
+    maps, tracks = _maps(), _tracks(np.concatenate([_covering(LARGE), np.full((30, 2), 60)]))
     asked: list[np.ndarray] = []
 
     def track(engines: Any, frames: np.ndarray, queries: np.ndarray) -> RawTracks:
@@ -104,7 +95,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     whole = len(range(0, FRAMES, densify.EVERY)) + len(range(0, FRAMES, MAPS_EVERY))
     assert steps == [(done, whole) for done in range(whole)]
     count = len(found) - len(tracks)
-    assert given is maps and count == len(asked[0]) == 3 * densify.REGION_TRACKS
+    assert given is maps and count == len(asked[0]) == 99
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
     assert (
         len(weighed) == len(found)
@@ -122,7 +113,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
 def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = [np.full(CELLS, -4, np.float32)] * FRAMES
     monkeypatch.setattr(densify, "MotionMaps", lambda *_: maps)
-    tracks, scores = _tracks(_spread(4)), np.full(7, 0.5, np.float32)
+    tracks, scores = _tracks(np.full((7, 2), 60)), np.full(7, 0.5, np.float32)
     engines: Any = None
     found, _, _ = densify.densify(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99)
     assert found is tracks
