@@ -1,7 +1,7 @@
 """Coarse masks: an object's tracks, drawn by kernel splatting as logits for SAM 2's mask prompt.
 
-The same function draws the prompts of a run and those the nano SAM 2 was trained on, so that both
-have the same errors.
+The same class draws the prompts of a run and those that train the nano SAM 2, so that both have
+the same errors.
 """
 
 from __future__ import annotations
