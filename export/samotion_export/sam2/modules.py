@@ -211,7 +211,7 @@ class TrackGraph(nn.Module):
             attended.transpose(1, 2).reshape(-1, self.width, self.side, self.side) + self.no_mask
         )
         count = bank.shape[0]
-        every = torch.ones(count) > 0
+        every = torch.ones(count, device=bank.device) > 0
         masks, iou, pointer, score = self.head(
             pixels, (level0, level1), self.no_points.expand(count, -1, -1), every
         )
@@ -341,7 +341,8 @@ def pick(x: Tensor, index: Tensor) -> Tensor:
 def sine_encoding(position: Tensor, width: int, temperature: float = 10000.0) -> Tensor:
     """Positions (...) to (..., width): sines, then cosines, of the transformer's frequencies."""
     half = width // 2
-    period = temperature ** (2 * (torch.arange(half) // 2).float() / half)
+    steps = torch.arange(half, device=position.device) // 2
+    period = temperature ** (2 * steps.float() / half)
     angle = position.unsqueeze(-1) / period
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
