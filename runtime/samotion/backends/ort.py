@@ -60,8 +60,16 @@ def stream_of(provider: str) -> Device | None:
 
 
 def session_provider(provider: str, stream: Device | None) -> Any:
-    """A provider as a session takes it, to run on `stream` where there is one."""
-    return (provider, {"user_compute_stream": str(stream.stream_handle)}) if stream else provider
+    """A provider as a session takes it, to run on `stream` where there is one.
+
+    CUDA computes float32 graphs in float32: in TF32, its default, nano's tracks are a pixel off.
+    """
+    if provider != PROVIDERS["cuda"]:
+        return provider
+    options = {"use_tf32": "0"}
+    if stream:
+        options["user_compute_stream"] = str(stream.stream_handle)
+    return provider, options
 
 
 def load_libraries(provider: str) -> None:

@@ -230,12 +230,14 @@ def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch)
         ort_engine.stream_of(cuda_provider) is None
         and ort_engine.stream_of(ort_engine.PROVIDERS["cpu"]) is None
     )
-    assert ort_engine.session_provider(cuda_provider, None) == cuda_provider
+    cpu_provider = ort_engine.PROVIDERS["cpu"]
+    assert ort_engine.session_provider(cpu_provider, None) == cpu_provider
+    assert ort_engine.session_provider(cuda_provider, None) == (cuda_provider, {"use_tf32": "0"})
     fake_tensorrt.install(monkeypatch)
     stream = ort_engine.stream_of(cuda_provider)
     assert ort_engine.session_provider(cuda_provider, stream) == (
         cuda_provider,
-        {"user_compute_stream": "1"},
+        {"use_tf32": "0", "user_compute_stream": "1"},
     )
 
 
