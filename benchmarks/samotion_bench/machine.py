@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from samotion.backends.ort import PROVIDERS, session_provider
 from samotion.backends.threads import core_count
 from samotion.results.write import versions
 
@@ -100,18 +101,20 @@ def peak_gflops(device: str, half: bool = False) -> float | None:
     """GFLOP/s of the largest matrix product worth the time, by onnxruntime on `device`, data in
     place.
 
-    In float32 or half precision; None where onnxruntime does not reach the device.
+    In float32 or half precision, with the options that engines have; None where onnxruntime does
+    not reach the device.
     """
     import onnxruntime
 
     kind = "cpu" if device == "cpu" else "cuda"
-    provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[kind]
+    provider = PROVIDERS[kind]
     if provider not in onnxruntime.get_available_providers():
         return None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     graph = MATMUL.replace(FLOAT, HALF) if half else MATMUL
-    session: Any = onnxruntime.InferenceSession(graph, options, providers=[provider])
+    chosen = session_provider(provider, None)
+    session: Any = onnxruntime.InferenceSession(graph, options, providers=[chosen])
     side = PEAK_SIDE[kind]
     binding = session.io_binding()
     binding.bind_ortvalue_input(

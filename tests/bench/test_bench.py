@@ -387,6 +387,22 @@ def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
     assert machine.peak_gflops("tensorrt") is None, "a GPU's share is not told against a CPU's peak"
 
 
+def test_the_peak_of_a_gpu_is_that_of_float32_as_engines_compute(monkeypatch):
+    import onnxruntime
+
+    asked = []
+
+    def session(graph, options, providers):
+        asked.extend(providers)
+        raise RuntimeError("no GPU")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    with pytest.raises(RuntimeError, match="no GPU"):
+        machine.peak_gflops("cuda")
+    assert asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]
+
+
 def test_the_product_in_half_precision():
     (node,) = (
         graph := onnx.load_from_string(machine.MATMUL.replace(machine.FLOAT, machine.HALF)).graph

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from samotion.backends import trt_backend
 from samotion.backends.engines import EngineFolder, open_engines
+from samotion.backends.ort import PROVIDERS, session_provider
 from samotion.errors import SamotionError
 from samotion.manifest import BUNDLED, MANIFEST
 from samotion.pipeline import segment_clip
@@ -103,7 +104,9 @@ def _nodes() -> Iterator[tuple[str, str, int]]:
             options.optimized_model_filepath = str(Path(folder) / "optimised.onnx")
             options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
             session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CUDAExecutionProvider", "CPUExecutionProvider"]
+                str(path),
+                options,
+                providers=[session_provider(PROVIDERS["cuda"], None), PROVIDERS["cpu"]],
             )
             inputs = {
                 i.name: np.zeros([d if isinstance(d, int) else 28 for d in i.shape], _numpy(i.type))
