@@ -90,6 +90,28 @@ def test_another_scene_begins_anew_and_is_told_of() -> None:
     assert 1 not in np.unique(result.labels[30:])
 
 
+@pytest.mark.parametrize("window_frames", [300, 50])
+def test_a_clip_of_one_window_is_parted_at_a_cut_too(window_frames: int, tmp_path: Path) -> None:
+    """Tracks, objects and masks do not go across it, and its files are those of any clip."""
+    settings = replace(SETTINGS, window_frames=window_frames)
+    clip = _two_scenes()
+    result = segment_clip(clip, long_scene.engines(), settings)
+    assert result.cuts == [30] and result.labels.shape == clip.shape[:3]
+    first, second = (
+        segment_clip(part, long_scene.engines(), settings) for part in (clip[:30], clip[30:])
+    )
+    assert np.array_equal(result.labels[:30], first.labels)
+    assert np.array_equal(result.labels[30:] > 0, second.labels > 0)
+    assert [len(one.tracks.visible[0]) for one in result.windows] == [30, 20]
+    target = locate(tmp_path, "square", KINDS)
+    with reserve(target):
+        written = segment_to(target, clip, long_scene.engines(), settings, info=REQUEST)
+    record = read_record(target)
+    assert written.cuts == record["cuts"] == [30] and record["status"] == "done"
+    masks = sorted(target.masks.glob("*.png"))
+    assert len(masks) == 50
+
+
 def test_max_frames_limits_frames_as_asked_and_nothing_does_unasked() -> None:
     clip = long_scene.frames(48)
     assert len(segment_clip(clip, long_scene.engines(), SETTINGS).labels) == 48

@@ -75,7 +75,7 @@ class Cuts:
 
     def _is_cut(self, before: _Look, look: _Look) -> bool:
         change = _colour_change(before, look)
-        sudden = change > SUDDEN * float(np.median(self._usual)) if self._usual else True
+        sudden = bool(self._usual) and change > SUDDEN * float(np.median(self._usual))
         is_cut = sudden and all(_differ(before, later) for later in self._ahead)
         if is_cut:
             self._usual.clear()

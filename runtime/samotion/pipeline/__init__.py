@@ -17,6 +17,7 @@ from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
+from samotion.clips.cuts import mark_cuts
 from samotion.clips.stream import Frames, Reading, Stream, stream_of
 from samotion.errors import InputError
 from samotion.pipeline import folder
@@ -57,6 +58,7 @@ __all__ = [
 Array = np.ndarray[Any, Any]
 
 
+@one_thread_for_numpy()
 def segment_clip(
     clip: str | os.PathLike[str] | Array | video.Clip,
     engines: Engines,
@@ -67,19 +69,36 @@ def segment_clip(
     (T,H,W,3) uint8.
 
     `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all
-    when it ends. A clip of more than `window_frames` is worked on window by window, and its labels
-    are held for all frames: `segment_windows` holds those of one window. Raises InputError for a
-    clip that cannot be read and EngineError for engines that are missing or fail.
+    when it ends. A clip of more than `window_frames`, or of several scenes, is worked on window by
+    window, and its labels are held for all frames: `segment_windows` holds those of one window.
+    Raises InputError for a clip that cannot be read and EngineError for engines that are missing or
+    fail.
     """
     numbers = resolve(Settings() if settings is None else settings, engines.preset)
-    stream = _open(clip, numbers)
-    if stream.count <= numbers.window_frames:
-        return _segment_whole(clip, stream, engines, numbers, progress or silent)
+    stream, report = _open(clip, numbers), progress or silent
+    if stream.count > numbers.window_frames:
+        return _segment_by_windows(clip, stream, engines, numbers, report)
+    stages = Stages(report)
+    with stages("video") as step:
+        source, cache = _read(clip, stream, engines, step)
+    if any(is_cut for _, is_cut in mark_cuts(source.frames)):
+        return _segment_by_windows(source, stream_of(source), engines, numbers, report)
+    return _segment_whole(source, cache, engines, numbers, stages)
+
+
+def _segment_by_windows(
+    clip: str | os.PathLike[str] | Array | video.Clip,
+    stream: Stream,
+    engines: Engines,
+    numbers: Numbers,
+    progress: Progress,
+) -> Result:
+    """A clip of several windows."""
     reading = stream.open()
     labels: list[Array] = []
     tracks: list[TrackWindow] = []
     state = State()
-    for window in _run(stream, reading, engines, numbers, progress or silent):
+    for window in _run(stream, reading, engines, numbers, progress):
         labels.append(window.labels)
         tracks.append(window.tracks)
         state = window.state
@@ -142,14 +161,14 @@ def segment_to(
     return result
 
 
-@one_thread_for_numpy()
 def _segment_whole(
-    clip: Any, stream: Stream, engines: Engines, numbers: Numbers, progress: Progress
+    source: video.Clip,
+    cache: FrameCache | None,
+    engines: Engines,
+    numbers: Numbers,
+    stages: Stages,
 ) -> Result:
     """A clip of one window."""
-    stages = Stages(progress)
-    with stages("video") as step:
-        source, cache = _read(clip, stream, engines, step)
     found = find(engines, source.frames, numbers, stages, cache=cache)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
