@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "3cdc3e112628b65154d34d89827a97dd769f15af0ea14b7b52f9e1477225eac6"
+LABELS_SHA256 = "53ef6b02d79895f44aeea9b80e6c6c4aa7ea454b0dbc8d86553cbe8eb404e1f9"
 
 
 @pytest.mark.slow

@@ -187,8 +187,11 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "motion_map": Signature(
         "motion",
-        (Tensor("residual", "float32", ("B", "GH", "GW", 16)),),  # see samotion.motion_map
-        (Tensor("logits", "float32", ("B", "GH", "GW")),),  # positive where something moves
+        (Tensor("residual", "float32", ("B", "GH", "GW", 13)),),  # see samotion.motion_map
+        (
+            Tensor("logits", "float32", ("B", "GH", "GW")),  # positive where something moves
+            Tensor("boundaries", "float32", ("B", "GH", "GW")),  # logits: where an object ends
+        ),
         "maps",
         rows="B",
     ),

@@ -20,6 +20,7 @@ from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
 from samotion_export import depth, dino, motion, tracks
+from samotion_export.motion.motion_map import MotionMap
 from samotion_training import (
     augment,
     common,
@@ -167,7 +168,7 @@ def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     moving[:, 4:12, 20:30] = 255
     residuals[..., 2:5] += 2 * (moving[..., None] > 0)
     residuals[..., 7] += 2 * (moving > 0)
-    example = make_residuals.Example(residuals, moving)
+    example = make_residuals.Example(residuals, moving, moving // 255)
     samples.save(path, example)
     return example
 
@@ -181,6 +182,37 @@ def test_the_motion_map_learns(tmp_path: Path) -> None:
     assert found[-1] < found[0] - 0.1
 
 
+def test_a_teacher_has_a_say_in_what_moves_and_none_in_where_it_ends(tmp_path: Path) -> None:
+    residual = torch.from_numpy(box_residual(tmp_path / "0.npz").residuals.astype(np.float32))
+    teacher = motion.build_module(NANO.motion).map.eval()
+    torch.nn.init.zeros_(teacher.out.weight)
+    teacher.out.bias = torch.nn.Parameter(torch.tensor([-4.0, 4.0]))  # says: nothing moves
+    first, inside = [], []
+    for taught_by in (None, teacher):
+        torch.manual_seed(0)
+        pupil = motion.build_module(NANO.motion).map
+
+        def losses(
+            rng: np.random.Generator, net: MotionMap = pupil, by: MotionMap | None = taught_by
+        ) -> common.Losses:
+            return train_motion_map.losses(net, rng, [tmp_path / "0.npz"], by)
+
+        first.append(losses(np.random.default_rng(0))["boundary"].item())
+        losses_of(pupil, losses, steps=20)
+        with torch.no_grad():
+            moving, _ = pupil(residual)
+        inside.append(moving[:, 6:10, 22:28].mean().item())
+    assert first[0] == first[1]
+    assert inside[1] < inside[0] - 0.5
+
+
+def test_objects_end_where_cells_side_by_side_have_two_labels() -> None:
+    labels = np.zeros((5, 8), np.uint8)
+    labels[:, 2:5], labels[:, 5:] = 1, 2
+    ends = train_motion_map.boundaries(labels)
+    np.testing.assert_array_equal(ends, [[0, 1, 1, 0, 1, 1, 0, 0]] * 5)
+
+
 def test_mirrored_residuals_keep_flow_and_truth_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,8 +220,10 @@ def test_mirrored_residuals_keep_flow_and_truth_together(
     box_residual(tmp_path / "0.npz")
     directions = set()
     for seed in range(24):
-        x, share = train_motion_map.frame_of(np.random.default_rng(seed), tmp_path / "0.npz")
-        assert x.shape[:2] == share.shape and share.sum() == 80
+        x, truth = train_motion_map.frame_of(np.random.default_rng(seed), tmp_path / "0.npz")
+        share, ends = np.moveaxis(truth, -1, 0)
+        assert x.shape[:2] == truth.shape[:2] and share.sum() == 80
+        np.testing.assert_array_equal(ends, train_motion_map.boundaries(share.astype(np.uint8)))
         rows, columns = np.nonzero(share)
         flow = x[share > 0][:, train_motion_map.FLOW].mean(axis=0)
         axis = int(np.abs(flow).argmax())
@@ -215,6 +249,8 @@ def test_residuals_of_scenes_come_from_the_nets(
         example = make_residuals.make(engines, 3, Library())
     assert example is not None and example.residuals.shape == (*example.moving.shape, CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
+    assert example.labels.shape == example.moving.shape
+    assert (example.labels[example.moving == 255] > 0).all()
     samples.save(tmp_path / "3.npz", example)
     np.testing.assert_array_equal(
         make_residuals.load(tmp_path / "3.npz").residuals, example.residuals
@@ -285,7 +321,7 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     own = sample.instance[here]
     first, second = np.triu_indices(len(here), 1)
     use = (own[first] > 0) | (own[second] > 0)
-    assert features.shape == (use.sum(), 5) and np.isfinite(features).all()
+    assert features.shape == (use.sum(), 4) and np.isfinite(features).all()
     assert same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
     for (features, is_so), weights in (

@@ -60,13 +60,13 @@ def examples_of(
     candidates = prompting.candidates(scores, moving, grow_threshold)
     label_of, indices = starts_on(tracks, labels), np.flatnonzero(candidates)
     spacing_px = multicut.mean_spacings_px(tracks.visible, hw)
-    arguments = tracks.take(indices), scores[indices], hw, spacing_px, maps
+    arguments = tracks.take(indices), hw, spacing_px, maps
     pairs = _pairs_on_movers(*multicut.pairwise_features(*arguments), label_of[indices])
     chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
     of_pairs = pairs[0][chosen], pairs[1][chosen]
     of_parts = _part_examples(multicut.track_graph(*arguments), label_of[indices])
 
-    groups = multicut.partition(tracks, scores, moving, candidates, hw, maps, numbers)
+    groups = multicut.partition(tracks, moving, candidates, hw, maps, numbers)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
     of_motion = movers.group_features(groups, tracks, scores, hw), np.array(on_mover, bool)
     return of_pairs, of_parts, of_motion

@@ -1,5 +1,5 @@
-"""Residuals of scenes, as nano's tracks and scores give them, and which cells move: training data
-for the motion map.
+"""Residuals of scenes, as nano's tracks and scores give them, and what moves in which cells:
+training data for the motion map.
 
 `python -m samotion_training.make_residuals FOLDER --engine-dir engines --data DATA`: seeds already
 there are skipped.
@@ -43,8 +43,9 @@ Make = Callable[[Engines, int, Library], "NamedTuple | None"]
 class Example(NamedTuple):
     """Some frames of one clip."""
 
-    residuals: Array  # (F, GH, GW, 16) float16
+    residuals: Array  # (F, GH, GW, 13) float16
     moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
+    labels: Array  # (F, GH, GW) uint8: which object moves there, 0 for none
 
 
 def make(engines: Engines, seed: int, library: Library) -> Example | None:
@@ -60,7 +61,9 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
         cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA)
         for t in frames
     ]
-    return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8))
+    movers = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
+    labels = [cv2.resize(movers[t], cells, interpolation=cv2.INTER_NEAREST) for t in frames]
+    return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8), np.stack(labels))
 
 
 def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> tuple[Clip, int]:

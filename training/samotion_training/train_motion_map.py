@@ -26,34 +26,43 @@ FRAMES = 8
 DIFFERENCES = slice(2, 7)  # channels: along the ground, and along the flow
 FLOW = slice(7, 9)  # mirroring turns these over
 COLOURS = slice(10, 13)
+BOUNDARY_WEIGHT = 3.0  # of cells where an object ends, which are few
+TRUTH_SHARE = 0.5  # of the truth's losses in what moves, beside a teacher's
 UNREST = 0.6  # share of frames with spots that differ from frame to frame, as water and leaves do
 UNREST_CELLS = (3, 20)  # their size
 UNREST_MOST = 2.0  # what they add to log differences, at most, and to the flow
 
 
 def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
-    """A residual (GH,GW,C) and the share of each cell that moves, mirrored, turned and
-    recoloured at random.
+    """A residual (GH,GW,C), and the truth (GH,GW,2): the share of each cell that moves, and where
+    objects end; mirrored, turned and recoloured at random.
     """
-    residuals, shares = _clip(path)
+    residuals, shares, labels = _clip(path)
     index = int(rng.integers(len(residuals)))
-    x, y = residuals[index].astype(np.float32), shares[index].astype(np.float32) / 255
+    x = residuals[index].astype(np.float32)
+    y = np.dstack([shares[index].astype(np.float32) / 255, boundaries(labels[index])])
     for axis in (0, 1):
         if rng.random() < 0.5:
             x, y = np.flip(x, axis).copy(), np.flip(y, axis)
             x[..., FLOW.start + 1 - axis] *= -1
     if rng.random() < 0.5:
-        x, y = x.transpose(1, 0, 2).copy(), y.T
+        x, y = x.transpose(1, 0, 2).copy(), y.transpose(1, 0, 2)
         x[..., FLOW] = x[..., FLOW][..., ::-1].copy()
     x[..., COLOURS] = x[..., COLOURS] * rng.uniform(0.7, 1.3) + rng.normal(0, 0.2, 3)
     x[..., DIFFERENCES] *= rng.uniform(0.7, 1.3)
     if rng.random() < UNREST:
-        spots = rng.uniform(0, UNREST_MOST) * unrest(rng, y.shape)
+        spots = rng.uniform(0, UNREST_MOST) * unrest(rng, y.shape[:2])
         x[..., DIFFERENCES] += spots.clip(0)[..., None]
         x[..., FLOW] += (
-            np.stack([unrest(rng, y.shape) for _ in range(2)], -1) * spots.clip(0)[..., None]
+            np.stack([unrest(rng, y.shape[:2]) for _ in range(2)], -1) * spots.clip(0)[..., None]
         )
     return x, y
+
+
+def boundaries(labels: Array) -> Array:
+    """The cells (GH,GW) float32 that have one of another object, or of none, beside them."""
+    beside = np.ones((3, 3), np.uint8)
+    return np.asarray(cv2.dilate(labels, beside) != cv2.erode(labels, beside), np.float32)
 
 
 def unrest(rng: Rng, shape: tuple[int, ...]) -> Array:
@@ -64,13 +73,17 @@ def unrest(rng: Rng, shape: tuple[int, ...]) -> Array:
     return np.asarray(noise / (noise.std() + 1e-6))
 
 
-def losses(net: MotionMap, rng: Rng, paths: list[Path]) -> Losses:
-    """Cross-entropy and Dice over frames of some clips; Dice where something moves."""
+def losses(net: MotionMap, rng: Rng, paths: list[Path], teacher: MotionMap | None = None) -> Losses:
+    """Cross-entropy and Dice over frames of some clips, of what moves and of where it ends; Dice
+    where something moves.
+
+    A `teacher` is a map whose answers count in what moves as well.
+    """
     pairs = [frame_of(rng, paths[int(rng.integers(len(paths)))]) for _ in range(FRAMES)]
-    size = np.min([y.shape for _, y in pairs], axis=0) // 8 * 8
+    size = np.min([y.shape[:2] for _, y in pairs], axis=0) // 8 * 8
     crops = []
     for x, y in pairs:
-        top, left = (int(rng.integers(n - m + 1)) for n, m in zip(y.shape, size))
+        top, left = (int(rng.integers(n - m + 1)) for n, m in zip(y.shape[:2], size))
         crops.append(
             (
                 x[top : top + size[0], left : left + size[1]],
@@ -78,10 +91,20 @@ def losses(net: MotionMap, rng: Rng, paths: list[Path]) -> Losses:
             )
         )
     inputs, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
-    answer = net(inputs)
-    entropy = F.binary_cross_entropy_with_logits(answer, truth)
-    overlap = dice(answer, truth)
-    return {"loss": entropy + overlap, "entropy": entropy, "dice": overlap}
+    moving, ends = net(inputs)
+    entropy = F.binary_cross_entropy_with_logits(moving, truth[..., 0])
+    overlap = dice(moving, truth[..., 0])
+    loss = entropy + overlap
+    if teacher is not None:
+        with torch.no_grad():
+            taught = torch.sigmoid(teacher(inputs)[0])
+        likeness = F.binary_cross_entropy_with_logits(moving, taught)
+        loss = TRUTH_SHARE * loss + likeness
+    weight = truth.new_tensor(BOUNDARY_WEIGHT)
+    boundary = F.binary_cross_entropy_with_logits(ends, truth[..., 1], pos_weight=weight)
+    boundary = boundary + dice(ends, truth[..., 1])
+    loss = loss + boundary
+    return {"loss": loss, "entropy": entropy, "dice": overlap, "boundary": boundary}
 
 
 def dice(answer: Tensor, truth: Tensor) -> Tensor:
@@ -99,12 +122,21 @@ def _clip(path: Path) -> make_residuals.Example:
 
 def main() -> None:
     """The command."""
-    args = arguments("Train the nano motion map.", steps=4000, lr=3e-3).parse_args()
+    parser = arguments("Train the nano motion map.", steps=4000, lr=3e-3)
+    parser.add_argument("--teacher", type=Path, help="weights to whose map the new one is held")
+    args = parser.parse_args()
     run = run_of(args)
-    motion = build_module(NANO.motion)
+    motion, teacher = build_module(NANO.motion), None
     if args.init:
         load_weights(motion, args.init)
-    train(run, motion.map, lambda rng, _: losses(motion.map, rng, sorted(args.pool.glob("*.npz"))))
+    if args.teacher:
+        load_weights(taught := build_module(NANO.motion), args.teacher)
+        teacher = taught.map.eval()
+
+    def of_step(rng: Rng, _: float) -> Losses:
+        return losses(motion.map, rng, sorted(args.pool.glob("*.npz")), teacher)
+
+    train(run, motion.map, of_step)
     if args.out:
         save_weights(motion, args.out)
 

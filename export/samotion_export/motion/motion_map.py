@@ -1,5 +1,5 @@
 """Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.motion_map) to
-where it moves.
+where it moves, and where objects end.
 
 The published system has no such net; its tracks alone carry the motion. Ours is for small trackers
 and few tracks.
@@ -20,8 +20,8 @@ TOLERANCE = 1e-3  # in logits; float32 alone shows 1e-5
 
 
 class MotionMap(nn.Module):
-    """The contract's `motion_map`: residuals [B,GH,GW,16] -> logits [B,GH,GW], positive where
-    something moves.
+    """The contract's `motion_map`: residuals [B,GH,GW,13] -> two logits [B,GH,GW], positive where
+    something moves, and where an object ends.
     """
 
     def __init__(self) -> None:
@@ -29,9 +29,9 @@ class MotionMap(nn.Module):
         inputs = (CHANNELS, *WIDTHS)
         self.down = nn.ModuleList(pair(a, b) for a, b in zip(inputs, WIDTHS))
         self.up = nn.ModuleList(pair(a + b, b) for a, b in zip(WIDTHS[1:], WIDTHS))
-        self.out = nn.Conv2d(WIDTHS[0], 1, 1)
+        self.out = nn.Conv2d(WIDTHS[0], 2, 1)
 
-    def forward(self, residual: Tensor) -> Tensor:
+    def forward(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         x = residual.permute(0, 3, 1, 2)
         levels: list[Tensor] = []
         for block in self.down:
@@ -40,7 +40,8 @@ class MotionMap(nn.Module):
         for block, level in zip(reversed(self.up), reversed(levels[:-1])):
             larger = F.interpolate(x, size=level.shape[2:], mode="bilinear", align_corners=False)
             x = block(torch.cat([larger, level], 1))
-        return self.out(x)[:, 0]
+        x = self.out(x)
+        return x[:, 0], x[:, 1]
 
 
 def pair(inputs: int, outputs: int) -> nn.Sequential:
@@ -60,4 +61,4 @@ def graphs(module: nn.Module) -> list[Graph]:
     rng = np.random.default_rng(0)
     shapes = (1, 40, 56), (2, 27, 33)
     examples = tuple((rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes)
-    return [Graph("motion_map", module, examples, {"logits": TOLERANCE})]
+    return [Graph("motion_map", module, examples, {"logits": TOLERANCE, "boundaries": TOLERANCE})]

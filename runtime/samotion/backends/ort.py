@@ -287,10 +287,8 @@ def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) ->
     )
     for side, actual, expected, recorded in sides:
         if {f.name for f in actual} != {t.name for t in expected}:
-            got = _names(f.name for f in actual)
-            raise EngineError(
-                f"{file}: {side}s are {got}; expected {_names(t.name for t in expected)}"
-            )
+            got, wanted = _names(f.name for f in actual), _names(t.name for t in expected)
+            raise EngineError(f"{file}: {side}s are {got}; expected {wanted}; export again")
         by_name = {f.name: f for f in actual}
         for tensor in expected:
             node = by_name[tensor.name]

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from samotion.cues import rigid
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.tracks.tracking import Tracks
 
@@ -31,7 +30,6 @@ NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
 STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
 HIGH_SCORE = 0.9
 MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
-HIGH_RANK_RATIO = 5.0  # rank residual ratio (rigid.py) that counts as 1
 
 
 class Comparison(NamedTuple):
@@ -50,7 +48,7 @@ class MotionResiduals:
     `scores` (N,) are the motion scores of `tracks`. The residual of a frame is (GH,GW,C) float32:
     splatted track scores (all, and the high ones), log differences along the ground for each of
     FRAME_OFFSETS, the same along optical flow, the flow relative to the ground, the frame's median
-    difference, its colours in CIELAB, and splatted rank residual ratios.
+    difference, and its colours in CIELAB.
     """
 
     def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
@@ -63,8 +61,6 @@ class MotionResiduals:
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
         self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
-        ratios = rigid.rank_residual_ratio(self._xy, tracks, scores < STILL_SCORE)
-        self._rank_ratios = (ratios / HIGH_RANK_RATIO).clip(0, 1)
 
     def __getitem__(self, frame: int) -> Array:
         """The residual of one frame."""
@@ -75,7 +71,6 @@ class MotionResiduals:
             *self._splat_scores(frame),
             *self._motion_layers(comparisons),
             colours.astype(np.float32) / 50 - 2,
-            *self._splat_rank_ratios(frame),
         ]
         return np.dstack([self._to_cells(layer) for layer in layers])
 
@@ -108,21 +103,11 @@ class MotionResiduals:
         return np.asarray(resized)
 
     def _splat_scores(self, frame: int) -> list[Array]:
-        """Splatted maps (h,w) of all scores, and of the high ones."""
+        """Maps (h,w) in [-1,1] of all scores, and of the high ones."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
+        splatting = KernelSplatting(self._xy[visible, frame], self._hw)
         scores = self._scores[visible]
-        return self._splat(visible, frame, [scores, scores > HIGH_SCORE])
-
-    def _splat_rank_ratios(self, frame: int) -> list[Array]:
-        """Splatted maps (h,w) of the rank residual ratios."""
-        known = np.isfinite(self._rank_ratios[:, 0])
-        visible = np.flatnonzero(self._tracks.visible[:, frame] & known)
-        return self._splat(visible, frame, list(self._rank_ratios[visible].T))
-
-    def _splat(self, tracks: Array, frame: int, weights: list[Array]) -> list[Array]:
-        """Maps (h,w) in [-1,1] of the weights (M,) in [0,1] of some tracks (M,)."""
-        splatting = KernelSplatting(self._xy[tracks, frame], self._hw)
-        return [splatting.mask(weight) / LOGIT_MAX for weight in weights]
+        return [splatting.mask(weights) / LOGIT_MAX for weights in (scores, scores > HIGH_SCORE)]
 
     def _compare(self, frame: int, offset: int) -> Comparison:
         """A frame and the one `offset` frames later."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from samotion.cues import movers
-from samotion.cues.motion_map import MotionMaps, logits, min_between, sampled_frames
+from samotion.cues.motion_map import MotionMaps, most_between, sampled_frames
 from samotion.cues.motion_residuals import LONG_SIDE_PX
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, surely_visible
@@ -22,9 +22,9 @@ from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
 # By samotion_training.fit_objects: log odds of being of one object, of two tracks by their
-# `pairwise_features`, and of two parts by their `part_features`. The bias of parts, 0.25 as fitted,
-# is raised: a part too many costs an object more than a neighbour's.
-PAIR_WEIGHTS, PAIR_BIAS = np.array([0.97, -0.64, -0.35, 0.31, -0.34]), 0.36
+# `pairwise_features`, and of two parts by their `part_features`. The biases, 5.47 and 0.25 as
+# fitted, are raised: a part too many costs an object more than a neighbour's.
+PAIR_WEIGHTS, PAIR_BIAS = np.array([0.38, -1.67, -0.2, -3.52]), 5.7
 PART_WEIGHTS, PART_BIAS = np.array([0.55, -1.5]), 1.2
 PART_MARGIN = 1.0  # by which log odds are lowered for the over-segmentation
 FLOOR_PX = 0.1  # added to lengths before their logarithm
@@ -84,7 +84,7 @@ def group(
     `moving` (M,) are tracks with high scores, `scores` (N,) those of all. How probable it is that
     an object's tracks move by themselves says movers.py.
     """
-    groups = partition(tracks, scores, moving, candidates, hw, maps, prompting)
+    groups = partition(tracks, moving, candidates, hw, maps, prompting)
     confidences = movers.confidences(groups, tracks, scores, hw)
     visible = surely_visible(tracks, prompting.min_confidence).visible
     return [
@@ -109,7 +109,6 @@ def busiest_frame(visible: Array) -> int:
 
 def partition(
     tracks: Tracks,
-    scores: Array,
     moving: Array,
     candidates: Array,
     hw: tuple[int, int],
@@ -122,7 +121,7 @@ def partition(
     """
     indices = np.flatnonzero(candidates)
     spacing_px = mean_spacings_px(tracks.visible, hw)
-    graph = track_graph(tracks.take(indices), scores[indices], hw, spacing_px, maps)
+    graph = track_graph(tracks.take(indices), hw, spacing_px, maps)
     visible = surely_visible(tracks, prompting.min_confidence).visible
     needed = min(prompting.min_object_tracks, max(1, len(moving)))
 
@@ -136,10 +135,10 @@ def partition(
 
 
 def track_graph(
-    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
+    tracks: Tracks, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
 ) -> TrackGraph:
     """The graph of all `tracks`; arguments as of `pairwise_features`."""
-    pairs, features = pairwise_features(tracks, scores, hw, spacing_px, maps)
+    pairs, features = pairwise_features(tracks, hw, spacing_px, maps)
     log_odds = np.full((len(tracks), len(tracks)), np.nan)
     log_odds[pairs] = log_odds[pairs[::-1]] = features @ PAIR_WEIGHTS + PAIR_BIAS
     return TrackGraph(tracks.visible, log_odds)
@@ -152,16 +151,15 @@ def mean_spacings_px(visible: Array, hw: tuple[int, int]) -> Array:
 
 
 def pairwise_features(
-    tracks: Tracks, scores: Array, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
+    tracks: Tracks, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
 ) -> tuple[tuple[Array, Array], Array]:
-    """The pairs (Q,), (Q,) of tracks visible together, and their features (Q,5).
+    """The pairs (Q,), (Q,) of tracks visible together, and their features (Q,4).
 
     In how many frames they are visible together; their distance, in mean spacings (T,) of tracks;
-    the standard deviation of their offset; the least of the motion map between them; the difference
-    of their score logits.
+    the standard deviation of their offset; the surest boundary of an object between them.
     """
     first, second = np.triu_indices(len(tracks), 1)
-    # frames, distance in spacings, offset in px, its square, least of the map
+    # frames, distance in spacings, offset in px, its square, boundary
     sums = np.zeros((len(first), 6))
     for frame in sampled_frames(tracks.visible.shape[1]):
         in_frame = tracks.visible[:, frame]
@@ -169,18 +167,15 @@ def pairwise_features(
         a, b = (tracks.xy[side[together], frame] for side in (first, second))
         distance_px = np.linalg.norm(a - b, axis=1)
         spacings = distance_px / spacing_px[frame]
-        least = min_between(maps[frame], a, b, hw)
+        boundary = most_between(maps.boundary(frame), a, b, hw)
         one = np.ones(len(a))
-        sums[together] += np.column_stack([one, spacings, a - b, distance_px**2, least])
+        sums[together] += np.column_stack([one, spacings, a - b, distance_px**2, boundary])
     known = sums[:, 0] > 0
     first, second, frames = first[known], second[known], sums[known, 0]
-    spacings, *mean_offset, squared_px2, least = sums[known, 1:].T / frames
+    spacings, *mean_offset, squared_px2, boundary = sums[known, 1:].T / frames
     variance_px2 = squared_px2 - np.square(mean_offset).sum(axis=0)
     deviation_px = np.sqrt(variance_px2.clip(0)) * LONG_SIDE_PX / max(hw)
-    score_logits = logits(scores)
-    difference = np.abs(score_logits[first] - score_logits[second])
-    log_deviation = np.log(deviation_px + FLOOR_PX)
-    columns = np.log1p(frames), np.log1p(spacings), log_deviation, least, difference
+    columns = np.log1p(frames), np.log1p(spacings), np.log(deviation_px + FLOOR_PX), boundary
     return (first, second), np.column_stack(columns)
 
 

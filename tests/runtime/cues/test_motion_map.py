@@ -69,7 +69,8 @@ class _Engines(dict[str, Any]):
 
     def map(self, residual: np.ndarray) -> dict[str, np.ndarray]:
         self.calls += 1
-        return {"logits": residual[..., 2] - residual[..., MEDIAN] - self.bias}
+        logits = residual[..., 2] - residual[..., MEDIAN] - self.bias
+        return {"logits": logits, "boundaries": -logits}
 
 
 @pytest.mark.parametrize("pan_px", [0, 2])
@@ -105,8 +106,16 @@ def test_maps_are_made_once_per_frame() -> None:
     frames, _ = _clip()
     engines: Any = _Engines()
     maps = MotionMaps(engines, frames, *_tracks())
-    np.testing.assert_array_equal(maps[4], maps[4])
+    np.testing.assert_allclose(maps.probability(4), 1 / (1 + np.exp(-maps[4])), atol=1e-6)
+    np.testing.assert_allclose(maps.boundary(4), 1 - maps.probability(4), atol=1e-6)
     assert engines.calls == 1
+
+
+def test_what_lies_between_two_points_is_the_most_on_their_way() -> None:
+    cells = np.zeros((9, 16))
+    cells[:, 8] = 0.7  # a wall
+    start, end = np.array([[20.0, 40.0], [20.0, 40.0]]), np.array([[140.0, 60.0], [60.0, 60.0]])
+    np.testing.assert_allclose(motion_map.most_between(cells, start, end, (90, 160)), [0.7, 0])
 
 
 def test_scores_follow_the_maps() -> None:
@@ -138,7 +147,7 @@ def test_the_graph_answers_as_pytorch_at_every_size(tmp_path: Path) -> None:
 def test_the_net_takes_grids_of_any_size_and_belongs_to_nano_alone() -> None:
     module = net.MotionMap().eval()
     for shape in ((1, 72, 128), (2, 27, 33), (1, 2, 2)):
-        assert module(torch.zeros(*shape, CHANNELS)).shape == shape
+        assert [one.shape for one in module(torch.zeros(*shape, CHANNELS))] == [shape, shape]
     names = build_module(NANO.motion).state_dict()
     assert any(name.startswith("map.") for name in names)
     assert not any(name.startswith("map.") for name in build_module(FAST.motion).state_dict())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from helpers.camera_tracks import always_visible
@@ -28,13 +29,21 @@ def _tracks(*groups: np.ndarray) -> Tracks:
     return always_visible(np.concatenate(groups).astype(np.float32))
 
 
+class _Maps:
+    """Motion maps (30,40) on which objects end one cell beside their tracks."""
+
+    def __init__(self, tracks: Tracks) -> None:
+        self._xy = tracks.xy
+
+    def boundary(self, frame: int) -> np.ndarray:
+        inside = np.zeros((30, 40), np.uint8)
+        for x, y in (self._xy[:, frame] // 4).astype(int):
+            inside[max(0, y) : y + 1, max(0, x) : x + 1] = 1
+        return np.asarray(cv2.dilate(inside, np.ones((3, 3))) - inside, np.float32)
+
+
 def _maps(tracks: Tracks) -> Any:
-    """Motion maps (T,30,40) that show motion on and right beside tracks."""
-    maps = np.full((FRAMES, 30, 40), -6, np.float32)
-    for t in range(FRAMES):
-        for x, y in (tracks.xy[:, t] // 4).astype(int):
-            maps[t, max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] = 4
-    return maps
+    return _Maps(tracks)
 
 
 def _grouped(
@@ -67,23 +76,28 @@ def test_pairwise_features_are_what_they_are_said_to_be():
     xy = np.stack([[20, 40] + TIME * [2, 0], [44, 40] + TIME * [2, 0], [20, 60] + TIME * [4, 0]])
     tracks = _tracks(xy)
     tracks.visible[2, 10:] = False
-    scores, spacing = np.array([0.5, 0.5, 0.9]), np.full(FRAMES, 12.0)
-    pairs, features = multicut.pairwise_features(tracks, scores, HW, spacing, _maps(tracks))
+    spacing = np.full(FRAMES, 12.0)
+    pairs, features = multicut.pairwise_features(tracks, HW, spacing, _maps(tracks))
     assert [side.tolist() for side in pairs] == [[0, 0, 1], [1, 2, 2]]
-    together, spacings, deviation, between, score = features.T
+    together, spacings, deviation, boundary = features.T
     np.testing.assert_allclose(np.expm1(together), [12, 6, 6])
     np.testing.assert_allclose(np.expm1(spacings[0]), 24 / 12)
     assert np.exp(deviation[0]) == pytest.approx(0.1, abs=1e-6) and np.exp(deviation[1]) > 5
-    np.testing.assert_allclose(between, -6)  # the map shows no motion between them
-    np.testing.assert_allclose(score, [0, np.log(9), np.log(9)], rtol=1e-3)
+    np.testing.assert_allclose(boundary, 1)  # each is an object by itself
+
+
+def test_no_boundary_is_between_tracks_inside_one_object():
+    tracks = _square(40, 40, (2, 0))
+    _, features = multicut.pairwise_features(
+        _tracks(tracks), HW, np.full(FRAMES, 12.0), _maps(_tracks(tracks))
+    )
+    np.testing.assert_allclose(features[:, 3], 0)
 
 
 def test_tracks_never_visible_together_are_no_pair():
     tracks = _two_squares()
     tracks.visible[0, 10:] = tracks.visible[1, :10] = False
-    (first, second), _ = multicut.pairwise_features(
-        tracks, np.full(72, 0.9), HW, np.ones(FRAMES), _maps(tracks)
-    )
+    (first, second), _ = multicut.pairwise_features(tracks, HW, np.ones(FRAMES), _maps(tracks))
     assert len(first) == 72 * 71 / 2 - 1 and not ((first == 0) & (second == 1)).any()
 
 
@@ -163,10 +177,7 @@ def test_a_group_has_six_moving_tracks_unless_there_are_no_six():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:5])
     for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
         candidates = np.isin(np.arange(41), moving)
-        scores = np.where(candidates, 0.9, 0.1)
-        (members,) = multicut.partition(
-            tracks, scores, moving, candidates, HW, _maps(tracks), PROMPTING
-        )
+        (members,) = multicut.partition(tracks, moving, candidates, HW, _maps(tracks), PROMPTING)
         np.testing.assert_array_equal(members, kept)
 
 
