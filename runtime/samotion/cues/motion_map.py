@@ -80,7 +80,7 @@ def weigh(
     known = count > 0
     mean = total[known] / count[known]
     weighed = scores.copy()
-    weighed[known] = 1 / (1 + np.exp(-SCORE_SHARE * logits(scores[known]) - mean))
+    weighed[known] = _probability(SCORE_SHARE * logits(scores[known]) + mean)
     return weighed
 
 
