@@ -12,6 +12,7 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 
 SMALL_WH = (64, 36)  # frames are compared at this size
+SHRUNK_WH = (256, 144)  # on the way there: OpenCV's area averages are quick by whole factors alone
 BINS = 8  # of each colour channel
 COLOURS_CHANGE = 0.25  # of all pixels have other colours after a cut, or more
 STRUCTURE_STAYS = 0.8  # correlation of two pictures of one scene, however the light changes
@@ -69,23 +70,29 @@ class Cuts:
     def _judge(self) -> bool:
         """Whether the first of the frames ahead begins another scene."""
         before, look = self._before, self._ahead[0]
-        is_cut = before is not None and self._is_cut(before, look)
-        self._before = self._ahead.popleft()
-        return is_cut
-
-    def _is_cut(self, before: _Look, look: _Look) -> bool:
+        differing = [before is not None and _differ(before, each) for each in self._ahead]
+        self._ahead.popleft()
+        if differing[0] and not all(differing):  # a flash: the frames after it are not new either
+            return False
+        self._before = look
+        if before is None:
+            return False
         change = _colour_change(before, look)
-        sudden = bool(self._usual) and change > SUDDEN * float(np.median(self._usual))
-        is_cut = sudden and all(_differ(before, later) for later in self._ahead)
+        is_cut = all(differing) and self._is_sudden(change)
         if is_cut:
             self._usual.clear()
         else:
             self._usual.append(change)
         return is_cut
 
+    def _is_sudden(self, change: float) -> bool:
+        """Whether it is much more than is usual; False where that is not known yet."""
+        return bool(self._usual) and change > SUDDEN * float(np.median(self._usual))
+
 
 def _look(frame: Array) -> _Look:
-    small = cv2.resize(frame, SMALL_WH, interpolation=cv2.INTER_AREA)
+    shrunk = cv2.resize(frame, SHRUNK_WH, interpolation=cv2.INTER_LINEAR)
+    small = cv2.resize(shrunk, SMALL_WH, interpolation=cv2.INTER_AREA)
     ranges = [0, 256] * 3
     counts = cv2.calcHist([small], [0, 1, 2], None, [BINS] * 3, ranges).ravel()
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32).ravel()
