@@ -112,7 +112,7 @@ def measure(engines: Engines, example: Example, seed: int = 0) -> Measured:
     result = segment_clip(
         clip.frames, engines, Settings(seed=seed, max_frames=max(2, len(clip.frames)))
     )
-    true_labels = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
+    true_labels = clip.moving_labels
     void = np.zeros(true_labels.shape, bool)
     movers, objects = None, []
     if example.kind.movers:

@@ -138,7 +138,7 @@ def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]
     library = open_library(args.data, held_out=False)
     for seed in range(*args.seeds):
         clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-        yield str(seed), clip.frames, np.where(clip.masks, clip.labels, 0), max_tracks
+        yield str(seed), clip.frames, clip.moving_labels, max_tracks
 
 
 def real(folder: Path | None) -> Iterator[tuple[str, Array, Array, int]]:

@@ -50,7 +50,7 @@ class Example(NamedTuple):
 def make(engines: Engines, seed: int, library: Library) -> Example:
     """The example of a seed."""
     clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-    labels = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
+    labels = clip.moving_labels
     return prompts_of(engines, clip.frames, labels, max_tracks, seed)
 
 

@@ -61,7 +61,7 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
         cv2.resize(clip.masks[t].astype(np.float32), cells, interpolation=cv2.INTER_AREA)
         for t in frames
     ]
-    movers = np.where(clip.masks, clip.labels, 0).astype(np.uint8)
+    movers = clip.moving_labels
     labels = [cv2.resize(movers[t], cells, interpolation=cv2.INTER_NEAREST) for t in frames]
     return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8), np.stack(labels))
 

@@ -37,6 +37,11 @@ class Clip:
         """(T, H, W) bool: what moves."""
         return np.asarray(self.moving[self.labels])
 
+    @property
+    def moving_labels(self) -> Array:
+        """(T, H, W) uint8: the instance where it moves by itself, else 0."""
+        return np.where(self.masks, self.labels, 0).astype(np.uint8)
+
 
 @dataclass(frozen=True)
 class TruthTracks:
