@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "53ef6b02d79895f44aeea9b80e6c6c4aa7ea454b0dbc8d86553cbe8eb404e1f9"
+LABELS_SHA256 = "db9d6c774c3c076b1780823999ce7b9cefcc16dc4cb895ea4b320ce669a79018"
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -32,21 +33,27 @@ def score(
     disparity: Array,
     dino: Array,
 ) -> Array:
-    """Scores (N,) float32 in [0,1], all tracks at once.
+    """Scores (N,) float32 in [0,1], of all tracks at once by the published method, and of every
+    n-th one by nano's, so that each part is spread over picture and clip.
 
     xy_px (N,T,2) px of a frame of size `hw`; visible bool, visibility, confidence, disparity (N,T);
     dino (N,C).
     """
-    if len(xy_px) == 0:
-        return np.zeros(0, np.float32)
-    return engines["motion"](
-        xy=geometry.motion_unit_xy(xy_px, hw),
-        visible=visible.astype(np.uint8),
-        visibility=visibility,
-        confidence=confidence,
-        disparity=disparity,
-        dino=dino,
-    )["score"]
+    inputs = {
+        "xy": geometry.motion_unit_xy(xy_px, hw),
+        "visible": visible.astype(np.uint8),
+        "visibility": visibility,
+        "confidence": confidence,
+        "disparity": disparity,
+        "dino": dino,
+    }
+    count, cues = len(xy_px), engines.preset.cues
+    parts = math.ceil(count / (cues.tracks_at_once if cues else max(1, count)))
+    scores = np.zeros(count, np.float32)
+    for first in range(parts):
+        part = {name: value[first::parts] for name, value in inputs.items()}
+        scores[first::parts] = engines["motion"](**part)["score"]
+    return scores
 
 
 def score_tracks(

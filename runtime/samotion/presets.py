@@ -139,11 +139,13 @@ class Cues:
     """The second method, of samotion/cues: motion cues, grouping and drawn mask prompts.
 
     Tracks with scores above `grow_threshold` may join an object that surer ones found. An object is
-    followed no farther than `reach_frames` from its prompts.
+    followed no farther than `reach_frames` from its prompts. The motion net sees `tracks_at_once`,
+    or fewer: about as many as it was trained on, and attention's cost grows with their square.
     """
 
     grow_threshold: float
     reach_frames: int
+    tracks_at_once: int
 
 
 @dataclass(frozen=True)
@@ -292,7 +294,7 @@ SAM2_SIZES: dict[str, Sam2Net] = {
     net.config: net for net in (SAM21_TINY, SAM21_SMALL, SAM21_BASE_PLUS, SAM21_LARGE, SAM20_LARGE)
 }
 
-NANO_CUES = Cues(grow_threshold=0.3, reach_frames=1)
+NANO_CUES = Cues(grow_threshold=0.3, reach_frames=1, tracks_at_once=384)
 NANO = Preset(
     "nano",
     "Apache-2.0",

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from helpers.fakes import FakeEngines
 from samotion import depth, motion
-from samotion.presets import FAST
+from samotion.presets import FAST, NANO, Preset
 
 HW = (6, 10)
 
@@ -104,6 +104,22 @@ def test_score_hands_over_unit_positions() -> None:
     assert got.tolist() == [0.5, 0.5]
     assert seen["xy"].tolist() == [[[-1, -1], [1, 1]], [[0, 0], [-1, 1]]]
     assert seen["xy"].dtype == np.float32 and seen["visible"].dtype == np.uint8
+
+
+@pytest.mark.parametrize("preset, parts", [(FAST, [800]), (NANO, [267, 267, 266])])
+def test_nano_scores_some_tracks_at_a_time(preset: Preset, parts: list[int]) -> None:
+    """Every track gets its own score; the published method scores all at once."""
+    seen: list[int] = []
+
+    def engine(**inputs: np.ndarray) -> dict[str, Any]:
+        seen.append(len(inputs["xy"]))
+        return {"score": inputs["disparity"][:, 0]}
+
+    numbers = np.arange(800, dtype=np.float32)[:, None]
+    alike = {name: numbers for name in ("visibility", "confidence", "disparity", "dino")}
+    positions = {"xy_px": np.zeros((800, 1, 2), np.float32), "visible": numbers >= 0}
+    got = motion.score(FakeEngines(preset, motion=engine), hw=HW, **positions, **alike)
+    assert seen == parts and got.tolist() == numbers[:, 0].tolist()
 
 
 def test_no_tracks_no_scores() -> None:
