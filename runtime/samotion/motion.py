@@ -33,8 +33,8 @@ def score(
     disparity: Array,
     dino: Array,
 ) -> Array:
-    """Scores (N,) float32 in [0,1], of all tracks at once by the published method, and of every
-    n-th one by nano's, so that each part is spread over picture and clip.
+    """Scores (N,) float32 in [0,1]: the published method's of all tracks at once, nano's in parts
+    of every n-th track, so that each part is spread over picture and clip.
 
     xy_px (N,T,2) px of a frame of size `hw`; visible bool, visibility, confidence, disparity (N,T);
     dino (N,C).

@@ -50,8 +50,7 @@ class Example(NamedTuple):
 def make(engines: Engines, seed: int, library: Library) -> Example:
     """The example of a seed."""
     clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
-    labels = clip.moving_labels
-    return prompts_of(engines, clip.frames, labels, max_tracks, seed)
+    return prompts_of(engines, clip.frames, clip.moving_labels, max_tracks, seed)
 
 
 def prompts_of(

@@ -69,15 +69,15 @@ class Cuts:
 
     def _judge(self) -> bool:
         """Whether the first of the frames ahead begins another scene."""
-        before, look = self._before, self._ahead[0]
-        differing = [before is not None and _differ(before, each) for each in self._ahead]
-        self._ahead.popleft()
-        if differing[0] and not all(differing):  # a flash: the frames after it are not new either
-            return False
-        self._before = look
+        before = self._before
         if before is None:
+            self._before = self._ahead.popleft()
             return False
-        change = _colour_change(before, look)
+        differing = [_differ(before, each) for each in self._ahead]
+        look = self._ahead.popleft()
+        if differing[0] and not all(differing):  # a flash: the frame before it stays the last one
+            return False
+        self._before, change = look, _colour_change(before, look)
         is_cut = all(differing) and self._is_sudden(change)
         if is_cut:
             self._usual.clear()
