@@ -194,9 +194,9 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     try:
         data = read_table(path)
         if type(data["schema"]) is not int or data["schema"] != SCHEMA:
-            raise EngineError(f"{path}: {_other_schema(data, folder)}")
+            schema = f"schema {short(data['schema'])}, expected {SCHEMA}"
+            raise EngineError(f"{path}: {schema}; {_another_export(data, folder)}")
         manifest = _manifest(data, data["numbers"])
-        preset_of(manifest.preset, manifest.numbers)
     except OSError as error:
         raise EngineError(f"{path} cannot be read: {error.strerror}") from error
     except KeyError as error:
@@ -205,20 +205,25 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         raise EngineError(f"{path} is damaged ({short_line(error)}); {advice}") from error
     if unknown := [name for name in manifest.engines if name not in SIGNATURES]:
         raise EngineError(f"{path} names unknown engines {', '.join(unknown)}; {advice}")
+    try:
+        preset_of(manifest.preset, manifest.numbers)
+    except ValueError as error:
+        raise EngineError(
+            f"{path} is damaged, or of another samotion ({short_line(error)});"
+            f" {_another_export(data, folder)}"
+        ) from error
     return manifest
 
 
-def _other_schema(data: dict[str, Any], folder: str | os.PathLike[str]) -> str:
-    """What to say of a folder of another schema, with the command that exports it again."""
-    came = short(data["schema"])
+def _another_export(data: dict[str, Any], folder: str | os.PathLike[str]) -> str:
+    """How to get a folder of this samotion in place of one with a manifest that it cannot use."""
     if Path(folder) == BUNDLED:
-        return f"schema {came}, expected {SCHEMA}; install samotion again"
+        return "install samotion again"
     try:
         held = _manifest(data, {})
-        command = held.command(held.all_nets(), folder)
+        return f"export again: {held.command(held.all_nets(), folder)}"
     except (KeyError, ValueError, TypeError):
-        return f"schema {came}, expected {SCHEMA}; export again with this samotion"
-    return f"schema {came}, expected {SCHEMA}; export again: {command}"
+        return "export again with this samotion"
 
 
 def _manifest(data: dict[str, Any], numbers: object) -> Manifest:

@@ -110,7 +110,8 @@ def test_numbers_are_checked(tmp_path: Path, way: str, value: Any, said: str) ->
     written(tmp_path, numbers=numbers)
     with pytest.raises(EngineError) as caught:
         manifest.read(tmp_path)
-    assert "damaged" in str(caught.value) and said.replace("\\\\", "\\") in str(caught.value)
+    expected = said.replace("\\\\", "\\")
+    assert "damaged, or of another samotion" in str(caught.value) and expected in str(caught.value)
 
 
 def test_every_number_is_needed(tmp_path: Path) -> None:
@@ -135,6 +136,19 @@ def test_an_old_folder_says_how_to_export_it_again(tmp_path: Path) -> None:
     assert str(caught.value) == (
         f"{path}: schema 1, expected 2; export again: samotion-export depth --preset fast"
         f" --sam2 sam2.1_hiera_s --refine-px 512 --precision fp16 --out '{tmp_path}'"
+    )
+
+
+def test_a_folder_with_other_numbers_says_how_to_export_it_again(tmp_path: Path) -> None:
+    """Each samotion has numbers of its own: a folder of another one is no loss."""
+    numbers = numbers_of(FAST)
+    del numbers["tracks"]["causal"]
+    path = written(tmp_path, numbers=numbers, refine_px=512)
+    with pytest.raises(EngineError) as caught:
+        manifest.read(tmp_path)
+    assert str(caught.value) == (
+        f"{path} is damaged, or of another samotion (numbers.tracks lacks 'causal'); export again:"
+        f" samotion-export depth --preset fast --refine-px 512 --out '{tmp_path}'"
     )
 
 
