@@ -151,6 +151,7 @@ class Session:
         """
         start = time.perf_counter()
         small = self._checked(frame)
+        self._count += 1
         self._frames.append(small)
         self._flow.push(small)
         if self._cuts.push(small):
@@ -163,7 +164,7 @@ class Session:
             if answer := self._searcher.take():
                 self.searches += 1
                 self._go_on_with(*answer, images)
-        number, self._count = self._count, self._count + 1
+        number = self._count - 1
         return LiveResult(
             number,
             number / 24 if time_s is None else float(time_s),
@@ -201,7 +202,7 @@ class Session:
         self._objects.clear()
         for _ in range(len(self._frames) - LASTS_FRAMES):
             self._frames.popleft()
-        self._next_search = self._count + 1 + self._first - len(self._frames)
+        self._next_search = self._count + self._first - len(self._frames)
         if self._source_hw is not None:
             self._begin_tracks(self._source_hw)
 
@@ -238,18 +239,18 @@ class Session:
         """Search the last frames for objects, if it is time, and no search is pending."""
         if self._searcher.pending is not None:
             self._searcher.pending.pass_by(self._frames[-1], self._flow)
-        elif self._count + 1 >= self._next_search:
-            past = self._history
+        elif self._count >= self._next_search:
+            newest, past = self._count - 1, self._history
             frames = np.stack(self._frames if past is not None else thinned(self._frames))
             hw = frames.shape[1], frames.shape[2]
             tracks = None if past is None else history.as_tracks(past, hw)
             carried = Carried(tracks=tracks, only_last=True)
             if past is not None:
-                most, seed = self.numbers.max_tracks, self.numbers.seed + self._count
+                most, seed = self.numbers.max_tracks, self.numbers.seed + newest
                 self._history, self._points = history.renewed(past, hw, most, seed)
             masks = {number: one.mask for number, one in self._objects.items()}
-            self._next_search = self._count + 1 + self._every
-            self._searcher.begin(Search(self._count, frames, carried, masks))
+            self._next_search = self._count + self._every
+            self._searcher.begin(Search(newest, frames, carried, masks))
 
     def _go_on_with(self, search: Search, answer: Answer, images: Features) -> None:
         """Follow what a search has found, from the newest frame on."""

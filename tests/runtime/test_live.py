@@ -331,6 +331,7 @@ def test_a_session_searches_on_after_an_error(background: bool) -> None:
             if session._searcher.pending:
                 _await_look(session)
     assert told == 1 and [one.id for one in last.objects] == [1]
+    assert last.frame == 23  # the frame that failed keeps its number
 
 
 def test_closing_waits_for_a_look_and_wants_nothing_of_it() -> None:

@@ -35,10 +35,12 @@ class Recording:
         self._times_s: list[float] = []
         self._objects: dict[int, ObjectResult] = {}
         self._hw = self._source_hw = (0, 0)
-        write_record(target, {"tool": "samotion", "layout": target.layout, "status": WRITING})
 
     def add(self, frame: Array, result: LiveResult) -> None:
-        """One more frame, (H,W,3) as it came."""
+        """One more frame, (H,W,3) as it came; the first one takes the folder over."""
+        if not self.count:
+            record = {"tool": "samotion", "layout": self._target.layout, "status": WRITING}
+            write_record(self._target, record)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         self._frames.append(frame)

@@ -101,6 +101,17 @@ def test_a_source_may_end_at_once(run: Any, monkeypatch: Any, saved: list[str]) 
     outcome = run("-", "--size", "80x48", *saved)
     assert (outcome.exit_code, outcome.stdout) == (0, "")
     assert outcome.stderr.splitlines()[-1] == "no frame came"
+    assert not Path("out").exists()
+
+
+def test_an_earlier_result_outlives_a_source_without_a_frame(
+    run: Any, clip: Path, monkeypatch: Any
+) -> None:
+    assert run(clip, "-q", "--save", "masks").exit_code == 0
+    before = {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()}
+    monkeypatch.setattr(cli, "_follow", lambda *_: None)
+    assert run(clip, "-q", "--save", "masks", "--overwrite").exit_code == 0
+    assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize("end, code", [(InputError("the camera is gone"), 3), (Terminated(), 143)])
