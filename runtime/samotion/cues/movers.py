@@ -17,11 +17,9 @@ from samotion.cues.parallax import plane_residual_ratio
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-SURE_SCORE = 0.8
-OF_TRACKS = 1700  # so that the number of tracks followed changes nothing
-# By samotion_training.fit_objects: log odds of moving, of `group_features`. The bias, -0.59 as
-# fitted, is lowered, so that no more of the clips in which nothing moves raise an alarm than then.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.25, 0.29, 1.71]), -0.8
+# Log odds of moving, of `group_features`. samotion_training.fit_objects says 0.7, 2.5 and -0.17, by
+# which parallax would explain some real clips away: here they keep a margin.
+MOTION_WEIGHTS, MOTION_BIAS = np.array([1.0, 2.1]), -0.2
 
 
 def confidences(
@@ -38,12 +36,8 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,3): mean score logit; root of the number of tracks with sure
-    scores, of `OF_TRACKS`, for evidence grows with it; plane residual ratio (parallax.py).
-    """
+    """Features of groups of tracks (S,2): mean score logit; plane residual ratio (parallax.py)."""
     xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
     means = np.array([score_logits[group].mean() for group in groups], np.float64)
-    sure = [np.count_nonzero(scores[group] > SURE_SCORE) for group in groups]
     plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    sure_of_all = np.array(sure) * (OF_TRACKS / max(1, len(scores)))
-    return np.column_stack([means, np.sqrt(sure_of_all), plane])
+    return np.column_stack([means, plane])
