@@ -26,9 +26,9 @@ from samotion.results.folder import disk_errors
 from samotion.results.names import mask_names
 from samotion.results.record import (
     SCHEMA,
-    WRITING,
     OutputFolder,
     Record,
+    announce,
     owned,
     read_record,
     write_record,
@@ -94,15 +94,7 @@ def _announce(target: OutputFolder, stream: Stream, request: Any) -> None:
     """Say in run.json that a run has begun, and which files are its own."""
     names = mask_names(range(stream.count), stream.frame_names)
     meant = {masks.relative(target, name) for name in names} if "masks" in target.kinds else set()
-    record: Record = {
-        "schema": SCHEMA,
-        "tool": "samotion",
-        "layout": target.layout,
-        "status": WRITING,
-        "request": request,
-        "files": sorted(owned(target) | meant),
-    }
-    write_record(target, record)
+    announce(target, meant, request=request)
 
 
 def _write_masks(

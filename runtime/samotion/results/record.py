@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,21 @@ def write_record(folder: OutputFolder, record: Record) -> None:
         clips = _clips(read_file(folder) or {}) | {folder.name: record}
         record = {"schema": SCHEMA, "tool": "samotion", "layout": "davis", "clips": clips}
     write_atomically(folder.record, (json.dumps(record, indent=2) + "\n").encode())
+
+
+def announce(folder: OutputFolder, meant: Iterable[str] = (), **more: Any) -> None:
+    """Say in run.json that a run has begun and means to write some files (relative to its folder);
+    those of an earlier run stay its own.
+    """
+    record = {
+        "schema": SCHEMA,
+        "tool": "samotion",
+        "layout": folder.layout,
+        "status": WRITING,
+        **more,
+        "files": sorted(owned(folder).union(meant)),
+    }
+    write_record(folder, record)
 
 
 def owned(folder: OutputFolder) -> set[str]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from samotion.clips.video import Clip
 from samotion.results import parts, write
-from samotion.results.record import WRITING, OutputFolder, write_record
+from samotion.results.record import OutputFolder, announce
 from samotion.results.result import ObjectResult, Result
 from samotion.settings import Numbers
 from samotion.tracks.records import no_tracks
@@ -39,8 +39,7 @@ class Recording:
     def add(self, frame: Array, result: LiveResult) -> None:
         """One more frame, (H,W,3) as it came; the first one takes the folder over."""
         if not self.count:
-            record = {"tool": "samotion", "layout": self._target.layout, "status": WRITING}
-            write_record(self._target, record)
+            announce(self._target)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         self._frames.append(frame)

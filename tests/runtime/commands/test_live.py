@@ -114,6 +114,12 @@ def test_an_earlier_result_outlives_a_source_without_a_frame(
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
 
 
+def test_a_shorter_result_takes_the_place_of_a_longer_one(run: Any, clip: Path) -> None:
+    for frames in (8, 3):
+        assert run(clip, "-q", "--save", "masks", "--frames", frames, "--overwrite").exit_code == 0
+        assert len(list(Path("out/square/masks").iterdir())) == frames
+
+
 @pytest.mark.parametrize("end, code", [(InputError("the camera is gone"), 3), (Terminated(), 143)])
 def test_what_came_before_a_bad_end_is_written(
     run: Any, clip: Path, monkeypatch: Any, end: BaseException, code: int
