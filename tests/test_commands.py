@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer
 from samotion.commands import options
-from samotion.tracks.tracking import WINDOW_FRAMES
+from samotion.presets import NANO
 from typer.testing import CliRunner
 
 ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
@@ -52,7 +52,7 @@ def row(parameter: Any) -> str:
     """How the page lists a parameter: how it is written, what it does, what it is when left out."""
     written = "/".join((*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
-        written = f"{parameter.metavar}..."
+        written = parameter.metavar + ("..." if parameter.nargs == -1 else "")
     elif parameter.metavar:
         written += f" {parameter.metavar}"
     left_out = (
@@ -80,7 +80,7 @@ def test_every_option_is_documented(program: str) -> None:
 def test_departures_from_the_published_program_are_in_help_and_page() -> None:
     text = CliRunner().invoke(app("samotion-run"), ["--help"], env={"COLUMNS": "200"}).stdout
     told = re.findall(r"^  - (.*)$", text, re.M)
-    for word in ("whole clip", f"{WINDOW_FRAMES} frames", "sampled before", "click", "seed"):
+    for word in ("whole clip", f"{NANO.max_frames} frames", "sampled before", "click", "seed"):
         assert any(word in line for line in told), word
     assert told == re.findall(r"^- (.*)$", section("samotion-run"), re.M)
 

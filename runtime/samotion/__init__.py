@@ -33,6 +33,7 @@ __all__ = [
     "Settings",
     "depth",
     "dino",
+    "live",
     "masks",
     "motion",
     "open_engines",
@@ -44,7 +45,7 @@ __all__ = [
     "tracks",
 ]
 
-_MODULES = ("depth", "dino", "masks", "motion", "prompts", "sam2", "tracks")
+_MODULES = ("depth", "dino", "live", "masks", "motion", "prompts", "sam2", "tracks")
 _HOMES = {name: f"samotion.{name}" for name in _MODULES} | {
     "stages": "samotion.checks.stages",
     "threads": "samotion.backends.threads",

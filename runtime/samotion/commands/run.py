@@ -313,7 +313,7 @@ EPILOG = """
 \b
 Where samotion departs from the published program:
 - The whole clip is used, not the first 100 sampled frames (but see --max-frames).
-- Clips of more than 320 frames are tracked in windows that overlap (but see --window-frames).
+- Clips of more than 300 frames are worked on in windows that overlap (but see --window-frames).
 - Points are sampled before they are tracked, not after: as random, for less work.
 - A click whose mask catches no track is dropped, with its track.
 - A seed fixes every random choice; the published program draws anew in each run.
