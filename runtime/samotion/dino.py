@@ -89,7 +89,8 @@ def under_tracks(
 
 
 def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
-    """The features (N,C) under points xy_px (N,2) of one frame of size `hw`; features (GH,GW,C).
+    """The features (N,C) under points xy_px (N,2) of one frame of size `hw`; features (GH,GW,C), or
+    without C.
 
     Cells as the motion nets were trained: `geometry.dino_cells`.
     """

@@ -64,7 +64,8 @@ def examples_of(
     pairs = _pairs_on_movers(*multicut.pairwise_features(*arguments), label_of[indices])
     chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
     of_pairs = pairs[0][chosen], pairs[1][chosen]
-    of_parts = _part_examples(multicut.track_graph(*arguments), label_of[indices])
+    log_odds = multicut.pairwise_log_odds(*arguments)
+    of_parts = _part_examples(log_odds, tracks.visible[indices], label_of[indices])
 
     groups = multicut.partition(tracks, moving, candidates, hw, maps, numbers)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
@@ -72,11 +73,11 @@ def examples_of(
     return of_pairs, of_parts, of_motion
 
 
-def _part_examples(graph: multicut.TrackGraph, label_of: Array) -> Examples:
-    """Features of pairs of parts of a graph, whose tracks have labels (P,)."""
-    parts = graph.over_segmentation()
+def _part_examples(log_odds: Array, visible: Array, label_of: Array) -> Examples:
+    """Features of pairs of parts of tracks with log odds (P,P), visible (P,T), and labels (P,)."""
+    parts = multicut.over_segmentation(log_odds)
     first, second = np.triu_indices(len(parts), 1)
-    features = graph.part_features(parts)[first, second]
+    features = multicut.part_features(parts, log_odds, visible)[first, second]
     known = np.isfinite(features).all(axis=1)
     part_labels = np.array([_commonest(label_of[part])[0] for part in parts])
     return _pairs_on_movers((first[known], second[known]), features[known], part_labels)

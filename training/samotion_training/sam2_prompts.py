@@ -72,7 +72,9 @@ def drawn(
     if small is not None and positive.any() and not positive.all():
         cells = appearance.colour_and_place(small)
         model = appearance.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
-        large = cv2.resize(model(cells), hw[::-1], interpolation=cv2.INTER_LINEAR)
+        large = cv2.resize(
+            appearance.scores(cells, [model])[0], hw[::-1], interpolation=cv2.INTER_LINEAR
+        )
         coarse = (coarse + APPEARANCE_LOGITS * large).clip(-LOGIT_MAX, LOGIT_MAX)
     logits = cv2.resize(coarse, (size_px // 4,) * 2, interpolation=cv2.INTER_LINEAR)
     yes, no = xy[positive] * hw[::-1], xy[~positive] * hw[::-1]

@@ -6,6 +6,7 @@ the same errors.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -39,12 +40,12 @@ class KernelSplatting:
         self._inside = ((xy >= 0) & (xy < hw[::-1])).all(axis=1)
         xy = xy[self._inside]
         spacing_px = float(np.sqrt(hw[0] * hw[1] / max(len(xy), 1)))
-        self._grid_hw = _grid_hw(hw, spacing_px)
-        grid_wh = np.array(self._grid_hw[::-1])
-        cells_per_px = grid_wh / hw[::-1]
-        cells = np.floor(xy * cells_per_px).astype(np.int64).reshape(-1, 2)
-        self._cells = np.minimum(cells, grid_wh - 1)
-        self._sigma = SIGMA_SPACINGS * spacing_px * grid_wh[0] / hw[1]
+        cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / MAX_CELLS)
+        rows, columns = self._grid_hw = tuple(max(2, round(side / cell_px)) for side in hw)
+        grid_wh = np.array([columns, rows])
+        x, y = np.minimum(np.floor(xy * (grid_wh / hw[::-1])), grid_wh - 1).astype(np.int64).T
+        self._cells = y * columns + x  # numbered row by row
+        self._sigma = SIGMA_SPACINGS * spacing_px * columns / hw[1]
         self._total = self._splat(np.ones(len(xy), np.float32))
 
     def mask(self, positive: Array) -> Array:
@@ -52,39 +53,20 @@ class KernelSplatting:
 
         positive: (N,) bool, or shares in [0,1]; 1 for tracks of the object, 0 for all others.
         """
-        shares = np.asarray(positive, dtype=np.float32)[self._inside]
-        weight_for = self._splat(shares)
+        weight_for = self._splat(np.asarray(positive, np.float32)[self._inside])
         weight_against = self._total - weight_for
         difference = weight_for - weight_against - PRIOR
-        total = weight_for + weight_against + PRIOR
-        logits = LOGIT_MAX * (difference / total)
-        size = self._hw[::-1]
-        large = cv2.resize(logits, size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(large, dtype=np.float32)
+        logits = LOGIT_MAX * (difference / (weight_for + weight_against + PRIOR))
+        return np.asarray(cv2.resize(logits, self._hw[::-1], interpolation=cv2.INTER_LINEAR))
 
     def _splat(self, weights: Array) -> Array:
         """(GH,GW): the kernels of all tracks, times their weights (N,), added up: Gaussians of all
         scales, wider ones lighter.
         """
-        impulses = _accumulate(self._cells, weights, self._grid_hw)
+        sums = np.bincount(self._cells, weights, math.prod(self._grid_hw))
+        impulses = sums.reshape(self._grid_hw).astype(np.float32)
         scales = [
             FALLOFF**k * cv2.GaussianBlur(impulses, (0, 0), self._sigma * 2**k)
             for k in range(SCALES)
         ]
         return np.asarray(np.sum(scales, axis=0), np.float32)
-
-
-def _grid_hw(hw: tuple[int, int], spacing_px: float) -> tuple[int, int]:
-    """Rows and columns of the grid for drawing."""
-    cell_px = max(spacing_px / CELLS_PER_SPACING, max(hw) / MAX_CELLS)
-    rows = max(2, round(hw[0] / cell_px))
-    columns = max(2, round(hw[1] / cell_px))
-    return rows, columns
-
-
-def _accumulate(cells: Array, weights: Array, grid_hw: tuple[int, int]) -> Array:
-    """Sum the weights (N,) in the cells (N,2), x and y, of a (GH,GW) grid."""
-    height, width = grid_hw
-    flat = cells[:, 1] * width + cells[:, 0]
-    sums = np.bincount(flat, weights, height * width)
-    return sums.reshape(grid_hw).astype(np.float32)

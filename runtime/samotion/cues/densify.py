@@ -40,7 +40,7 @@ def densify(
     most: int,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
-    cache: Array | FlowCache | None = None,
+    cache: FlowCache | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
     """The tracks with at most `most` more, the scores (N,) of all weighed by the motion maps, and
     the maps.
@@ -71,38 +71,29 @@ def sparse_queries(
     hw: tuple[int, int],
     most: int,
     seed: int,
-    tell: Callable[[int], None] | None = None,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> Array:
     """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`: cells drawn at random
     from those where a map shows motion, FAR_CELLS and more from the nearest visible track.
 
     `tell` is told how many maps are done.
     """
-    queries = [np.zeros((0, 3))]
+    queries = []
     frames = range(0, tracks.xy.shape[1], EVERY)
     for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
-        if tell:
-            tell(done)
+        tell(done)
         moving = own > 0
         grid_hw = moving.shape[0], moving.shape[1]
         visible_xy = tracks.xy[tracks.visible[:, frame], frame]
         # half a pixel off, as the constants of nano were fitted
-        tracked = geometry.dino_cells(visible_xy.astype(np.float64), hw, grid_hw)
-        far = _distance_transform(tracked, moving.shape) >= FAR_CELLS
+        column, row = geometry.dino_cells(visible_xy.astype(np.float64), hw, grid_hw).T
+        free = np.ones(grid_hw, np.uint8)
+        free[row, column] = 0
+        # without tracks it is far to any: 1e19 and the like
+        far = cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) >= FAR_CELLS
         cells = np.argwhere(moving & far)[:, ::-1]
         xy = geometry.cell_centres(cells, hw, grid_hw)
         queries.append(np.column_stack([np.full(len(xy), frame), xy[:, ::-1]]))
     every = np.concatenate(queries).astype(np.float32)
     drawn = np.random.default_rng(seed).permutation(len(every))[:most]
     return np.asarray(every[np.sort(drawn)])
-
-
-def _distance_transform(tracked: Array, shape: tuple[int, ...]) -> Array:
-    """Distance of each cell of a grid to the nearest of `tracked` (K,2), x and y; infinite without
-    any.
-    """
-    if not len(tracked):
-        return np.full(shape, np.inf)
-    free = np.ones(shape, np.uint8)
-    free[tracked[:, 1], tracked[:, 0]] = 0
-    return np.asarray(cv2.distanceTransform(free, cv2.DIST_L2, cv2.DIST_MASK_PRECISE))

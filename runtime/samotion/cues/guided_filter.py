@@ -33,7 +33,8 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     mask = logits > 0
     if not mask.any():
         return logits
-    radius_px = _radius_px(mask)
+    side_px = float(np.sqrt(np.count_nonzero(mask)))
+    radius_px = max(1.0, min(RADIUS * max(mask.shape), RADIUS_OF_SIZE * side_px))
     near = box_around(mask.view(np.uint8), int(2 * radius_px) + 2)
     picture = frame[near].astype(np.float32) / 255
     level = np.tanh(logits[near])
@@ -44,21 +45,13 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     return filtered
 
 
-def _radius_px(mask: Array) -> float:
-    """The filter's radius for a mask (H,W) bool."""
-    side_px = float(np.sqrt(np.count_nonzero(mask)))
-    widest_px = RADIUS * float(max(mask.shape))
-    return max(1.0, min(widest_px, RADIUS_OF_SIZE * side_px))
-
-
 def _fit_at_scale(picture: Array, mask: Array, radius_px: float, scale: float) -> Array:
     """`_fit` of both shrunk by `scale`, enlarged again: (H,W,4)."""
     height, width = mask.shape
     size = max(2, round(width * scale)), max(2, round(height * scale))
     small_picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    small_radius_px = max(1, round(radius_px * scale))
-    linear = _fit(small_picture, small_mask, small_radius_px)
+    linear = _fit(small_picture, small_mask, max(1, round(radius_px * scale)))
     return np.asarray(cv2.resize(linear, (width, height)))
 
 
@@ -66,45 +59,31 @@ def _fit(picture: Array, mask: Array, radius_px: int) -> Array:
     """(H,W,4): the mask (H,W) as a linear function of the colours (H,W,3) nearby, three slopes
     and the intercept.
     """
-    mean_colour = _mean(picture, radius_px)
-    mean_mask = _mean(mask, radius_px)
-    mean_product = _mean(picture * mask[..., None], radius_px)
-    covariance_with_mask = mean_product - mean_colour * mean_mask[..., None]
-    covariance = _covariance(picture, mean_colour, radius_px)
-    slopes = _solve(covariance, covariance_with_mask)
-    intercept = mean_mask - (slopes * mean_colour).sum(axis=-1)
-    return _mean(np.dstack([slopes, intercept]), radius_px)
-
-
-def _mean(values: Array, radius_px: int) -> Array:
-    """Means of the square windows around each px."""
     side_px = 2 * radius_px + 1
-    return np.asarray(cv2.blur(values, (side_px, side_px)))
+
+    def mean(values: Array) -> Array:
+        """Means of the square windows around each px; fastest of one channel at a time."""
+        return np.asarray(cv2.blur(values, (side_px, side_px)))
+
+    colours, mean_mask = cv2.split(picture), mean(mask)
+    means = [mean(colour) for colour in colours]
+    with_mask = [mean(colour * mask) - own * mean_mask for colour, own in zip(colours, means)]
+    covariance = [
+        mean(colours[i] * colours[j]) - means[i] * means[j] + EPSILON * (i == j) for i, j in PAIRS
+    ]
+    slopes = _solve(covariance, with_mask)
+    intercept = mean_mask - sum(slope * own for slope, own in zip(slopes, means))
+    return np.dstack([mean(one) for one in (*slopes, intercept)])
 
 
-def _covariance(picture: Array, mean_colour: Array, radius_px: int) -> list[Array]:
-    """The colours' covariances (H,W) in each window, by `PAIRS`, regularised."""
-    colours = cv2.split(picture)
-    products = [colours[i] * colours[j] for i, j in PAIRS]
-    # as two pictures of at most four channels, for which cv2.blur is fast
-    means = [_mean(cv2.merge(part), radius_px) for part in (products[:4], products[4:])]
-    mean_products = cv2.split(np.dstack(means))
-    covariance = []
-    for (i, j), mean_product in zip(PAIRS, mean_products):
-        one = mean_product - mean_colour[..., i] * mean_colour[..., j]
-        covariance.append(one + EPSILON if i == j else one)
-    return covariance
-
-
-def _solve(covariance: list[Array], right: Array) -> Array:
-    """The solutions (H,W,3) of symmetric 3 x 3 systems, by cofactors; `right` (H,W,3)."""
+def _solve(covariance: list[Array], right: list[Array]) -> list[Array]:
+    """The solutions (H,W) of symmetric 3 x 3 systems, `covariance` by PAIRS, by cofactors."""
     rr, rg, rb, gg, gb, bb = covariance
     of_r = gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb
     of_g = of_r[1], rr * bb - rb * rb, rb * rg - rr * gb
     of_b = of_r[2], of_g[2], rr * gg - rg * rg
     determinant = rr * of_r[0] + rg * of_r[1] + rb * of_r[2]
-    solutions = []
-    for cofactors in (of_r, of_g, of_b):
-        numerator = sum(cofactors[i] * right[..., i] for i in range(3))
-        solutions.append(numerator / determinant)
-    return np.dstack(solutions)
+    return [
+        sum(cofactor * one for cofactor, one in zip(cofactors, right)) / determinant
+        for cofactors in (of_r, of_g, of_b)
+    ]

@@ -26,9 +26,9 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     for pair in same_pairs(masks):
         first, second = map(order.index, pair)
         same[first, second] = same[second, first] = 1
-    groups = [[order[k] for k in group] for group in multicut(same)]
-    joined = {min(group, key=order.index): union([masks[k] for k in group]) for group in groups}
-    return {k: joined[k] for k in order if k in joined and joined[k].any()}
+    groups = sorted(multicut(same), key=lambda group: group[0])
+    joined = {order[group[0]]: union([masks[order[k]] for k in group]) for group in groups}
+    return {k: mask for k, mask in joined.items() if mask.any()}
 
 
 def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
@@ -37,9 +37,7 @@ def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
     Where masks overlap the smaller object wins: it lies in front, or is a part someone asked for.
     """
     labels = np.zeros(shape, np.uint8)
-    in_order = list(masks.values())
-    areas = [np.count_nonzero(mask) for mask in in_order]
-    largest_first = np.argsort(areas, kind="stable")[::-1]
-    for index in largest_first:
-        labels[in_order[index]] = index + 1
+    smallest_first = sorted(enumerate(masks.values(), 1), key=lambda one: np.count_nonzero(one[1]))
+    for label, mask in reversed(smallest_first):
+        labels[mask] = label
     return labels

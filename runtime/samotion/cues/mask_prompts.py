@@ -4,8 +4,7 @@ appearance model fitted to where these two are certain.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import cv2
@@ -14,7 +13,6 @@ import numpy as np
 from samotion.backends.threads import mapped
 from samotion.checks.stages import StageProgress
 from samotion.cues import appearance
-from samotion.cues.appearance import AppearanceModel
 from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
 from samotion.cues.motion_map import MotionMaps
 from samotion.tracks.records import Tracks
@@ -51,24 +49,26 @@ class FrameCues(NamedTuple):
 def draw(
     tracks: Tracks,
     members: Sequence[Array],
-    frames: Sequence[Iterable[int]],
-    unsure: Array,
+    frames_of: Sequence[Collection[int]],
+    candidate: Array,
     frame_cues: FrameCues,
     progress: StageProgress | None = None,
 ) -> list[dict[int, Array]]:
-    """Coarse masks of objects, each in its own `frames`: logits (side,side) float32 in [-6,6] of
+    """Coarse masks of objects, each in its own frames: logits (side,side) float32 in [-6,6] of
     the frame squeezed to a square, positive on the object.
 
-    `members`: the tracks of each object; `unsure` (N,) bool are tracks that may or may not belong
-    to one of them. `progress` counts every frame twice: for its evidence, and for its masks.
+    `members`: the tracks of each object; `candidate` (N,) bool are tracks that may belong to one,
+    and say nothing where they do not. `progress` counts every frame twice: for its evidence, and
+    for its masks.
     """
-    frames_of = [list(own) for own in frames]
     every = sorted(set().union(*frames_of))
-    objects_in = {t: [k for k, own in enumerate(frames_of) if t in own] for t in every}
-    sources = _Sources(tracks, _as_mask(members, len(tracks)), unsure, frame_cues)
+    owned = np.array([np.isin(np.arange(len(tracks)), own) for own in members])
+    telling = tracks.visible & (owned.any(axis=0) | ~candidate)[:, None]
 
     def evidence_in(t: int) -> Evidence:
-        return _evidence(sources, objects_in[t], t)
+        objects = [k for k, own in enumerate(frames_of) if t in own]
+        xy, moving = tracks.xy[:, t], frame_cues.maps[t]
+        return _evidence(xy, telling[:, t], owned, objects, moving, frame_cues.hw)
 
     def told(results: Iterable[Evidence], first: int) -> Iterator[Evidence]:
         for done, result in enumerate(results, first):
@@ -84,85 +84,39 @@ def draw(
     ]
 
     def masks_in(t: int) -> Evidence:
-        logits = _add_appearance(evidence[t], models, cells[t])
-        return {k: _squeeze(one, frame_cues.hw, frame_cues.side) for k, one in logits.items()}
+        scores = appearance.scores(cells[t], [models[k] for k in evidence[t]])
+        logits = zip(evidence[t].items(), APPEARANCE_LOGITS * scores)
+        return {k: _squeeze(one + more, frame_cues) for (k, one), more in logits}
 
     masks = dict(zip(every, told(mapped(masks_in, every), len(every))))
     return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
 
 
-@dataclass(frozen=True)
-class _Sources:
-    """What the evidence of all frames comes from.
+def _evidence(
+    xy: Array, telling: Array, owned: Array, objects: list[int], moving: Array, hw: tuple[int, int]
+) -> Evidence:
+    """What the tracks `telling` (N,) of all at xy (N,2) px of a frame of size `hw` and its motion
+    map `moving` (GH,GW) say of `objects`, whose tracks are `owned` (K,N).
 
-    `members` (K,N) bool: each object's tracks; `unsure` (N,) bool: tracks that say nothing.
+    The map does not tell objects apart: each has what is nearer to its own tracks than to those of
+    others.
     """
-
-    tracks: Tracks
-    members: Array
-    unsure: Array
-    frame_cues: FrameCues
-
-    def cells(self, t: int, grid_hw: tuple[int, int]) -> Array:
-        """The tracks' places (N,2) in frame t, in cells of a grid."""
-        grid_wh = np.array(grid_hw[::-1])
-        cells_per_px = (grid_wh / self.frame_cues.hw[::-1]).astype(np.float32)
-        return np.asarray(self.tracks.xy[:, t] * cells_per_px)
-
-
-def _as_mask(members: Sequence[Array], count: int) -> Array:
-    """Which of `count` tracks each object has: (K,N) bool."""
-    mask = np.zeros((len(members), count), bool)
-    for row, own in zip(mask, members):
-        row[own] = True
-    return mask
-
-
-def _evidence(sources: _Sources, objects: list[int], t: int) -> Evidence:
-    """What tracks and the motion map (GH,GW) of frame t say of `objects`."""
-    moving = sources.frame_cues.maps[t]
     grid_hw = moving.shape[0], moving.shape[1]
-    cells = sources.cells(t, grid_hw)
-    visible = sources.tracks.visible[:, t] & ~sources.unsure
-    splatting = KernelSplatting(cells[visible], grid_hw)
-    shares = _share_map(sources.members, objects, visible, cells, moving)
-    return {
-        k: TRACKS_WEIGHT * splatting.mask(sources.members[k, visible]) + shares[k] for k in objects
-    }
-
-
-def _share_map(
-    members: Array, objects: list[int], visible: Array, cells: Array, moving: Array
-) -> Evidence:
-    """Each object's part of the motion map (GH,GW), which does not tell objects apart: what is
-    nearer to its own tracks than to those of others.
-    """
-    in_objects = visible & members.any(axis=0)
-    splatting = KernelSplatting(cells[in_objects], (moving.shape[0], moving.shape[1]))
-    shares = {}
+    cells = xy * (np.array(grid_hw[::-1]) / hw[::-1]).astype(np.float32)
+    in_objects = telling & owned.any(axis=0)
+    of_all, of_objects = (KernelSplatting(cells[one], grid_hw) for one in (telling, in_objects))
+    evidence = {}
     for k in objects:
-        alone = not (in_objects & ~members[k]).any()
-        nearer = None if alone else splatting.mask(members[k, in_objects])
-        shares[k] = moving if nearer is None else np.minimum(moving, nearer)
-    return shares
+        share = moving
+        if (in_objects & ~owned[k]).any():
+            share = np.minimum(moving, of_objects.mask(owned[k, in_objects]))
+        evidence[k] = TRACKS_WEIGHT * of_all.mask(owned[k, telling]) + share
+    return evidence
 
 
-def _add_appearance(
-    evidence: Evidence, models: Sequence[AppearanceModel | None], cells: Array
-) -> Evidence:
-    """The evidence in one frame with the appearance scores of its cells (GH,GW,5) added."""
-    known = {k: model for k in evidence if (model := models[k]) is not None}
-    if not known:
-        return evidence
-    scores = appearance.appearance_scores(cells, list(known.values()))
-    logits = dict(evidence)
-    for i, k in enumerate(known):
-        logits[k] = evidence[k] + APPEARANCE_LOGITS * scores[..., i]
-    return logits
-
-
-def _squeeze(logits: Array, hw: tuple[int, int], side: int) -> Array:
-    """Logits (GH,GW) of a frame of size `hw` as a coarse mask (side,side) in [-6,6]."""
-    large = cv2.resize(logits.astype(np.float32), hw[::-1], interpolation=cv2.INTER_LINEAR)
+def _squeeze(logits: Array, frame_cues: FrameCues) -> Array:
+    """Logits (GH,GW) of a frame as a coarse mask (side,side) in [-6,6]."""
+    width_height, side = frame_cues.hw[::-1], frame_cues.side
+    large = cv2.resize(logits.astype(np.float32), width_height, interpolation=cv2.INTER_LINEAR)
     np.clip(large, -LOGIT_MAX, LOGIT_MAX, out=large)
     return np.asarray(cv2.resize(large, (side, side), interpolation=cv2.INTER_AREA))

@@ -20,7 +20,6 @@ from samotion.cues.densify import densify, reserved_tracks
 from samotion.cues.mask_prompts import FrameCues
 from samotion.cues.motion_map import MotionMaps
 from samotion.cues.prompting import group_objects, prompt_objects
-from samotion.errors import EngineError
 from samotion.prompts import motion_threshold, select_sure
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import NOTHING, Carried, Found
@@ -38,13 +37,10 @@ def find_objects(
     carried: Carried = NOTHING,
 ) -> Found:
     """What moves in `frames` (T,H,W,3) uint8, and its masks. `carried`: what goes on from the
-    frames before. Raises EngineError for engines of another method.
+    frames before. The engines' preset has cues.
     """
     cues = engines.preset.cues
-    if cues is None:
-        raise EngineError(
-            f"preset {engines.preset.name!r} has no cues; run it by the published method"
-        )
+    assert cues is not None
     hw = frames.shape[1], frames.shape[2]
     tracks, scores, maps, depths = _scored(engines, frames, numbers, stages, carried)
     images = sam2.Features(engines, frames)

@@ -5,6 +5,7 @@ end; and what that says of tracks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from samotion.tracks.tracking import Tracks
 Array = np.ndarray[Any, Any]
 CHANNELS = 13  # of the motion residuals that it is made from
 EVERY = 2  # frames between those whose maps count in a track's score
-SAMPLED_FRAMES = 12  # in which tracks are compared with each other, spread over the clip
 SAMPLED_SHARES = np.linspace(0, 1, 14)[1:-1]  # of the line between two tracks
 # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS
 SCORE_SHARE = 0.7
@@ -32,9 +32,8 @@ class MotionMaps:
 
     def __init__(self, engines: Engines, frames: Array, tracks: Tracks, scores: Array) -> None:
         """`frames` (T,H,W,3) uint8 RGB; `scores` (N,) are the motion scores of `tracks`."""
-        self._engine = engines["motion_map"]
-        self._residuals = MotionResiduals(frames, tracks, scores)
-        self._answers: dict[int, dict[str, Array]] = {}
+        engine, residuals = engines["motion_map"], MotionResiduals(frames, tracks, scores)
+        self._answer = cache(lambda frame: engine(residual=residuals[frame][None]))
 
     def __getitem__(self, frame: int) -> Array:
         """The map of one frame."""
@@ -42,19 +41,15 @@ class MotionMaps:
 
     def probability(self, frame: int) -> Array:
         """The same in [0,1]."""
-        return _probability(self[frame])
+        return probability(self[frame])
 
     def boundary(self, frame: int) -> Array:
         """How probable it is (GH,GW) that a moving object ends in a cell, at ground or another."""
-        return _probability(self._answer(frame)["boundaries"][0])
-
-    def _answer(self, frame: int) -> dict[str, Array]:
-        if frame not in self._answers:
-            self._answers[frame] = self._engine(residual=self._residuals[frame][None])
-        return self._answers[frame]
+        return probability(self._answer(frame)["boundaries"][0])
 
 
-def _probability(logits: Array) -> Array:
+def probability(logits: Array) -> Array:
+    """Probabilities of log odds."""
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
@@ -63,7 +58,7 @@ def weigh(
     tracks: Tracks,
     maps: MotionMaps,
     hw: tuple[int, int],
-    tell: Callable[[int], None] | None = None,
+    tell: Callable[[int], None] = lambda done: None,
 ) -> Array:
     """Motion scores (N,) to whose logits the mean of the maps under their track is added.
 
@@ -72,16 +67,12 @@ def weigh(
     total, count = np.zeros((2, len(tracks)))
     frames = range(0, tracks.xy.shape[1], EVERY)
     for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
-        if tell:
-            tell(done)
+        tell(done)
         visible = np.flatnonzero(tracks.visible[:, frame])
-        total[visible] += under(own, tracks.xy[visible, frame], hw)
+        total[visible] += dino.sample(own, tracks.xy[visible, frame], hw)
         count[visible] += 1
-    known = count > 0
-    mean = total[known] / count[known]
-    weighed = scores.copy()
-    weighed[known] = _probability(SCORE_SHARE * logits(scores[known]) + mean)
-    return weighed
+    logit = SCORE_SHARE * logits(scores) + total / np.maximum(count, 1)
+    return np.where(count, probability(logit), scores).astype(scores.dtype)
 
 
 def logits(scores: Array) -> Array:
@@ -90,20 +81,10 @@ def logits(scores: Array) -> Array:
     return np.asarray(np.log(clipped / (1 - clipped)))
 
 
-def sampled_frames(length: int) -> Array:
-    """Frames spread over a clip of so many: SAMPLED_FRAMES, or all there are."""
-    return np.unique(np.linspace(0, length - 1, SAMPLED_FRAMES).astype(int))
-
-
-def under(cells: Array, xy: Array, hw: tuple[int, int]) -> Array:
-    """The cells (K,) of a map (GH,GW) under points (K,2) px of a frame of size `hw`."""
-    return dino.sample(cells[..., None], xy, hw)[:, 0]
-
-
 def most_between(cells: Array, start: Array, end: Array, hw: tuple[int, int]) -> Array:
     """Maxima (K,) of cells (GH,GW) on straight lines from `start` (K,2) to `end` (K,2), px of a
     frame of size `hw`.
     """
     direction = end - start
-    sampled = [under(cells, start + share * direction, hw) for share in SAMPLED_SHARES]
+    sampled = [dino.sample(cells, start + share * direction, hw) for share in SAMPLED_SHARES]
     return np.asarray(np.max(sampled, axis=0))

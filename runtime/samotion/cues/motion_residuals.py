@@ -7,7 +7,6 @@ outlines, and those beside an object are dragged along with it; residuals cover 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -60,28 +59,26 @@ class MotionResiduals:
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
+        infinite = np.full(self._hw, np.inf, np.float32)
+        # the comparison with a frame that is not there
+        self._unknown = Comparison(infinite, infinite, np.zeros((*self._hw, 2), np.float32))
         self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
 
     def __getitem__(self, frame: int) -> Array:
         """The residual of one frame."""
-        offsets = [sign * offset for offset in FRAME_OFFSETS for sign in (1, -1)]
-        comparisons = (self._compare(frame, offset) for offset in offsets)
-        colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB)
-        layers = [
-            *self._splat_scores(frame),
-            *self._motion_layers(comparisons),
-            colours.astype(np.float32) / 50 - 2,
-        ]
-        return np.dstack([self._to_cells(layer) for layer in layers])
+        colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB).astype(np.float32)
+        layers = [*self._splat_scores(frame), *self._motion_layers(frame), colours / 50 - 2]
+        size = self._grid_hw[::-1]
+        return np.dstack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers])
 
-    def _motion_layers(self, comparisons: Iterator[Comparison]) -> list[Array]:
+    def _motion_layers(self, frame: int) -> list[Array]:
         """Log differences along the ground and the flow, relative flow, and the median difference,
-        from `comparisons` with the frames after and before for each of FRAME_OFFSETS.
+        of the frame and those after and before it, for each of FRAME_OFFSETS.
         """
         along_ground, along_flow, relative_flow = [], [], []
-        after = before = self._unknown()
+        after = before = self._unknown
         for offset in FRAME_OFFSETS:
-            pair = next(comparisons), next(comparisons)
+            pair = self._compare(frame, offset), self._compare(frame, -offset)
             if any(np.isfinite(comparison.along_ground).any() for comparison in pair):
                 # else the clip is too short for this offset: the last one stands in
                 after, before = pair
@@ -96,12 +93,6 @@ class MotionResiduals:
         usual = np.full(self._hw, np.median(along_ground[0]), np.float32)
         return [*along_ground, *along_flow, np.arcsinh(motion / spread), usual]
 
-    def _to_cells(self, layer: Array) -> Array:
-        """A layer (h,w,...) at the size of the residual."""
-        size = self._grid_hw[::-1]
-        resized = cv2.resize(np.asarray(layer, np.float32), size, interpolation=cv2.INTER_AREA)
-        return np.asarray(resized)
-
     def _splat_scores(self, frame: int) -> list[Array]:
         """Maps (h,w) in [-1,1] of all scores, and of the high ones."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
@@ -112,22 +103,16 @@ class MotionResiduals:
     def _compare(self, frame: int, offset: int) -> Comparison:
         """A frame and the one `offset` frames later."""
         other = frame + offset
-        if not 0 <= other < len(self._frames):
-            return self._unknown()
-        ground = self._ground_motion(frame, other)
+        is_there = 0 <= other < len(self._frames)
+        ground = self._ground_motion(frame, other) if is_there else None
         if ground is None:
-            return self._unknown()
+            return self._unknown
         along_ground = self._difference(frame, other, ground)
         if abs(offset) not in FLOW_OFFSETS:
-            return self._unknown()._replace(along_ground=along_ground)
+            return self._unknown._replace(along_ground=along_ground)
         flow = self._optical_flow(frame, other, ground)
         relative_flow = (flow - ground) * np.float32(1 / offset)
         return Comparison(along_ground, self._difference(frame, other, flow), relative_flow)
-
-    def _unknown(self) -> Comparison:
-        """The comparison with a frame that is not there."""
-        infinite = np.full(self._hw, np.inf, np.float32)
-        return Comparison(infinite, infinite, np.zeros((*self._hw, 2), np.float32))
 
     def _ground_motion(self, frame: int, other: int) -> Array | None:
         """The ground's motion (h,w,2) px from one frame to another; None where too few tracks
@@ -141,8 +126,10 @@ class MotionResiduals:
         start = self._xy[still, frame]
         displacement = self._xy[still, other] - start
         y, x = (_cell_centres(side) for side in self._hw)
-        centres = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        nearest = _nearest(centres, start)
+        centres = np.dstack(np.meshgrid(x, y)).reshape(-1, 2)
+        _, nearest = cv2.batchDistance(
+            centres, start, cv2.CV_32F, normType=cv2.NORM_L2SQR, K=NEIGHBOURS
+        )
         motion = np.median(displacement[nearest], axis=1).reshape(len(y), len(x), 2)
         size = self._hw[::-1]
         resized = cv2.resize(motion.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
@@ -167,10 +154,8 @@ class MotionResiduals:
         absolute = cv2.absdiff(warped, self._small(frame))
         total = cv2.transform(absolute.astype(np.float32), np.ones((1, 3), np.float32))
         of_patches = cv2.blur(total / np.float32(3), (PATCH_PX, PATCH_PX))
-        x, y = np.moveaxis(places, -1, 0)
-        height, width = self._hw
-        outside = (x < -1) | (y < -1) | (x > width) | (y > height)
-        return np.where(outside, np.float32(np.inf), of_patches)
+        inside = cv2.inRange(places, np.array([-1.0, -1.0]), np.array(self._hw[::-1], float))
+        return np.where(inside, of_patches, np.float32(np.inf))
 
     def _make_small(self, frame: int) -> Array:
         """A frame (h,w,3) at the size of comparison."""
@@ -189,12 +174,6 @@ def _cell_centres(side: int) -> Array:
     """Centres of the ground's cells along a side, px."""
     count = max(MIN_CELLS, round(side / GROUND_CELL_PX))
     return (np.arange(count, dtype=np.float32) + 0.5) * side / count
-
-
-def _nearest(centres: Array, points: Array) -> Array:
-    """Indices (C,NEIGHBOURS) of the points (M,2) nearest to each of some centres (C,2)."""
-    squared = (centres**2).sum(axis=1)[:, None] - 2 * centres @ points.T + (points**2).sum(axis=1)
-    return np.argpartition(squared, NEIGHBOURS - 1, axis=1)[:, :NEIGHBOURS]
 
 
 def _log_of_less(after: Array, before: Array) -> Array:

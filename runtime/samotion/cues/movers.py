@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion.cues.motion_map import logits
+from samotion.cues.motion_map import logits, probability
 from samotion.cues.motion_residuals import LONG_SIDE_PX, STILL_SCORE
 from samotion.cues.parallax import plane_residual_ratio
 from samotion.tracks.tracking import Tracks
@@ -29,7 +29,7 @@ def confidences(
     of all tracks.
     """
     log_odds = group_features(groups, tracks, scores, hw) @ MOTION_WEIGHTS + MOTION_BIAS
-    probabilities: list[float] = (1 / (1 + np.exp(-log_odds))).tolist()
+    probabilities: list[float] = probability(log_odds).tolist()
     return probabilities
 
 

@@ -32,35 +32,18 @@ FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean no
 UNKNOWN = -0.7  # where no plane is found: the median of groups
 
 
-class Plane(NamedTuple):
-    """A plane's motion in one window: homography (3,3) of rays, the camera's translation (3,), and
-    the plane's normal (3,).
-    """
-
-    homography: Array
-    translation: Array
-    normal: Array
-
-
 class Window(NamedTuple):
-    """Two frames: rays (N,2) of the tracks before and after, `visible` (N,) in both, and the
-    plane's possible motions.
+    """Two frames: rays (N,2) of the tracks before and after, `visible` (N,) in both; the plane's
+    homography (3,3) of rays, and each of the P motions that may be behind it: the camera's
+    translation (P,3), and the plane's normal (P,3).
     """
 
     visible: Array
     before: Array
     after: Array
-    planes: list[Plane]
-
-
-class Displacements(NamedTuple):
-    """Of tracks in one window: `visible` (N,) bool in both frames; px (N,2) each of their
-    off-plane displacement, and of what a unit of inverse depth would add.
-    """
-
-    visible: Array
-    off_plane: Array
-    per_inverse_depth: Array
+    homography: Array
+    translations: Array
+    normals: Array
 
 
 def plane_residual_ratio(
@@ -73,21 +56,26 @@ def plane_residual_ratio(
     (N,) bool marks tracks that the plane may be fitted to. Very negative: the camera's motion alone
     explains the group's.
     """
-    px = 1 / (FOCAL * LONG_SIDE_PX)
-    windows = _windows(rays_of(xy, hw, px), visible, still, INLIER_PX * px)
-    normal = _common_normal([window.planes for window in windows])
+    px = 1 / (FOCAL * LONG_SIDE_PX)  # of rays, x and y of (x,y,1)
+    centre = np.array(hw[::-1]) * (LONG_SIDE_PX / max(hw) / 2)
+    rays = (xy.astype(np.float64) - centre) * px
+    windows = _windows(rays, visible, still, INLIER_PX * px)
+    if not windows:
+        return np.full(len(groups), UNKNOWN)
+    every = np.concatenate([window.normals for window in windows])
+    agreements = [(window.normals @ every.T).max(axis=0) for window in windows]
+    normal = every[np.sum(agreements, axis=0).argmax()]
     displacements = [_displacements(window, normal, px) for window in windows]
     return np.array([_ratio(group, displacements) for group in groups], np.float64)
 
 
-def _ratio(group: Array, windows: list[Displacements]) -> float:
+def _ratio(group: Array, windows: list[tuple[Array, Array]]) -> float:
     """The log ratio of one group, with the inverse depth that explains most."""
-    means = []
-    for window in windows:
-        members = group[window.visible[group]]
-        if len(members):
-            off_plane = window.off_plane[members].mean(0)
-            means.append((off_plane, window.per_inverse_depth[members].mean(0)))
+    means = [
+        displacements[members].mean(0)
+        for visible, displacements in windows
+        if len(members := group[visible[group]])
+    ]
     if not means:
         return UNKNOWN
     off_plane, per_inverse_depth = np.array(means).swapaxes(0, 1)
@@ -95,17 +83,6 @@ def _ratio(group: Array, windows: list[Displacements]) -> float:
     residual = (residuals**2).sum(axis=-1).mean(axis=-1).min()
     whole = (off_plane**2).sum(axis=-1).mean()
     return float(np.log((residual + FLOOR_PX2) / (whole + FLOOR_PX2)) / 2)
-
-
-def rays_of(xy: Array, hw: tuple[int, int], px: float) -> Array:
-    """Rays (...,2), x and y of (x,y,1), through points xy (...,2) in px of a picture LONG_SIDE_PX
-    wide.
-
-    `hw` is the size of the frames, `px` what one px is in those directions.
-    """
-    half_px = LONG_SIDE_PX / max(hw) / 2  # of the picture, for each px of the frame
-    centre = np.array(hw[::-1]) * half_px
-    return np.asarray((xy.astype(np.float64) - centre) * px)
 
 
 def _windows(rays: Array, visible: Array, still: Array, inlier_distance: float) -> list[Window]:
@@ -117,63 +94,50 @@ def _windows(rays: Array, visible: Array, still: Array, inlier_distance: float) 
         in_both = visible[:, start] & visible[:, end]
         before, after = rays[:, start], rays[:, end]
         fitted = still & in_both
-        planes = _planes(before[fitted], after[fitted], inlier_distance)
-        if planes:
-            windows.append(Window(in_both, before, after, planes))
+        plane = _plane(before[fitted], after[fitted], inlier_distance)
+        if plane is not None:
+            windows.append(Window(in_both, before, after, *plane))
     return windows
 
 
-def _displacements(window: Window, normal: Array, px: float) -> Displacements:
-    """Displacements beside that plane of a window which agrees best with a `normal` (3,)."""
-    plane = max(window.planes, key=lambda plane: float(plane.normal @ normal))
+def _displacements(window: Window, normal: Array, px: float) -> tuple[Array, Array]:
+    """Which tracks (N,) show their displacement in a window, and px (N,2,2) of it: beside the
+    plane, by the motion that agrees best with a `normal` (3,), and what a unit of inverse depth
+    would add.
+    """
+    translation = window.translations[(window.normals @ normal).argmax()]
     homogeneous = np.column_stack([window.before, np.ones(len(window.before))])
-    predicted = homogeneous @ plane.homography.T
+    predicted = homogeneous @ window.homography.T
     depth = predicted[:, 2]
-    in_front = depth > MIN_DEPTH
     on_plane = predicted[:, :2] / depth[:, None].clip(MIN_DEPTH)
-    epipolar = plane.translation[:2] - plane.translation[2] * on_plane
-    return Displacements(window.visible & in_front, (window.after - on_plane) / px, epipolar / px)
+    epipolar = translation[:2] - translation[2] * on_plane
+    displacements = np.stack([window.after - on_plane, epipolar], axis=1) / px
+    return window.visible & (depth > MIN_DEPTH), displacements
 
 
-def _planes(before: Array, after: Array, inlier_distance: float) -> list[Plane]:
-    """Motions of the plane that most of some rays (M,2) lie in: at most two that fit its
-    homography, none where there is no plane.
+def _plane(
+    before: Array, after: Array, inlier_distance: float
+) -> tuple[Array, Array, Array] | None:
+    """The homography of the plane that most of some rays (M,2) lie in, and the translations and
+    normals of at most two motions that fit it, the plane facing the camera; None where there is
+    no plane.
     """
     if len(before) < MIN_INLIERS:
-        return []
+        return None
     homography, inliers = cv2.findHomography(before, after, cv2.RANSAC, inlier_distance)
     if homography is None or inliers.sum() < MIN_INLIERS:
-        return []
+        return None
     scale = np.linalg.svd(homography, compute_uv=False)[1]
     if scale < MIN_SCALE:  # the rays lie in one line
-        return []
+        return None
     homography = homography / scale
     on_plane = before[inliers[:, 0] > 0]
     depth = on_plane @ homography[2, :2] + homography[2, 2]
     if np.median(depth) < 0:
         homography = -homography
-    return _decomposed(homography)
-
-
-def _decomposed(homography: Array) -> list[Plane]:
-    """The planes facing the camera that a homography may come from."""
-    _, _, translations, normals = cv2.decomposeHomographyMat(homography, np.eye(3))
-    planes = [
-        Plane(homography, translation[:, 0], normal[:, 0])
-        for translation, normal in zip(translations, normals)
-        if normal[2, 0] > MIN_FACING
-    ]
-    if planes:
-        return planes
-    return [Plane(homography, np.zeros(3), np.zeros(3))]  # a pure rotation has no translation
-
-
-def _common_normal(windows: list[list[Plane]]) -> Array:
-    """The normal (3,) that agrees best with one plane of each window; zeros without windows."""
-    if not windows:
-        return np.zeros(3)
-    normals = [np.array([plane.normal for plane in planes]) for planes in windows]
-    every = np.concatenate(normals)
-    agreements = [(of_window @ every.T).max(axis=0) for of_window in normals]
-    best = np.sum(agreements, axis=0).argmax()
-    return np.asarray(every[best])
+    _, _, *motions = cv2.decomposeHomographyMat(homography, np.eye(3))
+    translations, normals = np.array(motions)[..., 0]
+    facing = normals[:, 2] > MIN_FACING
+    if not facing.any():  # a pure rotation has no translation
+        return homography, np.zeros((1, 3)), np.zeros((1, 3))
+    return homography, translations[facing], normals[facing]

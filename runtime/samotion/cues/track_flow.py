@@ -8,7 +8,6 @@ positions, given both kinds of measurements and their errors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -28,20 +27,18 @@ ROUNDS = 3
 POSITION_SIGMA_PX = 2.0
 # standard error of a step of flow, beside its forward-backward error; 0.2 costs 0.01
 STEP_SIGMA_PX = 0.05
-OUTLIER_PX = (
-    2.0  # scale of Cauchy's weights: positions farther than this from the chain lose theirs
-)
+# scale of Cauchy's weights: positions farther than this from the chain lose theirs
+OUTLIER_PX = 2.0
 QUERY_WEIGHT = 1e4  # the query is where it is
 # certainty of what the tracker takes for hidden: keeps the chain defined
 LEAST_POSITION, LEAST_STEP = 1e-3, 0.02
 
 
-@dataclass
 class FlowCache(tracking.FrameCache):
     """A frame cache that computes the optical flow between its frames once as well."""
 
     @cached_property
-    def flows(self) -> Array:
+    def flows(self) -> list[Array]:
         """Optical flow of the frames, both ways."""
         return optical_flow(self.frames)
 
@@ -62,7 +59,7 @@ def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options
 
 
 def smooth(
-    tracks: Array, certainty: Array, query_frame: Array, query_xy: Array, flows: Array
+    tracks: Array, certainty: Array, query_frame: Array, query_xy: Array, flows: list[Array]
 ) -> Array:
     """Tracks (N,T,2) px of the tracker, smoothed with the optical flow between neighbouring frames
     (see `optical_flow`).
@@ -90,27 +87,25 @@ def smooth(
     return geometry.to_corner(chain).astype(np.float32)
 
 
-def optical_flow(frames: Array) -> Array:
-    """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, (T-1,2,H,W,2) px in half
+def optical_flow(frames: Array) -> list[Array]:
+    """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, T-1 of (2,H,W,2) px in half
     precision.
 
     0.5 MB per frame of 256 px.
     """
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    flows = np.empty((len(grey) - 1, 2, *grey[0].shape, 2), np.float16)
 
-    def both_ways(t: int) -> tuple[Array, Array]:
+    def both_ways(t: int) -> Array:
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        start = np.zeros(flows.shape[2:], np.float32)
         here, there = grey[t : t + 2]
-        return dis.calc(here, there, start.copy()), dis.calc(there, here, start)
+        start = np.zeros((*here.shape, 2), np.float32)
+        both = dis.calc(here, there, start.copy()), dis.calc(there, here, start)
+        return np.array(both, np.float16)
 
-    for pair, found in zip(flows, mapped(both_ways, range(len(flows)))):
-        pair[:] = found
-    return flows
+    return list(mapped(both_ways, range(len(grey) - 1)))
 
 
-def _flow_under(flows: Array, xy: Array) -> tuple[Array, Array]:
+def _flow_under(flows: list[Array], xy: Array) -> tuple[Array, Array]:
     """The forward flow under each point (N,T-1,2), and its forward-backward error (N,T-1), px."""
     steps = np.empty((len(xy), len(flows), 2))
     error_px = np.empty((len(xy), len(flows)))

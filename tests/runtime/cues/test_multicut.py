@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.camera_tracks import always_visible
-from samotion.cues import movers, multicut
+from samotion.cues import movers, multicut, prompting
 from samotion.presets import Prompting
 from samotion.tracks.tracking import Tracks
 
@@ -50,17 +50,14 @@ def _grouped(
     tracks: Tracks,
     moving: np.ndarray,
     candidates: np.ndarray | None = None,
-    prompting: Prompting = PROMPTING,
+    numbers: Prompting = PROMPTING,
     maps: Any = None,
 ) -> list[list[int]]:
     if candidates is None:
         candidates = np.isin(np.arange(len(tracks)), moving)
-    scores = np.where(candidates, 0.97, 0.1)
     maps = _maps(tracks) if maps is None else maps
-    arguments = tracks, scores, moving, candidates, HW, maps, prompting
-    objects = multicut.group(*arguments)
-    assert [prompt.object_id for prompt in objects] == list(range(1, len(objects) + 1))
-    return [prompt.members.tolist() for prompt in objects]
+    groups = multicut.partition(tracks, moving, candidates, HW, maps, numbers)
+    return [members.tolist() for members in groups]
 
 
 def _two_squares() -> Tracks:
@@ -131,7 +128,7 @@ def test_part_features_are_mean_log_odds_and_the_share_of_frames_that_show_both(
     visible = np.ones((4, FRAMES), bool)
     visible[2, 5:] = visible[3, 10:] = False
     groups = [np.array([0, 1]), np.array([2]), np.array([3])]
-    features = multicut.TrackGraph(visible, log_odds).part_features(groups)
+    features = multicut.part_features(groups, log_odds, visible)
     np.testing.assert_allclose(features[0, 1:, 0], [-1.5, np.nan])
     np.testing.assert_allclose(features[1, 2, 0], 2)
     np.testing.assert_allclose(features[..., 1], [[1, 0.25, 0.5], [0.25] * 3, [0.5, 0.25, 0.5]])
@@ -147,10 +144,9 @@ def test_parts_that_are_seen_in_turn_are_joined_more_readily(
     log_odds = np.where(side[:, None] == side, 3.0, -0.5)
     visible = np.ones((72, FRAMES), bool)
     visible[36:, frames:] = False
-    graph = multicut.TrackGraph(visible, log_odds)
-    parts = [part.tolist() for part in graph.over_segmentation()]
+    parts = [part.tolist() for part in multicut.over_segmentation(log_odds)]
     assert parts == [[*range(36)], [*range(36, 72)]]
-    assert [group.tolist() for group in graph.objects()] == objects
+    assert [group.tolist() for group in multicut.objects(log_odds, visible)] == objects
 
 
 def test_an_object_is_one_although_no_frame_shows_all_of_its_tracks():
@@ -189,10 +185,9 @@ def test_the_largest_objects_come_first():
 def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
-    every = np.ones(36, bool)
-    arguments = tracks, 0.97 * every, np.arange(36), every, HW, _maps(tracks), PROMPTING
-    (prompt,) = multicut.group(*arguments)
-    assert prompt.key_frame >= 15
+    scores = np.full(36, 0.97)
+    (one,), _ = prompting.group_objects(tracks, scores, _maps(tracks), HW, PROMPTING, 0.5)
+    assert one.key_frame >= 15
 
 
 def test_nothing_moving_and_nothing_surely_visible_are_no_objects():
@@ -207,9 +202,9 @@ def test_objects_have_the_confidences_of_their_groups(monkeypatch: pytest.Monkey
     monkeypatch.setattr(
         movers, "confidences", lambda groups, *_: [0.01 * group.min() for group in groups]
     )
-    scores, every = np.full(72, 0.97), np.ones(72, bool)
-    arguments = tracks, scores, np.arange(72), every, HW, _maps(tracks), PROMPTING
-    assert [one.confidence for one in multicut.group(*arguments)] == [0, 0.36]
+    scores = np.full(72, 0.97)
+    objects, _ = prompting.group_objects(tracks, scores, _maps(tracks), HW, PROMPTING, 0.5)
+    assert [(one.object_id, one.confidence) for one in objects] == [(1, 0), (2, 0.36)]
 
 
 def _brute_force(log_odds: np.ndarray) -> list[list[int]]:

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from helpers.standing_tracks import FRAMES, HW, grid, tracks_at
-from samotion.cues import mask_prompts, multicut, prompting
+from samotion.cues import mask_prompts, prompting
 from samotion.cues.mask_prompts import FrameCues
 from samotion.presets import NANO
 from samotion.prompts import ObjectPrompt, visible_members
@@ -27,15 +27,15 @@ def test_the_busiest_frame_is_the_middle_of_the_busiest_fifth():
     visible = np.zeros((8, 10), bool)
     visible[:4] = True
     visible[4:, [2, 7]] = True
-    assert multicut.busiest_frame(visible) == 7
+    assert prompting.busiest_frame(visible) == 7
     visible[4:6, 5] = True
-    assert multicut.busiest_frame(visible) == 7
+    assert prompting.busiest_frame(visible) == 7
     visible[:, 9] = True
     visible[:, 2] = False
-    assert multicut.busiest_frame(visible) == 9
+    assert prompting.busiest_frame(visible) == 9
     few = np.zeros((3, 30), bool)
     few[0, 29] = True
-    assert multicut.busiest_frame(few) == 29
+    assert prompting.busiest_frame(few) == 29
 
 
 def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():

@@ -33,7 +33,7 @@ def frames() -> Array:
 
 
 @pytest.fixture(scope="module")
-def flows(frames: Array) -> Array:
+def flows(frames: Array) -> list[Array]:
     return track_flow.optical_flow(frames)
 
 
@@ -49,7 +49,7 @@ def noisy(truth: Array, query: Array, spread_px: float = 2.0) -> Array:
     return np.asarray(truth + noise, np.float32)
 
 
-def test_jitter_goes_and_the_query_stays(flows: Array, truth: Array) -> None:
+def test_jitter_goes_and_the_query_stays(flows: list[Array], truth: Array) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
     xy = truth[np.arange(POINTS), query]
     before = noisy(truth, query)
@@ -60,7 +60,7 @@ def test_jitter_goes_and_the_query_stays(flows: Array, truth: Array) -> None:
     assert np.median(np.abs(np.diff(after, axis=1) - SPEED_PX)) < 0.1
 
 
-def test_an_outlier_of_the_tracker_loses(flows: Array, truth: Array) -> None:
+def test_an_outlier_of_the_tracker_loses(flows: list[Array], truth: Array) -> None:
     query = np.zeros(POINTS, int)
     before = truth.astype(np.float32)
     before[:, 6] += 20
@@ -68,7 +68,7 @@ def test_an_outlier_of_the_tracker_loses(flows: Array, truth: Array) -> None:
     assert np.quantile(np.linalg.norm(after[:, 6] - truth[:, 6], axis=1), 0.9) < 1
 
 
-def test_each_track_is_alone(flows: Array, truth: Array) -> None:
+def test_each_track_is_alone(flows: list[Array], truth: Array) -> None:
     query = np.zeros(POINTS, int)
     trust = np.random.default_rng(4).random(truth.shape[:2])
     some = np.array([7, 3, 40])
@@ -97,7 +97,7 @@ def test_the_chain_is_the_minimum() -> None:
     )
 
 
-def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: Array) -> None:
+def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: list[Array]) -> None:
     one = np.ones((3, 1, 2), np.float32)
     assert (
         track_flow.smooth(
