@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import samotion
 from samotion import prompts
-from samotion.cues import movers, multicut, prompting
+from samotion.cues import movers, multicut
 from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO, NANO_CUES, Prompting
@@ -57,15 +57,13 @@ def examples_of(
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), numbers)
-    candidates = prompting.candidates(scores, moving, grow_threshold)
-    label_of, indices = starts_on(tracks, labels), np.flatnonzero(candidates)
-    spacing_px = multicut.mean_spacings_px(tracks.visible, hw)
-    arguments = tracks.take(indices), hw, spacing_px, maps
-    pairs = _pairs_on_movers(*multicut.pairwise_features(*arguments), label_of[indices])
+    candidates, label_of = np.flatnonzero(scores > grow_threshold), starts_on(tracks, labels)
+    features = multicut.pairwise_features(tracks, candidates, hw, maps)
+    pairs = _pairs_on_movers(*features, label_of[candidates])
     chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
     of_pairs = pairs[0][chosen], pairs[1][chosen]
-    log_odds = multicut.pairwise_log_odds(*arguments)
-    of_parts = _part_examples(log_odds, tracks.visible[indices], label_of[indices])
+    log_odds = multicut.pairwise_log_odds(tracks, candidates, hw, maps)
+    of_parts = _part_examples(log_odds, tracks.visible[candidates], label_of[candidates])
 
     groups = multicut.partition(tracks, moving, candidates, hw, maps, numbers)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]

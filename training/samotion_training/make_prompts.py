@@ -16,10 +16,9 @@ import numpy as np
 from samotion import sam2
 from samotion.backends.engines import Engines
 from samotion.cues.densify import densify
-from samotion.cues.mask_prompts import FrameCues
 from samotion.cues.prompting import group_objects, prompt_objects
 from samotion.presets import NANO_CUES
-from samotion.prompts import select_sure
+from samotion.prompts import select_sure, visible_members
 from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
@@ -66,11 +65,12 @@ def prompts_of(
     prompting = replace(engines.preset.prompting, every_frames=EVERY)
     cues = engines.preset.cues or NANO_CUES
     images = sam2.Features(engines, frames)
-    every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
+    candidate = scores > cues.grow_threshold
+    every = group_objects(tracks, scores, candidate, maps, hw, prompting)
     sure, _ = select_sure(every, engines.preset.min_confidence)
     chosen = sure[: Settings.max_objects]
-    frame_cues = FrameCues(frames, maps, images.mask_side)
-    objects = prompt_objects(chosen, tracks, candidate, frame_cues, prompting)
+    visible = [visible_members(one, tracks, prompting) for one in chosen]
+    objects = prompt_objects(chosen, visible, tracks, candidate, frames, maps, images.mask_side)
     own = starts_on(tracks, labels)
     rows = []
     for one in objects:

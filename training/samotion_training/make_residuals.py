@@ -17,7 +17,7 @@ import numpy as np
 import samotion
 from samotion import motion
 from samotion.backends.engines import Engines
-from samotion.cues.densify import reserved_tracks
+from samotion.cues.densify import RESERVED_SHARE
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.presets import NANO
 from samotion.tracks.tracking import Tracks
@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 FRAMES, EVERY = 24, 3  # of a clip; every third gives a residual
 SHORT_SIDE_PX = 256
 TRACKS, TRACK_CHANCES = (640, 1024, 1536), (0.55, 0.3, 0.15)
-RESERVED_TRACKS = reserved_tracks(NANO.max_tracks)
+RESERVED_TRACKS = NANO.max_tracks // RESERVED_SHARE
 STILL_CAMERA, NO_MOVER = 0.3, 0.15  # shares of clips
 SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are left out
 

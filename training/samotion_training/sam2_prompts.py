@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from samotion import dino
 from samotion.cues import appearance
-from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
+from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.cues.mask_prompts import APPEARANCE_LOGITS
 from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX
 from samotion.prompts import spread
@@ -68,9 +68,9 @@ def drawn(
     With `small`, the image at the size of a motion map, appearance scores are added.
     """
     hw = (round(MASK_PX / max(aspect, 1)), round(MASK_PX * min(aspect, 1)))
-    coarse = KernelSplatting(xy * hw[::-1], hw).mask(positive)
+    coarse = splat(xy * hw[::-1], positive[None], hw)[0]
     if small is not None and positive.any() and not positive.all():
-        cells = appearance.colour_and_place(small)
+        cells = appearance.colour_and_place(small, small.shape[:2])
         model = appearance.fit(dino.sample(cells, xy * hw[::-1], hw), positive)
         large = cv2.resize(
             appearance.scores(cells, [model])[0], hw[::-1], interpolation=cv2.INTER_LINEAR

@@ -1,8 +1,5 @@
 """The appearance model of an object: a classifier of colour and place, fitted to the cells of a
-whole clip whose evidence is certain.
-
-Tracks are sparse, and the motion map has holes where an object is as plain as what it moves past.
-But all frames together show its colours, and each cell of a frame can be scored by them.
+whole clip whose evidence is certain; docs/method.md, section 7.7.
 """
 
 from __future__ import annotations
@@ -81,11 +78,12 @@ def fit(x: Array, y: Array) -> Array:
     return np.append(weights, -(mean @ weights))
 
 
-def colour_and_place(image: Array) -> Array:
-    """Colour and place of each cell of a small image (GH,GW,3) uint8 RGB, in units of their
-    kernels: (GH,GW,5).
+def colour_and_place(image: Array, grid_hw: tuple[int, int]) -> Array:
+    """Colour and place of each cell of an image (H,W,3) uint8 RGB, in units of their kernels:
+    (GH,GW,5).
     """
-    rows, columns = image.shape[:2]
-    lab = cv2.cvtColor(image, cv2.COLOR_RGB2LAB).astype(np.float32) / KERNEL_LAB
+    rows, columns = grid_hw
+    small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(small, cv2.COLOR_RGB2LAB).astype(np.float32) / KERNEL_LAB
     y, x = np.mgrid[:rows, :columns].astype(np.float32) / (KERNEL_HEIGHTS * rows)
     return np.dstack([lab, x, y])

@@ -1,12 +1,9 @@
-"""Densification: more points are followed where the motion map shows motion and few tracks are.
-
-The first queries are spread evenly, so an object of 1 % of the picture has 15 of 1536 tracks, fewer
-of them sure: too few to tell it from chance, or it from its neighbours.
+"""Densification: more points are followed where the motion map shows motion and few tracks are;
+docs/method.md, section 7.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -15,6 +12,7 @@ import numpy as np
 from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.backends.threads import mapped
+from samotion.checks.stages import StageProgress
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps, weigh
 from samotion.cues.track_flow import FlowCache, track
@@ -27,11 +25,6 @@ RESERVED_SHARE = 9  # one in so many of a clip's tracks is reserved for densific
 PRIOR_SCORE = 0.5  # the motion score of a track that only the maps judge
 
 
-def reserved_tracks(max_tracks: int) -> int:
-    """How many of `max_tracks` are kept for densification."""
-    return max_tracks // RESERVED_SHARE
-
-
 def densify(
     engines: Engines,
     frames: Array,
@@ -39,7 +32,7 @@ def densify(
     scores: Array,
     most: int,
     seed: int = 0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: StageProgress | None = None,
     cache: FlowCache | None = None,
 ) -> tuple[Tracks, Array, MotionMaps]:
     """The tracks with at most `most` more, the scores (N,) of all weighed by the motion maps, and
@@ -51,38 +44,29 @@ def densify(
     """
     hw = frames.shape[1], frames.shape[2]
     maps = MotionMaps(engines, frames, tracks, scores)
-    to_densify = len(range(0, len(frames), EVERY))
-    total = to_densify + len(range(0, len(frames), MAPS_EVERY))
-    tell = progress or (lambda done, total: None)
-    queries = sparse_queries(maps, tracks, hw, most, seed, lambda done: tell(done, total))
+    read = sorted({*range(0, len(frames), EVERY), *range(0, len(frames), MAPS_EVERY)})
+    for done, _ in enumerate(mapped(maps.__getitem__, read)):
+        if progress:
+            progress(done, len(read))
+    queries = sparse_queries(maps, tracks, hw, most, seed)
     if len(queries):
         small = resize_for_tracking(frames) if cache is None else cache
         raw = track(engines, small, geometry.queries_to_grid(queries, hw))
         added = filter_tracks(raw, queries, hw, one_a_frame=False)
         prior = np.full(len(added), PRIOR_SCORE, scores.dtype)
         tracks, scores = join(tracks, added), np.append(scores, prior)
-    weighed = weigh(scores, tracks, maps, hw, lambda done: tell(to_densify + done, total))
-    return tracks, weighed, maps
+    return tracks, weigh(scores, tracks, maps, hw), maps
 
 
 def sparse_queries(
-    maps: MotionMaps,
-    tracks: Tracks,
-    hw: tuple[int, int],
-    most: int,
-    seed: int,
-    tell: Callable[[int], None] = lambda done: None,
+    maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int
 ) -> Array:
     """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`: cells drawn at random
     from those where a map shows motion, FAR_CELLS and more from the nearest visible track.
-
-    `tell` is told how many maps are done.
     """
     queries = []
-    frames = range(0, tracks.xy.shape[1], EVERY)
-    for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
-        tell(done)
-        moving = own > 0
+    for frame in range(0, tracks.xy.shape[1], EVERY):
+        moving = maps[frame] > 0
         grid_hw = moving.shape[0], moving.shape[1]
         visible_xy = tracks.xy[tracks.visible[:, frame], frame]
         # half a pixel off, as the constants of nano were fitted

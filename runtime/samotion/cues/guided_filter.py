@@ -1,7 +1,5 @@
-"""Masks drawn to the edges of the picture by a guided filter (He, Sun and Tang, ECCV 2010).
-
-A small SAM 2 answers with a logit per 4 px of its own 448, that is 8 px of 854: what is finer, the
-picture has to say.
+"""Masks drawn to the edges of the picture by a guided filter (He, Sun and Tang, ECCV 2010);
+docs/method.md, section 7.8.
 """
 
 from __future__ import annotations
@@ -37,22 +35,17 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     radius_px = max(1.0, min(RADIUS * max(mask.shape), RADIUS_OF_SIZE * side_px))
     near = box_around(mask.view(np.uint8), int(2 * radius_px) + 2)
     picture = frame[near].astype(np.float32) / 255
-    level = np.tanh(logits[near])
-    scale = min(1.0, LONG_SIDE_PX / max(mask.shape))
-    linear = _fit_at_scale(picture, level, radius_px, scale)
+    # fitted to both shrunk
+    scale, full = min(1.0, LONG_SIDE_PX / max(mask.shape)), picture.shape[1::-1]
+    size = [max(2, round(side * scale)) for side in full]
+    small_picture, small_mask = (
+        cv2.resize(one, size, interpolation=cv2.INTER_AREA)
+        for one in (picture, np.tanh(logits[near]))
+    )
+    linear = cv2.resize(_fit(small_picture, small_mask, max(1, round(radius_px * scale))), full)
     filtered = np.full_like(logits, -1)
     filtered[near] = (linear[..., :3] * picture).sum(axis=-1) + linear[..., 3]
     return filtered
-
-
-def _fit_at_scale(picture: Array, mask: Array, radius_px: float, scale: float) -> Array:
-    """`_fit` of both shrunk by `scale`, enlarged again: (H,W,4)."""
-    height, width = mask.shape
-    size = max(2, round(width * scale)), max(2, round(height * scale))
-    small_picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-    small_mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    linear = _fit(small_picture, small_mask, max(1, round(radius_px * scale)))
-    return np.asarray(cv2.resize(linear, (width, height)))
 
 
 def _fit(picture: Array, mask: Array, radius_px: int) -> Array:

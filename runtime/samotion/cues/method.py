@@ -1,8 +1,5 @@
-"""nano's method, stage by stage: the published one with cues that a small net lacks.
-
-Tracks are fused with optical flow and drawn again where few are; a motion map joins the scores;
-objects come from a multicut and are prompted on every frame with drawn masks; masks end at the
-picture's edges. See docs/method.md.
+"""nano's method, stage by stage: the published one with cues that a small net lacks;
+docs/method.md, section 7.
 """
 
 from __future__ import annotations
@@ -16,11 +13,10 @@ from samotion import motion, sam2
 from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
 from samotion.cues import guided_filter, labels, track_flow
-from samotion.cues.densify import densify, reserved_tracks
-from samotion.cues.mask_prompts import FrameCues
-from samotion.cues.motion_map import MotionMaps
+from samotion.cues.densify import RESERVED_SHARE, densify
+from samotion.cues.motion_map import MotionMaps, probability
 from samotion.cues.prompting import group_objects, prompt_objects
-from samotion.prompts import motion_threshold, select_sure
+from samotion.prompts import motion_threshold, select_sure, visible_members
 from samotion.results.evidence import Evidence, Thumbnails, thumbnail, without_masks
 from samotion.results.result import NOTHING, Carried, Found
 from samotion.settings import Numbers
@@ -46,16 +42,13 @@ def find_objects(
     images = sam2.Features(engines, frames)
     with stages("prompts") as step:
         prompting = replace(engines.preset.prompting, every_frames=numbers.prompt_every)
-        every, candidate = group_objects(tracks, scores, maps, hw, prompting, cues.grow_threshold)
+        candidate = scores > cues.grow_threshold
+        every = group_objects(tracks, scores, candidate, maps, hw, prompting)
         sure, confidence = select_sure(every, numbers.min_confidence)
+        known = carried.regroup(tracks, sure[: numbers.max_objects])
+        visible = [visible_members(one, tracks, prompting, carried.only_last) for one in known]
         objects = prompt_objects(
-            carried.regroup(tracks, sure[: numbers.max_objects]),
-            tracks,
-            candidate,
-            FrameCues(frames, maps, images.mask_side),
-            prompting,
-            step,
-            carried.only_last,
+            known, visible, tracks, candidate, frames, maps, images.mask_side, step
         )
     with stages("masks") as step:
         followed = sam2.propagate(
@@ -71,7 +64,7 @@ def find_objects(
         label_map = labels.to_labels(merged, (len(frames), *hw))
     found = [one for one in objects if one.object_id in merged]
     threshold = motion_threshold(scores, len(frames), prompting)
-    moving = {frame: thumbnail(maps.probability(frame)) for frame in depths.frames}
+    moving = {frame: thumbnail(probability(maps[frame])) for frame in depths.frames}
     evidence = Evidence(threshold, without_masks(found), depths.by_frame, moving)
     return Found(tracks, scores, found, label_map, evidence, confidence)
 
@@ -81,7 +74,7 @@ def _scored(
 ) -> tuple[Tracks, Array, MotionMaps, Thumbnails]:
     """Tracks with their motion scores, and what else the frames (T,H,W,3) show."""
     hw = frames.shape[1], frames.shape[2]
-    reserved = reserved_tracks(numbers.max_tracks)
+    reserved = numbers.max_tracks // RESERVED_SHARE
     with stages("tracks") as step:
         cache = track_flow.FlowCache(resize_for_tracking(frames))
         tracks = sample_and_track(

@@ -4,7 +4,6 @@ end; and what that says of tracks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from samotion import dino
 from samotion.backends.engines import Engines
-from samotion.backends.threads import mapped
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.tracks.tracking import Tracks
 
@@ -39,10 +37,6 @@ class MotionMaps:
         """The map of one frame."""
         return np.asarray(self._answer(frame)["logits"][0])
 
-    def probability(self, frame: int) -> Array:
-        """The same in [0,1]."""
-        return probability(self[frame])
-
     def boundary(self, frame: int) -> Array:
         """How probable it is (GH,GW) that a moving object ends in a cell, at ground or another."""
         return probability(self._answer(frame)["boundaries"][0])
@@ -53,23 +47,15 @@ def probability(logits: Array) -> Array:
     return np.asarray(1 / (1 + np.exp(-logits.astype(np.float64))))
 
 
-def weigh(
-    scores: Array,
-    tracks: Tracks,
-    maps: MotionMaps,
-    hw: tuple[int, int],
-    tell: Callable[[int], None] = lambda done: None,
-) -> Array:
+def weigh(scores: Array, tracks: Tracks, maps: MotionMaps, hw: tuple[int, int]) -> Array:
     """Motion scores (N,) to whose logits the mean of the maps under their track is added.
 
-    Tracks that are visible on no map keep their scores. `tell` is told how many maps are done.
+    Tracks that are visible on no map keep their scores.
     """
     total, count = np.zeros((2, len(tracks)))
-    frames = range(0, tracks.xy.shape[1], EVERY)
-    for done, (frame, own) in enumerate(zip(frames, mapped(maps.__getitem__, frames))):
-        tell(done)
+    for frame in range(0, tracks.xy.shape[1], EVERY):
         visible = np.flatnonzero(tracks.visible[:, frame])
-        total[visible] += dino.sample(own, tracks.xy[visible, frame], hw)
+        total[visible] += dino.sample(maps[frame], tracks.xy[visible, frame], hw)
         count[visible] += 1
     logit = SCORE_SHARE * logits(scores) + total / np.maximum(count, 1)
     return np.where(count, probability(logit), scores).astype(scores.dtype)

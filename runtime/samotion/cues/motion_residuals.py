@@ -1,19 +1,16 @@
-"""Motion residuals of frames: what the ground's motion does not explain, cell by cell.
-
-Still tracks tell how the ground moves. Where a frame differs from others warped along that motion,
-or where optical flow differs from it, something moves by itself. Tracks are too sparse for
-outlines, and those beside an object are dragged along with it; residuals cover every cell.
+"""Motion residuals of frames: what the ground's motion does not explain, cell by cell;
+docs/method.md, section 7.2.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 
-from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
+from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -29,16 +26,6 @@ NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
 STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
 HIGH_SCORE = 0.9
 MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
-
-
-class Comparison(NamedTuple):
-    """One frame compared with another: differences (h,w) along the ground's motion and along the
-    optical flow, infinite where unknown; and the flow (h,w,2) relative to the ground, px per frame.
-    """
-
-    along_ground: Array
-    along_flow: Array
-    relative_flow: Array
 
 
 class MotionResiduals:
@@ -59,9 +46,8 @@ class MotionResiduals:
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
-        infinite = np.full(self._hw, np.inf, np.float32)
         # the comparison with a frame that is not there
-        self._unknown = Comparison(infinite, infinite, np.zeros((*self._hw, 2), np.float32))
+        self._unknown = np.full((*self._hw, 4), [np.inf, np.inf, 0, 0], np.float32)
         self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
 
     def __getitem__(self, frame: int) -> Array:
@@ -75,44 +61,46 @@ class MotionResiduals:
         """Log differences along the ground and the flow, relative flow, and the median difference,
         of the frame and those after and before it, for each of FRAME_OFFSETS.
         """
-        along_ground, along_flow, relative_flow = [], [], []
+        differences, flows = [], []
         after = before = self._unknown
         for offset in FRAME_OFFSETS:
             pair = self._compare(frame, offset), self._compare(frame, -offset)
-            if any(np.isfinite(comparison.along_ground).any() for comparison in pair):
+            if any(np.isfinite(one[..., 0]).any() for one in pair):
                 # else the clip is too short for this offset: the last one stands in
                 after, before = pair
-            along_ground.append(_log_of_less(after.along_ground, before.along_ground))
+            differences.append(np.minimum(after, before)[..., :2])
             if offset in FLOW_OFFSETS:
-                along_flow.append(_log_of_less(after.along_flow, before.along_flow))
-                take_after = (after.along_flow <= before.along_flow)[..., None]
-                flow = np.where(take_after, after.relative_flow, before.relative_flow)
-                relative_flow.append(flow)
-        motion = np.mean(relative_flow, axis=0)
+                take_after = after[..., 1:2] <= before[..., 1:2]
+                flows.append(np.where(take_after, after, before)[..., 2:])
+        known = np.where(np.isfinite(differences), differences, 0)
+        along_ground, along_flow = np.moveaxis(np.log1p(known), -1, 0)
+        motion = np.mean(flows, axis=0)
         spread = np.median(np.abs(motion)) + MIN_SPREAD_PX
         usual = np.full(self._hw, np.median(along_ground[0]), np.float32)
-        return [*along_ground, *along_flow, np.arcsinh(motion / spread), usual]
+        return [*along_ground, *along_flow[: len(flows)], np.arcsinh(motion / spread), usual]
 
-    def _splat_scores(self, frame: int) -> list[Array]:
-        """Maps (h,w) in [-1,1] of all scores, and of the high ones."""
+    def _splat_scores(self, frame: int) -> Array:
+        """Maps (2,h,w) in [-1,1] of all scores, and of the high ones."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
-        splatting = KernelSplatting(self._xy[visible, frame], self._hw)
         scores = self._scores[visible]
-        return [splatting.mask(weights) / LOGIT_MAX for weights in (scores, scores > HIGH_SCORE)]
+        shares = np.array([scores, scores > HIGH_SCORE])
+        return splat(self._xy[visible, frame], shares, self._hw) / LOGIT_MAX
 
-    def _compare(self, frame: int, offset: int) -> Comparison:
-        """A frame and the one `offset` frames later."""
-        other = frame + offset
+    def _compare(self, frame: int, offset: int) -> Array:
+        """A frame and the one `offset` frames later: (h,w,4) differences along the ground's motion
+        and along the optical flow, infinite where unknown; and the flow relative to the ground, px
+        per frame.
+        """
+        other, compared = frame + offset, self._unknown.copy()
         is_there = 0 <= other < len(self._frames)
         ground = self._ground_motion(frame, other) if is_there else None
-        if ground is None:
-            return self._unknown
-        along_ground = self._difference(frame, other, ground)
-        if abs(offset) not in FLOW_OFFSETS:
-            return self._unknown._replace(along_ground=along_ground)
-        flow = self._optical_flow(frame, other, ground)
-        relative_flow = (flow - ground) * np.float32(1 / offset)
-        return Comparison(along_ground, self._difference(frame, other, flow), relative_flow)
+        if ground is not None:
+            compared[..., 0] = self._difference(frame, other, ground)
+            if abs(offset) in FLOW_OFFSETS:
+                flow = self._optical_flow(frame, other, ground)
+                compared[..., 1] = self._difference(frame, other, flow)
+                compared[..., 2:] = (flow - ground) * np.float32(1 / offset)
+        return compared
 
     def _ground_motion(self, frame: int, other: int) -> Array | None:
         """The ground's motion (h,w,2) px from one frame to another; None where too few tracks
@@ -131,9 +119,8 @@ class MotionResiduals:
             centres, start, cv2.CV_32F, normType=cv2.NORM_L2SQR, K=NEIGHBOURS
         )
         motion = np.median(displacement[nearest], axis=1).reshape(len(y), len(x), 2)
-        size = self._hw[::-1]
-        resized = cv2.resize(motion.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-        return np.asarray(resized)
+        motion = motion.astype(np.float32)
+        return np.asarray(cv2.resize(motion, self._hw[::-1], interpolation=cv2.INTER_LINEAR))
 
     def _optical_flow(self, frame: int, other: int, start: Array) -> Array:
         """Dense flow (h,w,2) px from one frame to another, searched from `start` (h,w,2)."""
@@ -159,8 +146,7 @@ class MotionResiduals:
 
     def _make_small(self, frame: int) -> Array:
         """A frame (h,w,3) at the size of comparison."""
-        size = self._hw[::-1]
-        small = cv2.resize(self._frames[frame], size, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(self._frames[frame], self._hw[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(small, (0, 0), BLUR_PX))
 
 
@@ -174,9 +160,3 @@ def _cell_centres(side: int) -> Array:
     """Centres of the ground's cells along a side, px."""
     count = max(MIN_CELLS, round(side / GROUND_CELL_PX))
     return (np.arange(count, dtype=np.float32) + 0.5) * side / count
-
-
-def _log_of_less(after: Array, before: Array) -> Array:
-    """log(1 + d) of the smaller difference d (h,w); 0 where none is known."""
-    difference = np.minimum(after, before)
-    return np.asarray(np.log1p(np.where(np.isfinite(difference), difference, 0)))

@@ -1,9 +1,4 @@
-"""How probable it is that a group of tracks moves by itself: logistic regression on features of the
-group.
-
-Single tracks are ambiguous: a still object in front of others has some tracks with high scores
-too, and ground dragged along with a moving object makes small groups beside it.
-"""
+"""How probable it is that a group of tracks moves by itself; docs/method.md, section 7.5."""
 
 from __future__ import annotations
 
@@ -12,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from samotion.cues.motion_map import logits, probability
-from samotion.cues.motion_residuals import LONG_SIDE_PX, STILL_SCORE
+from samotion.cues.motion_residuals import STILL_SCORE
 from samotion.cues.parallax import plane_residual_ratio
 from samotion.tracks.tracking import Tracks
 
@@ -37,7 +32,7 @@ def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
     """Features of groups of tracks (S,2): mean score logit; plane residual ratio (parallax.py)."""
-    xy, score_logits = tracks.xy * np.float32(LONG_SIDE_PX / max(hw)), logits(scores)
+    score_logits = logits(scores)
     means = np.array([score_logits[group].mean() for group in groups], np.float64)
-    plane = plane_residual_ratio(xy, tracks.visible, scores < STILL_SCORE, groups, hw)
+    plane = plane_residual_ratio(tracks.xy, tracks.visible, scores < STILL_SCORE, groups, hw)
     return np.column_stack([means, plane])

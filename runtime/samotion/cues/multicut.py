@@ -1,8 +1,5 @@
 """Objects as groups of tracks: minimum cost multicuts of pairwise log odds (Keuper et al., ICCV
-2015).
-
-The first multicut makes an over-segmentation into parts, whose motions are known better than those
-of single tracks; the second joins parts to objects.
+2015); docs/method.md, section 7.4.
 """
 
 from __future__ import annotations
@@ -14,7 +11,6 @@ import numpy as np
 from samotion.cues.motion_map import MotionMaps, most_between
 from samotion.cues.motion_residuals import LONG_SIDE_PX
 from samotion.presets import Prompting
-from samotion.prompts import surely_visible
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -35,21 +31,18 @@ def objects(log_odds: Array, visible: Array) -> list[Array]:
     parts = over_segmentation(log_odds)
     of_parts = part_features(parts, log_odds, visible) @ PART_WEIGHTS + PART_BIAS
     roots = np.sqrt([len(part) for part in parts])
-    joined = multicut(np.nan_to_num(of_parts) * np.outer(roots, roots))
+    joined = multicut(of_parts * np.outer(roots, roots))
     return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
 
 
 def over_segmentation(log_odds: Array) -> list[Array]:
     """Parts: groups of tracks that almost certainly belong together."""
-    return multicut(np.nan_to_num(log_odds - PART_MARGIN))
+    return multicut(log_odds - PART_MARGIN)
 
 
 def part_features(parts: list[Array], log_odds: Array, visible: Array) -> Array:
     """Features (S,S,2) of pairs of parts: the mean log odds of their tracks, NaN where no frame
     shows two of them; and the share of the frames that show both parts.
-
-    Parts that are seen together all the time had every chance to move as one. Those of one body
-    are often seen in turn, for tracks get lost and are followed anew.
     """
     member = np.zeros((len(log_odds), len(parts)))
     for k, part in enumerate(parts):
@@ -69,58 +62,49 @@ def partition(
     maps: MotionMaps,
     prompting: Prompting,
 ) -> list[Array]:
-    """Groups (P,) of candidate tracks that belong together, largest first.
-
-    At least `min_object_tracks` of each, or all there are, are in `moving`.
+    """Groups of tracks that belong together, of the `candidates` (P,), largest first; at least
+    `min_object_tracks` of each are in `moving`.
     """
-    indices = np.flatnonzero(candidates)
-    some, spacing_px = tracks.take(indices), mean_spacings_px(tracks.visible, hw)
-    log_odds = pairwise_log_odds(some, hw, spacing_px, maps)
-    groups = [indices[members] for members in objects(log_odds, some.visible)]
-    sure = surely_visible(tracks, prompting.min_confidence).visible
-    needed = min(prompting.min_object_tracks, max(1, len(moving)))
-    kept = [own for own in groups if np.isin(own, moving).sum() >= needed and sure[own].any()]
+    log_odds = pairwise_log_odds(tracks, candidates, hw, maps)
+    groups = [candidates[own] for own in objects(log_odds, tracks.visible[candidates])]
+    needed = prompting.min_object_tracks
+    kept = [group for group in groups if np.isin(group, moving).sum() >= needed]
     return sorted(kept, key=len, reverse=True)
 
 
 def pairwise_log_odds(
-    tracks: Tracks, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
+    tracks: Tracks, candidates: Array, hw: tuple[int, int], maps: MotionMaps
 ) -> Array:
     """Log odds (P,P) of being of one object, NaN for tracks never visible together; arguments as
     of `pairwise_features`.
     """
-    pairs, features = pairwise_features(tracks, hw, spacing_px, maps)
-    log_odds = np.full((len(tracks), len(tracks)), np.nan)
+    pairs, features = pairwise_features(tracks, candidates, hw, maps)
+    log_odds = np.full((len(candidates), len(candidates)), np.nan)
     log_odds[pairs] = log_odds[pairs[::-1]] = features @ PAIR_WEIGHTS + PAIR_BIAS
     return log_odds
 
 
-def mean_spacings_px(visible: Array, hw: tuple[int, int]) -> Array:
-    """(T,) px: the mean distance between the visible (N,T) of all tracks."""
-    return np.asarray(np.sqrt(hw[0] * hw[1] / np.maximum(1, visible.sum(axis=0))))
-
-
 def pairwise_features(
-    tracks: Tracks, hw: tuple[int, int], spacing_px: Array, maps: MotionMaps
+    tracks: Tracks, candidates: Array, hw: tuple[int, int], maps: MotionMaps
 ) -> tuple[tuple[Array, Array], Array]:
-    """The pairs (Q,), (Q,) of tracks visible together, and their features (Q,4).
+    """The pairs (Q,), (Q,) of `candidates` (P,) visible together, and their features (Q,4).
 
-    In how many frames they are visible together; their distance, in mean spacings (T,) of tracks;
-    the standard deviation of their offset; the surest boundary of an object between them.
+    In how many frames they are visible together; their distance, in mean spacings of all visible
+    tracks; the standard deviation of their offset; the surest boundary of an object between them.
     """
-    first, second = np.triu_indices(len(tracks), 1)
+    first, second = np.triu_indices(len(candidates), 1)
     # frames, distance in spacings, offset in px, its square, boundary
     sums = np.zeros((len(first), 6))
     last = tracks.visible.shape[1] - 1
     for frame in np.unique(np.linspace(0, last, SAMPLED_FRAMES, dtype=int)).tolist():
-        in_frame = tracks.visible[:, frame]
+        in_frame, xy = tracks.visible[candidates, frame], tracks.xy[candidates, frame]
         together = np.flatnonzero(in_frame[first] & in_frame[second])
-        a, b = (tracks.xy[side[together], frame] for side in (first, second))
+        a, b = xy[first[together]], xy[second[together]]
         distance_px = np.linalg.norm(a - b, axis=1)
-        spacings = distance_px / spacing_px[frame]
+        spacing_px = np.sqrt(hw[0] * hw[1] / max(1, tracks.visible[:, frame].sum()))
         boundary = most_between(maps.boundary(frame), a, b, hw)
-        one = np.ones(len(a))
-        sums[together] += np.column_stack([one, spacings, a - b, distance_px**2, boundary])
+        seen, spacings = np.ones(len(a)), distance_px / spacing_px
+        sums[together] += np.column_stack([seen, spacings, a - b, distance_px**2, boundary])
     known = sums[:, 0] > 0
     first, second, frames = first[known], second[known], sums[known, 0]
     spacings, *mean_offset, squared_px2, boundary = sums[known, 1:].T / frames
@@ -131,8 +115,8 @@ def pairwise_features(
 
 
 def multicut(log_odds: Array) -> list[Array]:
-    """Groups of indices, of symmetric log odds (P,P) of being together, by greedy additive edge
-    contraction.
+    """Groups of indices, of symmetric log odds (P,P) of being together, NaN where nothing is known,
+    by greedy additive edge contraction.
 
     The two groups with the largest sum of log odds between them become one, as long as there is a
     positive sum.
@@ -140,7 +124,7 @@ def multicut(log_odds: Array) -> list[Array]:
     indices = np.arange(len(log_odds))
     if not len(indices):
         return []
-    sums, owner = log_odds.astype(np.float64), indices.copy()
+    sums, owner = np.nan_to_num(log_odds), indices.copy()
     sums[indices, indices] = -np.inf
     best = sums.argmax(axis=1)  # of each group, the one to join
     while True:

@@ -1,10 +1,5 @@
 """Plane residuals: whether parallax in front of a plane explains the motion of a group of tracks
-(plane and parallax, Irani and Anandan, 1998).
-
-Between two frames a plane of the still scene moves by a homography, from which the camera's
-rotation and translation follow. A still point in front of the plane is displaced beside that along
-its epipolar direction, in proportion to its inverse depth relative to the plane: one number for a
-group, the same in all frames. An independent motion hardly fits it.
+(plane and parallax, Irani and Anandan, 1998); docs/method.md, section 7.6.
 """
 
 from __future__ import annotations
@@ -18,6 +13,7 @@ from samotion.cues.motion_residuals import LONG_SIDE_PX
 
 Array = np.ndarray[Any, Any]
 FOCAL = 1.0  # focal length in units of the picture's longer side; 0.75 tells as much
+PX = 1 / (FOCAL * LONG_SIDE_PX)  # of rays, x and y of (x,y,1)
 WINDOW_FRAMES = 8  # between the two frames of a homography
 STRIDE_FRAMES = 4  # between the starts of windows
 INLIER_PX = 1.0  # largest distance of a plane's tracks from its homography
@@ -33,17 +29,14 @@ UNKNOWN = -0.7  # where no plane is found: the median of groups
 
 
 class Window(NamedTuple):
-    """Two frames: rays (N,2) of the tracks before and after, `visible` (N,) in both; the plane's
-    homography (3,3) of rays, and each of the P motions that may be behind it: the camera's
-    translation (P,3), and the plane's normal (P,3).
+    """Two frames in which a plane is found: which tracks (N,) show their displacement; and of each
+    of the P motions that may be behind the plane's, the plane's normal (P,3), and px (P,N,2,2):
+    the displacements beside the plane, and what a unit of inverse depth would add.
     """
 
     visible: Array
-    before: Array
-    after: Array
-    homography: Array
-    translations: Array
     normals: Array
+    displacements: Array
 
 
 def plane_residual_ratio(
@@ -52,21 +45,21 @@ def plane_residual_ratio(
     """Log ratios (S,) <= 0 of the off-plane displacement of groups of tracks that parallax leaves
     unexplained, to all of it.
 
-    xy (N,T,2) in px of a picture LONG_SIDE_PX wide, of frames of size `hw`; visible (N,T); `still`
-    (N,) bool marks tracks that the plane may be fitted to. Very negative: the camera's motion alone
-    explains the group's.
+    xy (N,T,2) px of frames of size `hw`; visible (N,T); `still` (N,) bool marks tracks that the
+    plane may be fitted to. Very negative: the camera's motion alone explains the group's.
     """
-    px = 1 / (FOCAL * LONG_SIDE_PX)  # of rays, x and y of (x,y,1)
-    centre = np.array(hw[::-1]) * (LONG_SIDE_PX / max(hw) / 2)
-    rays = (xy.astype(np.float64) - centre) * px
-    windows = _windows(rays, visible, still, INLIER_PX * px)
+    rays = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) / (FOCAL * max(hw))
+    windows = _windows(rays, visible, still)
     if not windows:
         return np.full(len(groups), UNKNOWN)
     every = np.concatenate([window.normals for window in windows])
     agreements = [(window.normals @ every.T).max(axis=0) for window in windows]
     normal = every[np.sum(agreements, axis=0).argmax()]
-    displacements = [_displacements(window, normal, px) for window in windows]
-    return np.array([_ratio(group, displacements) for group in groups], np.float64)
+    chosen = [
+        (window.visible, window.displacements[(window.normals @ normal).argmax()])
+        for window in windows
+    ]
+    return np.array([_ratio(group, chosen) for group in groups], np.float64)
 
 
 def _ratio(group: Array, windows: list[tuple[Array, Array]]) -> float:
@@ -85,7 +78,7 @@ def _ratio(group: Array, windows: list[tuple[Array, Array]]) -> float:
     return float(np.log((residual + FLOOR_PX2) / (whole + FLOOR_PX2)) / 2)
 
 
-def _windows(rays: Array, visible: Array, still: Array, inlier_distance: float) -> list[Window]:
+def _windows(rays: Array, visible: Array, still: Array) -> list[Window]:
     """The windows of the clip in which a plane is found; rays (N,T,2)."""
     length = visible.shape[1]
     windows = []
@@ -94,37 +87,27 @@ def _windows(rays: Array, visible: Array, still: Array, inlier_distance: float) 
         in_both = visible[:, start] & visible[:, end]
         before, after = rays[:, start], rays[:, end]
         fitted = still & in_both
-        plane = _plane(before[fitted], after[fitted], inlier_distance)
+        plane = _plane(before[fitted], after[fitted])
         if plane is not None:
-            windows.append(Window(in_both, before, after, *plane))
+            homography, translations, normals = plane
+            predicted = np.column_stack([before, np.ones(len(before))]) @ homography.T
+            depth = predicted[:, 2:]
+            on_plane = predicted[:, :2] / depth.clip(MIN_DEPTH)
+            epipolar = translations[:, None, :2] - translations[:, None, 2:] * on_plane
+            both = np.broadcast_arrays(after - on_plane, epipolar)
+            displacements = np.stack(both, axis=2) / PX
+            windows.append(Window(in_both & (depth[:, 0] > MIN_DEPTH), normals, displacements))
     return windows
 
 
-def _displacements(window: Window, normal: Array, px: float) -> tuple[Array, Array]:
-    """Which tracks (N,) show their displacement in a window, and px (N,2,2) of it: beside the
-    plane, by the motion that agrees best with a `normal` (3,), and what a unit of inverse depth
-    would add.
-    """
-    translation = window.translations[(window.normals @ normal).argmax()]
-    homogeneous = np.column_stack([window.before, np.ones(len(window.before))])
-    predicted = homogeneous @ window.homography.T
-    depth = predicted[:, 2]
-    on_plane = predicted[:, :2] / depth[:, None].clip(MIN_DEPTH)
-    epipolar = translation[:2] - translation[2] * on_plane
-    displacements = np.stack([window.after - on_plane, epipolar], axis=1) / px
-    return window.visible & (depth > MIN_DEPTH), displacements
-
-
-def _plane(
-    before: Array, after: Array, inlier_distance: float
-) -> tuple[Array, Array, Array] | None:
-    """The homography of the plane that most of some rays (M,2) lie in, and the translations and
-    normals of at most two motions that fit it, the plane facing the camera; None where there is
-    no plane.
+def _plane(before: Array, after: Array) -> tuple[Array, Array, Array] | None:
+    """The homography (3,3) of the plane that most of some rays (M,2) lie in, and the translations
+    (P,3) and normals (P,3) of at most two motions that fit it, the plane facing the camera; None
+    where there is no plane.
     """
     if len(before) < MIN_INLIERS:
         return None
-    homography, inliers = cv2.findHomography(before, after, cv2.RANSAC, inlier_distance)
+    homography, inliers = cv2.findHomography(before, after, cv2.RANSAC, INLIER_PX * PX)
     if homography is None or inliers.sum() < MIN_INLIERS:
         return None
     scale = np.linalg.svd(homography, compute_uv=False)[1]

@@ -14,7 +14,7 @@ from samotion.checks.stages import StageProgress
 from samotion.cues import mask_prompts, movers, multicut
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, select_moving, spread, surely_visible, visible_members
+from samotion.prompts import ObjectPrompt, select_moving, spread
 from samotion.sam2.clicks import Click
 from samotion.tracks.tracking import Tracks
 
@@ -25,24 +25,22 @@ BUSY_SHARE = 0.2  # of a clip's frames
 def group_objects(
     tracks: Tracks,
     scores: Array,
+    candidate: Array,
     maps: MotionMaps,
     hw: tuple[int, int],
     prompting: Prompting,
-    grow_threshold: float,
-) -> tuple[list[ObjectPrompt], Array]:
+) -> list[ObjectPrompt]:
     """What may move by the tracks' motion scores (N,), as objects without prompts, largest first;
-    and which tracks (N,) bool are candidates. An object's confidence is that of movers.py.
+    `candidate` (N,) bool are the tracks that may belong to one. An object's confidence is that of
+    movers.py.
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
-    candidate = candidates(scores, moving, grow_threshold)
-    groups = multicut.partition(tracks, moving, candidate, hw, maps, prompting)
+    groups = multicut.partition(tracks, moving, np.flatnonzero(candidate), hw, maps, prompting)
     confidences = movers.confidences(groups, tracks, scores, hw)
-    visible = surely_visible(tracks, prompting.min_confidence).visible
-    objects = [
-        ObjectPrompt(number, busiest_frame(visible[members]), members, confidence=confidence)
+    return [
+        ObjectPrompt(number, busiest_frame(tracks.visible[members]), members, confidence=confidence)
         for number, (members, confidence) in enumerate(zip(groups, confidences), start=1)
     ]
-    return objects, candidate
 
 
 def busiest_frame(visible: Array) -> int:
@@ -61,33 +59,24 @@ def busiest_frame(visible: Array) -> int:
 
 def prompt_objects(
     objects: list[ObjectPrompt],
+    visible: list[dict[int, Array]],
     tracks: Tracks,
     candidate: Array,
-    frame_cues: mask_prompts.FrameCues,
-    prompting: Prompting,
+    frames: Array,
+    maps: MotionMaps,
+    side: int,
     progress: StageProgress | None = None,
-    only_last: bool = False,
 ) -> list[ObjectPrompt]:
-    """Objects with their prompts, or those with one on the last frame; `candidate` (N,) bool are
-    the tracks that may belong to one.
+    """Objects with prompts on the frames of their `visible_members`, those without such frames left
+    out; the rest as of `mask_prompts.draw`.
     """
     members = [one.members for one in objects]
-    visible = [visible_members(one, tracks, prompting, only_last) for one in objects]
-    masks = mask_prompts.draw(tracks, members, visible, candidate, frame_cues, progress)
+    masks = mask_prompts.draw(tracks, members, visible, candidate, frames, maps, side, progress)
     prompted = [
         prompt(one, tracks, by_frame, masks_by_frame)
         for one, by_frame, masks_by_frame in zip(objects, visible, masks)
     ]
     return [one for one in prompted if one.clicks]
-
-
-def candidates(scores: Array, moving: Array, grow_threshold: float) -> Array:
-    """Which tracks (N,) bool may belong to an object: the moving ones, and all that score above
-    `grow_threshold`.
-    """
-    candidate = scores > grow_threshold
-    candidate[moving] = True
-    return candidate
 
 
 def prompt(

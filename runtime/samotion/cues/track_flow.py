@@ -1,9 +1,5 @@
 """Tracks smoothed with dense optical flow: the tracker says where a point is, flow how it gets to
-the next frame.
-
-A small tracker is right about the position within a few px but jitters from frame to frame, and
-what moves by itself shows in the steps. Each track becomes the maximum a posteriori chain of
-positions, given both kinds of measurements and their errors.
+the next frame; docs/method.md, section 7.1.
 """
 
 from __future__ import annotations
@@ -46,34 +42,27 @@ class FlowCache(tracking.FrameCache):
 def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options: Any) -> RawTracks:
     """As `samotion.tracks.track`, its positions smoothed with optical flow; the logits are the
     tracker's.
-
-    The flow takes 0.5 MB a frame.
     """
     cache = frames if isinstance(frames, FlowCache) else FlowCache(frames)
     raw = tracking.track(engines, cache, queries, **options)
     visibility, confidence = visibility_of(raw.occlusion, raw.expected_dist)
-    query_frame = np.rint(queries[:, 0]).astype(np.int64)
-    query_xy = queries[:, :0:-1]
-    certainty = visibility * confidence
-    return raw._replace(tracks=smooth(raw.tracks, certainty, query_frame, query_xy, cache.flows))
+    return raw._replace(tracks=smooth(raw.tracks, visibility * confidence, queries, cache.flows))
 
 
-def smooth(
-    tracks: Array, certainty: Array, query_frame: Array, query_xy: Array, flows: list[Array]
-) -> Array:
+def smooth(tracks: Array, certainty: Array, queries: Array, flows: list[Array]) -> Array:
     """Tracks (N,T,2) px of the tracker, smoothed with the optical flow between neighbouring frames
     (see `optical_flow`).
 
-    `certainty` (N,T) in [0,1] is how sure the tracker is of a position; in `query_frame` (N,) the
-    position is `query_xy` (N,2). A track's answer depends on no other track. Iteratively reweighted
-    least squares: positions far from the chain and steps with a forward-backward error count less.
+    `certainty` (N,T) in [0,1] is how sure the tracker is of a position; that of `queries` (N,3) t,
+    y, x is known. A track's answer depends on no other track. Iteratively reweighted least squares:
+    positions far from the chain and steps with a forward-backward error count less.
     """
     if not len(flows) or not len(tracks):
         return tracks
-    every = np.arange(len(tracks))
+    asked = np.arange(len(tracks)), np.rint(queries[:, 0]).astype(np.int64)
     # the tracker counts px from the picture's corner
     measured = geometry.from_corner(tracks.astype(np.float64))
-    measured[every, query_frame] = geometry.from_corner(query_xy)
+    measured[asked] = geometry.from_corner(queries[:, :0:-1])
     information = (certainty + LEAST_POSITION) / POSITION_SIGMA_PX**2
     both_ends = np.minimum(certainty[:, :-1], certainty[:, 1:]) + LEAST_STEP
     chain = measured
@@ -81,7 +70,7 @@ def smooth(
         steps, backward_error_px = _flow_under(flows, chain)
         residual_px = np.linalg.norm(chain - measured, axis=2)
         weight = information / (1 + (residual_px / OUTLIER_PX) ** 2)
-        weight[every, query_frame] = QUERY_WEIGHT
+        weight[asked] = QUERY_WEIGHT
         stiffness = both_ends / (STEP_SIGMA_PX**2 + backward_error_px**2)
         chain = _solve_chain(measured, weight, steps, stiffness)
     return geometry.to_corner(chain).astype(np.float32)

@@ -35,20 +35,20 @@ def _iou(scores: np.ndarray) -> float:
 
 
 def test_a_sure_corner_shows_the_whole_object_where_its_colour_differs() -> None:
-    cells = appearance.colour_and_place(_image())
+    cells = appearance.colour_and_place(_image(), GRID)
     model = appearance.learn([cells, cells], [_evidence(), _evidence()])
     assert appearance.scores(cells, [model])[0].shape == GRID
     assert _iou(appearance.scores(cells, [model])[0]) > 0.8
 
 
 def test_place_counts_where_colours_are_alike() -> None:
-    cells = appearance.colour_and_place(_image(tint=0))
+    cells = appearance.colour_and_place(_image(tint=0), GRID)
     model = appearance.learn([cells], [_evidence(inside=3.0)])
     assert _iou(appearance.scores(cells, [model])[0]) > 0.4
 
 
 def test_unsure_cells_teach_nothing() -> None:
-    cells = appearance.colour_and_place(_image())
+    cells = appearance.colour_and_place(_image(), GRID)
     changed = cells.copy()
     changed[_evidence() == 0.5] += 1
     one, other = (
@@ -59,7 +59,7 @@ def test_unsure_cells_teach_nothing() -> None:
 
 
 def test_one_class_alone_gives_no_model() -> None:
-    cells = appearance.colour_and_place(_image())
+    cells = appearance.colour_and_place(_image(), GRID)
     for logits in (3.0, -3.0, 0.0):
         assert not appearance.learn([cells], [np.full(GRID, logits, np.float32)]).any()
 

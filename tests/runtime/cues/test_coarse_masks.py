@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from samotion.cues.coarse_masks import LOGIT_MAX, KernelSplatting
+from samotion.cues.coarse_masks import LOGIT_MAX, splat
 
 HW = (240, 426)
 
@@ -21,7 +21,7 @@ def _inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _drawn(xy: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    return KernelSplatting(xy, HW).mask(positive)
+    return splat(xy, positive[None], HW)[0]
 
 
 def _iou(a: np.ndarray, b: np.ndarray) -> float:

@@ -92,7 +92,7 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     found, weighed, given = densify.densify(
         engines, frames, tracks, scores, 99, progress=lambda *step: steps.append(step)
     )
-    whole = len(range(0, FRAMES, densify.EVERY)) + len(range(0, FRAMES, MAPS_EVERY))
+    whole = len({*range(0, FRAMES, densify.EVERY), *range(0, FRAMES, MAPS_EVERY)})
     assert steps == [(done, whole) for done in range(whole)]
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 99
@@ -138,4 +138,4 @@ def test_first_and_added_tracks_stay_within_the_tracks_asked_for(
         result = samotion.segment_clip(frames, engines, samotion.Settings(max_tracks=45))
     assert given[0] <= 40 and given[1] == 5
     assert len(result.scores) == len(result.tracks) <= 45
-    assert NANO.max_tracks - densify.reserved_tracks(NANO.max_tracks) == 1536
+    assert NANO.max_tracks - NANO.max_tracks // densify.RESERVED_SHARE == 1536

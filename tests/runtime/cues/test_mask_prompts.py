@@ -7,7 +7,6 @@ from typing import Any
 import cv2
 import numpy as np
 from samotion.cues import mask_prompts
-from samotion.cues.mask_prompts import FrameCues
 from samotion.tracks.tracking import Tracks
 
 HW, FRAMES, SIDE = (90, 160), 3, 96
@@ -52,7 +51,9 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
         [left[:4], right],
         [[0, 2], [1, 2]],
         unsure,
-        FrameCues(frames, maps_like(maps), SIDE),
+        frames,
+        maps_like(maps),
+        SIDE,
         lambda *now: reports.append(now),
     )
     assert list(masks) == [0, 2] and masks[0].shape == (SIDE, SIDE) and np.abs(masks[0]).max() <= 6
@@ -65,15 +66,13 @@ def test_a_map_without_motion_leaves_little() -> None:
     frames, maps, tracks, on = _scene()
     empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
     members = [np.flatnonzero(on == k) for k in (1, 2)]
-    masks = mask_prompts.draw(
-        tracks, members, [[0], [0]], on < 0, FrameCues(frames, maps_like(empty), SIDE)
-    )
+    masks = mask_prompts.draw(tracks, members, [[0], [0]], on < 0, frames, maps_like(empty), SIDE)
     assert not any((own[0] > 0).any() for own in masks)
 
 
 def test_no_objects_have_no_masks() -> None:
     frames, maps, tracks, on = _scene()
-    assert mask_prompts.draw(tracks, [], [], on < 0, FrameCues(frames, maps_like(maps), SIDE)) == []
+    assert mask_prompts.draw(tracks, [], [], on < 0, frames, maps_like(maps), SIDE) == []
 
 
 def maps_like(maps: dict[int, np.ndarray]) -> Any:

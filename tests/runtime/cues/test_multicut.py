@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -53,8 +52,7 @@ def _grouped(
     numbers: Prompting = PROMPTING,
     maps: Any = None,
 ) -> list[list[int]]:
-    if candidates is None:
-        candidates = np.isin(np.arange(len(tracks)), moving)
+    candidates = moving if candidates is None else candidates
     maps = _maps(tracks) if maps is None else maps
     groups = multicut.partition(tracks, moving, candidates, HW, maps, numbers)
     return [members.tolist() for members in groups]
@@ -73,12 +71,12 @@ def test_pairwise_features_are_what_they_are_said_to_be():
     xy = np.stack([[20, 40] + TIME * [2, 0], [44, 40] + TIME * [2, 0], [20, 60] + TIME * [4, 0]])
     tracks = _tracks(xy)
     tracks.visible[2, 10:] = False
-    spacing = np.full(FRAMES, 12.0)
-    pairs, features = multicut.pairwise_features(tracks, HW, spacing, _maps(tracks))
+    pairs, features = multicut.pairwise_features(tracks, np.arange(3), HW, _maps(tracks))
     assert [side.tolist() for side in pairs] == [[0, 0, 1], [1, 2, 2]]
     together, spacings, deviation, boundary = features.T
     np.testing.assert_allclose(np.expm1(together), [12, 6, 6])
-    np.testing.assert_allclose(np.expm1(spacings[0]), 24 / 12)
+    spacing = np.sqrt(HW[0] * HW[1] / np.array([3, 2]))  # of three tracks, and later of two
+    np.testing.assert_allclose(np.expm1(spacings[0]), np.mean(24 / spacing))
     assert np.exp(deviation[0]) == pytest.approx(0.1, abs=1e-6) and np.exp(deviation[1]) > 5
     np.testing.assert_allclose(boundary, 1)  # each is an object by itself
 
@@ -86,7 +84,7 @@ def test_pairwise_features_are_what_they_are_said_to_be():
 def test_no_boundary_is_between_tracks_inside_one_object():
     tracks = _square(40, 40, (2, 0))
     _, features = multicut.pairwise_features(
-        _tracks(tracks), HW, np.full(FRAMES, 12.0), _maps(_tracks(tracks))
+        _tracks(tracks), np.arange(36), HW, _maps(_tracks(tracks))
     )
     np.testing.assert_allclose(features[:, 3], 0)
 
@@ -94,7 +92,7 @@ def test_no_boundary_is_between_tracks_inside_one_object():
 def test_tracks_never_visible_together_are_no_pair():
     tracks = _two_squares()
     tracks.visible[0, 10:] = tracks.visible[1, :10] = False
-    (first, second), _ = multicut.pairwise_features(tracks, HW, np.ones(FRAMES), _maps(tracks))
+    (first, second), _ = multicut.pairwise_features(tracks, np.arange(72), HW, _maps(tracks))
     assert len(first) == 72 * 71 / 2 - 1 and not ((first == 0) & (second == 1)).any()
 
 
@@ -166,15 +164,12 @@ def test_an_outlier_of_the_tracker_does_not_split_an_object():
 
 def test_an_object_has_candidates_that_belong_to_its_moving_tracks():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0)))
-    assert _grouped(tracks, np.arange(8), np.ones(72, bool)) == [list(range(36))]
+    assert _grouped(tracks, np.arange(8), np.arange(72)) == [list(range(36))]
 
 
-def test_a_group_has_six_moving_tracks_unless_there_are_no_six():
+def test_a_group_has_six_moving_tracks():
     tracks = _tracks(_square(10, 10, (2, 0)), _square(120, 90, (-2, 0))[:5])
-    for moving, kept in ((np.arange(41), np.arange(36)), (np.arange(36, 40), np.arange(36, 40))):
-        candidates = np.isin(np.arange(41), moving)
-        (members,) = multicut.partition(tracks, moving, candidates, HW, _maps(tracks), PROMPTING)
-        np.testing.assert_array_equal(members, kept)
+    assert _grouped(tracks, np.arange(41)) == [list(range(36))]
 
 
 def test_the_largest_objects_come_first():
@@ -186,15 +181,12 @@ def test_the_key_frame_shows_the_object():
     tracks = _tracks(_square(10, 10, (2, 0)))
     tracks.visible[:, :15] = False
     scores = np.full(36, 0.97)
-    (one,), _ = prompting.group_objects(tracks, scores, _maps(tracks), HW, PROMPTING, 0.5)
+    (one,) = prompting.group_objects(tracks, scores, scores > 0.5, _maps(tracks), HW, PROMPTING)
     assert one.key_frame >= 15
 
 
-def test_nothing_moving_and_nothing_surely_visible_are_no_objects():
-    tracks = _tracks(_square(10, 10, (2, 0)))
-    assert _grouped(tracks, np.arange(0)) == []
-    unsure = replace(tracks, confidence=np.zeros_like(tracks.confidence))
-    assert _grouped(unsure, np.arange(36)) == []
+def test_nothing_moving_is_no_object():
+    assert _grouped(_tracks(_square(10, 10, (2, 0))), np.arange(0)) == []
 
 
 def test_objects_have_the_confidences_of_their_groups(monkeypatch: pytest.MonkeyPatch):
@@ -203,7 +195,7 @@ def test_objects_have_the_confidences_of_their_groups(monkeypatch: pytest.Monkey
         movers, "confidences", lambda groups, *_: [0.01 * group.min() for group in groups]
     )
     scores = np.full(72, 0.97)
-    objects, _ = prompting.group_objects(tracks, scores, _maps(tracks), HW, PROMPTING, 0.5)
+    objects = prompting.group_objects(tracks, scores, scores > 0.5, _maps(tracks), HW, PROMPTING)
     assert [(one.object_id, one.confidence) for one in objects] == [(1, 0), (2, 0.36)]
 
 

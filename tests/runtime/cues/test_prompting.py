@@ -9,18 +9,11 @@ import cv2
 import numpy as np
 from helpers.standing_tracks import FRAMES, HW, grid, tracks_at
 from samotion.cues import mask_prompts, prompting
-from samotion.cues.mask_prompts import FrameCues
 from samotion.presets import NANO
 from samotion.prompts import ObjectPrompt, visible_members
 
 SIDE = 96
 PROMPTING = replace(NANO.prompting, every_frames=16)
-
-
-def test_candidates_are_moving_or_score_above_the_threshold():
-    scores = np.array([0.95, 0.7, 0.2], np.float32)
-    assert list(prompting.candidates(scores, np.array([0]), 0.6)) == [True, True, False]
-    assert list(prompting.candidates(scores, np.array([0, 2]), 1.0)) == [True, False, True]
 
 
 def test_the_busiest_frame_is_the_middle_of_the_busiest_fifth():
@@ -50,7 +43,9 @@ def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
         [unprompted.members],
         [visible],
         unsure,
-        FrameCues(noise, maps, SIDE),
+        noise,
+        maps,
+        SIDE,
     )[0]
     click = prompting.prompt(unprompted, tracks, visible, masks).clicks[0]
     assert click.mask is not None and click.mask.shape == (SIDE, SIDE)

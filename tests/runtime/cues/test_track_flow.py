@@ -49,11 +49,15 @@ def noisy(truth: Array, query: Array, spread_px: float = 2.0) -> Array:
     return np.asarray(truth + noise, np.float32)
 
 
+def queries_at(query: Array, xy: Array) -> Array:
+    return np.column_stack([query, xy[:, ::-1]])
+
+
 def test_jitter_goes_and_the_query_stays(flows: list[Array], truth: Array) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
     xy = truth[np.arange(POINTS), query]
     before = noisy(truth, query)
-    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), query, xy, flows)
+    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), queries_at(query, xy), flows)
     error = np.linalg.norm(after - truth, axis=2)
     assert np.median(np.linalg.norm(before - truth, axis=2)) > 1.5
     assert np.median(error) < 0.3 and np.abs(after[np.arange(POINTS), query] - xy).max() < 0.01
@@ -64,7 +68,8 @@ def test_an_outlier_of_the_tracker_loses(flows: list[Array], truth: Array) -> No
     query = np.zeros(POINTS, int)
     before = truth.astype(np.float32)
     before[:, 6] += 20
-    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), query, truth[:, 0], flows)
+    queries = queries_at(query, truth[:, 0])
+    after = track_flow.smooth(before, np.full(truth.shape[:2], 0.9), queries, flows)
     assert np.quantile(np.linalg.norm(after[:, 6] - truth[:, 6], axis=1), 0.9) < 1
 
 
@@ -73,7 +78,9 @@ def test_each_track_is_alone(flows: list[Array], truth: Array) -> None:
     trust = np.random.default_rng(4).random(truth.shape[:2])
     some = np.array([7, 3, 40])
     both = [
-        track_flow.smooth(noisy(truth, query)[i], trust[i], query[i], truth[i, 0], flows)
+        track_flow.smooth(
+            noisy(truth, query)[i], trust[i], queries_at(query, truth[:, 0])[i], flows
+        )
         for i in (np.arange(POINTS), some)
     ]
     np.testing.assert_allclose(both[0][some], both[1], atol=1e-4)
@@ -98,17 +105,10 @@ def test_the_chain_is_the_minimum() -> None:
 
 
 def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: list[Array]) -> None:
-    one = np.ones((3, 1, 2), np.float32)
-    assert (
-        track_flow.smooth(
-            one, np.ones((3, 1)), np.zeros(3, int), one[:, 0], track_flow.optical_flow(frames[:1])
-        )
-        is one
-    )
-    none = np.ones((0, FRAMES, 2), np.float32)
-    assert (
-        len(track_flow.smooth(none, np.ones((0, FRAMES)), np.zeros(0, int), none[:, 0], flows)) == 0
-    )
+    one, none = np.ones((3, 1, 2), np.float32), np.ones((0, FRAMES, 2), np.float32)
+    queries, flow = np.zeros((3, 3)), track_flow.optical_flow(frames[:1])
+    assert track_flow.smooth(one, np.ones((3, 1)), queries, flow) is one
+    assert len(track_flow.smooth(none, np.ones((0, FRAMES)), queries[:0], flows)) == 0
 
 
 def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
@@ -120,8 +120,7 @@ def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
     )
     monkeypatch.setattr("samotion.tracks.tracking.track", lambda engines, cache, queries: raw)
     cache = track_flow.FlowCache(frames)
-    yx = truth[np.arange(POINTS), query, ::-1]
-    queries = np.column_stack([query, yx]).astype(np.float32)
+    queries = queries_at(query, truth[np.arange(POINTS), query]).astype(np.float32)
     engines: Any = FakeEngines()
     fused = track_flow.track(engines, cache, queries)
     assert np.abs(fused.tracks - truth).mean() < 0.5 * np.abs(raw.tracks - truth).mean()
