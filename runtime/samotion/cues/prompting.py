@@ -4,7 +4,6 @@ drawn from the tracks.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -14,12 +13,11 @@ from samotion.checks.stages import StageProgress
 from samotion.cues import mask_prompts, movers, multicut
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
-from samotion.prompts import ObjectPrompt, select_moving, spread
+from samotion.prompts import ObjectPrompt, busiest_frame, select_moving, spread
 from samotion.sam2.clicks import Click
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-BUSY_SHARE = 0.2  # of a clip's frames
 
 
 def group_objects(
@@ -41,20 +39,6 @@ def group_objects(
         ObjectPrompt(number, busiest_frame(tracks.visible[members]), members, confidence=confidence)
         for number, (members, confidence) in enumerate(zip(groups, confidences), start=1)
     ]
-
-
-def busiest_frame(visible: Array) -> int:
-    """Of the 20 % of frames with most visible points (N,T), the middle one in time; at least one
-    must be visible.
-
-    Among equals earlier frames come first. The published method rounds and sorts otherwise; see
-    prompts.py.
-    """
-    counts = visible.sum(axis=0)
-    busy_count = math.ceil(BUSY_SHARE * len(counts))
-    busiest = np.argsort(-counts, kind="stable")[:busy_count]
-    in_time = np.sort(busiest[counts[busiest] > 0])
-    return int(in_time[len(in_time) // 2])
 
 
 def prompt_objects(

@@ -16,21 +16,6 @@ SIDE = 96
 PROMPTING = replace(NANO.prompting, every_frames=16)
 
 
-def test_the_busiest_frame_is_the_middle_of_the_busiest_fifth():
-    visible = np.zeros((8, 10), bool)
-    visible[:4] = True
-    visible[4:, [2, 7]] = True
-    assert prompting.busiest_frame(visible) == 7
-    visible[4:6, 5] = True
-    assert prompting.busiest_frame(visible) == 7
-    visible[:, 9] = True
-    visible[:, 2] = False
-    assert prompting.busiest_frame(visible) == 9
-    few = np.zeros((3, 30), bool)
-    few[0, 29] = True
-    assert prompting.busiest_frame(few) == 29
-
-
 def test_prompts_hold_points_and_a_mask_drawn_from_the_tracks():
     tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(80, 20, 60, 8)]))
     unprompted = ObjectPrompt(1, 5, np.arange(36))
