@@ -1,5 +1,5 @@
-"""Motion cell by cell: a small U-shaped net from a frame's residual (see samotion.motion_map) to
-where it moves, and where objects end.
+"""Motion cell by cell: a small U-shaped net from a frame's residual
+(samotion.cues.motion_residuals) to where it moves, and where objects end.
 
 The published system has no such net; its tracks alone carry the motion. Ours is for small trackers
 and few tracks.
