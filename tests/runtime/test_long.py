@@ -51,6 +51,8 @@ def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_
     assert result.labels.shape == truth.shape
     assert min(_j(a, b) for a, b in zip(truth, result.labels == 1)) > 0.8
     assert [len(np.unique(one.owners)) for one in result.windows] == [2] * len(result.windows)
+    assert np.array_equal(result.only(1).joined_tracks().owners, result.joined_tracks().owners)
+    assert not result.only().joined_tracks().owners.any()
 
 
 def test_a_clip_of_one_window_is_done_as_before() -> None:

@@ -76,6 +76,8 @@ def some_of(choices: Sequence[str]) -> Callable[[str | None], str | None]:
     """
 
     def check(value: str | None) -> str | None:
+        if value is not None and not names(value):
+            raise typer.BadParameter(f"an empty list; expected some of {', '.join(choices)}")
         one_of(choices)(names(value or ""))
         return value
 

@@ -33,8 +33,9 @@ Array = np.ndarray[Any, Any]
 TRAIL_FRAMES = 12
 MAX_SIDE_PX = 4096  # of H.264 that browsers and phones play
 LARGE_PX = 2_500_000  # of a frame: from here on encoding is to be fast
-FILE = {"crf": "20", "preset": "veryfast"}
-LARGE_FILE = {"crf": "22", "preset": "superfast"}
+# without B-frames: with them some readers take a clip with a long last pause for much shorter
+FILE = {"crf": "20", "preset": "veryfast", "bf": "0"}
+LARGE_FILE = {"crf": "22", "preset": "superfast", "bf": "0"}
 
 
 def files(material: Material) -> list[str]:

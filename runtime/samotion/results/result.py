@@ -180,6 +180,8 @@ class Result:
         there = [one.id for one in self.objects]
         if unknown := sorted(set(ids) - set(there)):
             raise UsageError(f"there is no object {unknown[0]}; expected some of {there}")
+        from samotion.results import windows
+
         kept = [k for k, object_id in enumerate(there) if object_id in ids]
         prompts = self.evidence.prompts
         return replace(
@@ -187,6 +189,7 @@ class Result:
             labels=np.where(np.isin(self.labels, list(ids)), self.labels, np.uint8(0)),
             objects=[self.objects[k] for k in kept],
             evidence=replace(self.evidence, prompts=tuple(prompts[k] for k in kept if prompts)),
+            windows=[windows.owned_by(one, ids) for one in self.windows],
         )
 
     def labels_at_source(self, frame: int | None = None) -> Array:

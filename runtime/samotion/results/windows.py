@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,12 @@ def joined(result: Result, object_id: int | None = None) -> TrackWindow:
         row = rows.stop
     scores = np.concatenate([one.scores for one in chosen])
     return TrackWindow(0, tracks, scores, np.concatenate([one.owners for one in chosen]))
+
+
+def owned_by(window: WindowTracks, ids: Collection[int]) -> TrackWindow:
+    """A window whose tracks belong to these objects or to none."""
+    owners = np.where(np.isin(window.owners, list(ids)), window.owners, np.uint8(0))
+    return TrackWindow(window.first, window.tracks, window.scores, owners, window.evidence)
 
 
 def _chosen(window: TrackWindow, object_id: int | None) -> TrackWindow:

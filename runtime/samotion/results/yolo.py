@@ -47,9 +47,12 @@ def _label_names(material: Material) -> list[str]:
 
 
 def _data_yaml(material: Material) -> str:
-    """Classes are the masks' labels, so that 0 is static and unused."""
+    """Classes are the masks' labels, so that 0 is static and unused.
+
+    Without `path` Ultralytics looks for the images beside the file, wherever it is started.
+    """
     names = ["static", *(f"object {n}" for n in range(1, max(material.ids, default=0) + 1))]
-    lines = ["path: .", "train: images", "val: images", "names:"]
+    lines = ["train: images", "val: images", "names:"]
     return "".join(f"{line}\n" for line in lines + [f"  {k}: {n}" for k, n in enumerate(names)])
 
 

@@ -225,6 +225,7 @@ def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
         (["--seed", "one"], "'--seed'"),
         (["--refine-px", "300"], "300 is not one of 256, 512"),
         (["--save", "masks,mask"], "'mask' is not one of masks, overlay"),
+        (["--save", ""], "an empty list; expected some of masks, overlay"),
         (["--layout", "kitti"], "'kitti' is not one of clip, davis"),
         (["--device", "toaster"], "'toaster' is not one of auto, cpu"),
         (["--frobnicate"], "--frobnicate"),

@@ -124,6 +124,8 @@ def test_yolo_polygons_are_the_masks_again(tmp_path: Path, rounded: Any) -> None
             read[fill(corners, SOURCE_HW)] = int(label)
         np.testing.assert_array_equal(read, labels)
     names = (folder / "data.yaml").read_text().splitlines()
+    # no root: it would be looked for where the reader was started
+    assert names[:3] == ["train: images", "val: images", "names:"] and len(names) == 6
     assert names[-3:] == ["  0: static", "  1: object 1", "  2: object 2"]
 
 

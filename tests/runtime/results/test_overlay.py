@@ -57,6 +57,16 @@ def test_every_frame_is_there_at_its_tick(tmp_path: Path, times_s: Any) -> None:
     np.testing.assert_allclose(times, expected, atol=float(film.TIME_BASE) / 2)
 
 
+def test_a_long_last_pause_is_part_of_the_duration(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3)).astype(np.uint8)
+    times_s = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 4.5])
+    overlay.write_overlay(tmp_path / "o.mp4", frames, times_s)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        stream = container.streams.video[0]
+        assert stream.duration is not None and stream.time_base is not None
+        assert stream.duration * stream.time_base >= times_s[-1]
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError("no codec\ncalled libx264"), av.error.ArgumentError(22, "Invalid"), MemoryError()],
