@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 import cv2
 import numpy as np
@@ -33,7 +33,8 @@ class Newest:
     the last one was taken, the newest wins and the others are `dropped`.
 
     `read` gives the next frame of the source with its time, None at its end; it is called in a
-    thread of its own.
+    thread of its own, from the first frame asked for: what comes while engines are opened is not
+    dropped.
     """
 
     def __init__(self, read: Read) -> None:
@@ -44,7 +45,6 @@ class Newest:
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
 
     def _work(self) -> None:
         try:
@@ -62,6 +62,8 @@ class Newest:
 
     def take(self) -> Item | None:
         """The newest frame, as soon as there is one; None at the end. Raises what `read` raised."""
+        if self._thread.ident is None:
+            self._thread.start()
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self._ended)
             item, self._held = self._held, None
@@ -72,7 +74,8 @@ class Newest:
     def stop(self) -> None:
         """Read no more."""
         self._stopped = True
-        self._thread.join(timeout=1)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=1)
 
 
 class EachOne:
@@ -133,7 +136,11 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
 def _reader(given: str, size: str | None) -> Iterator[tuple[str, float, Read]]:
     """A source's name, frames/s, and what reads it."""
     if given == "-":
-        yield "live", FOLDER_FPS, _raw(sys.stdin.buffer, _size(size or ""))
+        hw = _size(size or "")
+        if sys.stdin is None:
+            raise InputError("standard input is closed; expected raw RGB frames on it")
+        # below the buffer: a thread that waits in it would make Python abort at its end
+        yield "live", FOLDER_FPS, _raw(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), hw)
     elif given.isdigit():
         with _camera(int(given)) as camera:
             yield f"camera-{given}", camera[0], camera[1]
@@ -155,17 +162,23 @@ def _size(text: str) -> tuple[int, int]:
     return hw
 
 
-def _raw(file: BinaryIO, hw: tuple[int, int]) -> Read:
+def _raw(file: Any, hw: tuple[int, int]) -> Read:
     """Raw RGB frames, one after the other; a part of one at the end is nothing."""
-    count, start = hw[0] * hw[1] * 3, time.monotonic()
 
-    def read() -> Item | None:
-        data = file.read(count)
-        if len(data) < count:
-            return None
-        return np.frombuffer(data, np.uint8).reshape(*hw, 3), time.monotonic() - start
+    def frames() -> Iterator[Item]:
+        start = time.monotonic()
+        while True:
+            data = bytearray(hw[0] * hw[1] * 3)
+            rest = memoryview(data)
+            while rest:
+                count = file.readinto(rest)
+                if not count:
+                    return
+                rest = rest[count:]
+            yield np.frombuffer(data, np.uint8).reshape(*hw, 3), time.monotonic() - start
 
-    return read
+    items = frames()
+    return lambda: next(items, None)
 
 
 def _file(scaled: Any) -> Read:
@@ -180,15 +193,15 @@ def _file(scaled: Any) -> Read:
 
 def _paced(read: Read) -> Read:
     """The same frames, none before its time."""
-    start = time.monotonic()
 
-    def wait() -> Item | None:
-        item = read()
-        if item is not None:
+    def frames() -> Iterator[Item]:
+        start = time.monotonic()
+        while (item := read()) is not None:
             time.sleep(max(0.0, item[1] - (time.monotonic() - start)))
-        return item
+            yield item
 
-    return wait
+    items = frames()
+    return lambda: next(items, None)
 
 
 @contextmanager

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 import sys
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -93,6 +96,39 @@ def test_raw_frames_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> N
             item = source.take()
             assert item is not None and np.array_equal(item[0], frame)
         assert source.take() is None
+
+
+def test_standard_input_may_stay_open_when_the_work_is_done() -> None:
+    code = (
+        "from samotion.clips.live import open_source\n"
+        "with open_source('-', '20x16') as source: print(source.take()[0].shape)"
+    )
+    path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=os.environ | path,
+    ) as process:
+        assert process.stdin and process.stdout and process.stderr
+        process.stdin.write(bytes(16 * 20 * 3))
+        process.stdin.flush()
+        assert process.wait(60) == 0
+        assert process.stdout.read() == b"(16, 20, 3)\n" and process.stderr.read() == b""
+
+
+def test_closed_standard_input_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed"), open_source("-", "80x48"):
+        pass
+
+
+def test_nothing_is_played_before_it_is_asked_for(clip: Path) -> None:
+    with open_source(str(clip), realtime=True) as source:
+        time.sleep(0.5)  # engines are opened
+        item = source.take()
+        assert item is not None and item[1] == 0 and source.dropped == 0
 
 
 @pytest.mark.parametrize("saved", [[], ["--save", "masks"]])
