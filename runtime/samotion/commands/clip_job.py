@@ -71,10 +71,11 @@ class ClipJob:
         """Done or skipped, and how many frames and objects the result has."""
         from samotion import pipeline
         from samotion.results.finished import make_request
-        from samotion.results.folder import is_finished, locate, reserve
+        from samotion.results.folder import is_finished, locate, refuse_links, reserve
         from samotion.results.record import read_record
 
         place = PurePosixPath(item.folder)
+        refuse_links(*(Path(self.out, between) for between in place.parents[:-1]))
         target = locate(Path(self.out, *place.parts[:-1]), place.name, self.save)
         request = make_request(item.clip, target, self.settings, engines)
         if not self.overwrite and is_finished(target, request):

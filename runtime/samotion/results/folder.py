@@ -169,7 +169,12 @@ def _locked(folder: OutputFolder) -> Iterator[None]:
 
 def _refuse_links(folder: OutputFolder) -> None:
     """Links inside -o may lead out of it; -o itself may be one."""
-    for path in (folder.tree, folder.masks, folder.record, folder.base / LOCK):
+    refuse_links(folder.tree, folder.masks, folder.record, folder.base / LOCK)
+
+
+def refuse_links(*paths: Path) -> None:
+    """Raise OutputError for the first of these paths that is a link."""
+    for path in paths:
         if path.is_symlink():
             raise OutputError(
                 f"{str(path)!r} is a link, and samotion writes through none; remove it, or"

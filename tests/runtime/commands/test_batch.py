@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -150,6 +151,18 @@ def test_reasons_are_counted_without_the_clips_names() -> None:
         for k in range(3)
     ]
     assert summarise(some)["reasons"] == {"the clip is empty": 3}
+
+
+@pytest.mark.parametrize("link", ["a", "a/b"])
+def test_no_result_goes_through_a_link_in_the_tree(tmp_path: Path, link: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    out = tmp_path / "out"
+    (out / link).parent.mkdir(parents=True)
+    (out / link).symlink_to(tmp_path / "elsewhere")
+    engines: Any = None  # it comes to none
+    outcome = ClipJob(str(out)).do(Item(str(touch(tmp_path / "x.mp4")), "a/b/x"), engines)
+    assert outcome.status == FAILED and f"{str(out / link)!r} is a link" in str(outcome.error)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 # the command
