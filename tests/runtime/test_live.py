@@ -397,6 +397,13 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     source.stop()
 
 
+def test_a_camera_is_read_before_a_frame_is_asked_for() -> None:
+    was_read = threading.Event()
+    source = Newest(lambda: was_read.set())
+    assert was_read.wait(10) and source.take() is None
+    source.stop()
+
+
 def test_what_goes_wrong_in_a_source_is_raised_where_frames_are_taken() -> None:
     def read() -> tuple[Array, float] | None:
         raise InputError("the camera is gone")

@@ -33,11 +33,11 @@ class Newest:
     the last one was taken, the newest wins and the others are `dropped`.
 
     `read` gives the next frame of the source with its time, None at its end; it is called in a
-    thread of its own, from the first frame asked for: what comes while engines are opened is not
-    dropped.
+    thread of its own, at once, so that no camera waits for engines to be opened; else from the
+    first frame that is asked for.
     """
 
-    def __init__(self, read: Read) -> None:
+    def __init__(self, read: Read, at_once: bool = True) -> None:
         self.came = self.dropped = 0
         self._read = read
         self._held: Item | None = None
@@ -45,6 +45,8 @@ class Newest:
         self._error: BaseException | None = None
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True)
+        if at_once:
+            self._thread.start()
 
     def _work(self) -> None:
         try:
@@ -123,9 +125,13 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
     if (given == "-") != (size is not None):
         raise UsageError("raw frames need --size, as in: samotion-live - --size 640x480")
     with _reader(given, size) as (name, fps, read):
-        waits = not (given == "-" or given.isdigit() or NETWORK.match(given) or realtime)
-        paced = _paced(read) if realtime and not (given == "-" or given.isdigit()) else read
-        frames = EachOne(read) if waits else Newest(paced)
+        frames: Newest | EachOne
+        if given == "-" or given.isdigit() or NETWORK.match(given):
+            frames = Newest(read)
+        elif realtime:
+            frames = Newest(_paced(read), at_once=False)
+        else:
+            frames = EachOne(read)
         try:
             yield Source(name, fps, frames)
         finally:

@@ -76,9 +76,10 @@ def some_of(choices: Sequence[str]) -> Callable[[str | None], str | None]:
     """
 
     def check(value: str | None) -> str | None:
-        if value is not None and not names(value):
+        given = None if value is None else names(value)
+        if given == ():
             raise typer.BadParameter(f"an empty list; expected some of {', '.join(choices)}")
-        one_of(choices)(names(value or ""))
+        one_of(choices)(given)
         return value
 
     return check
