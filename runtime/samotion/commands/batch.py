@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -158,27 +159,24 @@ def batch(
 
 def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> int:
     """Do what is to do, keep the ledger, tell the summary; the exit code."""
-    from samotion.commands.ledger import FAILED, Ledger
+    from samotion.commands.ledger import FAILED, Ledger, known_folders
     from samotion.commands.listing import find_items, shard_of
 
-    every = find_items(source)
-    items = shard_of(every, shard)
-    if len({item.folder for item in every}) < len(every):
-        raise UsageError(f"{source!r} names a clip in two ways; expected each once")
+    items = shard_of(find_items(source, known_folders(Path(job.out))), shard)
     _make_folder(job.out)
-    ledger = Ledger(Path(job.out), shard)
-    failed_before = [] if plan.retry_failed else _unreadable(items, ledger)
-    known = {outcome.clip for outcome in failed_before}
-    todo = [item for item in items if item.clip not in known]
-    if not plan.quiet:
-        answers.note(_opening(items, todo, plan))
-    for outcome in failed_before:
-        _tell(outcome, plan)
-    outcomes = list(failed_before)
-    for outcome in _told(_outcomes(job, plan, todo), plan, len(todo)):
-        ledger.add(outcome)
-        outcomes.append(outcome)
-    summary = ledger.close(outcomes)
+    with Ledger.opened(Path(job.out), shard) as ledger:
+        failed_before = [] if plan.retry_failed else _unreadable(items, ledger)
+        passed_over = {outcome.clip for outcome in failed_before}
+        todo = [item for item in items if item.clip not in passed_over]
+        if not plan.quiet:
+            answers.note(_opening(items, todo, plan))
+        for outcome in failed_before:
+            _tell(outcome, plan)
+        outcomes = list(failed_before)
+        for outcome in _told(_outcomes(job, plan, todo), plan, len(todo)):
+            ledger.add(outcome)
+            outcomes.append(outcome)
+        summary = ledger.close(outcomes)
     _tell_summary(summary, ledger, plan)
     return exits.SOME_FAILED if summary[FAILED] else 0
 
@@ -292,9 +290,14 @@ def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan) -> None:
         sys.stdout.flush()
     if summary["failed"] and not plan.quiet:
         answers.note(
-            f"the clips that failed: {ledger.failed_path}; again with: samotion-batch"
-            f" {ledger.failed_path} --retry-failed"
+            f"the clips that failed: {ledger.failed_path}; again with: {_again(sys.argv[1:])}"
         )
+
+
+def _again(arguments: Sequence[str]) -> str:
+    """The same command, so that it passes over what is done and tries again what failed."""
+    kept = [one for one in arguments if one not in ("--retry-failed", "--overwrite")]
+    return shlex.join(["samotion-batch", "--retry-failed", *kept])
 
 
 EPILOG = """

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samotion.errors import OutputError
 from samotion.manifest import write_atomically
+from samotion.results.names import is_plain, same_file
 
 if TYPE_CHECKING:
     from samotion.results.report.index import Row
@@ -53,7 +56,18 @@ class Ledger:
         self.failed_path = out / f"failed{tail}.txt"
         self.summary_path = out / f"summary{tail}.json"
         self.page_path = out / f"index{tail}.html"
-        self.outcomes = self._read()
+        self.outcomes = _read(self.path)
+
+    @classmethod
+    @contextmanager
+    def opened(cls, out: Path, shard: str | None = None) -> Iterator[Ledger]:
+        """The ledger of a batch that is at work, which no other writes to meanwhile."""
+        from samotion.results.folder import locked
+
+        ledger = cls(out, shard)
+        lock = ledger.path.with_name(f".{ledger.path.name}.lock")
+        with locked(lock, f"{str(ledger.path)!r} is in use by another samotion-batch"):
+            yield ledger
 
     def add(self, outcome: Outcome) -> None:
         """Write an outcome down."""
@@ -90,20 +104,20 @@ class Ledger:
         write_summary(self.page_path.parent, [_row(one) for one in some], self.page_path.name)
         return summary
 
-    def _read(self) -> dict[str, Outcome]:
-        try:
-            lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise OutputError(f"cannot read {str(self.path)!r}: {error.strerror}") from error
-        known = [outcome for line in lines if (outcome := _parse(line)) is not None]
-        return {outcome.clip: outcome for outcome in known}
-
     @staticmethod
     def _is_cut(file: Any) -> bool:
         file.seek(-1, os.SEEK_END)
         return bool(file.read(1) != b"\n")
+
+
+def known_folders(out: Path) -> dict[str, str]:
+    """The folder below `out` of each clip that some ledger there tells of; no two have the same,
+    and clips that are done come before those that failed.
+    """
+    told = [one for path in sorted(out.glob("ledger*.jsonl")) for one in _read(path).values()]
+    told.sort(key=lambda outcome: outcome.status != FAILED)
+    owners = {same_file(one.folder): one for one in told if _is_below(one.folder)}
+    return {one.clip: one.folder for one in owners.values()}
 
 
 def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
@@ -138,11 +152,29 @@ def _row(outcome: Outcome) -> Row:
 
 
 def _reason(outcome: Outcome) -> str:
-    """Why it failed, without what differs from clip to clip: its path."""
+    """Why it failed, without what differs from clip to clip: its path and its result's."""
     text = outcome.error.removeprefix("error: ")
     for form in (repr(outcome.clip), outcome.clip):
         text = text.replace(form, "the clip")
-    return text
+    result = rf"'(?:[^']*/)?{re.escape(outcome.folder)}(?:/[^']*)?'"
+    return re.sub(result, "the result", text)
+
+
+def _is_below(folder: str) -> bool:
+    """Whether a folder that a ledger names lies where a batch puts results."""
+    return all(map(is_plain, folder.split("/")))
+
+
+def _read(path: Path) -> dict[str, Outcome]:
+    """The last outcome of each clip."""
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    known = [outcome for line in lines if (outcome := _parse(line)) is not None]
+    return {outcome.clip: outcome for outcome in known}
 
 
 def _parse(line: bytes) -> Outcome | None:

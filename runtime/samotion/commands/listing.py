@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,21 +26,22 @@ class Item(NamedTuple):
     folder: str
 
 
-def find_items(source: str) -> list[Item]:
+def find_items(source: str, known: Mapping[str, str] | None = None) -> list[Item]:
     """The clips of a folder (with all folders below it), or of a list: a path a line.
 
     `-` reads the list from standard input; lines that are empty or begin with # are no clips.
-    Results keep the tree of the folder. Names depend on the clips' own alone, so that a clip that
-    comes later changes no other's. Raises InputError where there is nothing.
+    Results keep the tree of the folder. Clips that have a folder already, by `known`, keep it,
+    whatever clips came since. Raises InputError where there is nothing, and UsageError for two
+    clips whose results would share a folder.
     """
     if source == "-":
-        return from_list(sys.stdin)
+        return from_list(sys.stdin, known=known)
     path = Path(source)
     if path.is_dir():
-        return _from_folder(path)
+        return _from_folder(path, known)
     try:
         with path.open(encoding="utf-8", errors="surrogateescape") as lines:
-            return from_list(lines, source)
+            return from_list(lines, source, known)
     except OSError as error:
         raise InputError(
             f"cannot read {source!r}: {error.strerror}; expected a folder of clips, or a text file"
@@ -48,10 +49,16 @@ def find_items(source: str) -> list[Item]:
         ) from error
 
 
-def from_list(lines: Iterable[str], source: str = "the list") -> list[Item]:
+def from_list(
+    lines: Iterable[str], source: str = "the list", known: Mapping[str, str] | None = None
+) -> list[Item]:
     """The clips that lines name, each once; their results lie side by side."""
     texts = (line.strip() for line in lines)
-    clips = dict.fromkeys(text for text in texts if text and not text.startswith("#"))
+    by_path: dict[str, str] = {}
+    for text in texts:
+        if text and not text.startswith("#"):
+            by_path.setdefault(os.path.abspath(text), text)
+    clips = by_path.values()
     if binary := next((clip for clip in clips if "\0" in clip), None):
         raise InputError(
             f"{source!r} is no list of clips: it holds {binary[:40]!a}; expected a text file"
@@ -59,7 +66,7 @@ def from_list(lines: Iterable[str], source: str = "the list") -> list[Item]:
         )
     if not clips:
         raise InputError(f"{source!r} names no clips; expected a path a line")
-    return _named([(clip, "") for clip in clips])
+    return _named([(clip, "") for clip in clips], known or {})
 
 
 def shard_of(items: list[Item], shard: str | None) -> list[Item]:
@@ -75,14 +82,14 @@ def shard_of(items: list[Item], shard: str | None) -> list[Item]:
     return items[int(first) - 1 :: int(count)]
 
 
-def _from_folder(root: Path) -> list[Item]:
+def _from_folder(root: Path, known: Mapping[str, str] | None) -> list[Item]:
     found = [(str(path), path.parent.relative_to(root).as_posix()) for path in sorted(_clips(root))]
     if not found:
         raise InputError(
             f"{str(root)!r} holds no clips; expected video files"
             f" ({', '.join(suffix[1:] for suffix in VIDEO_SUFFIXES)}) or folders of frames"
         )
-    return _named([(clip, "" if parent == "." else parent) for clip, parent in found])
+    return _named([(clip, "" if parent == "." else parent) for clip, parent in found], known or {})
 
 
 def _clips(root: Path) -> Iterator[Path]:
@@ -100,7 +107,7 @@ def _clips(root: Path) -> Iterator[Path]:
             yield Path(here)
 
 
-def _named(clips: list[tuple[str, str]]) -> list[Item]:
+def _named(clips: list[tuple[str, str]], known: Mapping[str, str]) -> list[Item]:
     """Folders of results: a clip's name, or its whole file name where two would share it."""
     from samotion.clips.video import clip_name
 
@@ -110,12 +117,26 @@ def _named(clips: list[tuple[str, str]]) -> list[Item]:
         name if often[same_file(name)] == 1 else _join(parent, Path(clip).name)
         for name, (clip, parent) in zip(short, clips)
     ]
-    twice = Counter(same_file(name) for name in whole)
+    kept = {clip: known[clip] for clip, _ in clips if clip in known}
+    twice = Counter(map(same_file, [*whole, *kept.values()]))
     # of one file name in two folders that a list names: the whole path tells them apart
-    return [
-        Item(clip, name if twice[same_file(name)] == 1 else _flat(clip))
+    items = [
+        Item(clip, kept.get(clip) or (name if twice[same_file(name)] == 1 else _flat(clip)))
         for name, (clip, _) in zip(whole, clips)
     ]
+    _refuse_shared(items)
+    return items
+
+
+def _refuse_shared(items: Iterable[Item]) -> None:
+    taken: dict[str, Item] = {}
+    for item in items:
+        first = taken.setdefault(same_file(item.folder), item)
+        if first is not item:
+            raise UsageError(
+                f"results of {first.clip!r} and {item.clip!r} would share the folder"
+                f" {item.folder!r}; rename one of the clips"
+            )
 
 
 def _join(parent: str, name: str) -> str:

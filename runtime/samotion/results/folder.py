@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from samotion.errors import OutputError, UsageError
@@ -88,7 +88,7 @@ def reserve(
     if folder.base == folder.tree and os.path.lexists(folder.base / LOCK):
         made = [folder.base]  # a killed run made it
     try:
-        with _locked(folder):
+        with _locked_folder(folder):
             with disk_errors(folder.base):
                 _check(folder, overwrite, request)
                 _remove_temporary(folder)
@@ -106,7 +106,7 @@ def is_finished(folder: OutputFolder, request: Record) -> bool:
     if not finished.is_done(folder) or finished.difference(folder, request, present(folder)):
         return False
     if os.path.lexists(folder.base / LOCK):
-        with suppress(OutputError), _locked(folder):
+        with suppress(OutputError), _locked_folder(folder):
             _remove_temporary(folder)
     return True
 
@@ -145,31 +145,34 @@ def delete(folder: OutputFolder, files: Iterable[str]) -> None:
 
 
 @contextmanager
-def _locked(folder: OutputFolder) -> Iterator[None]:
-    """Keep other runs out. The system drops the lock of a process that dies, and its file is
-    taken over.
+def locked(path: Path, in_use: str) -> Iterator[None]:
+    """Keep others out by the lock file `path`. The system drops the lock of a process that dies,
+    and its file is taken over. Raises OutputError that says `in_use`.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(folder.base / LOCK, timeout=0)
-    with disk_errors(folder.base):
+    refuse_links(path)
+    lock = FileLock(path, timeout=0)
+    with disk_errors(path.parent):
         try:
             lock.acquire()
         except Timeout as error:
-            raise OutputError(
-                f"{str(folder.base)!r} is in use by another samotion-run; wait, or change -o"
-            ) from error
+            raise OutputError(f"{in_use}; wait, or change -o") from error
     try:
         yield
     finally:
         with suppress(OSError):
-            os.unlink(folder.base / LOCK)
+            os.unlink(path)
         lock.release()
+
+
+def _locked_folder(folder: OutputFolder) -> AbstractContextManager[None]:
+    return locked(folder.base / LOCK, f"{str(folder.base)!r} is in use by another samotion-run")
 
 
 def _refuse_links(folder: OutputFolder) -> None:
     """Links inside -o may lead out of it; -o itself may be one."""
-    refuse_links(folder.tree, folder.masks, folder.record, folder.base / LOCK)
+    refuse_links(folder.tree, folder.masks, folder.record)
 
 
 def refuse_links(*paths: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from helpers.batch_jobs import NamedJob
 from samotion.commands import batch, workers
 from samotion.commands.clip_job import ClipJob
-from samotion.commands.ledger import FAILED, Ledger, Outcome, summarise
+from samotion.commands.ledger import FAILED, Ledger, Outcome, known_folders, summarise
 from samotion.commands.listing import Item, find_items, from_list, shard_of
 from samotion.errors import InputError, UsageError
 from samotion.settings import Settings
@@ -61,6 +61,33 @@ def test_a_list_gives_each_of_its_clips_once() -> None:
         Item("two/a.mp4", "two_a.mp4"),
         Item("c.mov", "c"),
     ]
+    assert from_list(["a.mp4", "./a.mp4"]) == [Item("a.mp4", "a")]
+
+
+def test_clips_that_would_share_a_folder_are_both_named() -> None:
+    with pytest.raises(UsageError, match=r"'a/b/x\.mp4' and 'a_b/x\.mp4' would share .*rename"):
+        from_list(["a/b/x.mp4", "a_b/x.mp4", "x.mp4"])
+
+
+def test_a_clip_keeps_the_folder_that_a_ledger_tells(tmp_path: Path) -> None:
+    """Whatever comes since: a namesake, a list instead of the folder; unless another has it now."""
+    out = tmp_path / "out"
+    out.mkdir()
+    first = str(touch(tmp_path / "in" / "x" / "a.mp4"))
+    Ledger(out, "1/2").add(Outcome(first, "x/a", "done"))
+    later = str(touch(tmp_path / "in" / "x" / "a.mov"))
+    assert find_items(str(tmp_path / "in"), known_folders(out)) == [
+        Item(later, "x/a.mov"),
+        Item(first, "x/a"),
+    ]
+    assert from_list([first], known=known_folders(out)) == [Item(first, "x/a")]
+    ledger = Ledger(out)
+    ledger.add(Outcome("elsewhere/a.mp4", "x/a", FAILED))
+    ledger.add(Outcome("outside.mp4", "../outside", "done"))
+    assert known_folders(out) == {first: "x/a"}
+    ledger.add(Outcome(later, "a", "done"))
+    listed = from_list([later, "a.mp4", "y/b.mp4"], known=known_folders(out))
+    assert [item.folder for item in listed] == ["a", "a.mp4", "b"]
 
 
 def test_what_holds_no_clips_is_told(tmp_path: Path) -> None:
@@ -147,10 +174,23 @@ def test_a_half_line_costs_one_clip_and_no_later_one(tmp_path: Path) -> None:
 
 def test_reasons_are_counted_without_the_clips_names() -> None:
     some = [
-        Outcome(f"{k}.mp4", str(k), FAILED, exit_code=3, error=f"error: '{k}.mp4' is empty")
+        Outcome(f"{k}.mp4", f"x/{k}", FAILED, exit_code=3, error=f"error: '{k}.mp4' is empty")
         for k in range(3)
     ]
-    assert summarise(some)["reasons"] == {"the clip is empty": 3}
+    some += [
+        Outcome(f"{k}.mp4", f"x/{k}", FAILED, exit_code=7, error=f"error: '/out/x/{k}' holds 'a'")
+        for k in range(2)
+    ]
+    reasons = summarise(some)["reasons"]
+    assert reasons == {"the clip is empty": 3, "the result holds 'a'": 2}
+
+
+def test_one_batch_at_a_time_keeps_a_ledger(tmp_path: Path) -> None:
+    clip = touch(tmp_path / "in" / "a.mp4")
+    with Ledger.opened(tmp_path):
+        code, _, stderr = command(str(clip.parent), "-o", str(tmp_path))
+        assert code == 7 and "ledger.jsonl' is in use by another samotion-batch" in stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
 
 
 @pytest.mark.parametrize("link", ["a", "a/b"])
@@ -189,8 +229,10 @@ def test_a_batch_is_done_once_and_tells_what_failed(
 
     command(str(clips), "-o", str(out))
     assert begun(out, "bad") == 1  # it would fail again
-    command(str(out / "failed.txt"), "-o", str(out), "--retry-failed")
+    monkeypatch.setattr(sys, "argv", ["samotion-batch", "-o", str(out), str(clips)])
+    _, _, stderr = command(str(out / "failed.txt"), "-o", str(out), "--retry-failed")
     assert begun(out, "bad") == 2
+    assert f"again with: samotion-batch --retry-failed -o {out} {clips}" in stderr
     os.utime(clips / "bad.mp4", (1, 1))
     command(str(clips), "-o", str(out))
     assert begun(out, "bad") == 3  # another file now
