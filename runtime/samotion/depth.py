@@ -12,6 +12,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, mapped
+from samotion.checks.arguments import check_frames
 
 PATCH_PX = 14
 # the small net takes about 1 GB for as many; one frame of 924x518 at a time, else two calls at once
@@ -29,8 +30,9 @@ def estimate(engines: Engines, frames: Array) -> Array:
     frame spans [0,1].
 
     Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame
-    of constant disparity gives zeros.
+    of constant disparity gives zeros. Raises UsageError for other frames.
     """
+    check_frames(frames)
     maps = np.empty(frames.shape[:3], np.float32)
     for unit, disparity in zip(maps, raw_maps(engines, frames)):
         unit[:] = to_unit_range(resize(disparity, unit.shape))

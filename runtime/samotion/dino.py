@@ -12,6 +12,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, aside
+from samotion.checks.arguments import check_frames
 from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
@@ -28,8 +29,9 @@ def describe(engines: Engines, frames: Array) -> Array:
     """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3).
 
     Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area
-    where it shrinks.
+    where it shrinks. Raises UsageError for other frames.
     """
+    check_frames(frames)
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
     resized = np.stack([_resized(engines, frame) for frame in frames])
     per_call = max(1, PX_PER_CALL // (rows * columns))

@@ -23,6 +23,7 @@ from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
 from samotion.checks.arguments import whole_number
+from samotion.clips.arrays import check_frame
 from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
@@ -121,7 +122,7 @@ class Session:
         for name, value in (("window_frames", window_frames), ("every_frames", every_frames)):
             if whole_number(value, name) < 2:
                 raise UsageError(f"{name} is {value}; expected 2 or more")
-        asked = settings or Settings()
+        asked = Settings() if settings is None else settings
         numbers = resolve(asked, engines.preset)
         self.engines = engines
         self.numbers = replace(
@@ -177,9 +178,7 @@ class Session:
         """A frame at the processing size."""
         if self._closed:
             raise UsageError("the session is closed; begin another one")
-        if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-            shape = f"{frame.dtype}{list(frame.shape)}"
-            raise InputError(f"the frame is {shape}; expected uint8 [H,W,3] in RGB")
+        check_frame(frame)
         hw = frame.shape[0], frame.shape[1]
         check_size(hw, "the live source")
         if self._source_hw is None:

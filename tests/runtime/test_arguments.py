@@ -74,6 +74,21 @@ def test_settings_are_settings(settings: Any) -> None:
         samotion.segment_clip(FRAMES, FakeEngines(), settings)
 
 
+@pytest.mark.parametrize("answer", [samotion.depth.estimate, samotion.dino.describe])
+@pytest.mark.parametrize(
+    ("frames", "words"),
+    [
+        (np.zeros((2, 28, 28, 3), np.float32), r"float32 \[2, 28, 28, 3\]"),
+        (np.zeros((2, 3, 28, 28), np.uint8), r"uint8 \[2, 3, 28, 28\]"),
+        (np.zeros((0, 28, 28, 3), np.uint8), "T at least 1"),
+        ([np.zeros((28, 28, 3), np.uint8)], r"\(list\)"),
+    ],
+)
+def test_nets_take_frames_alone(answer: Callable[..., Any], frames: Any, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        answer(FakeEngines(), frames)
+
+
 @pytest.mark.parametrize("folder", [5, 2.5, ["a"], np.zeros(2)])
 def test_an_engine_folder_is_a_path(folder: Any) -> None:
     with pytest.raises(UsageError, match=r"^the engine folder is .*; expected a path$"):

@@ -130,6 +130,8 @@ def test_wrong_frames_and_numbers_are_refused_in_one_line() -> None:
     session = _session()
     with pytest.raises(InputError, match="float32"):
         session.push(np.zeros((48, 80, 3), np.float32))
+    with pytest.raises(InputError, match="the frame is None"):
+        session.push(None)  # type: ignore[arg-type]
     for shape in ((48, 80), (48, 80, 1), (48, 80, 4), (3, 48, 80), (1, 48, 80, 3)):
         with pytest.raises(InputError, match=r"expected uint8 \[H,W,3\]"):
             session.push(np.zeros(shape, np.uint8))
@@ -139,6 +141,8 @@ def test_wrong_frames_and_numbers_are_refused_in_one_line() -> None:
     session.close()
     with pytest.raises(UsageError, match="closed"):
         session.push(long_scene.frames(1)[0])
+    with pytest.raises(UsageError, match=r"settings is \{\}"):
+        Session(long_scene.engines(), {})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="window_frames is 1"):
         Session(long_scene.engines(), window_frames=1)
 

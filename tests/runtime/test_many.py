@@ -53,6 +53,19 @@ def test_a_failure_without_a_table_is_a_warning(clips: list[Path], done: list[st
     assert len(results) == 2 and len(done) == 3
 
 
+def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:
+    engines: Any = SimpleNamespace(preset=NANO)
+    failures: dict[str, Exception] = {}
+    assert list(samotion.segment_clips([clips[1], None], engines, failures=failures)) == []  # type: ignore[list-item]
+    assert list(failures) == [str(clips[1]), "clip 1"]
+    assert "the clip is None" in str(failures["clip 1"])
+
+
+def test_other_settings_are_refused_at_once(clips: list[Path]) -> None:
+    with pytest.raises(UsageError, match=r"settings is \{\}"):
+        samotion.segment_clips(clips, None, {})  # type: ignore[arg-type]
+
+
 def test_one_path_is_no_list_of_clips() -> None:
     with pytest.raises(UsageError, match=r"the one path 'a\.mp4'; expected a list"):
         samotion.segment_clips("a.mp4", None)  # type: ignore[arg-type]

@@ -52,5 +52,14 @@ def instance_of(value: Any, kind: type, what: str, example: str) -> None:
         raise UsageError(f"{what} is {_described(value)}; expected {example}")
 
 
+def check_frames(frames: Any) -> None:
+    """Raise UsageError for what is not frames (T,H,W,3) uint8, T at least 1."""
+    expected = "expected uint8 (T,H,W,3), T at least 1"
+    if not isinstance(frames, np.ndarray):
+        raise UsageError(f"frames are {_described(frames)}; {expected}")
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+        raise UsageError(f"frames are {frames.dtype} {list(frames.shape)}; {expected}")
+
+
 def _described(value: Any) -> str:
     return f"{reprlib.repr(value)} ({type(value).__name__})"

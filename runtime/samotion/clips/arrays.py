@@ -29,6 +29,15 @@ def path_or_frames(source: Any) -> str | Array:
     return frames
 
 
+def check_frame(frame: Any) -> None:
+    """Raise InputError for what is no frame (H,W,3) uint8."""
+    expected = "expected uint8 [H,W,3] in RGB"
+    if not isinstance(frame, np.ndarray):
+        raise InputError(f"the frame is {_kind(frame)}; {expected}")
+    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
+        raise InputError(f"the frame is {_words(frame, frame)}; {expected}")
+
+
 def _as_array(source: Any) -> Array:
     listed = isinstance(source, (list, tuple))
     if not listed and not hasattr(source, "__array__"):

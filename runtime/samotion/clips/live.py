@@ -94,11 +94,14 @@ class EachOne:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened live source: the name of its results, its frames/s as far as they are known."""
+    """An opened live source: the name of its results, its frames/s as far as they are known, and
+    warnings that come while it is read.
+    """
 
     name: str
     fps: float
     frames: Newest | EachOne
+    warnings: list[str]
 
     def take(self) -> Item | None:
         """The next frame to be done; None at the end."""
@@ -123,8 +126,12 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
     Raises UsageError for a size that is missing or wrong, InputError for what cannot be opened.
     """
     if (given == "-") != (size is not None):
-        raise UsageError("raw frames need --size, as in: samotion-live - --size 640x480")
-    with _reader(given, size) as (name, fps, read):
+        raise UsageError(
+            "raw frames need --size, and no other source takes it; as in: samotion-live - --size"
+            " 640x480"
+        )
+    warnings: list[str] = []
+    with _reader(given, size, warnings) as (name, fps, read):
         frames: Newest | EachOne
         if given == "-" or given.isdigit() or NETWORK.match(given):
             frames = Newest(read)
@@ -133,20 +140,21 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
         else:
             frames = EachOne(read)
         try:
-            yield Source(name, fps, frames)
+            yield Source(name, fps, frames, warnings)
         finally:
             frames.stop()
 
 
 @contextmanager
-def _reader(given: str, size: str | None) -> Iterator[tuple[str, float, Read]]:
+def _reader(given: str, size: str | None, warnings: list[str]) -> Iterator[tuple[str, float, Read]]:
     """A source's name, frames/s, and what reads it."""
     if given == "-":
         hw = _size(size or "")
         if sys.stdin is None:
             raise InputError("standard input is closed; expected raw RGB frames on it")
         # below the buffer: a thread that waits in it would make Python abort at its end
-        yield "live", FOLDER_FPS, _raw(getattr(sys.stdin.buffer, "raw", sys.stdin.buffer), hw)
+        file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
+        yield "live", FOLDER_FPS, _raw(file, hw, warnings)
     elif given.isdigit():
         with _camera(int(given)) as camera:
             yield f"camera-{given}", camera[0], camera[1]
@@ -161,27 +169,39 @@ def _reader(given: str, size: str | None) -> Iterator[tuple[str, float, Read]]:
 def _size(text: str) -> tuple[int, int]:
     """640x480 as (480, 640)."""
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
+    if match is None or not int(match[1]) * int(match[2]):
         raise UsageError(f"--size is {text!r}; expected WIDTHxHEIGHT, as 640x480")
     hw = int(match[2]), int(match[1])
     check_size(hw, "--size")
     return hw
 
 
-def _raw(file: Any, hw: tuple[int, int]) -> Read:
-    """Raw RGB frames, one after the other; a part of one at the end is nothing."""
+def _raw(file: Any, hw: tuple[int, int], warnings: list[str]) -> Read:
+    """Raw RGB frames, one after the other. A part of one at the end is a warning, and an InputError
+    where it is all that came.
+    """
 
     def frames() -> Iterator[Item]:
         start = time.monotonic()
+        came = 0
         while True:
             data = bytearray(hw[0] * hw[1] * 3)
             rest = memoryview(data)
             while rest:
                 count = file.readinto(rest)
                 if not count:
+                    tell_rest(came, len(data) - len(rest))
                     return
                 rest = rest[count:]
+            came += 1
             yield np.frombuffer(data, np.uint8).reshape(*hw, 3), time.monotonic() - start
+
+    def tell_rest(came: int, byte_count: int) -> None:
+        size = f"{hw[1]}x{hw[0]} has {hw[0] * hw[1] * 3:,}; is --size right?"
+        if byte_count and not came:
+            raise InputError(f"only {byte_count:,} bytes came, and a frame of {size}")
+        if byte_count:
+            warnings.append(f"the last {byte_count:,} bytes are no frame: one of {size}")
 
     items = frames()
     return lambda: next(items, None)

@@ -134,6 +134,8 @@ def live(
                     _follow(opened, session, told, window, frames, as_json)
             else:
                 _record(opened, session, told, window, frames, as_json, (kinds, out, overwrite))
+            for warning in opened.warnings:
+                answers.note(warning)
             if not quiet:
                 answers.note(told.line(opened.dropped))
                 if told.frames and not session.searches:

@@ -161,7 +161,13 @@ MaxTracks = Annotated[
     ),
 ]
 MaxObjects = Annotated[
-    int, typer.Option(metavar="NUMBER", min=1, max=MAX_LABELS, help="Objects to look for, at most.")
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        min=1,
+        max=MAX_LABELS,
+        help="Objects to look for, at most; of a long clip, in each window.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(metavar="NUMBER", min=0, help="Fixes every random choice.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say warnings and errors only.")]

@@ -177,7 +177,9 @@ def run(
             min_confidence=min_confidence,
         )
         kinds = None if save is None else options.names(save)
-        check_options(kinds, layout)
+        written = check_options(kinds, layout)
+        if overlay is not None and "overlay" not in written:
+            raise UsageError("--overlay needs an overlay; leave it out, or add overlay to --save")
         skips = skip_done or (len(clips) > 1 and not overwrite)
         job = Job(
             clips,

@@ -9,6 +9,7 @@ from typing import Any
 
 from samotion import pipeline
 from samotion.backends.engines import Engines
+from samotion.checks.arguments import instance_of
 from samotion.errors import UsageError
 from samotion.results.result import Result
 from samotion.settings import Settings
@@ -26,20 +27,24 @@ def segment_clips(
 
     A clip that fails costs itself alone: its error goes into `failures` under its path, or is a
     RuntimeWarning where there is no such table. `result.clip.path` tells which clip a result is of.
+    What is no path, as frames, is called `clip 0` and so on. Raises UsageError for other settings.
     """
     if isinstance(clips, (str, bytes, os.PathLike)):
         raise UsageError(f"clips is the one path {clips!r}; expected a list of paths")
+    if settings is not None:
+        instance_of(settings, Settings, "settings", "samotion.Settings(...)")
     return _each(clips, engines, settings, failures)
 
 
 def _each(
     clips: Iterable[Path], engines: Engines, settings: Settings | None, failures: Any
 ) -> Iterator[Result]:
-    for clip in clips:
+    for number, clip in enumerate(clips):
         try:
             result = pipeline.segment_clip(clip, engines, settings)
         except Exception as error:
-            _tell(os.fsdecode(clip), error, failures)
+            is_path = isinstance(clip, (str, bytes, os.PathLike))
+            _tell(os.fsdecode(clip) if is_path else f"clip {number}", error, failures)
             continue
         yield result
 

@@ -199,6 +199,7 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
     if folder.record.exists() and read_file(folder) is None:
         foreign.append(RUN)
     if foreign:
+        _refuse_other_layout(folder, foreign[0])
         raise OutputError(
             f"{str(folder.tree)!r} holds {foreign[0]!r}, which samotion did not write; choose"
             f" another folder with -o"
@@ -208,6 +209,16 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
         raise OutputError(
             f"{str(folder.tree)!r} holds an earlier result{how and ' ' + how};"
             " use --overwrite, or another folder with -o"
+        )
+
+
+def _refuse_other_layout(folder: OutputFolder, file: str) -> None:
+    """Raise OutputError if a run in the other layout wrote a file that is in the way."""
+    (layout,) = {*LAYOUTS} - {folder.layout}
+    other = locate(folder.tree.parent, folder.name, layout=layout)
+    if folder.base / file in {other.record, *(other.base / one for one in owned(other))}:
+        raise OutputError(
+            f"{str(folder.tree)!r} holds a result in layout {layout}; choose another folder with -o"
         )
 
 

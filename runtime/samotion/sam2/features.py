@@ -13,7 +13,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.squares import BICUBIC, Squares, resample
 from samotion.backends.threads import ahead
-from samotion.errors import UsageError
+from samotion.checks.arguments import check_frames
 
 Array = np.ndarray[Any, Any]
 Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by name
@@ -34,11 +34,7 @@ class Features:
     """
 
     def __init__(self, engines: Engines, frames: Array, capacity: int | None = None) -> None:
-        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
-            raise UsageError(
-                f"frames are {frames.dtype} {list(frames.shape)}; expected uint8 (T,H,W,3), T"
-                f" at least 1"
-            )
+        check_frames(frames)
         self.frames = frames
         self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
         self.side_px = engines.preset.sam2.image_size_px

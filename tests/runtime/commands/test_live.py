@@ -88,14 +88,25 @@ def test_results_are_those_of_a_run(run: Any, clip: Path) -> None:
 
 def test_raw_frames_come_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = long_scene.frames(3)
-    piped = SimpleNamespace(buffer=io.BytesIO(frames.tobytes() + b"half a frame"))
-    monkeypatch.setattr(sys, "stdin", piped)
+
+    def give(data: bytes) -> None:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(data)))
+
+    give(frames.tobytes() + b"half a frame")
     monkeypatch.setattr(sources, "Newest", sources.EachOne)
     with open_source("-", "80x48") as source:
         for frame in frames:
             item = source.take()
             assert item is not None and np.array_equal(item[0], frame)
         assert source.take() is None
+        (warning,) = source.warnings
+        assert "last 12 bytes" in warning and "80x48 has 11,520" in warning
+    give(frames[0].tobytes())
+    with open_source("-", "80x49") as source, pytest.raises(InputError, match="only 11,520 bytes"):
+        source.take()
+    give(b"")
+    with open_source("-", "80x49") as source:
+        assert source.take() is None and not source.warnings
 
 
 def test_standard_input_may_stay_open_when_the_work_is_done() -> None:
@@ -196,6 +207,7 @@ def test_a_source_that_does_not_wait_is_read_in_a_thread(clip: Path) -> None:
         ("-", None, "raw frames need --size"),
         ("clip.mp4", "80x48", "raw frames need --size"),
         ("-", "wide", "expected WIDTHxHEIGHT"),
+        ("-", "0x48", "expected WIDTHxHEIGHT"),
     ],
 )
 def test_a_size_goes_with_raw_frames_alone(source: str, size: str | None, words: str) -> None:

@@ -230,6 +230,8 @@ def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
         (["--device", "toaster"], "'toaster' is not one of auto, cpu"),
         (["--frobnicate"], "--frobnicate"),
         (["--layout", "davis", "--save", "overlay"], "masks only"),
+        (["--layout", "davis", "--overlay", "masks"], "--overlay needs an overlay"),
+        (["--save", "masks", "--overlay", "masks"], "--overlay needs an overlay"),
     ],
 )
 def test_usage_errors(run: Run, clip: Path, options: list[str], words: str) -> None:

@@ -229,6 +229,16 @@ def test_davis_layout_holds_masks_of_all_clips_and_one_run_json(tmp_path: Path) 
         output.write(make_result(), tmp_path, save=("masks", "overlay"), layout="davis")
 
 
+@pytest.mark.parametrize("layouts", [("davis", "clip"), ("clip", "davis")])
+def test_a_result_of_the_other_layout_is_called_so(
+    tmp_path: Path, layouts: tuple[str, str]
+) -> None:
+    first, second = layouts
+    output.write(make_result("walk"), tmp_path, save=("masks",), layout=first)
+    with pytest.raises(OutputError, match=f"holds a result in layout {first}; choose"):
+        output.write(make_result("walk"), tmp_path, save=("masks",), layout=second)
+
+
 @pytest.mark.parametrize("overwrite", [False, True])
 @pytest.mark.parametrize("foreign", ["thesis.doc", "masks/00000.png", "masks/mine.png", "run.json"])
 def test_foreign_files_are_refused_and_stay(tmp_path: Path, foreign: str, overwrite: bool) -> None:
