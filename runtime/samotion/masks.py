@@ -92,12 +92,18 @@ def union(masks: Sequence[Array]) -> Array:
     return joined
 
 
-def to_labels(masks: Mapping[int, Array], shape: tuple[int, int, int]) -> Array:
+def to_labels(
+    masks: Mapping[int, Array], shape: tuple[int, int, int], smallest_in_front: bool = False
+) -> Array:
     """Label map (T,H,W) uint8 of masks (T,H,W) bool: the k-th mask is k, 0 is static.
 
-    Where masks overlap the lower number wins.
+    Where masks overlap the lower number wins, or the smallest mask: it lies in front, or is a part
+    that someone asked for.
     """
     labels = np.zeros(shape, np.uint8)
-    for label, mask in reversed(list(enumerate(masks.values(), start=1))):
+    front_first = list(enumerate(masks.values(), start=1))
+    if smallest_in_front:
+        front_first.sort(key=lambda one: np.count_nonzero(one[1]))
+    for label, mask in reversed(front_first):
         np.copyto(labels, np.uint8(label), where=mask)
     return labels

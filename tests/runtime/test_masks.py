@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from samotion import masks
-from samotion.cues import labels as cue_labels
 
 
 def box(frames: int, top: int, left: int, size: int, count: int = 10) -> np.ndarray:
@@ -13,7 +12,6 @@ def box(frames: int, top: int, left: int, size: int, count: int = 10) -> np.ndar
 
 
 EMPTY = np.zeros((10, 40, 40), bool)
-MERGES = pytest.mark.parametrize("merge", [masks.merge, cue_labels.merge])
 
 
 def test_agreement_counts_frames_of_equal_masks():
@@ -29,21 +27,18 @@ def test_frames_where_one_mask_is_empty_do_not_agree():
     assert masks.agreement(EMPTY, EMPTY) == 0.0
 
 
-@MERGES
-def test_half_overlap_is_two_objects(merge):
-    assert list(merge({1: box(10, 0, 0, 10), 2: box(10, 0, 5, 10)})) == [1, 2]
+def test_half_overlap_is_two_objects():
+    assert list(masks.merge({1: box(10, 0, 0, 10), 2: box(10, 0, 5, 10)})) == [1, 2]
 
 
-@MERGES
-def test_merge_joins_at_30_percent_of_frames_and_not_below(merge):
+def test_merge_joins_at_30_percent_of_frames_and_not_below():
     whole = box(10, 0, 0, 10)
-    assert list(merge({1: whole, 2: box(3, 0, 0, 10)})) == [1]
-    assert list(merge({1: whole, 2: box(2, 0, 0, 10)})) == [1, 2]
+    assert list(masks.merge({1: whole, 2: box(3, 0, 0, 10)})) == [1]
+    assert list(masks.merge({1: whole, 2: box(2, 0, 0, 10)})) == [1, 2]
 
 
-@MERGES
-def test_merge_drops_empty_objects(merge):
-    assert merge({1: EMPTY}) == {} and merge({}) == {}
+def test_merge_drops_empty_objects():
+    assert masks.merge({1: EMPTY}) == {} and masks.merge({}) == {}
 
 
 def bridged() -> dict[int, np.ndarray]:
@@ -71,12 +66,6 @@ def test_a_single_mask_is_not_copied_and_several_stay_as_they_are():
     assert np.array_equal(one, before)
 
 
-def test_nano_joins_all_that_hangs_together():
-    merged = cue_labels.merge(bridged())
-    assert list(merged) == [1]
-    assert np.array_equal(merged[1], bridged()[3])
-
-
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
@@ -95,7 +84,6 @@ def test_groups_come_first_and_then_single_objects():
     single, double = box(10, 0, 0, 10), box(10, 20, 20, 10)
     merged = masks.merge({5: single, 7: double, 8: double})
     assert list(merged) == [7, 5]
-    assert list(cue_labels.merge({5: single, 7: double, 8: double})) == [5, 7]
 
 
 def test_the_lower_number_wins():
@@ -106,7 +94,8 @@ def test_the_lower_number_wins():
     assert labels[0, 2, 2] == 1 and labels[0, 10, 10] == 2 and labels[0, 30, 30] == 0
 
 
-def test_nano_puts_the_smaller_object_in_front():
-    labels = cue_labels.to_labels({7: box(10, 0, 0, 20), 4: box(10, 0, 0, 5)}, (10, 40, 40))
+def test_the_smaller_object_is_in_front_where_that_is_asked_for():
+    large, small = box(10, 0, 0, 20), box(10, 0, 0, 5)
+    labels = masks.to_labels({7: large, 4: small}, (10, 40, 40), smallest_in_front=True)
     assert labels.dtype == np.uint8
     assert labels[0, 2, 2] == 2 and labels[0, 10, 10] == 1 and labels[0, 30, 30] == 0

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from samotion import motion, sam2
+from samotion import masks, motion, sam2
 from samotion.backends.engines import Engines
 from samotion.checks.stages import Stages
-from samotion.cues import guided_filter, labels, track_flow
+from samotion.cues import guided_filter, track_flow
 from samotion.cues.densify import RESERVED_SHARE, densify
 from samotion.cues.motion_map import MotionMaps, probability
 from samotion.cues.prompting import group_objects, prompt_objects
@@ -60,13 +60,14 @@ def find_objects(
             reach_frames=0 if carried.only_last else cues.reach_frames,
             refine=guided_filter.refine_mask,
         )
-        merged = labels.merge(followed)
-        label_map = labels.to_labels(merged, (len(frames), *hw))
-    found = [one for one in objects if one.object_id in merged]
+        merged = masks.merge(followed)
+        labels = masks.to_labels(merged, (len(frames), *hw), smallest_in_front=True)
+    by_id = {one.object_id: one for one in objects}
+    found = [by_id[object_id] for object_id in merged]
     threshold = motion_threshold(scores, len(frames), prompting)
     moving = {frame: thumbnail(probability(maps[frame])) for frame in depths.frames}
     evidence = Evidence(threshold, without_masks(found), depths.by_frame, moving)
-    return Found(tracks, scores, found, label_map, evidence, confidence)
+    return Found(tracks, scores, found, labels, evidence, confidence)
 
 
 def _scored(
