@@ -397,7 +397,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     second = source.take()
     assert first is not None and second is not None
     assert (first[1], second[1], source.take()) == (0.0, 9.0, None)
-    assert (source.came, source.dropped) == (10, 8)
+    assert (source.came, source.dropped, source.number) == (10, 8, 9)
     source.stop()
 
 

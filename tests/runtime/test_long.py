@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import tracemalloc
 import weakref
 from collections.abc import Iterator
@@ -53,6 +54,30 @@ def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_
     assert [len(np.unique(one.owners)) for one in result.windows] == [2] * len(result.windows)
     assert np.array_equal(result.only(1).joined_tracks().owners, result.joined_tracks().owners)
     assert not result.only().joined_tracks().owners.any()
+    every = result.joined_tracks()
+    mean_score = every.scores[every.owners == 1].mean()
+    assert result.objects[0].score == pytest.approx(float(mean_score), abs=1e-6)
+
+
+def test_windows_of_tracks_come_at_the_sources_size_and_are_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clip = long_scene.frames(40)
+    settings = replace(SETTINGS, long_side_px=40)
+    result = segment_clip(clip, long_scene.engines(), settings)
+    large = result.at_source()
+    assert large.windows and large.labels.shape == clip.shape[:3]
+    small_xy, large_xy = result.joined_tracks().tracks.xy, large.joined_tracks().tracks.xy
+    np.testing.assert_allclose(large_xy, small_xy * 2 + 0.5, atol=1e-4)
+    assert result.clip.frames[3:5].shape == (2, 24, 40, 3)
+
+    shown: list[int] = []
+    rerun = mock.MagicMock()
+    rerun.Points2D = lambda points, class_ids: shown.append(len(points))
+    monkeypatch.setitem(sys.modules, "rerun", rerun)
+    result.log_to_rerun()
+    visible = [one.tracks.visible[one.owners > 0].sum() for one in result.track_windows()]
+    assert len(shown) == 40 and sum(shown) == sum(visible) > 0
 
 
 def test_a_clip_of_one_window_is_done_as_before() -> None:

@@ -34,11 +34,12 @@ class Newest:
 
     `read` gives the next frame of the source with its time, None at its end; it is called in a
     thread of its own, at once, so that no camera waits for engines to be opened; else from the
-    first frame that is asked for.
+    first frame that is asked for. `number`: of the frame taken last, among all that came.
     """
 
     def __init__(self, read: Read, at_once: bool = True) -> None:
         self.came = self.dropped = 0
+        self.number = -1
         self._read = read
         self._held: Item | None = None
         self._ended = self._stopped = False
@@ -69,6 +70,7 @@ class Newest:
         with self._changed:
             self._changed.wait_for(lambda: self._held is not None or self._ended)
             item, self._held = self._held, None
+            self.number = self.came - 1
         if item is None and self._error is not None:
             raise self._error
         return item
@@ -86,7 +88,13 @@ class EachOne:
     dropped = 0
 
     def __init__(self, read: Read) -> None:
-        self.take = read
+        self._read = read
+        self.number = -1
+
+    def take(self) -> Item | None:
+        """The next frame; None at the end."""
+        self.number += 1
+        return self._read()
 
     def stop(self) -> None:
         """Nothing is to be stopped."""
@@ -106,6 +114,11 @@ class Source:
     def take(self) -> Item | None:
         """The next frame to be done; None at the end."""
         return self.frames.take()
+
+    @property
+    def number(self) -> int:
+        """Of the frame taken last, from 0, those that were dropped counted."""
+        return self.frames.number
 
     @property
     def waits(self) -> bool:

@@ -129,7 +129,10 @@ class Frames:
     def __iter__(self) -> Iterator[Array]:
         return iter(self._stream.open().scaled)
 
-    def __getitem__(self, number: int) -> Array:
+    def __getitem__(self, number: int | slice) -> Array:
+        if isinstance(number, slice):
+            wanted = range(len(self))[number]
+            return np.array([self[k] for k in wanted], np.uint8).reshape(-1, *self.shape[1:])
         number = range(len(self))[number]
         if number < self._next or not self._next:
             self._pass, self._next = iter(self), 0

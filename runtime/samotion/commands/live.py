@@ -163,7 +163,7 @@ def _follow(
         if as_json:
             print(json.dumps(_as_json(result, source.dropped)), flush=True)
         if keep is not None:
-            keep(frame, result)
+            keep(frame, result, source.number)
         if window is not None and not window(frame, result, told.rate, source.dropped):
             return
 

@@ -30,10 +30,12 @@ CUTS_NAMED = 5  # in a warning
 
 @dataclass(frozen=True)
 class Known:
-    """An object so far: its score summed over so many windows, and its highest confidence."""
+    """An object so far: the mean motion score of so many tracks, those of each window counted, and
+    its highest confidence.
+    """
 
     score: float
-    windows: int
+    tracks: int
     confidence: float
 
 
@@ -60,7 +62,7 @@ class State:
     def results(self) -> list[ObjectResult]:
         """The objects so far."""
         return [
-            ObjectResult(number, one.score / one.windows, one.confidence)
+            ObjectResult(number, one.score, one.confidence)
             for number, one in enumerate(self.objects, start=1)
         ]
 
@@ -177,7 +179,7 @@ def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], Sta
     """The id of each object found, 0 where none is left, and the state with these objects."""
     objects, left_out, ids = list(state.objects), state.left_out, []
     matched = seam.match(found) if seam else [None] * len(found.objects)
-    for one, known in zip(found.scored(), matched):
+    for prompted, one, known in zip(found.objects, found.scored(), matched):
         if known is None and len(objects) == MAX_LABELS:
             left_out += 1
             ids.append(0)
@@ -185,9 +187,10 @@ def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], Sta
         if known is None:
             objects.append(Known(0.0, 0, 0.0))
         number = known or len(objects)
-        had = objects[number - 1]
-        confidence = max(had.confidence, one.confidence)
-        objects[number - 1] = Known(had.score + one.score, had.windows + 1, confidence)
+        had, count = objects[number - 1], len(prompted.members)
+        tracks = had.tracks + count
+        score = (had.score * had.tracks + one.score * count) / tracks
+        objects[number - 1] = Known(score, tracks, max(had.confidence, one.confidence))
         ids.append(number)
     return ids, replace(state, objects=tuple(objects), left_out=left_out)
 

@@ -23,6 +23,7 @@ Array = np.ndarray[Any, Any]
 TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
 MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
 DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
+COLOUR_TAGS = ("colorspace", "color_primaries", "color_trc")
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number
 
 
@@ -82,6 +83,9 @@ def _encode(
         tick = 0
         for frame, tick in timed:
             frame.pts, frame.time_base = tick, TIME_BASE
+            for tag in COLOUR_TAGS:  # ProRes keeps those of frames
+                if hasattr(frame, tag):  # PyAV 13 lacks some
+                    setattr(frame, tag, _ITU709)
             container.mux(stream.encode(frame))
             if sound:
                 container.mux(sound.until(float(tick * TIME_BASE)))

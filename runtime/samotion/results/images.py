@@ -16,7 +16,8 @@ Array = np.ndarray[Any, Any]
 
 FOLDER = "images"
 QUALITY = 95  # of a JPEG: no block can be seen
-JPEG_START, EXIF, EXIF_WITHIN = b"\xff\xd8", b"Exif\0", 1 << 17  # bytes
+LOSSLESS = 101  # of a WebP
+EXIF = (b"Exif\0", b"eXIf", b"EXIF")  # where a JPEG, a PNG and a WebP have it
 
 
 def files(material: Material) -> list[str]:
@@ -30,26 +31,28 @@ def write(material: Material) -> None:
     folder.mkdir(exist_ok=True)
     if clip.path is not None and clip.frame_names is not None:
         for name in clip.frame_names:
-            write_atomically(folder / name, upright((Path(clip.path) / name).read_bytes()))
+            write_atomically(folder / name, upright((Path(clip.path) / name).read_bytes(), name))
         return
     for name, rgb in zip(material.frame_names, frames_at_source(clip)):
         bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
-        write_atomically(folder / name, _jpeg(bgr))
+        write_atomically(folder / name, _encoded(bgr, name))
 
 
-def upright(data: bytes) -> bytes:
-    """A picture's bytes as they are; a JPEG that is to be turned when it is shown is turned, for
+def upright(data: bytes, name: str) -> bytes:
+    """A picture's bytes as they are; one that is to be turned when it is shown is turned, for
     COLMAP and others do not.
     """
-    if not data.startswith(JPEG_START) or EXIF not in data[:EXIF_WITHIN]:
+    if not any(mark in data for mark in EXIF):
         return data
     stored = np.frombuffer(data, np.uint8)
     shown = cv2.imdecode(stored, cv2.IMREAD_COLOR)
     as_stored = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if shown is None or as_stored is None or np.array_equal(shown, as_stored):
         return data
-    return _jpeg(shown)
+    return _encoded(shown, name)
 
 
-def _jpeg(bgr: Array) -> bytes:
-    return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])[1].tobytes()
+def _encoded(bgr: Array, name: str) -> bytes:
+    """A picture as a file of this name holds it."""
+    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_WEBP_QUALITY, LOSSLESS]
+    return cv2.imencode(Path(name).suffix, bgr, quality)[1].tobytes()

@@ -30,7 +30,7 @@ def mask_names(numbers: Iterable[int], frame_names: Sequence[str] | None = None)
 
 def frame_names(numbers: Iterable[int], names: Sequence[str] | None = None) -> list[str]:
     """A file name for each frame: its own, or one made of its number, as
-    `ffmpeg -i clip.mp4 -start_number 0 %05d.jpg` gives to the frames of a video.
+    `ffmpeg -i clip.mp4 -fps_mode passthrough -start_number 0 %05d.jpg` gives to those of a video.
     """
     return [f"{number:05d}.jpg" for number in numbers] if names is None else list(names)
 

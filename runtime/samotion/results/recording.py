@@ -36,15 +36,17 @@ class Recording:
         self._objects: dict[int, ObjectResult] = {}
         self._hw = self._source_hw = (0, 0)
 
-    def add(self, frame: Array, result: LiveResult) -> None:
-        """One more frame, (H,W,3) as it came; the first one takes the folder over."""
+    def add(self, frame: Array, result: LiveResult, number: int) -> None:
+        """One more frame, (H,W,3) as it came, and its number in the source; the first one takes the
+        folder over.
+        """
         if not self.count:
             announce(self._target)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         self._frames.append(frame)
         self._labels.append(result.labels)
-        self._numbers.append(result.frame)
+        self._numbers.append(number)
         self._times_s.append(result.time_s)
         for one in result.objects:
             self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)

@@ -177,6 +177,7 @@ class Result:
         """The same result with these objects alone, ids as they were; all else is static. Raises
         UsageError for an object that is not there.
         """
+        ids = tuple(whole_number(one, "an id") for one in ids)
         there = [one.id for one in self.objects]
         if unknown := sorted(set(ids) - set(there)):
             raise UsageError(f"there is no object {unknown[0]}; expected some of {there}")
@@ -204,6 +205,7 @@ class Result:
         source is gone.
         """
         from samotion.clips.source import frames_at_source
+        from samotion.results import windows
 
         frames = np.stack(list(frames_at_source(self.clip)))
         # clicks are in px of the frames that they were made on
@@ -212,8 +214,9 @@ class Result:
             self,
             clip=replace(self.clip, frames=frames),
             labels=self.labels_at_source(),
-            tracks=tracks_at_source(self),
+            tracks=tracks_at_source(self.tracks, self.clip),
             evidence=replace(self.evidence, prompts=prompts),
+            windows=[windows.at_source(one, self.clip) for one in self.windows],
         )
 
     def plot(self, frame: int) -> Array:

@@ -12,7 +12,7 @@ from samotion import geometry
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
-    from samotion.results.result import Result
+    from samotion.clips.stream import Clip
 
 Array = np.ndarray[Any, Any]
 
@@ -26,9 +26,8 @@ def at_source(labels: Array, source_hw: tuple[int, int]) -> Array:
     return larger
 
 
-def tracks_at_source(result: Result) -> Tracks:
-    """A result's tracks in px of the source, whole numbers at pixel centres."""
-    tracks, clip = result.tracks, result.clip
+def tracks_at_source(tracks: Tracks, clip: Clip) -> Tracks:
+    """Tracks in px of `clip.frames` as in px of its source, whole numbers at pixel centres."""
     height, width = clip.frames.shape[1:3]
     xy, query_xy = (
         geometry.resized_xy(points, (height, width), clip.source_hw).astype(np.float32)

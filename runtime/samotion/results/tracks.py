@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from samotion.clips.stream import Clip
 from samotion.manifest import replacing
 from samotion.results.material import Material
 from samotion.results.record import TRACKS
-from samotion.results.result import Result
 from samotion.results.sizes import tracks_at_source
 from samotion.tracks.records import Tracks
 
@@ -39,19 +38,20 @@ def write(material: Material) -> None:
     ):
         if not result.windows:
             owner = result.track_objects()
-            _add(file, _arrays(result) | {"scores": result.scores, "object": owner})
+            arrays = _arrays(result.tracks, result.clip)
+            _add(file, arrays | {"scores": result.scores, "object": owner})
         for number, window in enumerate(result.windows):
-            arrays = _arrays(replace(result, tracks=window.tracks))
+            arrays = _arrays(window.tracks, result.clip)
             arrays |= {"scores": window.scores, "object": window.owners}
             arrays["first"] = np.array(window.first)
             _add(file, {f"{name}_{number}": array for name, array in arrays.items()})
         _add(file, {"frames": result.clip.indices})
 
 
-def _arrays(result: Result) -> dict[str, Array]:
-    """A result's tracks by name; xy in px of the source, pixel centres whole."""
-    tracks = tracks_at_source(result)
-    return {name: getattr(tracks, name) for name in Tracks.__dataclass_fields__}
+def _arrays(tracks: Tracks, clip: Clip) -> dict[str, Array]:
+    """Tracks by name; xy in px of the source, pixel centres whole."""
+    at_source = tracks_at_source(tracks, clip)
+    return {name: getattr(at_source, name) for name in Tracks.__dataclass_fields__}
 
 
 def _add(file: zipfile.ZipFile, arrays: dict[str, Array]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from samotion.errors import DeviceError
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
+from samotion.results.windows import TrackWindow, windows_of
 
 if TYPE_CHECKING:
     from samotion.results.result import ObjectResult, Result
@@ -47,13 +49,14 @@ def log_to_rerun(result: Result, path: str) -> None:
     colours = palette()
     classes = [(one.id, f"object {one.id}", tuple(colours[one.id])) for one in result.objects]
     rr.log(path, rr.AnnotationContext(classes), static=True)
+    tracks = list(windows_of(result))
     for t, (number, time_s) in enumerate(zip(clip.indices.tolist(), clip.timestamps_s.tolist())):
         rr.set_time("frame", sequence=number)
         rr.set_time("time", duration=time_s)
         rr.log(f"{path}/frame", rr.Image(clip.frames[t]).compress())
         rr.log(f"{path}/frame/masks", rr.SegmentationImage(result.labels[t]))
         _log_boxes(rr, result, t, f"{path}/frame/boxes")
-        _log_tracks(rr, result, t, f"{path}/frame/tracks")
+        _log_tracks(rr, tracks, t, f"{path}/frame/tracks")
 
 
 def _log_boxes(rr: Any, result: Result, frame: int, path: str) -> None:
@@ -63,12 +66,17 @@ def _log_boxes(rr: Any, result: Result, frame: int, path: str) -> None:
     rr.log(path, rr.Boxes2D(array=boxes, array_format=rr.Box2DFormat.XYXY, class_ids=ids))
 
 
-def _log_tracks(rr: Any, result: Result, frame: int, path: str) -> None:
+def _log_tracks(rr: Any, windows: Sequence[TrackWindow], frame: int, path: str) -> None:
     """The visible points of the objects."""
-    objects = result.track_objects()
-    shown = result.tracks.visible[:, frame] & (objects > 0)
-    points = result.tracks.xy[shown, frame] + 0.5  # Rerun counts from a pixel's corner
-    rr.log(path, rr.Points2D(points, class_ids=objects[shown]))
+    points, ids = [np.zeros((0, 2), np.float32)], [np.zeros(0, np.uint8)]
+    for one in windows:
+        if one.first <= frame < one.end:
+            place = frame - one.first
+            shown = one.tracks.visible[:, place] & (one.owners > 0)
+            points.append(one.tracks.xy[shown, place])
+            ids.append(one.owners[shown])
+    from_corner = np.concatenate(points) + 0.5  # as Rerun counts
+    rr.log(path, rr.Points2D(from_corner, class_ids=np.concatenate(ids)))
 
 
 def _seen(result: Result, frame: int) -> list[tuple[ObjectResult, Array, Array]]:

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samotion.results.evidence import Evidence, spread_frames
+from samotion.results.sizes import tracks_at_source
 from samotion.tracks.records import Tracks, no_tracks_over
 
 if TYPE_CHECKING:
+    from samotion.clips.stream import Clip
     from samotion.results.result import Result, WindowTracks
 
 Array = np.ndarray[Any, Any]
@@ -67,6 +69,12 @@ def owned_by(window: WindowTracks, ids: Collection[int]) -> TrackWindow:
     """A window whose tracks belong to these objects or to none."""
     owners = np.where(np.isin(window.owners, list(ids)), window.owners, np.uint8(0))
     return TrackWindow(window.first, window.tracks, window.scores, owners, window.evidence)
+
+
+def at_source(window: WindowTracks, clip: Clip) -> TrackWindow:
+    """A window whose tracks are in px of the clip's source."""
+    tracks = tracks_at_source(window.tracks, clip)
+    return TrackWindow(window.first, tracks, window.scores, window.owners, window.evidence)
 
 
 def _chosen(window: TrackWindow, object_id: int | None) -> TrackWindow:

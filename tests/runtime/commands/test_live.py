@@ -161,6 +161,24 @@ def test_an_earlier_result_outlives_a_source_without_a_frame(
     assert {path: path.read_bytes() for path in Path("out").rglob("*") if path.is_file()} == before
 
 
+def test_frames_are_called_by_their_numbers_in_the_source(
+    run: Any, clip: Path, monkeypatch: Any
+) -> None:
+    class EverySecond(sources.EachOne):
+        def take(self) -> Any:
+            super().take()
+            return super().take()
+
+    monkeypatch.setattr(sources, "EachOne", EverySecond)
+    assert run(clip, "-q", "--save", "masks,mots").exit_code == 0
+    assert [path.name for path in sorted(Path("out/square/masks").iterdir())][:2] == [
+        "00001.png",
+        "00003.png",
+    ]
+    shown = {int(line.split()[0]) for line in Path("out/square/mots.txt").read_text().splitlines()}
+    assert shown and all(number % 2 == 0 for number in shown)  # from 1 there
+
+
 def test_a_shorter_result_takes_the_place_of_a_longer_one(run: Any, clip: Path) -> None:
     for frames in (8, 3):
         assert run(clip, "-q", "--save", "masks", "--frames", frames, "--overwrite").exit_code == 0

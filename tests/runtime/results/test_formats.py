@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import struct
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from helpers import media
 from helpers.made_result import NUMBERS, SOURCE_HW, TIMES_S, make_result
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
+from samotion.clips.pictures import read_image
 from samotion.clips.video import read_clip
 from samotion.pipeline import Result
 from samotion.results import images, yolo
@@ -181,6 +183,7 @@ def test_cutout_is_prores_with_alpha(tmp_path: Path) -> None:
         )
         assert stream.codec_context.pix_fmt.startswith("yuva444p")
         assert (stream.height, stream.width) == SOURCE_HW
+        assert next(container.decode(stream)).colorspace == 1  # BT.709
     rgba, times = decoded(path, "rgba")
     np.testing.assert_allclose(times, shown_s(), atol=1e-4)
     labels = labels_at_source()
@@ -235,21 +238,48 @@ def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
 
 def turned_jpeg(picture: Array, orientation: int) -> bytes:
     """A JPEG with an EXIF that says how it is to be turned."""
+    exif = exif_of(orientation)
     jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    start = b"\xff\xe1" + struct.pack(">H", len(exif) + 8) + b"Exif\0\0"
+    return jpeg[:2] + start + exif + jpeg[2:]
+
+
+def exif_of(orientation: int) -> bytes:
+    """What says how a picture is to be turned."""
     entry = struct.pack("<HHIHH", 0x112, 3, 1, orientation, 0)
-    exif = b"Exif\0\0II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    return b"II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
+
+
+def turned_png(picture: Array, orientation: int) -> bytes:
+    """A PNG with such an EXIF."""
+    png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    body = b"eXIf" + exif_of(orientation)
+    chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    return png[:33] + chunk + png[33:]
 
 
 def test_photos_that_are_shown_turned_are_turned() -> None:
     picture = media.quadrants(1)[0]
-    assert images.upright(plain := turned_jpeg(picture, 1)) == plain
-    turned = images.upright(turned_jpeg(picture, 6))
+    assert images.upright(plain := turned_jpeg(picture, 1), "a.jpg") == plain
+    turned = images.upright(turned_jpeg(picture, 6), "a.jpg")
     read = cv2.imdecode(
         np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     )
     assert read is not None
     assert abs(read[..., ::-1].astype(int) - np.rot90(picture, -1)).mean() < 6
+
+
+def test_pngs_that_are_shown_turned_are_turned_if_opencv_turns_them(tmp_path: Path) -> None:
+    """Whatever it does, images are as large as masks."""
+    picture = media.quadrants(1)[0]
+    (tmp_path / "a.png").write_bytes(stored := turned_png(picture, 6))
+    frame, _ = read_image(tmp_path / "a.png")
+    upright = images.upright(stored, "a.png")
+    read = cv2.imdecode(
+        np.frombuffer(upright, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    assert read is not None
+    np.testing.assert_array_equal(read[..., ::-1], frame)
 
 
 def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:

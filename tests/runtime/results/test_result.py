@@ -57,6 +57,9 @@ def test_some_objects_alone(tmp_path: Path) -> None:
     assert not result.only().labels.any() and result.only().objects == []
     with pytest.raises(UsageError, match=r"no object 3; expected some of \[1, 2\]"):
         result.only(1, 3)
+    for wrong in ([1], "1"):
+        with pytest.raises(UsageError, match="expected a whole number"):
+            result.only(wrong)  # type: ignore[arg-type]
 
 
 def test_labels_at_the_size_of_the_source() -> None:
