@@ -13,8 +13,9 @@ from samotion.commands import details, options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
-from samotion.manifest import write_atomically
 from samotion.presets import PRESETS
+
+from samotion_bench.files import check_places, save
 
 # The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
 # reference does.
@@ -94,6 +95,7 @@ def command(
         if compare is not None:
             _compare(*compare)
             return
+        check_places(json_file, html_file)
         say = options.teller(quiet)
         if host:
             say(f"samotion {__version__}: preset {preset} over a stand-in GPU")
@@ -162,13 +164,6 @@ def parse_size(text: str) -> tuple[int, int]:
             f"size is {text!r}; expected WIDTHxHEIGHT of at least 32x32, such as 854x480"
         )
     return int(found[2]), int(found[1])
-
-
-def save(path: Path | None, text: str) -> None:
-    """Write a file that was asked for."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
 
 
 app = options.command_line(command)

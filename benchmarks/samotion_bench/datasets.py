@@ -146,14 +146,14 @@ def read_found(clip: Clip, results: Path, hw: tuple[int, int]) -> Array:
     if folder is None:
         raise InputError(
             f"no masks of {clip.name} in {str(results)!r}; expected"
-            f" {str(results / clip.name / '00000.png')!r}"
+            f" {str(results / clip.name / '00000.png')!r}, or --engine-dir to make them"
         )
     files = [folder / f"{name}.png" for name in _mask_names(clip, folder)]
     if absent := [file.name for file in files if not file.is_file()]:
         raise InputError(
             f"{str(folder)!r} lacks the masks of {len(absent)} of {len(files)} annotated frames"
             f" ({_few(absent)});"
-            " segment every frame: samotion-run --max-frames takes the clip's length"
+            " segment them all, or let --engine-dir do it"
         )
     labels = stack_labels([read_labels(file) for file in files], folder)
     return labels if labels.shape[1:] == hw else _scaled(labels, hw, folder)

@@ -13,7 +13,8 @@ from samotion.commands import details, options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Device, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
-from samotion.manifest import write_atomically
+
+from samotion_bench.files import check_places, save
 
 DEFAULT_RESULTS = Path("eval-results")
 
@@ -40,7 +41,7 @@ def command(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Run the pipeline with these engines first.",
+            help="Run the pipeline with these engines first; with --results only if named.",
             show_default=DEFAULT,
         ),
     ] = None,
@@ -105,6 +106,7 @@ def command(
         from samotion_bench import datasets, evaluation
         from samotion_bench import report as reports
 
+        check_places(json_file, csv_file)
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
             with open_engines(engine_dir, device, for_clips=True) as engines:
@@ -117,8 +119,9 @@ def command(
             raise UsageError(
                 "no ground truth; expected --annotations FOLDER, or --synthetic NUMBER"
             )
-        names = datasets.read_names(sequences) if sequences else None
-        clips = datasets.find_clips(annotations, images, names)
+        clips = datasets.find_clips(
+            annotations, images, datasets.read_names(sequences) if sequences else None
+        )
         masks = results or DEFAULT_RESULTS
         about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks)}
         count = f"{len(clips)} sequence{'s' * (len(clips) != 1)}"
@@ -146,13 +149,6 @@ def must_run(results: Path | None, images: Path | None, engine_dir: Path | None)
     if results is None and engine_dir is None and images is None:
         raise UsageError("no masks; expected --results DIR, or --images DIR to make them")
     return results is None or engine_dir is not None
-
-
-def save(path: Path | None, text: str) -> None:
-    """Write a file that was asked for."""
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
 
 
 app = options.command_line(command)

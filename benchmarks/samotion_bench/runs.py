@@ -1,20 +1,23 @@
-"""Masks for an evaluation, made by the pipeline; what is there already, from the same engines
-and settings, stays.
+"""Masks for an evaluation, made by the pipeline; what is there already, of the same frames by the
+same engines and settings, stays.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from samotion.backends.engines import EngineFolder
-from samotion.errors import InputError
+from samotion.errors import InputError, OutputError
 from samotion.pipeline import segment_clip
-from samotion.settings import Settings, resolve
+from samotion.results.finished import make_request
+from samotion.results.folder import is_finished, locate, reserve
+from samotion.results.record import OutputFolder, Record, read_record
+from samotion.results.write import write_to
+from samotion.settings import Settings
 
 from samotion_bench.datasets import Clip
 
@@ -28,6 +31,8 @@ def segment_all(
 ) -> None:
     """Write `results/SEQ/masks/00000.png` for every frame of every clip, skipping clips that are
     done.
+
+    Raises OutputError where another command's result would be replaced.
     """
     for number, clip in enumerate(clips, start=1):
         if not clip.images:
@@ -35,17 +40,18 @@ def segment_all(
                 f"{clip.name}: its frames are not known; add --images with the folder of frames"
             )
         whole = replace(settings, max_frames=max(2, len(clip.images)))
-        about = {
-            "engines": engine_hashes(engines),
-            "evaluated": asdict(resolve(whole, engines.preset)),
-        }
-        if is_done(results / clip.name, about):
+        folder = clip.images[0].parent
+        target = locate(results, clip.name, ["masks"])
+        request = make_request(str(folder), target, whole, engines)
+        if is_finished(target, request):
             console.print(
                 f"[{number}/{len(clips)}] {clip.name}: done before", highlight=False, markup=False
             )
             continue
-        result = segment_clip(clip.images[0].parent, engines, whole)
-        result.save(results, save=["masks"], overwrite=True, run_info=about)
+        with _reserved(target, request):
+            result = segment_clip(folder, engines, whole)
+            about = {"engines": engine_hashes(engines), "evaluated": asdict(result.settings)}
+            write_to(target, result, about | {"request": request})
         seconds = sum(result.timings.values()) / 1000
         console.print(
             f"[{number}/{len(clips)}] {clip.name}: {len(clip.images)} frames,"
@@ -61,12 +67,14 @@ def engine_hashes(engines: EngineFolder) -> dict[str, str]:
     return {name: entry.sha256 for name, entry in engines.manifest.engines.items()}
 
 
-def is_done(folder: Path, about: dict[str, Any]) -> bool:
-    """Whether a run with the same engines and settings has finished in `folder`."""
+@contextmanager
+def _reserved(target: OutputFolder, request: Record) -> Iterator[None]:
+    """A folder for masks; earlier ones of an evaluation are replaced, and nothing else is."""
     try:
-        record = json.loads((folder / "run.json").read_text())
-    except (OSError, ValueError):
-        return False
-    return record.get("status") == "done" and all(
-        record.get(key) == value for key, value in about.items()
-    )
+        with reserve(target, "evaluated" in read_record(target), request):
+            yield
+    except OutputError as error:  # it speaks to those who run samotion-run
+        words = str(error).replace(
+            "use --overwrite, or another folder with -o", "choose another -o"
+        )
+        raise OutputError(words.replace("-o", "--results")) from error

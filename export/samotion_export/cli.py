@@ -13,7 +13,7 @@ from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.commands import options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Quiet, Verbose, Version
-from samotion.contract import NETS, engines_of
+from samotion.contract import NETS
 from samotion.errors import DeviceError, UsageError
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 
@@ -140,6 +140,12 @@ def export(
         if list_:
             return _list()
         if TRITON in (nets or ()):
+            build = (preset, sam2, refine_px, set_, checkpoint, precision, target, verify_clip)
+            if build != ("nano", None, None, None, None, "fp32", "auto", None):
+                raise UsageError(
+                    "triton serves engines as they are; expected --engine-dir, --out and no option"
+                    " that builds engines"
+                )
             return _triton(nets or [], engine_dir, out, quiet)
         if engine_dir is not None:
             raise UsageError("--engine-dir goes with triton only; engines are written to --out")
@@ -188,9 +194,7 @@ def next_command(out: Path) -> str:
     """What to type after an export: what is missing in the folder, or a run with it."""
     held = manifest.read(out)
     preset = held.get_preset()
-    if missing := [
-        net for net in NETS if not set(engines_of(net, getattr(preset, net))) <= held.engines.keys()
-    ]:
+    if missing := held.missing_nets():
         return held.command(" ".join(missing), out)
     folder = shlex.quote(str(out))
     if preset.tracks.causal:

@@ -4,6 +4,7 @@ time.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def export(request: Request, report: Report) -> list[Path]:
     if device and device.major == OLD_TENSORRT:
         request = replace(request, target=f"tensorrt-{OLD_TENSORRT}")
     with locked(request.out):
+        _refuse_foreign(request)
         old = _read_old(request.out, report)
         held, written = _kept(old, request), list[Path]()
         _plan(request, report, device)
@@ -44,9 +46,11 @@ def export(request: Request, report: Report) -> list[Path]:
             source = find_source(net, getattr(preset, net), request, report)
             held, paths = _build(source, held, request, report, device)
             written += paths
-        if old is not None and _is_renamed(old, held) and not written:
-            manifest.write(request.out, held)  # all that lies there belongs to the new preset too
-            report.note(f"{manifest.MANIFEST}: now {title(held)}")
+        if old is not None and _is_renamed(old, held):
+            if not written:
+                manifest.write(request.out, held)  # all that lies there is the new preset's too
+            before = f"; it was {title(old)}" if written else ""
+            report.note(f"{manifest.MANIFEST}: now {title(held)}{before}")
         judged = _judge_masks(held, request, report)
         if device and request.verify:
             judged = card.with_proof(request, judged, report)
@@ -74,6 +78,7 @@ def _build(
     current = not request.force and _is_current(request, held, source)
     written: list[Path] = []
     if not current:
+        _tell_other_weights(source, held, request, report)
         entries, written = _graphs(source, request, report)
         engines = _in_order({**held.engines, **entries})
         held = replace(held, tools=tools(), engines=engines, masks={})
@@ -91,6 +96,16 @@ def _build(
     elif current:
         report.note(f"{net}: up to date")
     return held, written + paths
+
+
+def _tell_other_weights(source: Source, held: Manifest, request: Request, report: Report) -> None:
+    """A net of the user's own weights does not become the published one in silence."""
+    had = {e.weights_sha256 for n, e in held.engines.items() if n in request.engines_of(source.net)}
+    if source.net not in request.checkpoints and had - {source.weights_sha256}:
+        report.note(
+            f"{source.net}: was built from other weights ({had.pop()[:12]}...), and now from"
+            f" {source.path.name}; to have them again: --checkpoint {source.net}=FILE"
+        )
 
 
 def _judge_masks(held: Manifest, request: Request, report: Report) -> Manifest:
@@ -139,6 +154,33 @@ def _is_current(request: Request, held: Manifest, source: Source) -> bool:
         if entry.tensorrt and not (graph.is_file() and sha256_of(graph) == entry.onnx_sha256):
             return False
     return True
+
+
+def _refuse_foreign(request: Request) -> None:
+    """Raise OutputError for files of somebody else that engines would replace."""
+    path = request.out / manifest.MANIFEST
+    here = []
+    if not path.exists():
+        names = [name for net in request.nets for name in request.engines_of(net)]
+        here = [request.out / f"{name}.onnx" for name in names]
+    elif _is_of_others(path):
+        here = [path]
+    if foreign := [one.name for one in here if one.exists()]:
+        raise OutputError(
+            f"{str(request.out)!r} holds {foreign[0]!r}, which samotion-export did not write;"
+            " choose another --out"
+        )
+
+
+def _is_of_others(path: Path) -> bool:
+    """Whether a manifest.json is whole, and none of samotion's."""
+    if path.is_dir():
+        return True
+    try:
+        table = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return False
+    return not isinstance(table, dict) or not table.keys() & {"engines", "preset", "schema"}
 
 
 def _read_old(out: Path, report: Report) -> Manifest | None:

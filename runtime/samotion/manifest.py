@@ -20,7 +20,7 @@ from samotion.checks.external_data import external_files
 from samotion.checks.json_tables import dims, read_table, short, short_line, table, text
 from samotion.checks.preset_numbers import preset_of
 from samotion.checks.proof_table import proof_of
-from samotion.contract import NETS, SIGNATURES
+from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import EngineError
 from samotion.presets import Preset
 
@@ -112,17 +112,28 @@ class Manifest:
             words += ["--set", f"{name}={value}"]
         words += ["--precision", "fp16"] if half else []
         words += ["--target", target] if target else []
-        return f"{shlex.join(words)} --out {str(folder)!r}"
+        return f"{shlex.join(words)} --out {typed(folder)}"
 
     def tensorrt_target(self) -> str:
         """The kind of TensorRT that the folder is built for, as export's --target has it."""
         return "rtx" if any(e.rtx for e in self.engines.values()) else "tensorrt"
+
+    def missing_nets(self) -> list[str]:
+        """The nets of the preset that lack an engine here."""
+        preset, held = self.get_preset(), self.engines.keys()
+        return [net for net in NETS if not set(engines_of(net, getattr(preset, net))) <= held]
 
     def all_nets(self) -> str:
         """The nets that lie here, as export's argument: `all`, or their names."""
         held = {SIGNATURES[name].net for name in self.engines}
         nets = [net for net in NETS if net in held]
         return "all" if len(nets) in (0, len(NETS)) else " ".join(nets)
+
+
+def typed(path: str | os.PathLike[str]) -> str:
+    """A path as one types it in a shell: in quotes."""
+    text = str(path)
+    return repr(text) if shlex.quote(text) in (text, repr(text)) else shlex.quote(text)
 
 
 def sha256_of(path: Path) -> str:
@@ -182,16 +193,16 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
     that makes one.
     """
     path = Path(folder) / MANIFEST
-    advice = f"make one with: samotion-export all --preset nano --out {str(folder)!r}"
+    advice = f"make one with: samotion-export all --preset nano --out {typed(folder)}"
     if os.path.isfile(folder):
         raise EngineError(
             f"{str(folder)!r} is a file; expected a folder that samotion-export wrote"
         )
     if not os.path.isdir(folder):  # False for names that no file can have
         raise EngineError(f"no engine folder at {str(folder)!r}; {advice}")
-    if not path.is_file():
-        raise EngineError(f"no {MANIFEST} in {str(folder)!r}; {advice}")
     try:
+        if not path.is_file():
+            raise EngineError(f"no {MANIFEST} in {str(folder)!r}; {advice}")
         data = read_table(path)
         if type(data["schema"]) is not int or data["schema"] != SCHEMA:
             schema = f"schema {short(data['schema'])}, expected {SCHEMA}"

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 from samotion import pipeline
 from samotion.clips import video
-from samotion.errors import InputError
+from samotion.errors import InputError, OutputError
 from samotion.png import encode_indexed
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
@@ -172,16 +172,19 @@ def engines(sha="a" * 64):
     )
 
 
-def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
+@pytest.fixture
+def ran(data, monkeypatch):
+    """The clips that are segmented, without nets; those in `breaks` break off once."""
     for name in ("walk", "pair"):
         (data / "frames" / name).mkdir(parents=True)
         for i in range(FRAMES):
             cv2.imwrite(str(data / "frames" / name / f"{i:05d}.jpg"), np.zeros((*HW, 3), np.uint8))
-    ran = []
+    ran = SimpleNamespace(names=[], breaks=set())
 
     def segment(folder, opened, settings):
-        ran.append(folder.name)
-        if ran == ["pair", "walk"]:
+        ran.names.append(folder.name)
+        if folder.name in ran.breaks:
+            ran.breaks.remove(folder.name)
             raise InputError("broke off")
         clip = video.read_clip(folder, max_frames=settings.max_frames)
         labels = np.stack([square(2 * i) for i in range(len(clip.frames))])
@@ -189,18 +192,55 @@ def test_clips_that_are_done_are_not_run_again(data, monkeypatch):
         return pipeline.Result(labels, [], tracks, np.zeros(0), {}, clip, resolve(settings, NANO))
 
     monkeypatch.setattr(runs, "segment_clip", segment)
-    clips, quiet = find_clips(data / "truth", data / "frames"), Console(quiet=True)
+    return ran
+
+
+def segment_all(data, opened, settings):
+    clips = find_clips(data / "truth", data / "frames")
+    runs.segment_all(clips, opened, data / "made", settings, Console(quiet=True))
+
+
+def test_clips_that_are_done_are_not_run_again(data, ran):
+    ran.breaks.add("walk")
     with pytest.raises(InputError):
-        runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
-    runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
-    assert ran == ["pair", "walk", "walk"]
-    runs.segment_all(clips, engines(), data / "made", Settings(), quiet)
-    assert len(ran) == 3
-    runs.segment_all(clips, engines("b" * 64), data / "made", Settings(), quiet)
-    runs.segment_all(clips, engines("b" * 64), data / "made", Settings(seed=1), quiet)
-    assert len(ran) == 7, "other engines and another seed give other masks"
+        segment_all(data, engines(), Settings())
+    segment_all(data, engines(), Settings())
+    assert ran.names == ["pair", "walk", "walk"]
+    segment_all(data, engines(), Settings())
+    assert len(ran.names) == 3
+    segment_all(data, engines("b" * 64), Settings())
+    segment_all(data, engines("b" * 64), Settings(seed=1))
+    assert len(ran.names) == 7, "other engines and another seed give other masks"
     result = run("--annotations", data / "truth", "--results", data / "made")
     assert result.exit_code == 0, result.output
+
+
+def test_clips_are_run_again_where_a_mask_is_gone_or_a_frame_is_another(data, ran):
+    segment_all(data, engines(), Settings())
+    (data / "made/walk/masks/00001.png").unlink()
+    segment_all(data, engines(), Settings())
+    assert ran.names[2:] == ["walk"]
+    cv2.imwrite(str(data / "frames/pair/00002.jpg"), np.full((*HW, 3), 9, np.uint8))
+    segment_all(data, engines(), Settings())
+    assert ran.names[3:] == ["pair"]
+
+
+def test_what_another_command_made_stays(data, ran):
+    segment_all(data, engines(), Settings())
+    record = data / "made/walk/run.json"
+    table = json.loads(record.read_text())
+    del table["evaluated"]
+    record.write_text(json.dumps(table))  # as of samotion-run
+    segment_all(data, engines(), Settings())
+    assert len(ran.names) == 2
+    with pytest.raises(OutputError, match="made with seed 0, not 1; choose another --results"):
+        segment_all(data, engines(), Settings(seed=1))
+    assert ran.names[2:] == ["pair"] and json.loads(record.read_text()) == table
+
+
+def test_files_that_cannot_be_written_are_told_in_one_line(data):
+    result = run("--annotations", data / "truth", "--results", data / "found", "--json", data)
+    assert result.exit_code == 7 and f"cannot write {str(data)!r}" in result.stderr
 
 
 def test_a_clip_without_frames_cannot_be_run(data):

@@ -28,7 +28,7 @@ from samotion.contract import NETS, engines_of
 from samotion.errors import EngineError
 from samotion.presets import NANO
 from samotion_export import build, cli, source, spelling
-from samotion_export.checkpoints import weights
+from samotion_export.checkpoints import download, weights
 from samotion_export.graph import Graph
 from samotion_export.report import Report
 from samotion_export.spelling import Spelling
@@ -392,6 +392,44 @@ def test_foreign_files_stay_and_leftovers_go(
         "manifest.json",
     }
     assert (out / "other.onnx").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "name, text", [("manifest.json", '{"name": "my app"}'), ("depth.onnx", "")]
+)
+def test_files_of_others_in_the_way_are_refused_and_stay(
+    tmp_path: Path, run: Run, files: dict[str, Path], name: str, text: str
+) -> None:
+    out = tmp_path / "e"
+    out.mkdir()
+    (out / name).write_text(text)
+    code, _, said = run(*given(files, "depth"), "--out", out)
+    assert code == 7 and f"holds {name!r}, which samotion-export did not write" in said
+    assert visible(out) == {name} and (out / name).read_text() == text
+
+
+def test_weights_and_numbers_do_not_change_in_silence(
+    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "e"
+    run(*given(files, "depth"), "--out", out, "--set", "max_tracks=900")
+    published = tmp_path / "published.safetensors"
+    official.write(published, "depth", {"scale": torch.tensor([1.0, 2.0, 1.0])})
+    sha256 = manifest.sha256_of(published)
+    monkeypatch.setattr(download, "fetch", lambda *_, **__: (published, sha256))
+    code, _, said = run("depth", "--out", out)
+    assert code == 0
+    assert "depth: was built from other weights (" in said and "--checkpoint depth=FILE" in said
+    assert "manifest.json: now preset 'nano'; it was preset 'nano' with max_tracks=900" in said
+
+
+@pytest.mark.parametrize("option", [["--preset", "fast"], ["--set", "max_tracks=9"]])
+def test_triton_takes_no_option_that_builds_engines(
+    tmp_path: Path, run: Run, option: list[str]
+) -> None:
+    code, _, said = run("triton", *option, "--out", tmp_path / "models")
+    assert code == 2 and "triton serves engines as they are" in said
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:

@@ -8,6 +8,7 @@ programs that chain them by themselves.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -47,22 +48,29 @@ def write_repository(engines: Path, out: Path, report: Report) -> list[Path]:
     held = manifest.read(engines)
     if not held.engines:
         raise EngineError(f"{str(engines)!r} holds no engines; {held.command('all', engines)}")
+    if missing := held.missing_nets():
+        rest = held.command(" ".join(missing), engines)
+        raise EngineError(f"{str(engines)!r} lacks {', '.join(missing)}; {rest}")
     for name in held.engines:
         manifest.checked_file(engines, name, held)
-    _make(out)
-    for name in (CHAIN, *map(model_name, held.engines)):
-        _check_place(out / name)
-    staging = Path(tempfile.mkdtemp(dir=out, prefix=STAGING))
+    staging = _make(out)
     try:
-        _write_chain(staging / CHAIN, engines, held)
-        for name, entry in held.engines.items():
-            _write_engine(staging / model_name(name), name, entry, engines)
-        written = [_put(model, out / model.name) for model in sorted(staging.iterdir())]
+        return _write(staging, engines, held, out, report)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(staging: Path, engines: Path, held: Manifest, out: Path, report: Report) -> list[Path]:
+    """Write all models aside, then put them in place."""
+    for name in (CHAIN, *map(model_name, held.engines)):
+        _check_place(out / name)
+    _write_chain(staging / CHAIN, engines, held)
+    for name, entry in held.engines.items():
+        _write_engine(staging / model_name(name), name, entry, engines)
+    written = [_put(model, out / model.name) for model in sorted(staging.iterdir())]
     report.note(
         f"{len(written)} models; next: pip install 'samotion[gpu]' where tritonserver runs, and"
-        f" tritonserver --model-repository={out.resolve()}"
+        f" tritonserver --model-repository={shlex.quote(str(out.resolve()))}"
     )
     return written
 
@@ -157,9 +165,11 @@ def _write_engine(model: Path, name: str, entry: Entry, engines: Path) -> None:
         shutil.copyfile(engines / file, version / to)
 
 
-def _make(out: Path) -> None:
+def _make(out: Path) -> Path:
+    """A folder for models that are being written, in `out`, which is made where needed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(dir=out, prefix=STAGING))
     except OSError as error:
         raise OutputError(
             f"cannot write to {str(out)!r}: {error.strerror}; choose another --out"

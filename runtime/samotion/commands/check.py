@@ -32,6 +32,7 @@ from samotion.commands.backend_trials import (
 from samotion.commands.engine_trials import Trials, run_each
 from samotion.commands.options import Quiet, Verbose, Version
 from samotion.errors import DeviceError, EngineError, InputError, ParityError
+from samotion.manifest import typed
 
 Array = np.ndarray[Any, Any]
 PACKAGES = (
@@ -137,7 +138,15 @@ def examine(engine_dir: str | None = None) -> Report:
         advice=[
             *advise_on_packages(video),
             *advise(
-                backends, gpus, free, engine_dir, engines, trials.rebuild, video, trials.untried
+                backends,
+                gpus,
+                free,
+                engine_dir,
+                engines,
+                trials.rebuild,
+                video,
+                trials.untried,
+                trials.rest,
             ),
         ],
         proof=trials.proof,
@@ -212,7 +221,7 @@ def advise_on_packages(video: str | None) -> list[str]:
     return advice
 
 
-def advise(
+def advise(  # noqa: PLR0913 (all that was found)
     backends: list[Backend],
     gpus: list[str],
     free: int,
@@ -221,8 +230,11 @@ def advise(
     rebuild: str = "",
     video: str | None = None,
     untried: str | None = None,
+    rest: str = "",
 ) -> list[str]:
-    """What to do next, most urgent first. `rebuild`: the command that builds the folder anew."""
+    """What to do next, most urgent first. `rebuild`: the command that builds the folder anew,
+    `rest` the one that builds what it lacks.
+    """
     works = {backend.name for backend in backends if backend.problem is None}
     advice = []
     if not works:
@@ -250,8 +262,10 @@ def advise(
         advice.append(
             anew if rebuild else "install samotion again, or name another folder with --engine-dir"
         )
+    elif rest:
+        advice.append(f"engines are missing, which samotion-run needs: {rest}")
     if works and not advice and not video:
-        named = f"--engine-dir {engine_dir!r} " if engine_dir else ""
+        named = f"--engine-dir {typed(engine_dir)} " if engine_dir else ""
         advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice
 

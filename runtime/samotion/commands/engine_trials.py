@@ -23,7 +23,8 @@ SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are
 class Trials:
     """How the engines of a folder did: by name the problem, None: it answers.
 
-    `rebuild`: the command that builds the folder anew, empty for the bundled one. `proof`: what
+    `rebuild`: the command that builds the folder anew, empty for the bundled one; `rest`: the one
+    that builds what it lacks. `proof`: what
     TensorRT engines answered beside their graphs, in a line; `is_wrong`: one answered otherwise.
     `untried`: why none could be tried on this machine.
     """
@@ -31,6 +32,7 @@ class Trials:
     preset: str | None = None
     problems: Mapping[str, str | None] = field(default_factory=dict)
     rebuild: str = ""
+    rest: str = ""
     proof: str | None = None
     is_wrong: bool = False
     untried: str | None = None
@@ -44,6 +46,8 @@ def run_each(engine_dir: str) -> Trials:
     trials = Trials(held.get_preset().name)
     if Path(engine_dir) != BUNDLED:
         trials = replace(trials, rebuild=held.command("all", engine_dir))
+        if missing := held.missing_nets():
+            trials = replace(trials, rest=held.command(" ".join(missing), engine_dir))
     if any(entry.tensorrt for entry in held.engines.values()):
         return _proved(Path(engine_dir), held, trials)
     problems: dict[str, str | None] = {}

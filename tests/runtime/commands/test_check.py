@@ -114,6 +114,8 @@ def test_advice() -> None:
         in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
     )
     assert "only 1.0 GiB are free" in check.advise([cpu, cuda], [], 1 << 30, "e", {})[0]
+    rest = check.advise([cpu, cuda], [], 1 << 40, "e", {"dino": None}, rest="samotion-export sam2")
+    assert rest == ["engines are missing, which samotion-run needs: samotion-export sam2"]
     assert check.advise([cpu, cuda], [], 1 << 40, None, {}) == [
         "all is well: samotion-run clip.mp4"
     ]

@@ -1,0 +1,40 @@
+"""Files that a command was asked to write."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from samotion.errors import OutputError
+from samotion.manifest import write_atomically
+
+
+def check_places(*paths: Path | None) -> None:
+    """Make the folders of files that are asked for. Raises OutputError, before any work, where one
+    cannot be written.
+    """
+    for path in filter(None, paths):
+        with _told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not os.access(path.parent, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def save(path: Path | None, text: str) -> None:
+    """Write a file that was asked for. Raises OutputError."""
+    if path:
+        with _told(path):
+            write_atomically(path, text.encode())
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
