@@ -15,7 +15,7 @@ from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, V
 from samotion.errors import UsageError
 from samotion.presets import PRESETS
 
-from samotion_bench.files import check_places, save
+from samotion_bench.files import check_places, refuse_with, save
 
 # The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
 # reference does.
@@ -92,8 +92,9 @@ def command(
         # NumPy and what stands on it wait until there is work
         from rich.console import Console
 
+        refuse_with({"--compare": compare, "--host": host or None}, {"--html": html_file})
         if compare is not None:
-            _compare(*compare)
+            _compare(*compare, json_file)
             return
         check_places(json_file, html_file)
         say = options.teller(quiet)
@@ -131,7 +132,8 @@ def command(
     run_command(work, verbose)
 
 
-def _compare(before: Path, after: Path) -> None:
+def _compare(before: Path, after: Path, json_file: Path | None) -> None:
+    refuse_with({"--compare": True}, {"--json": json_file})
     from rich.console import Console
 
     from samotion_bench import compare as comparing

@@ -14,7 +14,7 @@ from samotion.commands.exits import run_command
 from samotion.commands.options import Device, Quiet, Seed, Verbose, Version
 from samotion.errors import UsageError
 
-from samotion_bench.files import check_places, save
+from samotion_bench.files import check_places, refuse_with, save
 
 DEFAULT_RESULTS = Path("eval-results")
 
@@ -103,9 +103,19 @@ def command(
         from rich.console import Console
         from samotion.backends.engines import open_engines
 
-        from samotion_bench import datasets, evaluation
-        from samotion_bench import report as reports
+        from samotion_bench import datasets, evaluation, report
 
+        refuse_with(
+            {"--synthetic": synthetic},
+            {
+                "--annotations": annotations,
+                "--results": results,
+                "--images": images,
+                "--sequences": sequences,
+                "--csv": csv_file,
+                "--worst": worst,
+            },
+        )
         check_places(json_file, csv_file)
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
@@ -134,10 +144,10 @@ def command(
         scored = evaluation.evaluate(
             clips, masks, task, all_frames, (worst, worst_count) if worst else None
         )
-        report = evaluation.summarise(scored, clips, task, all_frames, about)
-        reports.print_table(report, Console())
-        save(json_file, json.dumps(report, indent=2) + "\n")
-        save(csv_file, reports.to_csv(report))
+        table = evaluation.summarise(scored, clips, task, all_frames, about)
+        report.print_table(table, Console())
+        save(json_file, json.dumps(table, indent=2) + "\n")
+        save(csv_file, report.to_csv(table))
 
     run_command(work, verbose)
 

@@ -1,15 +1,26 @@
-"""Files that a command was asked to write."""
+"""Files that a command was asked to write, and options that it would pass over."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from samotion.errors import OutputError
+from samotion.errors import OutputError, UsageError
 from samotion.manifest import write_atomically
+
+
+def refuse_with(options: Mapping[str, object], others: Mapping[str, object]) -> None:
+    """Raise UsageError where one of the `others` has no use beside one of the options; None: not
+    given.
+    """
+    first, second = (
+        [name for name, value in table.items() if value is not None] for table in (options, others)
+    )
+    if first and second:
+        raise UsageError(f"{second[0]} does not go with {first[0]}; leave one of them out")
 
 
 def check_places(*paths: Path | None) -> None:

@@ -238,6 +238,12 @@ def test_what_another_command_made_stays(data, ran):
     assert ran.names[2:] == ["pair"] and json.loads(record.read_text()) == table
 
 
+@pytest.mark.parametrize("option", ["--annotations", "--results", "--csv", "--worst"])
+def test_options_without_use_beside_synthetic_are_refused(data, option):
+    result = run("--synthetic", 1, option, data / "truth")
+    assert result.exit_code == 2 and f"{option} does not go with --synthetic" in result.stderr
+
+
 def test_files_that_cannot_be_written_are_told_in_one_line(data):
     result = run("--annotations", data / "truth", "--results", data / "found", "--json", data)
     assert result.exit_code == 7 and f"cannot write {str(data)!r}" in result.stderr

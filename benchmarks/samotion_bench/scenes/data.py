@@ -97,9 +97,8 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     ]
     if not (photos or instances or regions):
         raise InputError(
-            f"{folder}: got no photos/, instances/ or regions/, expected at least one; leave"
-            f" --data out to train "
-            "on procedural textures alone"
+            f"{folder}: got no photos/, instances/ or regions/, expected at least one; without a"
+            " folder textures are procedural"
         )
     return Library(
         tuple(_share(photos, held_out)),
