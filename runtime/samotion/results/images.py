@@ -15,8 +15,6 @@ from samotion.results.material import Material
 Array = np.ndarray[Any, Any]
 
 FOLDER = "images"
-QUALITY = 95  # of a JPEG: no block can be seen
-LOSSLESS = 101  # of a WebP
 EXIF = (b"Exif\0", b"eXIf", b"EXIF")  # where a JPEG, a PNG and a WebP have it
 
 
@@ -53,6 +51,7 @@ def upright(data: bytes, name: str) -> bytes:
 
 
 def _encoded(bgr: Array, name: str) -> bytes:
-    """A picture as a file of this name holds it."""
-    quality = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_WEBP_QUALITY, LOSSLESS]
-    return cv2.imencode(Path(name).suffix, bgr, quality)[1].tobytes()
+    """A picture as a file of this name holds it; by OpenCV's choice a JPEG has quality 95, in which
+    no block can be seen, and a WebP loses nothing.
+    """
+    return cv2.imencode(Path(name).suffix, bgr)[1].tobytes()

@@ -282,7 +282,9 @@ def test_pngs_that_are_shown_turned_are_turned_if_opencv_turns_them(tmp_path: Pa
     np.testing.assert_array_equal(read[..., ::-1], frame)
 
 
-def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:
+def test_images_of_a_video_are_as_large_as_the_source(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     pictures = media.quadrants(4, (60, 82))
     video = media.write_video(tmp_path / "in.mkv", pictures, "ffv1", "bgr0")
     result = replace(make_result(), clip=read_clip(video, long_side_px=41))
@@ -291,3 +293,4 @@ def test_images_of_a_video_are_as_large_as_the_source(tmp_path: Path) -> None:
         image = cv2.imread(str(folder / f"{number:05d}.jpg"))
         assert image is not None and image.shape == picture.shape
         assert abs(image[..., ::-1].astype(int) - picture).mean() < 4  # edges of halved colour
+    assert capfd.readouterr().err == ""
