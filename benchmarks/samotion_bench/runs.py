@@ -43,20 +43,19 @@ def segment_all(
         folder = clip.images[0].parent
         target = locate(results, clip.name, ["masks"])
         request = make_request(str(folder), target, whole, engines)
+        which = f"[{number}/{len(clips)}] {clip.name}"
         if is_finished(target, request):
-            console.print(
-                f"[{number}/{len(clips)}] {clip.name}: done before", highlight=False, markup=False
-            )
+            console.print(f"{which}: done before", highlight=False, markup=False)
             continue
+        count = len(clip.images)
+        console.print(f"{which}: segmenting {count} frames", highlight=False, markup=False)
         with _reserved(target, request):
             result = segment_clip(folder, engines, whole)
             about = {"engines": engine_hashes(engines), "evaluated": asdict(result.settings)}
             write_to(target, result, about | {"request": request})
         seconds = sum(result.timings.values()) / 1000
         console.print(
-            f"[{number}/{len(clips)}] {clip.name}: {len(clip.images)} frames,"
-            f" {len(result.objects)} objects,"
-            f" {seconds:.1f} s",
+            f"{which}: {count} frames, {len(result.objects)} objects, {seconds:.1f} s",
             highlight=False,
             markup=False,
         )
