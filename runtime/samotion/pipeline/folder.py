@@ -42,6 +42,7 @@ from samotion.tracks.records import Tracks
 Array = np.ndarray[Any, Any]
 # the windows of a pass through the clip, from where a state says
 Run = Callable[[Reading, State], Iterator[WindowResult]]
+STATE = 2  # goes up where `_dump` writes another state: then a run begins anew
 TRACKS = tuple(Tracks.__dataclass_fields__)
 
 
@@ -86,7 +87,7 @@ def finish(target: OutputFolder, result: Result, info: Mapping[str, Any]) -> Non
 
 def _key(target: OutputFolder, request: Any, numbers: Numbers) -> str:
     """What must be the same for a run to go on where another one stopped."""
-    what = [__version__, SCHEMA, request, asdict(numbers), target.kinds]
+    what = [__version__, SCHEMA, STATE, request, asdict(numbers), target.kinds]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
 
 
