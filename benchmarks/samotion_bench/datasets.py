@@ -153,7 +153,7 @@ def read_found(clip: Clip, results: Path, hw: tuple[int, int]) -> Array:
         raise InputError(
             f"{str(folder)!r} lacks the masks of {len(absent)} of {len(files)} annotated frames"
             f" ({_few(absent)});"
-            " segment them all, or let --engine-dir do it"
+            " segment them all, or let --engine-dir do it, with another --results"
         )
     labels = stack_labels([read_labels(file) for file in files], folder)
     return labels if labels.shape[1:] == hw else _scaled(labels, hw, folder)

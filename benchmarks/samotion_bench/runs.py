@@ -73,7 +73,7 @@ def _reserved(target: OutputFolder, request: Record) -> Iterator[None]:
         with reserve(target, "evaluated" in read_record(target), request):
             yield
     except OutputError as error:  # it speaks to those who run samotion-run
-        words = str(error).replace(
-            "use --overwrite, or another folder with -o", "choose another -o"
-        )
-        raise OutputError(words.replace("-o", "--results")) from error
+        words = str(error).replace("use --overwrite, or another folder with", "choose another")
+        if words.endswith(" -o"):
+            words = words.removesuffix("-o") + "--results"
+        raise OutputError(words) from error

@@ -79,7 +79,8 @@ def _build(
     written: list[Path] = []
     if not current:
         _tell_other_weights(source, held, request, report)
-        entries, written = _graphs(source, request, report)
+        with _begun(request.out, held):
+            entries, written = _graphs(source, request, report)
         engines = _in_order({**held.engines, **entries})
         held = replace(held, tools=tools(), engines=engines, masks={})
         manifest.write(request.out, held)
@@ -96,6 +97,23 @@ def _build(
     elif current:
         report.note(f"{net}: up to date")
     return held, written + paths
+
+
+@contextmanager
+def _begun(out: Path, held: Manifest) -> Iterator[None]:
+    """Before the first graph is in place there is a manifest, by which graphs of an export that
+    broke off are known as ours.
+    """
+    path = out / manifest.MANIFEST
+    is_first = not path.exists()
+    if is_first:
+        manifest.write(out, held)
+    try:
+        yield
+    except BaseException:
+        if is_first and not any(out.glob("*.onnx")):
+            path.unlink()
+        raise
 
 
 def _tell_other_weights(source: Source, held: Manifest, request: Request, report: Report) -> None:

@@ -408,6 +408,23 @@ def test_files_of_others_in_the_way_are_refused_and_stay(
     assert visible(out) == {name} and (out / name).read_text() == text
 
 
+def test_graphs_of_an_export_that_broke_off_are_built_anew(
+    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, write = tmp_path / "e", manifest.write
+
+    def full(folder: Path, held: manifest.Manifest) -> None:
+        if held.engines:
+            raise OSError(errno.ENOSPC, "full")
+        write(folder, held)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(manifest, "write", full)
+        assert run(*given(files, "depth"), "--out", out)[0] == 7
+    assert visible(out) == {"depth.onnx", "manifest.json"}
+    assert run(*given(files, "depth"), "--out", out)[0] == 0
+
+
 def test_weights_and_numbers_do_not_change_in_silence(
     tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -177,7 +177,7 @@ def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> 
             ledger.add(outcome)
             outcomes.append(outcome)
         summary = ledger.close(outcomes)
-    _tell_summary(summary, ledger, plan)
+    _tell_summary(summary, ledger, plan, source)
     return exits.SOME_FAILED if summary[FAILED] else 0
 
 
@@ -280,7 +280,7 @@ def _tell(outcome: Outcome, plan: Plan) -> None:
         answers.note(f"{answers.one_line(outcome.clip)}: {outcome.error}")
 
 
-def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan) -> None:
+def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: str) -> None:
     """A small table, and where more is told."""
     if not plan.as_json:
         for name in ("clips", "done", "skipped", "failed", "frames", "objects"):
@@ -290,13 +290,18 @@ def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan) -> None:
         sys.stdout.flush()
     if summary["failed"] and not plan.quiet:
         answers.note(
-            f"the clips that failed: {ledger.failed_path}; again with: {_again(sys.argv[1:])}"
+            f"the clips that failed: {ledger.failed_path}; again with:"
+            f" {_again(sys.argv[1:], source, str(ledger.failed_path))}"
         )
 
 
-def _again(arguments: Sequence[str]) -> str:
-    """The same command, so that it passes over what is done and tries again what failed."""
-    kept = [one for one in arguments if one not in ("--retry-failed", "--overwrite")]
+def _again(arguments: Sequence[str], source: str, failed: str) -> str:
+    """The same command, which passes over what is done and tries again what failed; of the list of
+    those alone where the source is gone, or results are made anew.
+    """
+    kept = [one for one in arguments if one != "--retry-failed"]
+    if source in kept and (source == "-" or "--overwrite" in kept):
+        kept[kept.index(source)] = failed
     return shlex.join(["samotion-batch", "--retry-failed", *kept])
 
 

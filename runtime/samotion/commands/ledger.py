@@ -111,13 +111,13 @@ class Ledger:
 
 
 def known_folders(out: Path) -> dict[str, str]:
-    """The folder below `out` of each clip that some ledger there tells of; no two have the same,
-    and clips that are done come before those that failed.
+    """The folder below `out` of each clip, by its whole path, that some ledger there tells of; no
+    two have the same, and clips that are done come before those that failed.
     """
     told = [one for path in sorted(out.glob("ledger*.jsonl")) for one in _read(path).values()]
     told.sort(key=lambda outcome: outcome.status != FAILED)
     owners = {same_file(one.folder): one for one in told if _is_below(one.folder)}
-    return {one.clip: one.folder for one in owners.values()}
+    return {os.path.abspath(one.clip): one.folder for one in owners.values()}
 
 
 def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
@@ -181,7 +181,9 @@ def _parse(line: bytes) -> Outcome | None:
     """An outcome; None for a line that was cut or is not ours."""
     try:
         table = json.loads(line)
-        return Outcome(**{field.name: table[field.name] for field in fields(Outcome)})
+        outcome = Outcome(**{field.name: table[field.name] for field in fields(Outcome)})
+        names = outcome.clip, outcome.folder, outcome.error
+        return outcome if all(isinstance(one, str) for one in names) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
 

@@ -30,7 +30,7 @@ def find_items(source: str, known: Mapping[str, str] | None = None) -> list[Item
     """The clips of a folder (with all folders below it), or of a list: a path a line.
 
     `-` reads the list from standard input; lines that are empty or begin with # are no clips.
-    Results keep the tree of the folder. Clips that have a folder already, by `known`, keep it,
+    Results keep the tree of the folder. Clips whose path has a folder in `known` keep it,
     whatever clips came since. Raises InputError where there is nothing, and UsageError for two
     clips whose results would share a folder.
     """
@@ -117,7 +117,8 @@ def _named(clips: list[tuple[str, str]], known: Mapping[str, str]) -> list[Item]
         name if often[same_file(name)] == 1 else _join(parent, Path(clip).name)
         for name, (clip, parent) in zip(short, clips)
     ]
-    kept = {clip: known[clip] for clip, _ in clips if clip in known}
+    paths = {clip: os.path.abspath(clip) for clip, _ in clips}
+    kept = {clip: known[path] for clip, path in paths.items() if path in known}
     twice = Counter(map(same_file, [*whole, *kept.values()]))
     # of one file name in two folders that a list names: the whole path tells them apart
     items = [

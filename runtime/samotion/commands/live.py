@@ -161,19 +161,19 @@ def _follow(
         result = session.push(frame, time_s)
         told.add(result, time.perf_counter())
         if as_json:
-            print(json.dumps(_as_json(result, source.dropped)), flush=True)
+            print(json.dumps(_as_json(result, source)), flush=True)
         if keep is not None:
             keep(frame, result, source.number)
         if window is not None and not window(frame, result, told.rate, source.dropped):
             return
 
 
-def _as_json(result: LiveResult, dropped: int) -> dict[str, Any]:
+def _as_json(result: LiveResult, source: Source) -> dict[str, Any]:
     return {
-        "frame": result.frame,
+        "frame": source.number,
         "time_s": round(result.time_s, 6),
         "latency_ms": round(1000 * result.latency_s, 1),
-        "dropped": dropped,
+        "dropped": source.dropped,
         "objects": [asdict(one) | {"label": one.label} for one in result.objects],
     }
 

@@ -179,7 +179,8 @@ def run(
         kinds = None if save is None else options.names(save)
         written = check_options(kinds, layout)
         if overlay is not None and "overlay" not in written:
-            raise UsageError("--overlay needs an overlay; leave it out, or add overlay to --save")
+            more = ", or add overlay to --save" if layout == "clip" else ""
+            raise UsageError(f"--overlay needs an overlay; leave it out{more}")
         skips = skip_done or (len(clips) > 1 and not overwrite)
         job = Job(
             clips,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from samotion.results.material import Material
 Array = np.ndarray[Any, Any]
 
 FOLDER = "images"
+# with alpha and 16 bits, as it lies there
+UNCHANGED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 EXIF = (b"Exif\0", b"eXIf", b"EXIF")  # where a JPEG, a PNG and a WebP have it
 
 
@@ -47,7 +50,21 @@ def upright(data: bytes, name: str) -> bytes:
     as_stored = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if shown is None or as_stored is None or np.array_equal(shown, as_stored):
         return data
-    return _encoded(shown, name)
+    return _encoded(_turned_like(shown, as_stored, cv2.imdecode(stored, UNCHANGED)), name)
+
+
+def _turned_like(shown: Array, as_stored: Array, unchanged: Array | None) -> Array:
+    """A picture with all its channels and bits, turned as `shown` (H,W,3) is of `as_stored`."""
+    for turned, whole in zip(_turns(as_stored), _turns(unchanged)) if unchanged is not None else ():
+        if np.array_equal(turned, shown):
+            return np.ascontiguousarray(whole)
+    return shown
+
+
+def _turns(picture: Array) -> Iterator[Array]:
+    """The eight ways in which a picture may be shown."""
+    for mirrored in (picture, picture[:, ::-1]):
+        yield from (np.rot90(mirrored, k) for k in range(4))
 
 
 def _encoded(bgr: Array, name: str) -> bytes:

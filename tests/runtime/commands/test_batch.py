@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -86,7 +87,8 @@ def test_a_clip_keeps_the_folder_that_a_ledger_tells(tmp_path: Path) -> None:
     ledger.add(Outcome("outside.mp4", "../outside", "done"))
     assert known_folders(out) == {first: "x/a"}
     ledger.add(Outcome(later, "a", "done"))
-    listed = from_list([later, "a.mp4", "y/b.mp4"], known=known_folders(out))
+    ledger.add(Outcome("c.mp4", None, "done"))  # type: ignore[arg-type]
+    listed = from_list([os.path.relpath(later), "a.mp4", "y/b.mp4"], known=known_folders(out))
     assert [item.folder for item in listed] == ["a", "a.mp4", "b"]
 
 
@@ -233,6 +235,13 @@ def test_a_batch_is_done_once_and_tells_what_failed(
     _, _, stderr = command(str(out / "failed.txt"), "-o", str(out), "--retry-failed")
     assert begun(out, "bad") == 2
     assert f"again with: samotion-batch --retry-failed -o {out} {clips}" in stderr
+    for source, rest in (("-", []), (str(clips), ["--overwrite"])):
+        monkeypatch.setattr(sys, "argv", ["samotion-batch", source, "-o", str(out), *rest])
+        listed = CliRunner().invoke(
+            batch.app, [source, "-o", str(out), *rest], str(clips / "bad.mp4")
+        )
+        hint = f"samotion-batch --retry-failed {out / 'failed.txt'} -o {out}"
+        assert shlex.join([*shlex.split(hint), *rest]) in listed.stderr
     os.utime(clips / "bad.mp4", (1, 1))
     command(str(clips), "-o", str(out))
     assert begun(out, "bad") == 3  # another file now

@@ -252,7 +252,11 @@ def exif_of(orientation: int) -> bytes:
 
 def turned_png(picture: Array, orientation: int) -> bytes:
     """A PNG with such an EXIF."""
-    png = cv2.imencode(".png", picture[..., ::-1])[1].tobytes()
+    return with_exif(cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), orientation)
+
+
+def with_exif(png: bytes, orientation: int) -> bytes:
+    """The same PNG with an EXIF."""
     body = b"eXIf" + exif_of(orientation)
     chunk = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return png[:33] + chunk + png[33:]
@@ -280,6 +284,10 @@ def test_pngs_that_are_shown_turned_are_turned_if_opencv_turns_them(tmp_path: Pa
     )
     assert read is not None
     np.testing.assert_array_equal(read[..., ::-1], frame)
+    deep = cv2.imencode(".png", np.dstack([picture, picture[..., 0]]).astype(np.uint16) * 257)[1]
+    deep_upright = images.upright(with_exif(deep.tobytes(), 6), "a.png")
+    whole = cv2.imdecode(np.frombuffer(deep_upright, np.uint8), images.UNCHANGED)
+    assert whole is not None and whole.dtype == np.uint16 and whole.shape == (*frame.shape[:2], 4)
 
 
 def test_images_of_a_video_are_as_large_as_the_source(
