@@ -92,9 +92,12 @@ def command(
         # NumPy and what stands on it wait until there is work
         from rich.console import Console
 
-        refuse_with({"--compare": compare, "--host": host or None}, {"--html": html_file})
+        refuse_with(
+            {"--compare": compare, "--host": host or None},
+            {"--html": html_file, "--json": json_file if compare else None},
+        )
         if compare is not None:
-            _compare(*compare, json_file)
+            _compare(*compare)
             return
         check_places(json_file, html_file)
         say = options.teller(quiet)
@@ -132,8 +135,7 @@ def command(
     run_command(work, verbose)
 
 
-def _compare(before: Path, after: Path, json_file: Path | None) -> None:
-    refuse_with({"--compare": True}, {"--json": json_file})
+def _compare(before: Path, after: Path) -> None:
     from rich.console import Console
 
     from samotion_bench import compare as comparing
