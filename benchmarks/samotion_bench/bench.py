@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +21,7 @@ from samotion_bench.files import check_places, refuse_with, save
 # The same nets in PyTorch, eager or compiled; `reference-schedule`: called as often as the
 # reference does.
 BASELINES = ("torch", "torch-compile", "reference-schedule")
+HOST_PRESET = "fast"
 
 
 def _checked_size(text: str) -> str:
@@ -79,7 +81,10 @@ def command(
             "--host", help="Count copies, waits and host time over a stand-in GPU; no engines."
         ),
     ] = False,
-    preset: Annotated[str, options.choice(tuple(PRESETS), help="Sizes for --host.")] = "fast",
+    preset: Annotated[
+        str | None,
+        options.choice(tuple(PRESETS), help="Sizes for --host.", show_default=HOST_PRESET),
+    ] = None,
     quiet: Quiet = False,
     verbose: Verbose = False,
     version: Version = False,
@@ -97,14 +102,16 @@ def command(
             {"--html": html_file, "--json": json_file if compare else None},
         )
         if compare is not None:
-            _compare(*compare)
-            return
+            return _compare(*compare)
+        if preset is not None and not host:
+            raise UsageError("--preset goes with --host; engines are chosen by --engine-dir")
         check_places(json_file, html_file)
         say = options.teller(quiet)
         if host:
-            say(f"samotion {__version__}: preset {preset} over a stand-in GPU")
-            _measure_host(preset, frames, parse_size(size), objects, max_tracks, json_file)
-            return
+            hw = parse_size(size)
+            return _measure_host(
+                preset or HOST_PRESET, frames, hw, objects, max_tracks, json_file, say
+            )
         say(
             f"samotion {__version__}: timing {options.engines_at(engine_dir)}, about"
             f" {time_limit:.0f} s"
@@ -151,7 +158,9 @@ def _measure_host(
     objects: int,
     max_tracks: int | None,
     json_file: Path | None,
+    say: Callable[[str], None],
 ) -> None:
+    say(f"samotion {__version__}: preset {preset} over a stand-in GPU")
     from samotion_bench.host import run as hosting
 
     load = hosting.HostLoad(frames, hw, objects, max_tracks)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from samotion import __version__
 from samotion.backends.engines import EngineFolder
 from samotion.errors import InputError
 from samotion.settings import Settings
@@ -110,6 +111,8 @@ def measure_synthetic(
     def tell(line: str) -> None:
         console.print(line, highlight=False, markup=False)
 
+    clips = f"{count} clip{'s' * (count != 1)}"
+    tell(f"samotion {__version__}: rendering and measuring {clips}")
     found = synthetic.run(engines, count, frames, photos, seed, tell)
     synthetic.print_table(found, Console())
     return found | _origin(engines, seed)

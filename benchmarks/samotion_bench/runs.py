@@ -4,6 +4,7 @@ same engines and settings, stays.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 from samotion.backends.engines import EngineFolder
+from samotion.commands import progress
+from samotion.commands.series import Series, left
 from samotion.errors import InputError, OutputError
 from samotion.pipeline import segment_clip
 from samotion.results.finished import make_request
@@ -34,7 +37,10 @@ def segment_all(
 
     Raises OutputError where another command's result would be replaced.
     """
+    series = Series(len(clips))
+    silent = console.quiet or not progress.is_terminal(sys.stderr)
     for number, clip in enumerate(clips, start=1):
+        series.start()
         if not clip.images:
             raise InputError(
                 f"{clip.name}: its frames are not known; add --images with the folder of frames"
@@ -48,11 +54,19 @@ def segment_all(
             console.print(f"{which}: done before", highlight=False, markup=False)
             continue
         count = len(clip.images)
-        console.print(f"{which}: segmenting {count} frames", highlight=False, markup=False)
-        with _reserved(target, request):
-            result = segment_clip(folder, engines, whole)
+        console.print(
+            f"{which}: segmenting {count} frames{left(series.left_s())}",
+            highlight=False,
+            markup=False,
+        )
+        with (
+            _reserved(target, request),
+            progress.display(silent, series=series) as report,
+        ):
+            result = segment_clip(folder, engines, whole, report)
             about = {"engines": engine_hashes(engines), "evaluated": asdict(result.settings)}
             write_to(target, result, about | {"request": request})
+        series.end()
         seconds = sum(result.timings.values()) / 1000
         console.print(
             f"{which}: {count} frames, {len(result.objects)} objects, {seconds:.1f} s",

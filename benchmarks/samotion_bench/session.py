@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 from samotion.backends.engines import EngineFolder, Engines
+from samotion.commands.series import left
 
 from samotion_bench import baselines
 from samotion_bench.baselines import TorchEngines
@@ -102,8 +103,7 @@ def run_session(
         report["baselines"] = _describe_baselines(
             torch, torch_runs, whole, load, plan, samples, notes
         )
-    say("curves")
-    report["curves"] = _curves(engines, load, plan, clock)
+    report["curves"] = _curves(engines, load, plan, clock, say)
     report["left_out"] = [name for name in CURVES if name not in report["curves"]]
     return report
 
@@ -303,7 +303,9 @@ def reference_schedule(
     }
 
 
-def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[str, Any]:
+def _curves(
+    engines: Engines, load: Workload, plan: Plan, clock: Clock, say: Callable[[str], None]
+) -> dict[str, Any]:
     """Cost against frames, tracks, objects and size, each with its line; those that the time is
     left for.
     """
@@ -330,6 +332,7 @@ def _curves(engines: Engines, load: Workload, plan: Plan, clock: Clock) -> dict[
     }
     found = {}
     for behind, (name, points) in enumerate(jobs.items()):
+        say(f"cost by {name}{left(clock.left or None)}")
         curve = _curve(what[name], name, points, clock.left / (len(jobs) - behind))
         if curve:
             found[name] = curve

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from samotion import depth, geometry, tracks
 from samotion.backends.engines import Engines
+from samotion.commands.series import Series, left
 from samotion.cues import track_flow
 from samotion.pipeline import segment_clip
 from samotion.settings import Settings
@@ -206,7 +207,8 @@ def run(
     training.
     """
     library = open_library(photos, held_out=True)
-    measured = []
+    measured, series = [], Series(count)
+    series.start()
     for number, example in enumerate(examples(count, frames, library), start=1):
         found = measure(engines, example, seed)
         measured.append(found)
@@ -215,7 +217,10 @@ def run(
             j = f"J {found.movers['J_mean']:.2f}, objects " + " ".join(
                 f"{o['J_mean']:.2f}" for o in found.objects
             )
-        report(f"[{number}/{count}] seed {example.seed}, {found.kind}: {j}")
+        series.end()
+        series.start()
+        rest = left(series.left_s()) if number < count else ""
+        report(f"[{number}/{count}] seed {example.seed}, {found.kind}: {j}{rest}")
     return {
         "synthetic": {
             "frames": frames,

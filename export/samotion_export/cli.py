@@ -23,7 +23,8 @@ TRITON = "triton"  # no net: all of them, for a server
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
-TARGETS = ("auto", "onnx", "onnx-gpu", "tensorrt", "rtx")
+ENGINE_TARGETS = ("tensorrt", "rtx")
+TARGETS = ("auto", "onnx", "onnx-gpu", *ENGINE_TARGETS)
 
 
 def parse_nets(names: list[str] | None) -> tuple[str, ...]:
@@ -155,6 +156,11 @@ def export(
         if unused := [net for net in files if net not in chosen]:
             raise UsageError(
                 f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported"
+            )
+        if verify_clip and not (verify and (precision == "fp16" or target in ENGINE_TARGETS)):
+            raise UsageError(
+                "--verify-clip has nothing to compare here; it goes with --precision fp16 or"
+                f" --target {' or '.join(ENGINE_TARGETS)}, and not with --no-verify"
             )
         report, folder = Report(1 if verbose else -1 if quiet else 0), out or Path("engines")
         _require_packages(chosen)

@@ -132,6 +132,9 @@ def _judge_masks(held: Manifest, request: Request, report: Report) -> Manifest:
     """
     clip = half_clip.clip_for(request)
     if not clip or not half_clip.is_wanted(clip, request, held):
+        if request.verify_clip and (lacking := half_clip.lacking(request, held)):
+            nets = ", ".join(lacking)
+            report.note(f"masks are not compared: not in {str(request.out)!r} in fp16: {nets}")
         return held
     held = half_clip.with_masks(
         clip, request, held, report, lambda plain: export(plain, Report(-1))

@@ -69,6 +69,11 @@ def test_cheap_calls_get_all_runs_and_expensive_ones_share_the_rest(monkeypatch)
     assert len(found["cheap"].blocks) == timing.ROUNDS
 
 
+def test_a_preset_is_for_the_stand_in_alone():
+    result = CliRunner().invoke(bench.app, ["--preset", "fast"])
+    assert result.exit_code == 2 and "--preset goes with --host" in result.stderr
+
+
 def test_runs_are_interleaved_and_warm_up_is_left_out(monkeypatch):
     log: list[float] = []
     clock = Clock(monkeypatch)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
@@ -181,7 +183,7 @@ def ran(data, monkeypatch):
             cv2.imwrite(str(data / "frames" / name / f"{i:05d}.jpg"), np.zeros((*HW, 3), np.uint8))
     ran = SimpleNamespace(names=[], breaks=set())
 
-    def segment(folder, opened, settings):
+    def segment(folder, opened, settings, progress):
         ran.names.append(folder.name)
         if folder.name in ran.breaks:
             ran.breaks.remove(folder.name)
@@ -213,6 +215,15 @@ def test_clips_that_are_done_are_not_run_again(data, ran):
     assert len(ran.names) == 7, "other engines and another seed give other masks"
     result = run("--annotations", data / "truth", "--results", data / "made")
     assert result.exit_code == 0, result.output
+
+
+def test_each_clip_comes_with_the_time_left_after_the_first_one_made(data, ran):
+    said = io.StringIO()
+    clips = find_clips(data / "truth", data / "frames")
+    runs.segment_all(clips, engines(), data / "made", Settings(), Console(file=said, width=200))
+    lines = said.getvalue().splitlines()
+    assert re.fullmatch(r"\[1/2\] pair: segmenting \d+ frames", lines[0])
+    assert re.fullmatch(r"\[2/2\] walk: segmenting \d+ frames, about \d+ s left", lines[2])
 
 
 def test_clips_are_run_again_where_a_mask_is_gone_or_a_frame_is_another(data, ran):

@@ -449,6 +449,17 @@ def test_triton_takes_no_option_that_builds_engines(
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--precision", "fp16", "--no-verify"]])
+def test_a_clip_that_would_not_be_compared_is_refused(
+    tmp_path: Path, run: Run, more: list[str]
+) -> None:
+    clip = tmp_path / "clip.mp4"
+    clip.touch()
+    code, _, said = run("all", "--verify-clip", clip, *more, "--out", tmp_path / "e")
+    assert code == 2 and "--verify-clip has nothing to compare here" in said
+    assert not (tmp_path / "e").exists()
+
+
 def test_a_folder_in_use_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
     out = tmp_path / "e"
     out.mkdir()

@@ -11,7 +11,8 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from samotion import manifest
@@ -42,8 +43,9 @@ CHAIN_OUTPUTS = (
 def write_repository(engines: Path, out: Path, report: Report) -> list[Path]:
     """Write the repository of an engine folder; the folders of its models.
 
-    A model that an earlier call wrote is replaced. Raises EngineError for engines that are missing
-    or damaged, OutputError where something else lies in a model's place.
+    Models of an earlier call are replaced, and go where the engines have no such net. Raises
+    EngineError for engines that are missing or damaged, OutputError where something else lies in a
+    model's place, or the disk is full.
     """
     held = manifest.read(engines)
     if not held.engines:
@@ -53,20 +55,27 @@ def write_repository(engines: Path, out: Path, report: Report) -> list[Path]:
         raise EngineError(f"{str(engines)!r} lacks {', '.join(missing)}; {rest}")
     for name in held.engines:
         manifest.checked_file(engines, name, held)
-    staging = _make(out)
-    try:
-        return _write(staging, engines, held, out, report)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    with _told(out):
+        out.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(dir=out, prefix=STAGING))
+        try:
+            return _write(staging, engines, held, out, report)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write(staging: Path, engines: Path, held: Manifest, out: Path, report: Report) -> list[Path]:
     """Write all models aside, then put them in place."""
-    for name in (CHAIN, *map(model_name, held.engines)):
+    models = [CHAIN, *map(model_name, held.engines)]
+    for name in models:
         _check_place(out / name)
     _write_chain(staging / CHAIN, engines, held)
     for name, entry in held.engines.items():
         _write_engine(staging / model_name(name), name, entry, engines)
+    for name in sorted({model_name(engine) for engine in SIGNATURES} - {*models}):
+        if (out / name).is_dir() and _is_ours(out / name):
+            shutil.rmtree(out / name)
+            report.note(f"{name}: removed, for {str(engines)!r} has no such net")
     written = [_put(model, out / model.name) for model in sorted(staging.iterdir())]
     report.note(
         f"{len(written)} models; next: pip install 'samotion[gpu]' where tritonserver runs, and"
@@ -165,11 +174,11 @@ def _write_engine(model: Path, name: str, entry: Entry, engines: Path) -> None:
         shutil.copyfile(engines / file, version / to)
 
 
-def _make(out: Path) -> Path:
-    """A folder for models that are being written, in `out`, which is made where needed."""
+@contextmanager
+def _told(out: Path) -> Iterator[None]:
+    """Name the folder, and not the file that was being copied to it."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(dir=out, prefix=STAGING))
+        yield
     except OSError as error:
         raise OutputError(
             f"cannot write to {str(out)!r}: {error.strerror}; choose another --out"
@@ -178,14 +187,25 @@ def _make(out: Path) -> Path:
 
 def _check_place(model: Path) -> None:
     """Raise OutputError where something lies that an earlier call did not write."""
-    if not os.path.lexists(model):
+    if not os.path.lexists(model) or _is_ours(model):
         return
+    foreign = _foreign(model) if _is_marked(model) else []
+    what = repr(str(model / foreign[0]) if foreign else str(model))
+    raise OutputError(f"{what} was not written by samotion-export; choose another --out")
+
+
+def _is_ours(model: Path) -> bool:
+    """Did an earlier call write this folder, and nobody put anything into it?"""
+    return _is_marked(model) and not _foreign(model)
+
+
+def _is_marked(model: Path) -> bool:
     config = model / CONFIG
-    ours = not model.is_symlink() and config.is_file() and config.read_text().startswith(MARK)
-    foreign = sorted({path.name for path in model.iterdir()} - {CONFIG, VERSION}) if ours else []
-    if not ours or foreign:
-        what = repr(str(model / foreign[0]) if foreign else str(model))
-        raise OutputError(f"{what} was not written by samotion-export; choose another --out")
+    return not model.is_symlink() and config.is_file() and config.read_text().startswith(MARK)
+
+
+def _foreign(model: Path) -> list[str]:
+    return sorted({path.name for path in model.iterdir()} - {CONFIG, VERSION})
 
 
 def _put(model: Path, place: Path) -> Path:

@@ -66,14 +66,19 @@ def clip_of(request: Request) -> Path | None:
 
 def is_wanted(clip: Path, request: Request, held: Manifest) -> bool:
     """Is every engine there, all in half precision, and not compared on this clip before?"""
+    return not lacking(request, held) and held.masks.get("key") != _key(clip, held)
+
+
+def lacking(request: Request, held: Manifest) -> list[str]:
+    """The nets that are not there whole, or not in half precision."""
     preset = request.chosen()
-    for net in NETS:
-        for name in engines_of(net, getattr(preset, net)):
-            if name not in held.engines or held.engines[name].precision != precision_of(
-                net, "fp16"
-            ):
-                return False
-    return held.masks.get("key") != _key(clip, held)
+    precisions = {name: entry.precision for name, entry in held.engines.items()}
+    return [
+        net
+        for net in NETS
+        if {precisions.get(name) for name in engines_of(net, getattr(preset, net))}
+        != {precision_of(net, "fp16")}
+    ]
 
 
 def with_masks(

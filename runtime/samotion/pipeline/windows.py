@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -257,4 +258,5 @@ def nothing_moves(confidence: float) -> str:
     line = "nothing moves in this clip: all masks are empty"
     if confidence < LEAST_TOLD:
         return line
-    return f"{line} (something moves with probability {confidence:.2f}; see --min-confidence)"
+    below = math.floor(100 * confidence) / 100  # never 1.00, which would be nonsense here
+    return f"{line} (something moves with probability {below:.2f}; see --min-confidence)"

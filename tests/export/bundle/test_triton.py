@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
+import shutil
 import sys
 import types
 from pathlib import Path
@@ -89,6 +91,28 @@ def test_it_is_written_again_but_over_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="samotion_dino/2' was not written"):
         triton.write_repository(manifest.BUNDLED, tmp_path, QUIET)
     assert not list(tmp_path.glob(".samotion*"))
+
+
+def test_models_of_an_earlier_folder_go_where_they_are_whole_and_ours(tmp_path: Path) -> None:
+    triton.write_repository(manifest.BUNDLED, tmp_path, QUIET)
+    held = manifest.read(manifest.BUNDLED)
+    others = sorted(set(SIGNATURES) - set(held.engines))[:3]
+    for name in others:
+        shutil.copytree(tmp_path / "samotion_dino", tmp_path / f"samotion_{name}")
+    stale, changed, foreign = (tmp_path / f"samotion_{name}" for name in others)
+    (changed / "notes.txt").write_text("mine")
+    (foreign / "config.pbtxt").write_text("mine")
+    triton.write_repository(manifest.BUNDLED, tmp_path, QUIET)
+    assert not stale.exists() and changed.exists() and foreign.exists()
+
+
+def test_a_full_disk_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: str, target: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", source)
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(OutputError, match=r"models': No space left on device; choose another"):
+        triton.write_repository(manifest.BUNDLED, tmp_path / "models", QUIET)
 
 
 def test_the_command(tmp_path: Path) -> None:

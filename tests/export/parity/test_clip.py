@@ -80,6 +80,15 @@ def test_once_for_the_same_graphs() -> None:
     assert not half_clip.is_wanted(half_clip.DEMO, WHOLE, replace(everything, engines=without))
 
 
+def test_what_keeps_masks_from_being_compared() -> None:
+    everything = held()
+    assert half_clip.lacking(WHOLE, everything) == []
+    full = replace(everything.engines["depth"], precision="fp32")
+    engines = {**everything.engines, "depth": full}
+    del engines["dino"]
+    assert half_clip.lacking(WHOLE, replace(everything, engines=engines)) == ["depth", "dino"]
+
+
 def result(labels: np.ndarray) -> Any:
     return types.SimpleNamespace(labels=labels, objects=[1])
 
