@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from samotion_bench.svg import number
+from samotion_bench.tables import make_table
 
-PIPE_WIDTH = 130  # characters of a table that goes into a file
 # What an engine's times from host to host are compared with: CUDA events without the copies, and
 # PyTorch.
 BESIDE = {"device": "GPU alone ms", "torch": "PyTorch ms", "compiled": "compiled ms"}
@@ -18,12 +18,10 @@ BESIDE = {"device": "GPU alone ms", "torch": "PyTorch ms", "compiled": "compiled
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """Stages, engines, curves and baselines, with the conditions above."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
     for line in headline(report):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    console.print(_stages(report["end_to_end"]))
-    console.print(_engines(report))
+    console.print(_stages(report["end_to_end"], console))
+    console.print(_engines(report, console))
     for line in (*curve_lines(report), *baseline_lines(report.get("baselines", {}))):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
 
@@ -93,10 +91,9 @@ def baseline_lines(found: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _stages(whole: Mapping[str, Any]) -> Table:
-    table = Table(title=f"end to end, {whole['wall']['runs']} runs after the first")
-    for column in ("stage", "median ms", "p90", "p99", "share"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
+def _stages(whole: Mapping[str, Any], console: Console) -> Table:
+    title = f"end to end, {whole['wall']['runs']} runs after the first"
+    table = make_table(title, ("stage", "median ms", "p90", "p99", "share"), console)
     total = whole["wall"]["median_ms"]
     for name, found in (*whole["stages"].items(), ("all", whole["wall"])):
         share = f"{100 * found['median_ms'] / total:.1f} %"
@@ -112,10 +109,9 @@ def share_of_peak(report: Mapping[str, Any], name: str) -> str:
     return "-" if peak is None or gflops is None else f"{100 * gflops / peak:.0f} %"
 
 
-def _engines(report: Mapping[str, Any]) -> Table:
+def _engines(report: Mapping[str, Any], console: Console) -> Table:
     engines = report["engine_times"]
     with_flops = any(found["gflop"] is not None for found in engines.values())
-    table = Table(title="engines, host to host (copies in and out included, nothing built)")
     columns = ["engine", "runs", "median ms", "p90", "p99", "noise", "per second"]
     beside = {
         kind: title
@@ -125,8 +121,8 @@ def _engines(report: Mapping[str, Any]) -> Table:
     columns += ["GFLOP/s", "of peak"] * with_flops
     for title in beside.values():
         columns += [title, "ratio"]
-    for column in columns:
-        table.add_column(column, justify="left" if column == "engine" else "right", no_wrap=True)
+    title = "engines, host to host (copies in and out included, nothing built)"
+    table = make_table(title, columns, console)
     for name, found in engines.items():
         noise = "-" if found["noise"] is None else f"{100 * found['noise']:.0f} %"
         row = [

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from samotion.errors import InputError
+
+from samotion_bench.tables import make_table
 
 KIND = "samotion-bench"
 NOISE_FACTOR = 2.0  # standard deviations of the ratio that a difference must exceed
@@ -96,9 +97,8 @@ def caveats(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
 
 def print_changes(changes: list[Change], warnings: list[str], console: Console) -> None:
     """A table of the changes, warnings below it."""
-    table = Table(title="samotion-bench, before and after")
-    for column in ("figure", "before ms", "after ms", "ratio", "noise", "verdict"):
-        table.add_column(column, justify="left" if column in ("figure", "verdict") else "right")
+    columns = "figure", "before ms", "after ms", "ratio", "noise", "verdict"
+    table = make_table("samotion-bench, before and after", columns, console, left=["verdict"])
     for change in changes:
         bound = "-" if change.bound is None else f"±{100 * (change.bound - 1):.0f} %"
         times = f"{change.before_ms:.2f}", f"{change.after_ms:.2f}", f"{change.ratio:.2f}"

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from samotion_bench.scores import ObjectScores, statistics
+from samotion_bench.tables import make_table
 
 MEASURES = ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay")
-PIPE_WIDTH = 120  # characters of a table that goes into a file
 CSV_COLUMNS = ("J-Mean", "F-Mean", "J&F-Mean", "J-Recall", "J-Decay", "F-Recall", "F-Decay")
 
 
@@ -118,14 +117,9 @@ def to_csv(report: Mapping[str, Any]) -> str:
 
 def print_table(report: Mapping[str, Any], console: Console) -> None:
     """Per sequence and over all, with the published figures of the task below."""
-    if not console.is_terminal:
-        console.width = max(console.width, PIPE_WIDTH)
-    table = Table(title=f"samotion-eval, task {report['task']}: {report['protocol']}")
-    table.add_column("sequence", overflow="fold")
-    for column in ("objects", *CSV_COLUMNS):
-        table.add_column(
-            column.replace("-Mean", "").replace("-", " "), justify="right", no_wrap=True
-        )
+    measures = [column.replace("-Mean", "").replace("-", " ") for column in CSV_COLUMNS]
+    title = f"samotion-eval, task {report['task']}: {report['protocol']}"
+    table = make_table(title, ["sequence", "objects", *measures], console)
     for name, sequence in report["sequences"].items():
         table.add_row(name, str(len(sequence["objects"])), *_row(sequence, ".3f"))
     table.add_section()

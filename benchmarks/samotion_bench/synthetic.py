@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from samotion import depth, geometry, tracks
 from samotion.backends.engines import Engines
 from samotion.commands.series import Series, left
@@ -22,6 +21,7 @@ from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.render import Clip, TruthTracks, render, shown_hw, surface_points, track
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 from samotion_bench.scores import score_movers, score_objects
+from samotion_bench.tables import make_table
 from samotion_bench.track_metrics import area_under_curve, starts_on, track_scores
 
 Array = np.ndarray[Any, Any]
@@ -233,11 +233,8 @@ def run(
 
 def print_table(report: dict[str, Any], console: Console) -> None:
     """The figures of `summarise`."""
-    table = Table(title=f"samotion-eval on {report['clips']} held-out rendered clips: {PROTOCOL}")
-    for column in ("figure", *MEASURES):
-        table.add_column(
-            column.replace("_", " "), justify="left" if column == "figure" else "right"
-        )
+    title = f"samotion-eval on {report['clips']} held-out rendered clips: {PROTOCOL}"
+    table = make_table(title, ["figure", *(name.replace("_", " ") for name in MEASURES)], console)
     for name, figures in (*report["movers"].items(), ("per object", report["objects"])):
         table.add_row(name, *("-" if figures[m] is None else f"{figures[m]:.3f}" for m in MEASURES))
     console.print(table)

@@ -27,6 +27,7 @@ from samotion_bench.bench_table import curve_lines, print_report, share_of_peak
 from samotion_bench.html import to_html
 from samotion_bench.recorder import Note, Recorder, items, sizes
 from samotion_bench.session import Plan, run_session
+from samotion_bench.tables import make_table
 from samotion_bench.workload import Run, Workload, spread
 from typer.testing import CliRunner
 
@@ -429,3 +430,19 @@ def test_share_of_the_peak_is_that_of_the_precision(report):
     report["machine"] |= {"peak_half_gflops": None, "peak_gflops": None}
     assert share_of_peak(report, "depth") == share_of_peak(report, "dino") == "-"
     assert "GFLOP/s" not in to_html(report)
+
+
+@pytest.mark.parametrize("width", [60, 80, 130])
+def test_nothing_of_a_table_is_cut_off_on_a_narrow_terminal(width):
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=True, color_system=None, width=width)
+    names = ["engine", "runs", "median ms", "noise", "per second", "GFLOP/s", "PyTorch ms", "ratio"]
+    table = make_table("engines", names, console)
+    row = ["tracks_features", "100", "123.45", "3 %", "12.3 frames", "23.4", "1200.00", "1.60"]
+    table.add_row(*row)
+    console.print(table)
+    lines = [line.split("│") for line in said.getvalue().splitlines() if line.startswith("│")]
+    cells = ["".join(part.strip() for part in column) for column in zip(*lines)][1:-1]
+    assert [cell.replace(" ", "") for cell in cells] == [cell.replace(" ", "") for cell in row]
+    assert max(map(len, said.getvalue().splitlines())) <= width
+    assert "…" not in said.getvalue()
