@@ -17,9 +17,14 @@ def main(clips: str, out: str) -> None:
     """Save masks, COCO and YouTube-VIS of every clip in a folder."""
     paths = sorted(path for path in Path(clips).iterdir() if path.suffix.lower() in SUFFIXES)
     failures: dict[str, Exception] = {}
+    taken: set[str] = set()
     with samotion.open_engines() as engines:
         for result in samotion.segment_clips(paths, engines, failures=failures):
-            result.save(out, save=["masks", "coco", "ytvis"], overwrite=True)
+            path = Path(result.clip.path or "")
+            # where there is an x.mov already, x.mp4 goes to OUT/mp4/x
+            place = Path(out, path.suffix[1:]) if path.stem in taken else Path(out)
+            taken.add(path.stem)
+            result.save(place, save=["masks", "coco", "ytvis"], overwrite=True)
             sure = [one.id for one in result.objects if one.confidence > 0.5]
             print(f"{result.clip.name}: {len(result.objects)} objects, {len(sure)} of them sure")
     for path, error in failures.items():

@@ -22,7 +22,7 @@ import numpy as np
 from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
-from samotion.checks.arguments import whole_number
+from samotion.checks.arguments import preset_of, whole_number
 from samotion.clips.arrays import check_frame
 from samotion.clips.cuts import LASTS_FRAMES, Cuts
 from samotion.clips.live import Newest
@@ -123,7 +123,7 @@ class Session:
             if whole_number(value, name) < 2:
                 raise UsageError(f"{name} is {value}; expected 2 or more")
         asked = Settings() if settings is None else settings
-        numbers = resolve(asked, engines.preset)
+        numbers = resolve(asked, preset_of(engines))
         self.engines = engines
         self.numbers = replace(
             numbers,

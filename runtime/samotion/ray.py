@@ -16,10 +16,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from samotion.checks.arguments import instance_of, path_of
 from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import Outcome
 from samotion.commands.listing import Item
 from samotion.errors import DeviceError, UsageError
+from samotion.results.folder import check_options
 from samotion.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,10 +56,12 @@ class ClipSegmenter:
         save: Sequence[str] | None = None,
         overwrite: bool = False,
     ) -> None:
-        kinds = None if save is None else tuple(save)
-        folder = None if engine_dir is None else os.fspath(engine_dir)
-        chosen = settings or Settings()
-        self.job = ClipJob(os.fspath(out), folder, device, threads, chosen, kinds, overwrite)
+        kinds = None if save is None else check_options(save, "clip")
+        folder = None if engine_dir is None else str(path_of(engine_dir, "engine_dir"))
+        chosen = Settings() if settings is None else settings
+        instance_of(chosen, Settings, "settings", "samotion.Settings(...)")
+        place = str(path_of(out, "out"))
+        self.job = ClipJob(place, folder, device, threads, chosen, kinds, overwrite)
         self._engines: EngineFolder | None = None
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,10 +124,11 @@ def _item(row: Mapping[str, Any]) -> Item:
     from samotion.clips.video import clip_name
 
     clip = next((row[name] for name in CLIP_COLUMNS if name in row), None)
-    if not isinstance(clip, str):
+    if not isinstance(clip, (str, os.PathLike)):
         raise UsageError(
-            f"a row has {', '.join(row) or 'nothing'}; expected the clip's path as text in 'clip'"
+            f"a row has {', '.join(row) or 'nothing'}; expected the clip's path in 'clip'"
         )
+    clip = os.fsdecode(clip)
     return Item(clip, row.get("folder") or clip_name(clip))
 
 

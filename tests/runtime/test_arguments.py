@@ -13,6 +13,7 @@ import pytest
 import samotion
 from helpers import zero_engines
 from helpers.fakes import FakeEngines
+from samotion.clips.video import read_clip
 from samotion.errors import DeviceError, SamotionError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
@@ -74,6 +75,19 @@ def test_settings_are_settings(settings: Any) -> None:
         samotion.segment_clip(FRAMES, FakeEngines(), settings)
 
 
+@pytest.mark.parametrize("engines", ["engines", None, Path("engines"), {}])
+def test_engines_are_open(engines: Any) -> None:
+    for segment in (samotion.segment_clip, samotion.segment_windows):
+        with pytest.raises(UsageError, match=r"expected samotion\.open_engines\(\.\.\.\)"):
+            segment(FRAMES, engines)
+
+
+@pytest.mark.parametrize("numbers", [{"long_side_px": 0}, {"long_side_px": 9.5}, {"max_frames": 1}])
+def test_a_clip_is_read_with_whole_numbers(numbers: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=next(iter(numbers))):
+        read_clip(FRAMES, **numbers)
+
+
 @pytest.mark.parametrize("answer", [samotion.depth.estimate, samotion.dino.describe])
 @pytest.mark.parametrize(
     ("frames", "words"),
@@ -81,6 +95,7 @@ def test_settings_are_settings(settings: Any) -> None:
         (np.zeros((2, 28, 28, 3), np.float32), r"float32 \[2, 28, 28, 3\]"),
         (np.zeros((2, 3, 28, 28), np.uint8), r"uint8 \[2, 3, 28, 28\]"),
         (np.zeros((0, 28, 28, 3), np.uint8), "T at least 1"),
+        (np.zeros((2, 0, 0, 3), np.uint8), r"uint8 \[2, 0, 0, 3\]"),
         ([np.zeros((28, 28, 3), np.uint8)], r"\(list\)"),
     ],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import samotion
 from helpers import media
@@ -64,6 +65,17 @@ def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:
 def test_other_settings_are_refused_at_once(clips: list[Path]) -> None:
     with pytest.raises(UsageError, match=r"settings is \{\}"):
         samotion.segment_clips(clips, None, {})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clips", [np.zeros((4, 32, 32, 3), np.uint8), 3, None])
+def test_one_clip_is_no_list_of_clips(clips: Any) -> None:
+    with pytest.raises(UsageError, match="expected a list of paths"):
+        samotion.segment_clips(clips, None)  # type: ignore[arg-type]
+
+
+def test_failures_go_into_a_table_alone(clips: list[Path]) -> None:
+    with pytest.raises(UsageError, match=r"failures is \[\] \(list\); expected a dict"):
+        samotion.segment_clips(clips, None, failures=[])  # type: ignore[arg-type]
 
 
 def test_one_path_is_no_list_of_clips() -> None:

@@ -76,12 +76,28 @@ def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Pat
     segmenter = pickle.loads(pickle.dumps(samotion_ray.ClipSegmenter(tmp_path, save=["masks"])))
     missing = str(tmp_path / "missing.mp4")
     rows = [segmenter({name: missing}) for name in ("clip", "path", "item")]
+    rows.append(segmenter({"clip": Path(missing)}))
     segmenter.close()
     assert {row["status"] for row in rows} == {"failed"}
     assert {row["exit_code"] for row in rows} == {3}
     assert {row["folder"] for row in rows} == {"missing"}
     with pytest.raises(UsageError, match="in 'clip'"):
         segmenter({"url": missing})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"save": ["gif"]}, "cannot save 'gif'"),
+        ({"settings": {}}, "settings is {}"),
+        ({"out": 5}, "out is 5"),
+    ],
+)
+def test_a_segmenter_is_refused_before_its_first_row(
+    tmp_path: Path, wrong: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        samotion_ray.ClipSegmenter(**{"out": tmp_path, **wrong})
 
 
 def test_workers_share_the_cores_of_a_cluster() -> None:

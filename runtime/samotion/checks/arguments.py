@@ -7,11 +7,14 @@ from __future__ import annotations
 import os
 import reprlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from samotion.errors import UsageError
+
+if TYPE_CHECKING:
+    from samotion.presets import Preset
 
 MOST = 2**63 - 1  # what 64 bits hold, with a sign
 
@@ -52,12 +55,20 @@ def instance_of(value: Any, kind: type, what: str, example: str) -> None:
         raise UsageError(f"{what} is {_described(value)}; expected {example}")
 
 
+def preset_of(engines: Any) -> Preset:
+    """The preset of engines. Raises UsageError for what are none, as the name of a folder."""
+    if not hasattr(engines, "preset"):
+        raise UsageError(f"engines are {_described(engines)}; expected samotion.open_engines(...)")
+    preset: Preset = engines.preset
+    return preset
+
+
 def check_frames(frames: Any) -> None:
     """Raise UsageError for what is not frames (T,H,W,3) uint8, T at least 1."""
     expected = "expected uint8 (T,H,W,3), T at least 1"
     if not isinstance(frames, np.ndarray):
         raise UsageError(f"frames are {_described(frames)}; {expected}")
-    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not len(frames):
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise UsageError(f"frames are {frames.dtype} {list(frames.shape)}; {expected}")
 
 

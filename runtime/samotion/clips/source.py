@@ -11,6 +11,7 @@ import numpy as np
 
 from samotion.clips import sizes
 from samotion.clips.pictures import read_image
+from samotion.clips.stream import check_read, check_unchanged
 from samotion.clips.video import Clip
 from samotion.errors import InputError
 
@@ -29,6 +30,7 @@ def frames_at_source(clip: Clip) -> Iterator[Array]:
     elif clip.path is None:
         yield from (_enlarged(frame, clip.source_hw) for frame in clip.frames)
     else:
+        check_unchanged(clip.path, clip.source_bytes)
         yield from _checked(clip, _read(Path(clip.path), clip))
 
 
@@ -37,10 +39,18 @@ def _read(path: Path, clip: Clip) -> Iterator[Array]:
         if clip.frame_names is None:
             yield from _decoded(path, clip)
         else:
-            yield from (read_image(path / name)[0] for name in clip.frame_names)
+            yield from (_picture(path / name, clip.source_hw) for name in clip.frame_names)
     except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"cannot read {clip.path!r} once more: {reason}") from error
+        reason, where = error.strerror or error, error.filename or clip.path
+        raise InputError(f"cannot read {str(where)!r} once more: {reason}") from error
+
+
+def _picture(path: Path, hw: tuple[int, int]) -> Array:
+    rgb, _ = read_image(path)
+    if rgb.shape[:2] != hw:
+        now, before = (f"{size[1]}x{size[0]}" for size in (rgb.shape, hw))
+        raise InputError(f"{str(path)!r} is {now} now, and was {before}; it was changed")
+    return rgb
 
 
 def _decoded(path: Path, clip: Clip) -> Iterator[Array]:
@@ -62,11 +72,7 @@ def _checked(clip: Clip, pictures: Iterator[Array]) -> Iterator[Array]:
     for rgb in pictures:
         count += 1
         yield sizes.resized(rgb, clip.source_hw)  # some videos change their size
-    if count != len(clip.frames):
-        raise InputError(
-            f"{clip.path!r} has {count} of {len(clip.frames)} frames now; it was changed during"
-            " the run"
-        )
+    check_read(clip.path, count, len(clip.frames))
 
 
 def _enlarged(frame: Array, hw: tuple[int, int]) -> Array:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
+from samotion.checks.arguments import check_frames
 from samotion.checks.stages import StageProgress
+from samotion.clips import sizes
 from samotion.clips.collect import Collected, Frame, Scaled
+from samotion.errors import InputError, UsageError
 
 Array = np.ndarray[Any, Any]
 # when each frame shows (T,) in s, and a line for each thing that may surprise
@@ -24,7 +29,8 @@ class Clip:
     from 0; `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source;
     `path` None: from an array; `warnings`: a line for each thing that was left out, repaired or
     may surprise; `frame_names`: of a folder, the file name of each frame read, aligned with
-    `indices`; else None. Of a clip of several windows `frames` are `Frames`, which hold none.
+    `indices`; else None; `source_bytes`: the size of a video file when it was read. Of a clip of
+    several windows `frames` are `Frames`, which hold none.
     """
 
     frames: Array
@@ -36,6 +42,7 @@ class Clip:
     path: str | None
     warnings: tuple[str, ...] = ()
     frame_names: tuple[str, ...] | None = None
+    source_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,7 @@ class Stream:
     where: str
     open: Callable[[], Reading]
     frame_names: tuple[str, ...] | None = None
+    source_bytes: int | None = None
 
     def read(self, progress: StageProgress | None = None) -> Clip:
         """The whole clip. Raises InputError for what cannot be read, or is too large to be held."""
@@ -78,6 +86,12 @@ class Stream:
     def clip(self, frames: Array, reading: Reading) -> Clip:
         """The clip of a pass that has come to its end."""
         times_s, warnings = reading.end(reading.scaled)
+        height, width = frames.shape[1:3]
+        if min(height, width) < sizes.MIN_SIDE_PX:
+            warnings.append(
+                f"frames are worked on at {width}x{height} px, which is too small to find anything;"
+                f" expected {sizes.MIN_SIDE_PX} px or more"
+            )
         return Clip(
             frames,
             reading.scaled.source_hw,
@@ -88,6 +102,57 @@ class Stream:
             self.path,
             tuple(warnings),
             self.frame_names,
+            self.source_bytes,
+        )
+
+
+def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
+    """A clip that has been read, with at most `max_frames` frames (every k-th), at most so large.
+
+    Raises UsageError and InputError for a clip whose parts are no clip.
+    """
+    count = len(clip.frames)
+    if not isinstance(clip.frames, Frames):
+        check_frames(clip.frames)
+    beside = clip.indices, clip.timestamps_s, clip.frame_names or clip.indices
+    if lengths := [len(one) for one in beside if len(one) != count]:
+        raise UsageError(f"the clip has {count} frames, and {lengths[0]} numbers, times or names")
+    sizes.check_count(count, "the clip")
+    hw = clip.frames.shape[1], clip.frames.shape[2]
+    sizes.check_size(hw, "the clip")
+    step, to_hw = sizes.every_kth(count, max_frames), sizes.scaled_hw(hw, long_side_px)
+    if step == 1 and to_hw == hw:
+        return clip
+    frames = sizes.allocate(len(range(0, count, step)), to_hw, "the clip")
+    for number, frame in enumerate(clip.frames):
+        if number % step == 0:
+            frames[number // step] = sizes.resized(frame, to_hw)
+    return replace(
+        clip,
+        frames=frames,
+        indices=clip.indices[::step],
+        timestamps_s=clip.timestamps_s[::step],
+        frame_names=clip.frame_names and clip.frame_names[::step],
+        warnings=(*clip.warnings, *sizes.left_out(count, step)),
+    )
+
+
+def check_unchanged(path: str | None, source_bytes: int | None) -> None:
+    """Raise InputError for a video file that has another size than when it was read."""
+    if path is None or source_bytes is None or not os.path.exists(path):
+        return  # reading it will tell
+    if (now := os.stat(path).st_size) != source_bytes:
+        raise InputError(
+            f"{path!r} has {now:,} bytes now, and had {source_bytes:,} when it was read first; it"
+            " was changed"
+        )
+
+
+def check_read(where: str | None, count: int, wanted: int) -> None:
+    """Raise InputError for a source that has fewer frames than when it was read."""
+    if count < wanted:
+        raise InputError(
+            f"{where!r} has {count} of {wanted} frames now; it was changed during the run"
         )
 
 
@@ -99,15 +164,24 @@ def stream_of(clip: Clip) -> Stream:
         pictures = (Frame(*row) for row in rows)
         return Reading(Scaled(pictures, None, clip.name), lambda scaled: (clip.timestamps_s, []))
 
-    count, names = len(clip.frames), clip.frame_names
-    return Stream(clip.name, clip.path, clip.fps, count, clip.name, read, names)
+    return Stream(
+        clip.name,
+        clip.path,
+        clip.fps,
+        len(clip.frames),
+        clip.name,
+        read,
+        clip.frame_names,
+        clip.source_bytes,
+    )
 
 
 class Frames:
     """The frames of a long clip where an array (T,H,W,3) uint8 is expected: they are read anew
-    whenever one goes through them, one at a time.
+    whenever one goes through them, one at a time. Raises InputError where the source has changed.
 
     Single frames by number are quick in their order, and need a new pass through the clip else.
+    Threads may ask for them. They cannot be pickled.
     """
 
     dtype = np.dtype(np.uint8)
@@ -117,7 +191,8 @@ class Frames:
         self.shape = shape
         self._stream = stream
         self._pass: Iterator[Array] = iter(())
-        self._next = 0
+        self._next = 0  # of the pass; 0: there is none
+        self._lock = threading.Lock()
 
     def as_array(self) -> Array:
         """Itself, for all that is typed for arrays and goes through frames one by one."""
@@ -127,17 +202,32 @@ class Frames:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Array]:
-        return iter(self._stream.open().scaled)
+        check_unchanged(self._stream.path, self._stream.source_bytes)
+        count = 0
+        for frame in self._stream.open().scaled:
+            if count == len(self):
+                return
+            if frame.shape != self.shape[1:]:
+                height, width = frame.shape[:2]
+                raise InputError(f"{self._stream.where}: frames are {width}x{height} now")
+            count += 1
+            yield frame
+        check_read(self._stream.path, count, len(self))
 
     def __getitem__(self, number: int | slice) -> Array:
         if isinstance(number, slice):
             wanted = range(len(self))[number]
             return np.array([self[k] for k in wanted], np.uint8).reshape(-1, *self.shape[1:])
-        number = range(len(self))[number]
-        if number < self._next or not self._next:
-            self._pass, self._next = iter(self), 0
-        while self._next < number:
+        with self._lock:
+            return self._read(range(len(self))[number])
+
+    def _read(self, number: int) -> Array:
+        """One frame; a pass that breaks off is begun anew by the next call."""
+        ahead, self._next = number - self._next, 0
+        if ahead < 0 or ahead == number:
+            self._pass, ahead = iter(self), number
+        for _ in range(ahead):
             next(self._pass)
-            self._next += 1
-        self._next += 1
-        return next(self._pass)
+        frame = next(self._pass)
+        self._next = number + 1
+        return frame

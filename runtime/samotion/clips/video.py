@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samotion.checks.arguments import whole_number
 from samotion.checks.stages import StageProgress
 from samotion.clips import arrays, folders, sizes, times
 from samotion.clips.collect import Frame, Scaled
@@ -74,8 +75,10 @@ def open_clip(
     long_side_px: int | None = 1000,
 ) -> Stream:
     """What `read_clip` reads, as a stream that holds no frames."""
-    if max_frames is not None and max_frames < MIN_FRAMES:
+    if max_frames is not None and whole_number(max_frames, "max_frames") < MIN_FRAMES:
         raise UsageError(f"max_frames is {max_frames}; motion needs at least {MIN_FRAMES} frames")
+    if long_side_px is not None and whole_number(long_side_px, "long_side_px") < 1:
+        raise UsageError(f"long_side_px is {long_side_px}; expected 1 or more")
     wish = _Wish(max_frames, long_side_px)
     given = arrays.path_or_frames(source)
     return _open_path(given, wish) if isinstance(given, str) else _open_array(given, wish)
@@ -196,7 +199,7 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
     from samotion.clips import decode
     from samotion.clips.survey import survey
 
-    where = repr(str(path))
+    where, source_bytes = repr(str(path)), path.stat().st_size
     with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
         facts = survey(path, container)
         check_size(facts.coded_hw, where)
@@ -209,7 +212,8 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
     count = math.ceil(facts.frame_count / step)
-    return Stream(clip_name(path), str(path), facts.fps, count, where, read)
+    name = clip_name(path)
+    return Stream(name, str(path), facts.fps, count, where, read, None, source_bytes)
 
 
 def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Scaled) -> Ended:

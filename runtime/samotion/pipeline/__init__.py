@@ -15,10 +15,11 @@ from samotion import masks, motion, prompts, sam2
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.threads import one_thread_for_numpy
+from samotion.checks.arguments import preset_of
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
 from samotion.clips.cuts import mark_cuts
-from samotion.clips.stream import Frames, Reading, Stream, stream_of
+from samotion.clips.stream import Frames, Reading, Stream, fitted, stream_of
 from samotion.errors import InputError
 from samotion.pipeline import folder
 from samotion.pipeline.windows import (
@@ -74,7 +75,8 @@ def segment_clip(
     Raises InputError for a clip that cannot be read and EngineError for engines that are missing or
     fail.
     """
-    numbers = resolve(Settings() if settings is None else settings, engines.preset)
+    numbers = _numbers(settings, engines)
+    clip = _fitted(clip, numbers)
     stream, report = _open(clip, numbers), progress or silent
     if stream.count > numbers.window_frames:
         return _segment_by_windows(clip, stream, engines, numbers, report)
@@ -121,8 +123,8 @@ def segment_windows(
     """As `segment_clip`, but each window's answer is given as soon as it is there; no more than one
     is held, however long the clip is.
     """
-    numbers = resolve(Settings() if settings is None else settings, engines.preset)
-    stream = _open(clip, numbers)
+    numbers = _numbers(settings, engines)
+    stream = _open(_fitted(clip, numbers), numbers)
     return _run(stream, stream.open(), engines, numbers, progress or silent)
 
 
@@ -141,10 +143,10 @@ def segment_to(
     labels are no longer there to be read where the clip has several windows.
     """
     report, info = progress or silent, info or {}
-    numbers = resolve(Settings() if settings is None else settings, engines.preset)
+    numbers = _numbers(settings, engines)
     stream = None
     with suppress(InputError):  # which segment_clip raises again
-        stream = _open(clip, numbers)
+        stream = _open(_fitted(clip, numbers), numbers)
     if stream is None or stream.count <= numbers.window_frames:
         result = segment_clip(clip, engines, settings, report)
     else:
@@ -285,6 +287,20 @@ def find_objects(
     threshold = prompts.motion_threshold(scores, len(frames), prompting)
     evidence = Evidence(threshold, without_masks(found), depths.by_frame)
     return Found(tracks, scores, found, labels, evidence, confidence)
+
+
+def _numbers(settings: Settings | None, engines: Engines) -> Numbers:
+    """The numbers of a run. Raises UsageError for engines and settings that are none."""
+    return resolve(Settings() if settings is None else settings, preset_of(engines))
+
+
+def _fitted(
+    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers
+) -> str | os.PathLike[str] | Array | video.Clip:
+    """A clip that has been read, as large and long as the numbers allow; any other as it is."""
+    if not isinstance(clip, video.Clip):
+        return clip
+    return fitted(clip, numbers.max_frames, numbers.long_side_px)
 
 
 def _open(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -> Stream:

@@ -7,9 +7,12 @@ import warnings
 from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
+import numpy as np
+
 from samotion import pipeline
 from samotion.backends.engines import Engines
 from samotion.checks.arguments import instance_of
+from samotion.clips.stream import Clip
 from samotion.errors import UsageError
 from samotion.results.result import Result
 from samotion.settings import Settings
@@ -31,6 +34,11 @@ def segment_clips(
     """
     if isinstance(clips, (str, bytes, os.PathLike)):
         raise UsageError(f"clips is the one path {clips!r}; expected a list of paths")
+    if isinstance(clips, (np.ndarray, Clip)):
+        raise UsageError("clips is one clip; expected a list of paths")
+    instance_of(clips, Iterable, "clips", "a list of paths")
+    if failures is not None:
+        instance_of(failures, MutableMapping, "failures", "a dict")
     if settings is not None:
         instance_of(settings, Settings, "settings", "samotion.Settings(...)")
     return _each(clips, engines, settings, failures)

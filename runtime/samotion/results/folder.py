@@ -38,7 +38,7 @@ def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
     if layout not in LAYOUTS:
         raise UsageError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     unasked = UNASKED if layout == "clip" else ("masks",)
-    kinds = unasked if save is None else tuple(dict.fromkeys(save))
+    kinds = unasked if save is None else _names(save)
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise UsageError(f"cannot save {unknown[0]!r}; choose from {', '.join(KINDS)}")
     if layout == "davis" and kinds != ("masks",):
@@ -48,10 +48,15 @@ def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
 
 def check_layers(overlay: Iterable[str] | None) -> tuple[str, ...]:
     """What an overlay will show, of `overlay` (None: what it shows unasked). Raises UsageError."""
-    layers = DEFAULT_LAYERS if overlay is None else tuple(dict.fromkeys(overlay))
+    layers = DEFAULT_LAYERS if overlay is None else _names(overlay)
     if unknown := [layer for layer in layers if layer not in LAYERS]:
         raise UsageError(f"an overlay cannot show {unknown[0]!r}; choose from {', '.join(LAYERS)}")
     return layers
+
+
+def _names(given: Iterable[str]) -> tuple[str, ...]:
+    """Each name once; a text is one name."""
+    return tuple(dict.fromkeys([given] if isinstance(given, str) else given))
 
 
 def locate(

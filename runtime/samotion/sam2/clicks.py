@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from samotion.backends.engines import Engines
+from samotion.checks.arguments import whole_number
 from samotion.errors import UsageError
 from samotion.sam2.features import Features
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
@@ -60,11 +61,19 @@ def segment(
     return to_frame(decoded[0].mask, features.hw) > 0
 
 
+def checked_clicks(clicks: Iterable[Click], images: Features) -> list[Click]:
+    """The clicks. Raises UsageError for one that does not fit the clip."""
+    every = list(clicks)
+    for click in every:
+        check_click(click, images)
+    return every
+
+
 def check_click(click: Click, images: Features) -> None:
     """Raises UsageError for a click that does not fit the clip."""
     points, labels = np.asarray(click.points_xy), np.asarray(click.labels)
     where = f"click on object {click.object_id}, frame {click.frame}"
-    if not 0 <= click.frame < len(images):
+    if not 0 <= whole_number(click.frame, f"{where}: frame") < len(images):
         raise UsageError(f"{where}: the clip has frames 0 to {len(images) - 1}")
     if points.ndim != 2 or points.shape[1] != 2 or labels.shape != points.shape[:1]:
         raise UsageError(
@@ -76,8 +85,9 @@ def check_click(click: Click, images: Features) -> None:
         )
     if click.mask is None and not len(points):
         raise UsageError(f"{where}: neither points nor a mask")
-    if click.mask is not None and click.mask.shape not in (images.hw, (images.mask_side,) * 2):
-        raise UsageError(f"{where}: its mask is {click.mask.shape}, the frames {images.hw}")
+    mask_hw = None if click.mask is None else np.shape(click.mask)
+    if mask_hw not in (None, images.hw, (images.mask_side,) * 2):
+        raise UsageError(f"{where}: its mask is {mask_hw}, the frames {images.hw}")
 
 
 def decode(

@@ -19,7 +19,7 @@ from samotion.backends.threads import aside, mapped
 from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
 from samotion.sam2 import gpu_sweep
-from samotion.sam2.clicks import Click, Decoded, batches, check_click, decode, segment
+from samotion.sam2.clicks import Click, Decoded, batches, checked_clicks, decode, segment
 from samotion.sam2.features import Features
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
 from samotion.sam2.memory import (
@@ -45,7 +45,7 @@ Refine = Callable[[Array, Array], Array]
 def propagate(  # noqa: PLR0913 (a public signature)
     engines: Engines,
     frames: Array,
-    clicks: Sequence[Click],
+    clicks: Iterable[Click],
     return_logits: bool = False,
     features: Features | None = None,
     progress: StageProgress | None = None,
@@ -63,8 +63,7 @@ def propagate(  # noqa: PLR0913 (a public signature)
     Raises UsageError for clicks outside the clip or without points.
     """
     images = features if features is not None else Features(engines, frames)
-    for click in clicks:
-        check_click(click, images)
+    clicks = checked_clicks(clicks, images)
     one_by_one = getattr(engines, "device", None) == "cpu"
     window, on_gpu = _memory_window(engines), _stays_on_gpu(engines)
     clip = Clip(engines, images, window, fill_holes_area, one_by_one, on_gpu)

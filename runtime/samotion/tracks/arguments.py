@@ -17,6 +17,8 @@ Array = np.ndarray[Any, Any]
 def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
     """Both as the tracker takes them. Raises UsageError for other shapes and times."""
     size = geometry.TRACKER_PX
+    if not hasattr(frames, "dtype"):
+        frames = np.asarray(frames)
     is_uint8 = frames.dtype == np.uint8
     is_square = frames.ndim == 4 and frames.shape[1:] == (size, size, 3)
     if not (is_uint8 and is_square and len(frames)):
@@ -30,7 +32,7 @@ def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
     if not len(queries):
         return frames, queries
     first, last = queries[:, 0].min(), queries[:, 0].max()
-    if first < 0 or last > len(frames) - 1:
+    if not (np.isfinite(queries).all() and first >= 0 and last <= len(frames) - 1):
         raise UsageError(
             f"queries name frames {first:g} to {last:g}, expected 0 to {len(frames) - 1}"
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from helpers import media
@@ -50,8 +52,22 @@ def test_a_source_that_is_gone_or_shorter_is_named(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.mp4", media.quadrants(6))
     clip = read_clip(path, long_side_px=32)
     media.write_video(path, media.quadrants(4))
-    with pytest.raises(InputError, match="has 4 of 6 frames now"):
+    with pytest.raises(InputError, match=r"bytes now, and had [\d,]+ when it was read first"):
         list(frames_at_source(clip))
+    with pytest.raises(InputError, match="has 4 of 6 frames now"):
+        list(frames_at_source(replace(clip, source_bytes=None)))
     path.unlink()
     with pytest.raises(InputError, match="once more: No such file"):
+        list(frames_at_source(clip))
+
+
+def test_a_picture_that_has_another_size_now_is_named(tmp_path: Path) -> None:
+    folder = media.write_images(tmp_path / "frames", media.quadrants(3))
+    clip = read_clip(folder, long_side_px=32)
+    last = sorted(folder.iterdir())[-1]
+    cv2.imwrite(str(last), np.zeros((20, 30, 3), np.uint8))
+    with pytest.raises(InputError, match=rf"{last.name}' is 30x20 now, and was 64x48"):
+        list(frames_at_source(clip))
+    last.unlink()
+    with pytest.raises(InputError, match=rf"{last.name}' once more: No such file"):
         list(frames_at_source(clip))

@@ -282,6 +282,8 @@ def test_no_clicks_give_no_objects(engines: Any, clip: Any) -> None:
         ({"labels": np.array([7])}, "labels are 0 to 3"),
         ({"points_xy": np.zeros((0, 2)), "labels": np.zeros(0)}, "neither points nor a mask"),
         ({"mask": np.zeros((3, 3))}, r"its mask is \(3, 3\)"),
+        ({"mask": [[0.0]]}, r"its mask is \(1, 1\)"),
+        ({"frame": 1.0}, "frame is 1.0 "),
     ],
 )
 def test_clicks_that_do_not_fit_are_refused(
@@ -290,6 +292,13 @@ def test_clicks_that_do_not_fit_are_refused(
     frames, centres = clip
     with pytest.raises(UsageError, match=message):
         propagate(engines, frames, [replace(inside(1, 0, centres), **change)])
+
+
+def test_clicks_may_come_one_by_one(engines: Any, clip: Any) -> None:
+    frames, centres = clip
+    click = inside(1, 0, centres)
+    listed, given = (propagate(engines, frames, some) for some in ([click], iter([click])))
+    np.testing.assert_array_equal(listed[1], given[1])
 
 
 def test_frames_must_be_uint8_images(engines: Any) -> None:
