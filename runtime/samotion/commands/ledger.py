@@ -95,7 +95,7 @@ class Ledger:
         some = list(outcomes)
         summary = summarise(some)
         failed = [one for one in some if one.status == FAILED]
-        lines = [f"# {one.error}\n{one.clip}\n" for one in failed]
+        lines = [f"# {one.error}\n{_listed(one.clip)}\n" for one in failed]
         with _disk_errors(self.path):
             write_atomically(self.summary_path, (json.dumps(summary, indent=2) + "\n").encode())
             text = "".join(lines).encode("utf-8", "surrogateescape")
@@ -158,6 +158,12 @@ def _reason(outcome: Outcome) -> str:
         text = text.replace(form, "the clip")
     result = rf"'(?:[^']*/)?{re.escape(outcome.folder)}(?:/[^']*)?'"
     return re.sub(result, "the result", text)
+
+
+def _listed(clip: str) -> str:
+    """A clip's line in a list; a remark for a name that no list can hold."""
+    is_line = clip == clip.strip() and not clip.startswith("#") and not {"\n", "\r"} & {*clip}
+    return clip if is_line else f"# {clip!r} cannot stand in a list"
 
 
 def _is_below(folder: str) -> bool:

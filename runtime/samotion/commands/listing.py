@@ -6,6 +6,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,8 +32,7 @@ def find_items(source: str, known: Mapping[str, str] | None = None) -> list[Item
 
     `-` reads the list from standard input; lines that are empty or begin with # are no clips.
     Results keep the tree of the folder. Clips whose path has a folder in `known` keep it,
-    whatever clips came since. Raises InputError where there is nothing, and UsageError for two
-    clips whose results would share a folder.
+    whatever clips came since. Raises InputError where there is nothing.
     """
     if source == "-":
         return from_list(sys.stdin, known=known)
@@ -53,7 +53,7 @@ def from_list(
     lines: Iterable[str], source: str = "the list", known: Mapping[str, str] | None = None
 ) -> list[Item]:
     """The clips that lines name, each once; their results lie side by side."""
-    texts = (line.strip() for line in lines)
+    texts = (line.removeprefix("\ufeff").strip() for line in lines)  # Windows' mark of UTF-8
     by_path: dict[str, str] = {}
     for text in texts:
         if text and not text.startswith("#"):
@@ -76,10 +76,10 @@ def shard_of(items: list[Item], shard: str | None) -> list[Item]:
     """
     if shard is None:
         return items
-    first, slash, count = shard.partition("/")
-    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+    first, slash, total = shard.partition("/")
+    if not (slash and first.isdecimal() and total.isdecimal() and 1 <= int(first) <= int(total)):
         raise UsageError(f"shard {shard!r} is no i/n; expected as 3/8: the third of eight")
-    return items[int(first) - 1 :: int(count)]
+    return items[int(first) - 1 :: int(total)]
 
 
 def _from_folder(root: Path, known: Mapping[str, str] | None) -> list[Item]:
@@ -95,6 +95,7 @@ def _from_folder(root: Path, known: Mapping[str, str] | None) -> list[Item]:
 def _clips(root: Path) -> Iterator[Path]:
     """Videos and folders of frames below a folder; not in results, nor where links lead."""
     from samotion.clips.folders import IMAGE_SUFFIXES  # with NumPy, which help does without
+    from samotion.clips.sizes import MIN_FRAMES
 
     for here, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if name[0] != ".")
@@ -103,7 +104,8 @@ def _clips(root: Path) -> Iterator[Path]:
             continue
         shown = [name for name in files if name[0] != "."]
         yield from (Path(here, name) for name in shown if name.lower().endswith(VIDEO_SUFFIXES))
-        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in shown) and Path(here) != root:
+        images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in shown)
+        if images >= MIN_FRAMES and Path(here) != root:  # one is a poster
             yield Path(here)
 
 
@@ -120,24 +122,23 @@ def _named(clips: list[tuple[str, str]], known: Mapping[str, str]) -> list[Item]
     paths = {clip: os.path.abspath(clip) for clip, _ in clips}
     kept = {clip: known[path] for clip, path in paths.items() if path in known}
     twice = Counter(map(same_file, [*whole, *kept.values()]))
+    taken = set(map(same_file, kept.values()))
     # of one file name in two folders that a list names: the whole path tells them apart
-    items = [
-        Item(clip, kept.get(clip) or (name if twice[same_file(name)] == 1 else _flat(clip)))
+    return [
+        Item(
+            clip,
+            kept.get(clip) or _free(name if twice[same_file(name)] == 1 else _flat(clip), taken),
+        )
         for name, (clip, _) in zip(whole, clips)
     ]
-    _refuse_shared(items)
-    return items
 
 
-def _refuse_shared(items: Iterable[Item]) -> None:
-    taken: dict[str, Item] = {}
-    for item in items:
-        first = taken.setdefault(same_file(item.folder), item)
-        if first is not item:
-            raise UsageError(
-                f"results of {first.clip!r} and {item.clip!r} would share the folder"
-                f" {item.folder!r}; rename one of the clips"
-            )
+def _free(folder: str, taken: set[str]) -> str:
+    """A folder that no other clip has: with -2, -3 and so on where an earlier one has it."""
+    numbered = (f"{folder}-{number}" for number in count(2))
+    free = next(one for one in chain([folder], numbered) if same_file(one) not in taken)
+    taken.add(same_file(free))
+    return free
 
 
 def _join(parent: str, name: str) -> str:

@@ -20,6 +20,7 @@ from samotion.results.record import (
     RUN,
     OutputFolder,
     Record,
+    is_result,
     owned,
     read_file,
 )
@@ -129,9 +130,12 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def present(folder: OutputFolder) -> set[str]:
-    """Files below the clip's folder, relative to run.json's; hidden files are nobody's concern."""
+    """Files below the clip's folder, relative to run.json's; hidden files are nobody's concern, and
+    results of other clips in folders of their own are theirs.
+    """
     relative = set()
     for root, folders, files in os.walk(folder.tree):
+        folders[:] = [name for name in folders if not is_result(Path(root, name))]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         visible = [Path(root) / name for name in (*files, *links) if name[0] != "."]
         relative |= {path.relative_to(folder.base).as_posix() for path in visible}
@@ -242,7 +246,7 @@ def _folders(folder: OutputFolder) -> list[Path]:
         return []
     with os.scandir(folder.tree) as entries:
         inside = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
-    return [*inside, folder.tree]
+    return [*(one for one in inside if not is_result(one)), folder.tree]
 
 
 def _plain_files(folder: Path) -> list[Path]:

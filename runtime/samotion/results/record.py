@@ -42,13 +42,13 @@ class OutputFolder:
 
 def read_file(folder: OutputFolder) -> Record | None:
     """The whole run.json if it is one of ours with this layout."""
-    try:
-        record = json.loads(folder.record.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or record.get("tool") != "samotion":
-        return None
-    return record if record.get("layout") == folder.layout else None
+    record = _read(folder.record)
+    return record if record and record.get("layout") == folder.layout else None
+
+
+def is_result(folder: Path) -> bool:
+    """Whether a folder holds a result of its own, and is no link."""
+    return not folder.is_symlink() and _read(folder / RUN) is not None
 
 
 def read_record(folder: OutputFolder) -> Record:
@@ -86,6 +86,15 @@ def owned(folder: OutputFolder) -> set[str]:
     """
     files = read_record(folder).get("files")
     return {str(file) for file in files} if isinstance(files, list) else set()
+
+
+def _read(path: Path) -> Record | None:
+    """A run.json if it is one of ours."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("tool") == "samotion" else None
 
 
 def _clips(record: Record) -> dict[str, Record]:

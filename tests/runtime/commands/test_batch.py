@@ -65,9 +65,31 @@ def test_a_list_gives_each_of_its_clips_once() -> None:
     assert from_list(["a.mp4", "./a.mp4"]) == [Item("a.mp4", "a")]
 
 
-def test_clips_that_would_share_a_folder_are_both_named() -> None:
-    with pytest.raises(UsageError, match=r"'a/b/x\.mp4' and 'a_b/x\.mp4' would share .*rename"):
-        from_list(["a/b/x.mp4", "a_b/x.mp4", "x.mp4"])
+def test_clips_that_would_share_a_folder_are_numbered(tmp_path: Path) -> None:
+    folders = [item.folder for item in from_list(["a/b/x.mp4", "a_b/x.mp4", "x.mp4"])]
+    assert folders == ["a_b_x.mp4", "a_b_x.mp4-2", "x.mp4"]
+    for name in ("take.MP4", "take.mp4", "other.mp4"):
+        touch(tmp_path / name)
+    found = [item.folder.casefold() for item in find_items(str(tmp_path))]
+    assert len({*found}) == 3 and "other" in found
+
+
+def test_a_list_from_windows_loses_nothing() -> None:
+    assert from_list(["\ufeffa.mp4\r\n", "b.mp4\r\n"]) == [Item("a.mp4", "a"), Item("b.mp4", "b")]
+
+
+def test_a_poster_beside_a_video_is_no_clip(tmp_path: Path) -> None:
+    clip = touch(tmp_path / "film" / "film.mp4")
+    touch(tmp_path / "film" / "poster.jpg")
+    assert find_items(str(tmp_path)) == [Item(str(clip), "film/film")]
+
+
+def test_failed_clips_are_listed_where_a_list_can_hold_them(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    names = ["plain.mp4", "two\nlines.mp4", "#sign.mp4", " blank.mp4"]
+    ledger.close([Outcome(name, name, FAILED, error="error: no") for name in names])
+    assert from_list(ledger.failed_path.read_text().splitlines()) == [Item("plain.mp4", "plain")]
+    assert ledger.failed_path.read_text().count("cannot stand in a list") == 3
 
 
 def test_a_clip_keeps_the_folder_that_a_ledger_tells(tmp_path: Path) -> None:

@@ -144,3 +144,18 @@ def test_empty_folder_of_a_killed_run_goes_when_the_next_one_fails(tmp_path: Pat
     with pytest.raises(ZeroDivisionError), folders.reserve(folders.locate(tmp_path, "walk")):
         raise ZeroDivisionError
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_result_within_anothers_folder_is_nobodys_but_its_own(tmp_path: Path) -> None:
+    """Of shot/take.mp4 beside shot.mp4."""
+    output.write(make_result("take"), tmp_path / "shot")
+    output.write(make_result("shot"), tmp_path)
+    inner = files_below(tmp_path / "shot" / "take")
+    temporary = tmp_path / "shot" / "take" / ".samotion-1a2b3c_4.tmp"
+    temporary.write_text("half")
+    output.write(make_result("shot"), tmp_path, save=("coco",), overwrite=True)
+    assert files_below(tmp_path / "shot" / "take") == inner | {temporary.name}
+    output.write(make_result("take"), tmp_path / "shot", overwrite=True)
+    (tmp_path / "shot" / "take" / "run.json").write_text('{"tool": "other"}')
+    with pytest.raises(OutputError, match="which samotion did not write"):
+        output.write(make_result("shot"), tmp_path, overwrite=True)
