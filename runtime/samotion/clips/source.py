@@ -30,7 +30,7 @@ def frames_at_source(clip: Clip) -> Iterator[Array]:
     elif clip.path is None:
         yield from (_enlarged(frame, clip.source_hw) for frame in clip.frames)
     else:
-        check_unchanged(clip.path, clip.source_bytes)
+        check_unchanged(clip.path, clip.file)
         yield from _checked(clip, _read(Path(clip.path), clip))
 
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +22,21 @@ Array = np.ndarray[Any, Any]
 Ended = tuple[Array, list[str]]
 
 
+@dataclass(frozen=True)
+class VideoFile:
+    """What a video file tells beside its frames.
+
+    `coded_hw`: size of frames before they are turned, px; `pixel_aspect`: width to height of their
+    pixels as they are to be shown; `has_matrix`: whether it names the colour matrix of its frames,
+    or is so small that all take it for BT.601.
+    """
+
+    size_bytes: int
+    coded_hw: tuple[int, int]
+    pixel_aspect: Fraction
+    has_matrix: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """What was read. `frames` (T,H,W,3) uint8 RGB, scaled to the processing size, upright.
@@ -29,8 +45,8 @@ class Clip:
     from 0; `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source;
     `path` None: from an array; `warnings`: a line for each thing that was left out, repaired or
     may surprise; `frame_names`: of a folder, the file name of each frame read, aligned with
-    `indices`; else None; `source_bytes`: the size of a video file when it was read. Of a clip of
-    several windows `frames` are `Frames`, which hold none.
+    `indices`; else None; `file`: what a video file tells beside. Of a clip of several windows
+    `frames` are `Frames`, which hold none.
     """
 
     frames: Array
@@ -42,7 +58,7 @@ class Clip:
     path: str | None
     warnings: tuple[str, ...] = ()
     frame_names: tuple[str, ...] | None = None
-    source_bytes: int | None = None
+    file: VideoFile | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +84,7 @@ class Stream:
     where: str
     open: Callable[[], Reading]
     frame_names: tuple[str, ...] | None = None
-    source_bytes: int | None = None
+    file: VideoFile | None = None
 
     def read(self, progress: StageProgress | None = None) -> Clip:
         """The whole clip. Raises InputError for what cannot be read, or is too large to be held."""
@@ -102,7 +118,7 @@ class Stream:
             self.path,
             tuple(warnings),
             self.frame_names,
-            self.source_bytes,
+            self.file,
         )
 
 
@@ -137,14 +153,14 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
     )
 
 
-def check_unchanged(path: str | None, source_bytes: int | None) -> None:
+def check_unchanged(path: str | None, file: VideoFile | None) -> None:
     """Raise InputError for a video file that has another size than when it was read."""
-    if path is None or source_bytes is None or not os.path.exists(path):
+    if path is None or file is None or not os.path.exists(path):
         return  # reading it will tell
-    if (now := os.stat(path).st_size) != source_bytes:
+    if (now := os.stat(path).st_size) != file.size_bytes:
         raise InputError(
-            f"{path!r} has {now:,} bytes now, and had {source_bytes:,} when it was read first; it"
-            " was changed"
+            f"{path!r} has {now:,} bytes now, and had {file.size_bytes:,} when it was read first;"
+            " it was changed"
         )
 
 
@@ -172,7 +188,7 @@ def stream_of(clip: Clip) -> Stream:
         clip.name,
         read,
         clip.frame_names,
-        clip.source_bytes,
+        clip.file,
     )
 
 
@@ -202,7 +218,7 @@ class Frames:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Array]:
-        check_unchanged(self._stream.path, self._stream.source_bytes)
+        check_unchanged(self._stream.path, self._stream.file)
         count = 0
         for frame in self._stream.open().scaled:
             if count == len(self):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ TOLD_AHEAD = ("matroska", "flv", "asf", "ivf")  # their headers tell the length 
 TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
 # Bits of FFmpeg's AV_DISPOSITION_*; PyAV tells them from 14.2 on.
 DEFAULT, COVER = 1 << 0, 1 << 10
+UNSPECIFIED = 2  # a colour matrix (ITU-T H.273, table 4)
+HD_PX = 1280  # of a frame's longer side: from here on players take BT.709 for unspecified
 ASIDE = 1 << 11 | 1 << 12 | 1 << 19 | 1 << 20  # thumbnails, non-diegetic, dependent, still
 
 
@@ -28,7 +31,8 @@ ASIDE = 1 << 11 | 1 << 12 | 1 << 19 | 1 << 20  # thumbnails, non-diegetic, depen
 class Facts:
     """What the packets tell of the chosen `track`, counted among the video tracks.
 
-    `frame_count`: frames that will show; `coded_hw`: their size before they are turned, px.
+    `frame_count`: frames that will show; `coded_hw`: their size before they are turned, px;
+    `pixel_aspect`, `has_matrix`: as of `VideoFile`.
     """
 
     frame_count: int
@@ -38,6 +42,8 @@ class Facts:
     coded_hw: tuple[int, int]
     ends_early: bool
     warnings: tuple[str, ...]
+    pixel_aspect: Fraction = Fraction(1)
+    has_matrix: bool = True
 
 
 @dataclass
@@ -67,7 +73,17 @@ def survey(path: Path, container: InputContainer) -> Facts:
     track = list(container.streams.video).index(stream)
     coded_hw = stream.height, stream.width
     codec = stream.codec_context.name
-    return Facts(tally.displayed, fps, track, codec, coded_hw, bool(early), tuple(warnings))
+    return Facts(
+        tally.displayed,
+        fps,
+        track,
+        codec,
+        coded_hw,
+        bool(early),
+        tuple(warnings),
+        stream.sample_aspect_ratio or Fraction(1),
+        int(stream.codec_context.colorspace) != UNSPECIFIED or max(coded_hw) < HD_PX,
+    )
 
 
 def _count(container: InputContainer, tallies: dict[int, _Tally]) -> bool:
@@ -93,7 +109,9 @@ def _choose(path: Path, container: InputContainer, tallies: dict[int, _Tally]) -
     """As FFmpeg and players choose: the default track, of these the largest, of these the first."""
     tracks = [s for s in container.streams.video if not disposition(s) & COVER]
     if not tracks:
-        kinds = ", ".join(sorted({s.type for s in container.streams})) or "nothing"
+        covers = container.streams.video
+        named = {"a cover picture" if s in covers else s.type for s in container.streams}
+        kinds = ", ".join(sorted(named)) or "nothing"
         early = "; the file ends early" if structure.is_cut(path, container.format.name) else ""
         raise InputError(f"{str(path)!r} has no video stream; it holds {kinds}{early}")
 

@@ -23,7 +23,7 @@ from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
 from samotion.clips.stream import Clip as Clip
-from samotion.clips.stream import Ended, Reading, Stream
+from samotion.clips.stream import Ended, Reading, Stream, VideoFile
 from samotion.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
     from samotion.clips import decode
     from samotion.clips.survey import survey
 
-    where, source_bytes = repr(str(path)), path.stat().st_size
+    where, size_bytes = repr(str(path)), path.stat().st_size
     with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
         facts = survey(path, container)
         check_size(facts.coded_hw, where)
@@ -212,8 +212,8 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
     count = math.ceil(facts.frame_count / step)
-    name = clip_name(path)
-    return Stream(name, str(path), facts.fps, count, where, read, None, source_bytes)
+    file = VideoFile(size_bytes, facts.coded_hw, facts.pixel_aspect, facts.has_matrix)
+    return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
 
 
 def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Scaled) -> Ended:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.source import frames_at_source
-from samotion.results.film import Kind, show_ticks, write_film
+from samotion.results.film import Kind, Look, look_of, show_ticks, write_film
 from samotion.results.material import Material
 
 if TYPE_CHECKING:
@@ -40,18 +40,18 @@ def write(material: Material) -> None:
     clip = material.result.clip
     ticks = show_ticks(clip.timestamps_s)
     path = material.target.tree / FILE
-    write_film(path, PRORES, clip.source_hw, _pictures(material), ticks)
+    look = look_of(clip)
+    write_film(path, PRORES, clip.source_hw, _pictures(material, look), ticks, look=look)
 
 
-def _pictures(material: Material) -> Iterator[VideoFrame]:
-
+def _pictures(material: Material, look: Look) -> Iterator[VideoFrame]:
     for rgb, labels in zip(frames_at_source(material.result.clip), material.labels()):
         moving = (labels > 0).astype(np.uint8)
         near = cv2.dilate(moving, np.ones((2 * MARGIN_PX + 1,) * 2, np.uint8))
-        yield with_alpha(cv2.copyTo(np.ascontiguousarray(rgb), near), moving)
+        yield with_alpha(cv2.copyTo(np.ascontiguousarray(rgb), near), moving, look.matrix)
 
 
-def with_alpha(rgb: Array, moving: Array) -> VideoFrame:
+def with_alpha(rgb: Array, moving: Array, matrix: str = "ITU709") -> VideoFrame:
     """A picture (H,W,3) uint8 with straight alpha, full where `moving` (H,W) uint8 is 1, none where
     it is 0.
 
@@ -63,7 +63,7 @@ def with_alpha(rgb: Array, moving: Array) -> VideoFrame:
     height, width = moving.shape
     padded: Array = cv2.copyMakeBorder(rgb, 0, 0, 0, -width % BLOCK_PX, cv2.BORDER_REPLICATE)
     colours: Any = av.VideoFrame.from_ndarray(padded, "rgb24")
-    colours = colours.reformat(format=COLOURS, dst_colorspace="ITU709")
+    colours = colours.reformat(format=COLOURS, dst_colorspace=matrix)
     frame = av.VideoFrame(width, height, PRORES.pixels)
     for plane, source in zip(frame.planes, colours.planes):
         _fill(plane, np.frombuffer(source, np.uint16).reshape(height, -1)[:, :width])

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from samotion.backends.threads import ahead
+from samotion.clips.stream import Clip
+from samotion.clips.survey import UNSPECIFIED
 from samotion.manifest import replacing
 
 if TYPE_CHECKING:
@@ -37,6 +39,31 @@ class Kind:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Look:
+    """How a player shows pixels: by which colour matrix, in FFmpeg's words and as its tag, and how
+    wide one is for its height.
+    """
+
+    matrix: str = "ITU709"
+    tag: int = _ITU709
+    pixel_aspect: Fraction = Fraction(1)
+
+
+def look_of(clip: Clip) -> Look:
+    """As the clip's source looks in whatever player.
+
+    FFmpeg reads frames of HD that name no matrix by BT.601, players show them by BT.709: written by
+    BT.601, with no matrix named either, they are the same numbers again.
+    """
+    file = clip.file
+    if file is None:
+        return Look()
+    turned = file.coded_hw != clip.source_hw and file.coded_hw[::-1] == clip.source_hw
+    aspect = 1 / file.pixel_aspect if turned else file.pixel_aspect
+    return Look(pixel_aspect=aspect) if file.has_matrix else Look("ITU601", UNSPECIFIED, aspect)
+
+
 def write_film(
     path: Path,
     kind: Kind,
@@ -44,20 +71,22 @@ def write_film(
     pictures: Iterable[VideoFrame],
     ticks: Array,
     sound: Sound | None = None,
+    look: Look | None = None,
 ) -> None:
     """Write pictures of size `hw`, shown at `ticks` (T,) of `TIME_BASE`; appears by rename.
 
     Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
-    drawn = ahead((_as(kind.pixels, picture) for picture in pictures), on_a_thread=True)
+    look = look or Look()
+    drawn = ahead((_as(kind.pixels, look, picture) for picture in pictures), on_a_thread=True)
     with replacing(path) as temporary:
-        _encode(str(temporary), kind, hw, zip(drawn, ticks.tolist()), mean_rate(ticks), sound)
+        _encode(str(temporary), kind, hw, zip(drawn, ticks.tolist()), mean_rate(ticks), look, sound)
 
 
-def _as(pixels: str, picture: VideoFrame) -> VideoFrame:
+def _as(pixels: str, look: Look, picture: VideoFrame) -> VideoFrame:
     if picture.format.name == pixels:
         return picture
-    return picture.reformat(format=pixels, dst_colorspace="ITU709")
+    return picture.reformat(format=pixels, dst_colorspace=look.matrix)
 
 
 def _encode(
@@ -66,6 +95,7 @@ def _encode(
     hw: tuple[int, int],
     timed: Iterable[tuple[VideoFrame, int]],
     rate: Fraction,
+    look: Look,
     sound: Sound | None,
 ) -> None:
     import av
@@ -77,7 +107,8 @@ def _encode(
         context = stream.codec_context
         context.time_base = TIME_BASE
         context.thread_type = "FRAME"  # slices, PyAV's choice, keep one core busy
-        context.colorspace = context.color_primaries = context.color_trc = _ITU709
+        context.sample_aspect_ratio = look.pixel_aspect
+        context.colorspace = context.color_primaries = context.color_trc = look.tag
         if sound:
             sound.join(container)
         tick = 0
@@ -85,7 +116,7 @@ def _encode(
             frame.pts, frame.time_base = tick, TIME_BASE
             for tag in COLOUR_TAGS:  # ProRes keeps those of frames
                 if hasattr(frame, tag):  # PyAV 13 lacks some
-                    setattr(frame, tag, _ITU709)
+                    setattr(frame, tag, look.tag)
             container.mux(stream.encode(frame))
             if sound:
                 container.mux(sound.until(float(tick * TIME_BASE)))

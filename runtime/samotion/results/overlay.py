@@ -17,7 +17,15 @@ from samotion.clips.source import frames_at_source
 from samotion.errors import is_disk_error
 from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
-from samotion.results.film import MAX_PAUSE_S, Kind, long_pauses, show_ticks, write_film
+from samotion.results.film import (
+    MAX_PAUSE_S,
+    Kind,
+    Look,
+    long_pauses,
+    look_of,
+    show_ticks,
+    write_film,
+)
 from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
@@ -75,11 +83,15 @@ def _write(material: Material, sound: Sound | None) -> None:
     frames, labels = frames_at_source(result.clip), material.labels()
     pictures = drawn(result, frames, labels, material.target.overlay)
     path = material.target.tree / OVERLAY
-    write_overlay(path, pictures, result.clip.timestamps_s, sound)
+    write_overlay(path, pictures, result.clip.timestamps_s, sound, look_of(result.clip))
 
 
 def write_overlay(
-    path: Path, pictures: Iterable[Array], timestamps_s: Array, sound: Sound | None = None
+    path: Path,
+    pictures: Iterable[Array],
+    timestamps_s: Array,
+    sound: Sound | None = None,
+    look: Look | None = None,
 ) -> None:
     """Write an MP4 (H.264, yuv420p, faststart) of pictures (H,W,3) uint8, each shown at its own
     time.
@@ -93,7 +105,7 @@ def write_overlay(
     height, width = _even_hw(first.shape[:2])
     kind = Kind("mp4", "libx264", "yuv420p", FILE if height * width < LARGE_PX else LARGE_FILE)
     fitted = (_fitted(picture, (height, width)) for picture in _with(first, whole))
-    write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound)
+    write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound, look)
 
 
 def drawn(

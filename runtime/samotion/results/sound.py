@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samotion.clips import decode, sizes
+from samotion.clips.survey import DEFAULT, disposition
 from samotion.clips.video import Clip
 from samotion.errors import InputError
 from samotion.results.film import long_pauses
@@ -97,7 +98,7 @@ class Sound:
     def _encoded(self, packets: Iterator[Any]) -> Iterator[Any]:
         """As AAC, without a gap where times are a little off, as AVI's are."""
         following: float | None = None
-        for frame in (frame for packet in packets for frame in packet.decode()):
+        for frame in _alike(self._decoded(packets)):
             time_s = (following or 0.0) if frame.time is None else frame.time - self._first_s
             if following is not None and abs(time_s - following) < JITTER_S:
                 time_s = following
@@ -108,6 +109,37 @@ class Sound:
             frame.pts = round(time_s * frame.sample_rate)
             yield from self._out.encode(frame)
         yield from self._out.encode()
+
+    def _decoded(self, packets: Iterator[Any]) -> Iterator[Any]:
+        """Frames; a packet that cannot be decoded costs itself alone."""
+        import av
+
+        told = False
+        for packet in packets:
+            try:
+                yield from packet.decode()
+            except av.error.FFmpegError as error:
+                if not told:
+                    self._warn(f"the overlay's sound has gaps ({error.strerror})")
+                told = True
+
+
+def _alike(frames: Iterator[Any]) -> Iterator[Any]:
+    """Frames of the first one's format, layout and rate: a broadcast changes from 5.1 to stereo."""
+    import av
+
+    first: tuple[str, str, int] | None = None
+    resampler: Any = None
+    last: tuple[str, str, int] | None = None
+    for frame in frames:
+        kind = frame.format.name, frame.layout.name, frame.sample_rate
+        first = first or kind
+        if kind == first:
+            yield frame
+            continue
+        if kind != last:
+            resampler, last = av.AudioResampler(*first), kind
+        yield from resampler.resample(frame)
 
 
 @contextmanager
@@ -120,11 +152,20 @@ def sound_of(clip: Clip, warn: Warn) -> Iterator[Sound | None]:
 
 
 def _open(clip: Clip, warn: Warn, stack: ExitStack) -> Sound | None:
-    if clip.path is None or clip.frame_names is not None or long_pauses(clip.timestamps_s):
+    if clip.path is None or clip.frame_names is not None:
         return None
     try:
         container = stack.enter_context(decode.opened(Path(clip.path), sizes.MAX_FRAME_PIXELS))
     except (InputError, OSError):  # the file is gone; whoever wants its pictures will tell
         return None
     streams = [one for one in container.streams.audio if one.codec_context]
-    return Sound(container, streams[0], float(clip.timestamps_s[0]), warn) if streams else None
+    if not streams:
+        return None
+    chosen = max(streams, key=lambda one: disposition(one) & DEFAULT)
+    if len(streams) > 1:
+        number = streams.index(chosen) + 1
+        warn(f"of {len(streams)} audio tracks number {number} is the overlay's sound")
+    if long_pauses(clip.timestamps_s):
+        warn("the overlay has no sound, for its pauses are cut")
+        return None
+    return Sound(container, chosen, float(clip.timestamps_s[0]), warn)

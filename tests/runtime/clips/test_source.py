@@ -55,7 +55,7 @@ def test_a_source_that_is_gone_or_shorter_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"bytes now, and had [\d,]+ when it was read first"):
         list(frames_at_source(clip))
     with pytest.raises(InputError, match="has 4 of 6 frames now"):
-        list(frames_at_source(replace(clip, source_bytes=None)))
+        list(frames_at_source(replace(clip, file=None)))
     path.unlink()
     with pytest.raises(InputError, match="once more: No such file"):
         list(frames_at_source(clip))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,33 @@ def test_every_frame_is_there_at_its_tick(tmp_path: Path, times_s: Any) -> None:
         times = [frame.time for frame in container.decode(video=0)]
     expected = film.show_ticks(times_s) * float(film.TIME_BASE)
     np.testing.assert_allclose(times, expected, atol=float(film.TIME_BASE) / 2)
+
+
+@pytest.mark.parametrize("width", [640, 1280])
+@pytest.mark.parametrize("turned", [False, True])
+def test_an_overlay_has_the_numbers_and_the_pixels_of_its_source(
+    tmp_path: Path, width: int, turned: bool
+) -> None:
+    """Of HD without a colour matrix too, which FFmpeg reads by BT.601, and players by BT.709."""
+    pictures = media.quadrants(3, (480, width))
+    ratio = Fraction(16, 11)
+    path = media.write_video(tmp_path / "a.mp4", pictures, pixel_ratio=ratio)
+    if turned:
+        media.set_display_matrix(path, 0, 1, -1, 0)
+    result = replace(make_result(objects=0), clip=read_clip(path))
+    labels = np.zeros(result.clip.frames.shape[:3], np.uint8)
+    output.write(replace(result, labels=labels), tmp_path / "out", ["overlay", "matte", "cutout"])
+    for name in ("overlay.mp4", "matte.mp4", "cutout.mov"):
+        with av.open(str(tmp_path / "out" / "a" / name)) as container:
+            shown = next(container.decode(video=0))
+            aspect = container.streams.video[0].sample_aspect_ratio
+        assert aspect == (1 / ratio if turned else ratio), name
+        assert shown.colorspace == (1 if width == 640 else 2), name
+        if name == "overlay.mp4" and width == 1280 and not turned:
+            with av.open(str(path)) as container:
+                source = next(container.decode(video=0))
+            planes = [one.to_ndarray().astype(int) for one in (shown, source)]
+            assert np.abs(planes[0] - planes[1]).mean() < 2
 
 
 def test_a_long_last_pause_is_part_of_the_duration(tmp_path: Path) -> None:

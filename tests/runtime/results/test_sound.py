@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from helpers import media
 from helpers.made_result import make_result
+from samotion.clips.survey import DEFAULT
 from samotion.clips.video import read_clip
 from samotion.results import sound
 from samotion.results import write as output
@@ -121,8 +122,68 @@ def test_cut_pauses_take_the_sound_with_them(tmp_path: Path) -> None:
     clip = clip_with_sound(tmp_path / "a.mp4", "aac")
     read = read_clip(clip)
     read.timestamps_s[10:] += 100
-    with sound.sound_of(read, print) as found:
-        assert found is None
+    said: list[str] = []
+    with sound.sound_of(read, said.append) as found:
+        assert found is None and said == ["the overlay has no sound, for its pauses are cut"]
+
+
+def test_a_change_from_five_channels_to_two_is_no_end(tmp_path: Path) -> None:
+    """As in broadcasts, whose packets follow each other in one stream."""
+    clip = tmp_path / "a.ts"
+    parts = [clip_with_sound(tmp_path / f"{n}.ac3.mkv", "ac3", RATE, n) for n in ("5.1", "stereo")]
+    with av.open(str(clip), "w") as container:
+        video: Any = container.add_stream("mpeg4", rate=FPS)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio: Any = container.add_stream("ac3", rate=RATE, layout="stereo")
+        for number, rgb in enumerate(media.quadrants(4 * FPS)):
+            frame = av.VideoFrame.from_ndarray(rgb, "rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, FPS)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        for at_s, part in zip((0, 2), parts):
+            with av.open(str(part)) as source:
+                packets: Any = source.demux(audio=0)
+                for packet in packets:
+                    if packet.size and packet.pts * packet.time_base < 2:
+                        packet.pts += round(at_s / packet.time_base)
+                        packet.dts, packet.stream = packet.pts, audio
+                        container.mux(packet)
+    path, result = overlay_of(clip, tmp_path / "out")
+    name, beep_s, end_s = heard(path)
+    assert (name, result.warnings) == ("aac", [])
+    assert beep_s == pytest.approx(BEEP_S, abs=0.06) and end_s == pytest.approx(4, abs=0.1)
+
+
+def test_a_packet_that_cannot_be_decoded_costs_itself_alone(tmp_path: Path) -> None:
+    clip = clip_with_sound(tmp_path / "a.avi", "ac3")
+    with av.open(str(clip)) as container:
+        first = next(bytes(one) for one in container.demux(audio=0) if one.size)
+    data = clip.read_bytes()
+    clip.write_bytes(data.replace(first, bytes(len(first)), 1))
+    path, result = overlay_of(clip, tmp_path / "out")
+    name, beep_s, end_s = heard(path)
+    assert name == "aac" and beep_s == pytest.approx(BEEP_S, abs=0.06)
+    assert end_s == pytest.approx(2, abs=0.1) and len(result.warnings) == 1
+    assert result.warnings[0].startswith("the overlay's sound has gaps")
+
+
+def test_the_default_track_is_heard(tmp_path: Path) -> None:
+    clip = tmp_path / "a.mkv"
+    parts = [clip_with_sound(tmp_path / f"{name}.mkv", name) for name in ("flac", "ac3")]
+    with av.open(str(clip), "w") as container, av.open(str(parts[0])) as pictures:
+        video: Any = container.add_stream_from_template(pictures.streams.video[0])
+        sources = [av.open(str(part)) for part in parts]
+        tracks: Any = [container.add_stream_from_template(s.streams.audio[0]) for s in sources]
+        tracks[0].disposition, tracks[1].disposition = 0, DEFAULT
+        inputs: Any = [(one.demux(audio=0), to) for one, to in zip(sources, tracks)]
+        for packets, target in [*inputs, (pictures.demux(video=0), video)]:
+            for packet in packets:
+                if packet.size:
+                    packet.stream = target
+                    container.mux(packet)
+    path, result = overlay_of(clip, tmp_path / "out")
+    assert heard(path)[0] == "aac"  # ac3, for flac would be kept
+    assert result.warnings == ["of 2 audio tracks number 2 is the overlay's sound"]
 
 
 def test_a_sound_that_no_film_takes_costs_itself_only(
