@@ -164,3 +164,10 @@ def test_the_shell_completes_options_and_choices() -> None:
             },
         )
         assert done.stdout.strip() == offered, done.stderr
+
+
+def test_the_last_of_several_names_is_completed() -> None:
+    complete = options.several(["masks", "mots", "overlay"]).autocompletion
+    assert complete("") == ["masks", "mots", "overlay"] and complete("mo") == ["mots"]
+    assert complete("mots,") == ["mots,masks", "mots,overlay"]
+    assert complete("overlay,mots,m") == ["overlay,mots,masks"]

@@ -12,15 +12,19 @@ from __future__ import annotations
 import importlib
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from samotion.checks.arguments import instance_of, path_of
 from samotion.commands.clip_job import ClipJob
-from samotion.commands.ledger import Outcome
+from samotion.commands.exits import explain
+from samotion.commands.ledger import FAILED, Outcome
 from samotion.commands.listing import Item
-from samotion.errors import DeviceError, UsageError
+from samotion.commands.workers import WorkerError
+from samotion.errors import DeviceError, SamotionError, UsageError
 from samotion.results.folder import check_options
 from samotion.settings import Settings
 
@@ -42,8 +46,9 @@ class ClipSegmenter:
     A row has the clip's path in `clip`, `path` or `item`, and may have `folder`, where its results
     go below `out` (None: the clip's name). The answer has the fields of
     `samotion.commands.ledger.Outcome`: a clip that fails is a row too, with its `exit_code` and
-    `error`. One that is done already is passed over, so that what a lost worker had can be handed
-    out again. It can be pickled; the engines are opened once, where the first row comes.
+    `error`; `worker` is empty where no engines can be opened. One that is done already is passed
+    over, so that what a lost worker had can be handed out again. It can be pickled; the engines are
+    opened once, where the first row comes.
     """
 
     def __init__(
@@ -66,9 +71,14 @@ class ClipSegmenter:
 
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Segment the clip of one row."""
-        if self._engines is None:
-            self._engines = self.job.open_engines()
-        return asdict(self.job.do(_item(row), self._engines))
+        item = _item(row)
+        try:
+            if self._engines is None:
+                self._engines = self.job.open_engines()
+        except SamotionError as error:  # of one that is raised Ray keeps the text alone
+            code, line = explain(error)
+            return asdict(Outcome(item.clip, item.folder, FAILED, exit_code=code, error=line))
+        return asdict(self.job.do(item, self._engines))
 
     def __getstate__(self) -> dict[str, Any]:
         """Engines stay where they were opened."""
@@ -92,7 +102,7 @@ def run(
 
     `auto` is the cluster that this machine belongs to, `local` a new one on this machine alone.
     `workers` None: as many as the cluster has room for. Raises DeviceError where Ray is missing or
-    does not answer.
+    does not answer, WorkerError where engines cannot be opened.
     """
     ray = _connected(address)
     rows = [{"clip": os.path.abspath(item.clip), "folder": item.folder} for item in items]
@@ -117,7 +127,17 @@ def run(
     )
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     for row in done.iter_rows():
-        yield Outcome(**{**row, "clip": given[row["clip"]]})
+        outcome = Outcome(**row)
+        if not outcome.worker:
+            raise WorkerError(outcome.error, outcome.exit_code)
+        yield _as_given(outcome, given)
+
+
+def _as_given(outcome: Outcome, given: Mapping[str, str]) -> Outcome:
+    """With the clip's path as it was given, in what went wrong too."""
+    clip = given[outcome.clip]
+    error = outcome.error.replace(repr(outcome.clip), repr(clip)).replace(outcome.clip, clip)
+    return replace(outcome, clip=clip, error=error)
 
 
 def _item(row: Mapping[str, Any]) -> Item:
@@ -144,6 +164,7 @@ def _connected(address: str) -> Any:
     if ray.is_initialized():
         return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send them
+    sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=address, log_to_driver=False, logging_level="warning")
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -152,6 +173,8 @@ def _connected(address: str) -> Any:
             f"no Ray cluster answers at {address!r} ({reason}); start one with: ray start --head,"
             " or give --ray local"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, sigterm)  # Ray puts its own in its place
     return ray
 
 

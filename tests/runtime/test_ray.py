@@ -19,6 +19,7 @@ from helpers.scene_jobs import SceneJob, write_clip
 from PIL import Image
 from samotion import Settings, segment_clip
 from samotion import ray as samotion_ray
+from samotion.commands.ledger import Outcome
 from samotion.commands.listing import Item
 from samotion.errors import DeviceError, UsageError
 
@@ -98,6 +99,22 @@ def test_a_segmenter_is_refused_before_its_first_row(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         samotion_ray.ClipSegmenter(**{"out": tmp_path, **wrong})
+
+
+def test_a_segmenter_without_engines_says_so_in_its_row(tmp_path: Path) -> None:
+    segmenter = samotion_ray.ClipSegmenter(tmp_path / "out", engine_dir=tmp_path)
+    row = segmenter({"clip": "a.mp4"})
+    assert (row["status"], row["exit_code"], row["worker"]) == ("failed", 4, "")
+    assert row["error"].startswith("error: ")
+
+
+def test_paths_are_told_as_they_were_given() -> None:
+    error = "error: '/x/in/a.mp4' cannot be read; /x/in/a.mp4 is empty"
+    told = samotion_ray._as_given(
+        Outcome("/x/in/a.mp4", "a", "failed", error=error), {"/x/in/a.mp4": "in/a.mp4"}
+    )
+    assert told.clip == "in/a.mp4"
+    assert told.error == "error: 'in/a.mp4' cannot be read; in/a.mp4 is empty"
 
 
 def test_workers_share_the_cores_of_a_cluster() -> None:

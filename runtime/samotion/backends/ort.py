@@ -28,6 +28,18 @@ _DTYPES = {
 }
 
 
+def why_missing(error: ImportError) -> str:
+    """What a failed import says of onnxruntime. A signal that came while its library was being
+    loaded, which that tells as an error of its own, is raised.
+    """
+    cause = error.__cause__ or error.__context__
+    if cause is not None and not isinstance(cause, Exception):
+        raise cause
+    if isinstance(error, ModuleNotFoundError):
+        return "onnxruntime is not installed"
+    return "onnxruntime cannot be loaded"
+
+
 def provider_for(device: str) -> str:
     """The onnxruntime provider of a device. `auto` takes CUDA where it is there; `cuda` insists
     on it.
@@ -36,7 +48,7 @@ def provider_for(device: str) -> str:
         import onnxruntime
     except ImportError as error:
         raise DeviceError(
-            "onnxruntime is not installed; pip install 'samotion[cpu]' or 'samotion[gpu]'"
+            f"{why_missing(error)}; pip install 'samotion[cpu]' or 'samotion[gpu]'"
         ) from error
     has_cuda = PROVIDERS["cuda"] in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:

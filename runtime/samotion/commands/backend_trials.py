@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.ort import PROVIDERS, first_line
+from samotion.backends.ort import PROVIDERS, first_line, why_missing
 from samotion.backends.trt_backend import RTX, TENSORRT
 from samotion.errors import DeviceError
 
@@ -36,7 +36,7 @@ def try_onnxruntime(device: str) -> Backend:
     try:
         import onnxruntime
     except ImportError as error:
-        return Backend(name, f"onnxruntime is not installed ({first_line(error)})")
+        return Backend(name, f"{why_missing(error)} ({first_line(error)})")
     provider = PROVIDERS[device]
     if provider not in onnxruntime.get_available_providers():
         return Backend(name, f"this onnxruntime was built without {provider}")

@@ -65,9 +65,9 @@ def batch(
     device: Device = "auto",
     save: Annotated[
         str | None,
-        typer.Option(
+        options.several(
+            KINDS,
             metavar="NAME,NAME",
-            callback=options.some_of(KINDS),
             help=f"What to write, some of {', '.join(KINDS)}.",
             show_default=",".join(UNASKED),
         ),

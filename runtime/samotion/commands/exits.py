@@ -40,7 +40,7 @@ def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
     """`run_command` without the exit."""
     streams.prepare()
     try:
-        with _sigterm_raises():
+        with sigterm_raises():
             code = function() or 0
             sys.stdout.flush()
             return code
@@ -83,7 +83,7 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
+def sigterm_raises() -> Iterator[None]:
     """Turn SIGTERM into `Terminated`, where signals can be handled (the main thread)."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -89,9 +89,9 @@ def live(
     ] = False,
     save: Annotated[
         str | None,
-        typer.Option(
+        options.several(
+            SAVED,
             metavar="NAME,NAME",
-            callback=options.some_of(SAVED),
             help=f"What to write at the end, some of {', '.join(SAVED)}.",
             show_default="nothing",
         ),

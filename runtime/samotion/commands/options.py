@@ -52,7 +52,7 @@ def start(app: typer.Typer, name: str) -> None:
     streams.prepare()
     try:
         app(prog_name=name)
-    except KeyboardInterrupt as error:
+    except (KeyboardInterrupt, OSError) as error:  # OSError: help to a full disk
         sys.exit(exits.tell(error))
 
 
@@ -102,6 +102,19 @@ def choice(choices: Sequence[object], *flags: str, **more: Any) -> Any:
     return typer.Option(
         *flags, metavar="|".join(texts), callback=one_of(choices), autocompletion=complete, **more
     )
+
+
+def several(choices: Sequence[str], **more: Any) -> Any:
+    """An option that takes some of `choices`, with commas between them; the shell completes the
+    last one.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        *given, last = incomplete.split(",")
+        left = [one for one in choices if one.startswith(last) and one not in given]
+        return [",".join([*given, one]) for one in left]
+
+    return typer.Option(callback=some_of(choices), autocompletion=complete, **more)
 
 
 def teller(quiet: bool) -> Callable[[str], None]:

@@ -119,18 +119,18 @@ def run(
     seed: Seed = 0,
     save: Annotated[
         str | None,
-        typer.Option(
+        options.several(
+            KINDS,
             metavar="NAME,NAME",
-            callback=options.some_of(KINDS),
             help=f"What to write, some of {', '.join(KINDS)}.",
             show_default=f"{','.join(UNASKED)}; in layout davis masks",
         ),
     ] = None,
     overlay: Annotated[
         str | None,
-        typer.Option(
+        options.several(
+            LAYERS,
             metavar=",".join(LAYERS),
-            callback=options.some_of(LAYERS),
             help="What the overlay shows, some of these.",
             show_default=",".join(DEFAULT_LAYERS),
         ),

@@ -23,6 +23,7 @@ from samotion.commands.listing import Item
 from samotion.errors import SamotionError
 
 ATTEMPTS = 2  # at a clip whose process dies
+PATIENCE_S = 20.0  # for a process to take its lock and half files along
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 
@@ -86,6 +87,8 @@ class _Worker:
         """End it, whatever it is at."""
         self.pipe.close()
         self.process.terminate()
+        self.process.join(PATIENCE_S)
+        self.process.kill()
         self.process.join()
 
 
@@ -152,7 +155,7 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
         code, line = exits.explain(error)
         pipe.send(_Refusal(line, code))
         return
-    with engines, suppress(EOFError, BrokenPipeError):
+    with engines, suppress(EOFError, BrokenPipeError, exits.Terminated), exits.sigterm_raises():
         pipe.send(None)  # ready
         while True:
             pipe.send(job.do(pipe.recv(), engines))

@@ -301,6 +301,8 @@ def test_real_engines_and_an_end_in_the_middle(tmp_path: Path, how: signal.Signa
         assert process.stdout is not None
         rows = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(how)
+    if how == signal.SIGTERM:
+        assert process.returncode == 143 and not [*tmp_path.rglob(".samotion*")]
     assert [(row["folder"], row["status"]) for row in rows] == [("bad", "failed"), ("c0", "done")]
     before = {p: p.stat().st_mtime_ns for p in Path(tmp_path, "out", "c0").rglob("*.png")}
     done = subprocess.run(line, capture_output=True, text=True)

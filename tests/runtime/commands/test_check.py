@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers import fake_tensorrt, zero_engines
-from samotion.backends.ort import PROVIDERS
+from samotion.backends.ort import PROVIDERS, why_missing
 from samotion.commands import backend_trials, check
 from samotion.commands.backend_trials import Backend
 from samotion.commands.engine_trials import run_each
@@ -212,3 +212,23 @@ def test_a_jetson_has_a_tensorrt_of_its_own(
     assert not any("JetPack" in line for line in check.advise(works, [], 1 << 40, None, {}))
     monkeypatch.setattr(check, "JETSON", tmp_path)
     assert any("JetPack 6: 8.6.2" in line for line in check.advise(works, [], 1 << 40, None, {}))
+
+
+@pytest.mark.parametrize(
+    ("cause", "said"),
+    [
+        (KeyboardInterrupt(), None),
+        (None, "onnxruntime cannot be loaded"),
+        (ModuleNotFoundError("no module"), "onnxruntime is not installed"),
+    ],
+)
+def test_a_signal_while_a_library_is_loaded_is_no_missing_library(
+    cause: BaseException | None, said: str | None
+) -> None:
+    error = cause if isinstance(cause, ImportError) else ImportError("initialization failed")
+    error.__cause__ = None if error is cause else cause
+    if said is None:
+        with pytest.raises(KeyboardInterrupt):
+            why_missing(error)
+    else:
+        assert why_missing(error) == said

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from samotion import errors
@@ -97,3 +100,11 @@ def test_an_interruption_is_one_line_even_with_verbose(
 
     exit_code(work, verbose=True)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_to_a_full_disk_is_one_line() -> None:
+    line = [sys.executable, "-c", "from samotion.commands.check import main; main()", "--help"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 7 and done.stderr.startswith("error: No space left on device")
+    assert done.stderr.count("\n") == 1

@@ -71,6 +71,10 @@ def test_keys_play_step_and_choose_objects(page: Page, tmp_path: Path) -> None:
     assert page.run(checked) == [False, True]
     page.press("a")
     assert page.run(checked) == [True, True]
+    page.run("document.querySelector('.tint input').focus()")
+    page.press("Home")
+    page.press("ArrowRight")
+    assert page.run("document.querySelector('.tint input').value") == "1"
     assert page.problems == []
 
 

@@ -88,6 +88,7 @@ function player() {
 
 function keys(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest(".tint") && /^(Arrow|Home|End)/.test(event.key)) return;
   const actions = {
     " ": toggle, ArrowLeft: () => seek(state.frame - 1), ArrowRight: () => seek(state.frame + 1),
     Home: () => seek(0), End: () => seek(count - 1),
