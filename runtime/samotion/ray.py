@@ -173,8 +173,10 @@ def _connected(address: str) -> Any:
             f"no Ray cluster answers at {address!r} ({reason}); start one with: ray start --head,"
             " or give --ray local"
         ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, sigterm)  # Ray puts its own in its place
+    finally:
+        # Ray puts its own in its place
+        if callable(sigterm) and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, sigterm)
     return ray
 
 

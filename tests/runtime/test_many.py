@@ -73,6 +73,11 @@ def test_one_clip_is_no_list_of_clips(clips: Any) -> None:
         samotion.segment_clips(clips, None)  # type: ignore[arg-type]
 
 
+def test_an_array_of_paths_is_a_list(clips: list[Path], done: list[str]) -> None:
+    given: Any = np.array([str(clips[0]), str(clips[2])])
+    assert len(list(samotion.segment_clips(given, None))) == 2  # type: ignore[arg-type]
+
+
 def test_failures_go_into_a_table_alone(clips: list[Path]) -> None:
     with pytest.raises(UsageError, match=r"failures is \[\] \(list\); expected a dict"):
         samotion.segment_clips(clips, None, failures=[])  # type: ignore[arg-type]

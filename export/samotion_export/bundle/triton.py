@@ -43,7 +43,7 @@ CHAIN_OUTPUTS = (
 def write_repository(engines: Path, out: Path, report: Report) -> list[Path]:
     """Write the repository of an engine folder; the folders of its models.
 
-    Models of an earlier call are replaced, and go where the engines have no such net. Raises
+    Models of an earlier call are replaced; those of other engines stay, and are named. Raises
     EngineError for engines that are missing or damaged, OutputError where something else lies in a
     model's place, or the disk is full.
     """
@@ -72,11 +72,12 @@ def _write(staging: Path, engines: Path, held: Manifest, out: Path, report: Repo
     _write_chain(staging / CHAIN, engines, held)
     for name, entry in held.engines.items():
         _write_engine(staging / model_name(name), name, entry, engines)
-    for name in sorted({model_name(engine) for engine in SIGNATURES} - {*models}):
-        if (out / name).is_dir() and _is_ours(out / name):
-            shutil.rmtree(out / name)
-            report.note(f"{name}: removed, for {str(engines)!r} has no such net")
     written = [_put(model, out / model.name) for model in sorted(staging.iterdir())]
+    for name in sorted({model_name(engine) for engine in SIGNATURES} - {*models}):
+        if _is_marked(out / name):
+            report.note(
+                f"{name}: is not of these engines; remove {str(out / name)!r}, or it is served"
+            )
     report.note(
         f"{len(written)} models; next: pip install 'samotion[gpu]' where tritonserver runs, and"
         f" tritonserver --model-repository={shlex.quote(str(out.resolve()))}"
@@ -187,25 +188,20 @@ def _told(out: Path) -> Iterator[None]:
 
 def _check_place(model: Path) -> None:
     """Raise OutputError where something lies that an earlier call did not write."""
-    if not os.path.lexists(model) or _is_ours(model):
+    if not os.path.lexists(model):
         return
-    foreign = _foreign(model) if _is_marked(model) else []
-    what = repr(str(model / foreign[0]) if foreign else str(model))
-    raise OutputError(f"{what} was not written by samotion-export; choose another --out")
-
-
-def _is_ours(model: Path) -> bool:
-    """Did an earlier call write this folder, and nobody put anything into it?"""
-    return _is_marked(model) and not _foreign(model)
+    ours = _is_marked(model)
+    foreign = sorted({path.name for path in model.iterdir()} - {CONFIG, VERSION}) if ours else []
+    if not ours or foreign:
+        what = repr(str(model / foreign[0]) if foreign else str(model))
+        raise OutputError(f"{what} was not written by samotion-export; choose another --out")
 
 
 def _is_marked(model: Path) -> bool:
+    """Whether an earlier call wrote this folder."""
     config = model / CONFIG
-    return not model.is_symlink() and config.is_file() and config.read_text().startswith(MARK)
-
-
-def _foreign(model: Path) -> list[str]:
-    return sorted({path.name for path in model.iterdir()} - {CONFIG, VERSION})
+    is_file = not model.is_symlink() and config.is_file()
+    return is_file and config.read_bytes().startswith(MARK.encode())
 
 
 def _put(model: Path, place: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from samotion.clips.collect import Collected, Frame, Scaled
 from samotion.errors import InputError, UsageError
 
 Array = np.ndarray[Any, Any]
+HEAD_BYTES = 1 << 16
 # when each frame shows (T,) in s, and a line for each thing that may surprise
 Ended = tuple[Array, list[str]]
 
@@ -26,12 +28,13 @@ Ended = tuple[Array, list[str]]
 class VideoFile:
     """What a video file tells beside its frames.
 
-    `coded_hw`: size of frames before they are turned, px; `pixel_aspect`: width to height of their
-    pixels as they are to be shown; `has_matrix`: whether it names the colour matrix of its frames,
-    or is so small that all take it for BT.601.
+    `head`: as of `head_of`; `coded_hw`: size of frames before they are turned, px; `pixel_aspect`:
+    width to height of their pixels as they are to be shown; `has_matrix`: whether it names the
+    colour matrix of its frames, or needs none: it is RGB, or so small that all take it for BT.601.
     """
 
     size_bytes: int
+    head: bytes
     coded_hw: tuple[int, int]
     pixel_aspect: Fraction
     has_matrix: bool
@@ -134,8 +137,8 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
     if lengths := [len(one) for one in beside if len(one) != count]:
         raise UsageError(f"the clip has {count} frames, and {lengths[0]} numbers, times or names")
     sizes.check_count(count, "the clip")
+    sizes.check_size(clip.source_hw, "the clip")
     hw = clip.frames.shape[1], clip.frames.shape[2]
-    sizes.check_size(hw, "the clip")
     step, to_hw = sizes.every_kth(count, max_frames), sizes.scaled_hw(hw, long_side_px)
     if step == 1 and to_hw == hw:
         return clip
@@ -154,14 +157,20 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
 
 
 def check_unchanged(path: str | None, file: VideoFile | None) -> None:
-    """Raise InputError for a video file that has another size than when it was read."""
+    """Raise InputError for a video file that does not begin as it did when it was read; one that
+    only grew, as a recording does, will do.
+    """
     if path is None or file is None or not os.path.exists(path):
         return  # reading it will tell
-    if (now := os.stat(path).st_size) != file.size_bytes:
-        raise InputError(
-            f"{path!r} has {now:,} bytes now, and had {file.size_bytes:,} when it was read first;"
-            " it was changed"
-        )
+    is_cut = os.stat(path).st_size < file.size_bytes
+    if is_cut or head_of(path, file.size_bytes) != file.head:
+        raise InputError(f"{path!r} is another film than when it was read first; it was changed")
+
+
+def head_of(path: str | os.PathLike[str], size_bytes: int) -> bytes:
+    """A digest of how a file begins that had a size once, by which it is known again."""
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read(min(HEAD_BYTES, size_bytes))).digest()
 
 
 def check_read(where: str | None, count: int, wanted: int) -> None:
@@ -209,6 +218,12 @@ class Frames:
         self._pass: Iterator[Array] = iter(())
         self._next = 0  # of the pass; 0: there is none
         self._lock = threading.Lock()
+
+    def __copy__(self) -> Frames:
+        return Frames(self._stream, self.shape)
+
+    def __deepcopy__(self, _: Any) -> Frames:
+        return Frames(self._stream, self.shape)
 
     def as_array(self) -> Array:
         """Itself, for all that is typed for arrays and goes through frames one by one."""

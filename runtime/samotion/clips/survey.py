@@ -82,8 +82,17 @@ def survey(path: Path, container: InputContainer) -> Facts:
         bool(early),
         tuple(warnings),
         stream.sample_aspect_ratio or Fraction(1),
-        int(stream.codec_context.colorspace) != UNSPECIFIED or max(coded_hw) < HD_PX,
+        _has_matrix(stream),
     )
+
+
+def _has_matrix(stream: VideoStream) -> bool:
+    """Whether the colour matrix of a stream is told, or beyond doubt."""
+    codec = stream.codec_context
+    pixels = codec.format
+    is_rgb = pixels is not None and (pixels.is_rgb or pixels.has_palette)
+    is_told = int(codec.colorspace) != UNSPECIFIED
+    return is_told or is_rgb or max(stream.height, stream.width) < HD_PX
 
 
 def _count(container: InputContainer, tallies: dict[int, _Tally]) -> bool:

@@ -23,7 +23,7 @@ from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
 from samotion.clips.stream import Clip as Clip
-from samotion.clips.stream import Ended, Reading, Stream, VideoFile
+from samotion.clips.stream import Ended, Reading, Stream, VideoFile, head_of
 from samotion.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -212,7 +212,8 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
     count = math.ceil(facts.frame_count / step)
-    file = VideoFile(size_bytes, facts.coded_hw, facts.pixel_aspect, facts.has_matrix)
+    head = head_of(path, size_bytes)
+    file = VideoFile(size_bytes, head, facts.coded_hw, facts.pixel_aspect, facts.has_matrix)
     return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
 
 

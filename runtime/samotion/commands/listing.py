@@ -66,7 +66,7 @@ def from_list(
         )
     if not clips:
         raise InputError(f"{source!r} names no clips; expected a path a line")
-    return _named([(clip, "") for clip in clips], known or {})
+    return _named([(clip, None) for clip in clips], known or {})
 
 
 def shard_of(items: list[Item], shard: str | None) -> list[Item]:
@@ -109,8 +109,12 @@ def _clips(root: Path) -> Iterator[Path]:
             yield Path(here)
 
 
-def _named(clips: list[tuple[str, str]], known: Mapping[str, str]) -> list[Item]:
-    """Folders of results: a clip's name, or its whole file name where two would share it."""
+def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> list[Item]:
+    """Folders of results, of clips with the folder in which each lies in the tree, None: of a list.
+
+    A clip's name, or its whole file name where two would share it; of one file name in two folders
+    that a list names, the whole path.
+    """
     from samotion.clips.video import clip_name
 
     short = [_join(parent, clip_name(clip)) for clip, parent in clips]
@@ -123,14 +127,12 @@ def _named(clips: list[tuple[str, str]], known: Mapping[str, str]) -> list[Item]
     kept = {clip: known[path] for clip, path in paths.items() if path in known}
     twice = Counter(map(same_file, [*whole, *kept.values()]))
     taken = set(map(same_file, kept.values()))
-    # of one file name in two folders that a list names: the whole path tells them apart
-    return [
-        Item(
-            clip,
-            kept.get(clip) or _free(name if twice[same_file(name)] == 1 else _flat(clip), taken),
-        )
-        for name, (clip, _) in zip(whole, clips)
-    ]
+    items = []
+    for name, (clip, parent) in zip(whole, clips):
+        is_flat = parent is None and twice[same_file(name)] > 1
+        folder = kept.get(clip) or _free(_flat(clip) if is_flat else name, taken)
+        items.append(Item(clip, folder))
+    return items
 
 
 def _free(folder: str, taken: set[str]) -> str:
@@ -141,7 +143,7 @@ def _free(folder: str, taken: set[str]) -> str:
     return free
 
 
-def _join(parent: str, name: str) -> str:
+def _join(parent: str | None, name: str) -> str:
     return f"{parent}/{name}" if parent else name
 
 

@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -23,7 +24,7 @@ from samotion.commands.listing import Item
 from samotion.errors import SamotionError
 
 ATTEMPTS = 2  # at a clip whose process dies
-PATIENCE_S = 20.0  # for a process to take its lock and half files along
+PATIENCE_S = 10.0  # for all processes to take their locks and half files along
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 _SPAWN = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
 
@@ -57,7 +58,10 @@ def run(job: ClipJob, items: Iterable[Item], places: Sequence[str | None]) -> It
                 yield from _attend(worker, waiting)
     finally:
         for worker in workers:
-            worker.stop()
+            worker.end()
+        until = time.monotonic() + PATIENCE_S
+        for worker in workers:
+            worker.bury(until)
 
 
 class _Worker:
@@ -83,11 +87,14 @@ class _Worker:
         with suppress(OSError):  # it died: the next look at it tells
             self.pipe.send(task[0])
 
-    def stop(self) -> None:
-        """End it, whatever it is at."""
+    def end(self) -> None:
+        """Ask it to end, whatever it is at."""
         self.pipe.close()
         self.process.terminate()
-        self.process.join(PATIENCE_S)
+
+    def bury(self, until_s: float) -> None:
+        """Wait for its end up to a time of `time.monotonic`; then it has to."""
+        self.process.join(max(0.0, until_s - time.monotonic()))
         self.process.kill()
         self.process.join()
 
@@ -155,10 +162,13 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
         code, line = exits.explain(error)
         pipe.send(_Refusal(line, code))
         return
-    with engines, suppress(EOFError, BrokenPipeError, exits.Terminated), exits.sigterm_raises():
-        pipe.send(None)  # ready
-        while True:
-            pipe.send(job.do(pipe.recv(), engines))
+    try:
+        with engines, suppress(EOFError, BrokenPipeError), exits.sigterm_raises():
+            pipe.send(None)  # ready
+            while True:
+                pipe.send(job.do(pipe.recv(), engines))
+    except exits.Terminated:
+        signal.raise_signal(signal.SIGTERM)  # now it ends the process
 
 
 def _die_with_parent() -> None:

@@ -146,7 +146,8 @@ def segment_to(
     numbers = _numbers(settings, engines)
     stream = None
     with suppress(InputError):  # which segment_clip raises again
-        stream = _open(_fitted(clip, numbers), numbers)
+        clip = _fitted(clip, numbers)
+        stream = _open(clip, numbers)
     if stream is None or stream.count <= numbers.window_frames:
         result = segment_clip(clip, engines, settings, report)
     else:

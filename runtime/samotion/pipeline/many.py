@@ -34,7 +34,7 @@ def segment_clips(
     """
     if isinstance(clips, (str, bytes, os.PathLike)):
         raise UsageError(f"clips is the one path {clips!r}; expected a list of paths")
-    if isinstance(clips, (np.ndarray, Clip)):
+    if isinstance(clips, Clip) or (isinstance(clips, np.ndarray) and clips.ndim != 1):
         raise UsageError("clips is one clip; expected a list of paths")
     instance_of(clips, Iterable, "clips", "a list of paths")
     if failures is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -258,5 +257,5 @@ def nothing_moves(confidence: float) -> str:
     line = "nothing moves in this clip: all masks are empty"
     if confidence < LEAST_TOLD:
         return line
-    below = math.floor(100 * confidence) / 100  # never 1.00, which would be nonsense here
-    return f"{line} (something moves with probability {below:.2f}; see --min-confidence)"
+    told = min(0.99, confidence)  # 1.00 would be nonsense here
+    return f"{line} (something moves with probability {told:.2f}; see --min-confidence)"

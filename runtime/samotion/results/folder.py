@@ -16,6 +16,7 @@ from samotion.results import finished
 from samotion.results.names import is_plain
 from samotion.results.record import (
     DEFAULT_LAYERS,
+    FOLDERS,
     LAYERS,
     RUN,
     OutputFolder,
@@ -135,7 +136,7 @@ def present(folder: OutputFolder) -> set[str]:
     """
     relative = set()
     for root, folders, files in os.walk(folder.tree):
-        folders[:] = [name for name in folders if not is_result(Path(root, name))]
+        folders[:] = [name for name in folders if not _is_anothers(folder, Path(root, name))]
         links = [name for name in folders if (Path(root) / name).is_symlink()]
         visible = [Path(root) / name for name in (*files, *links) if name[0] != "."]
         relative |= {path.relative_to(folder.base).as_posix() for path in visible}
@@ -246,7 +247,13 @@ def _folders(folder: OutputFolder) -> list[Path]:
         return []
     with os.scandir(folder.tree) as entries:
         inside = [Path(e.path) for e in entries if e.is_dir(follow_symlinks=False)]
-    return [*(one for one in inside if not is_result(one)), folder.tree]
+    return [*(one for one in inside if not _is_anothers(folder, one)), folder.tree]
+
+
+def _is_anothers(folder: OutputFolder, inside: Path) -> bool:
+    """Whether a folder in a clip's holds another clip's result, where this one has no files."""
+    has_files = inside.parent == folder.tree and inside.name in FOLDERS
+    return not has_files and is_result(inside)
 
 
 def _plain_files(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ Record = dict[str, Any]
 SCHEMA = 1
 RUN = "run.json"
 OVERLAY, OBJECTS, TRACKS, REPORT = "overlay.mp4", "objects.json", "tracks.npz", "report.html"
+FOLDERS = ("masks", "images", "labels", "mattes", "colmap_masks")  # in a clip's, with its files
 WRITING, DONE = "writing", "done"
 LAYERS = ("masks", "boxes", "ids", "trails", "score", "beside")  # of an overlay
 DEFAULT_LAYERS = ("masks", "ids", "score")

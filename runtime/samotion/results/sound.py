@@ -120,7 +120,7 @@ class Sound:
                 yield from packet.decode()
             except av.error.FFmpegError as error:
                 if not told:
-                    self._warn(f"the overlay's sound has gaps ({error.strerror})")
+                    self._warn(f"the overlay's sound lacks parts ({error.strerror})")
                 told = True
 
 
@@ -161,11 +161,12 @@ def _open(clip: Clip, warn: Warn, stack: ExitStack) -> Sound | None:
     streams = [one for one in container.streams.audio if one.codec_context]
     if not streams:
         return None
-    chosen = max(streams, key=lambda one: disposition(one) & DEFAULT)
-    if len(streams) > 1:
-        number = streams.index(chosen) + 1
-        warn(f"of {len(streams)} audio tracks number {number} is the overlay's sound")
     if long_pauses(clip.timestamps_s):
         warn("the overlay has no sound, for its pauses are cut")
         return None
+    chosen = max(streams, key=lambda one: disposition(one) & DEFAULT)
+    if len(streams) > 1:
+        every = container.streams.audio
+        number = every.index(chosen) + 1
+        warn(f"of {len(every)} audio tracks number {number} is the overlay's sound")
     return Sound(container, chosen, float(clip.timestamps_s[0]), warn)

@@ -32,7 +32,9 @@ def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
     if not len(queries):
         return frames, queries
     first, last = queries[:, 0].min(), queries[:, 0].max()
-    if not (np.isfinite(queries).all() and first >= 0 and last <= len(frames) - 1):
+    if not np.isfinite(queries).all():
+        raise UsageError("some queries are infinite or no number; expected finite t, y, x")
+    if first < 0 or last > len(frames) - 1:
         raise UsageError(
             f"queries name frames {first:g} to {last:g}, expected 0 to {len(frames) - 1}"
         )

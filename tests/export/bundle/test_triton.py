@@ -93,17 +93,19 @@ def test_it_is_written_again_but_over_nothing_else(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".samotion*"))
 
 
-def test_models_of_an_earlier_folder_go_where_they_are_whole_and_ours(tmp_path: Path) -> None:
+def test_models_of_other_engines_stay_and_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     triton.write_repository(manifest.BUNDLED, tmp_path, QUIET)
     held = manifest.read(manifest.BUNDLED)
-    others = sorted(set(SIGNATURES) - set(held.engines))[:3]
-    for name in others:
+    stale, foreign = sorted(set(SIGNATURES) - set(held.engines))[:2]
+    for name in (stale, foreign):
         shutil.copytree(tmp_path / "samotion_dino", tmp_path / f"samotion_{name}")
-    stale, changed, foreign = (tmp_path / f"samotion_{name}" for name in others)
-    (changed / "notes.txt").write_text("mine")
-    (foreign / "config.pbtxt").write_text("mine")
-    triton.write_repository(manifest.BUNDLED, tmp_path, QUIET)
-    assert not stale.exists() and changed.exists() and foreign.exists()
+    (tmp_path / f"samotion_{foreign}" / "config.pbtxt").write_bytes(b"\xff mine")
+    triton.write_repository(manifest.BUNDLED, tmp_path, Report(0))
+    said = capsys.readouterr().err
+    assert f"samotion_{stale}: is not of these engines" in said and foreign not in said
+    assert (tmp_path / f"samotion_{stale}" / "1" / "model.onnx").exists()
 
 
 def test_a_full_disk_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

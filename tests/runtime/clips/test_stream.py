@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def test_a_clip_has_no_more_frames_and_pixels_than_are_asked_for(tmp_path: Path)
         (lambda clip: {"frames": clip.frames / 255}, "float64"),
         (lambda clip: {"frames": list(clip.frames)}, "list"),
         (lambda clip: {"frames": clip.frames[..., 0]}, "expected uint8"),
-        (lambda clip: {"frames": clip.frames[:, :8]}, "64x8; expected at least 16x16"),
+        (lambda clip: {"source_hw": (8, 64)}, "64x8; expected at least 16x16"),
     ],
 )
 def test_what_is_no_clip_is_refused(change: Any, words: str) -> None:
@@ -94,3 +95,11 @@ def test_frames_are_told_where_they_are_too_small(tmp_path: Path) -> None:
     strip = np.zeros((3, 16, 3200, 3), np.uint8)
     assert "worked on at 1000x5 px" in read_clip(strip).warnings[0]
     assert not read_clip(strip, long_side_px=None).warnings
+    assert fitted(read_clip(strip), None, SIDE).frames.shape == (3, 5, 1000, 3)
+
+
+def test_frames_can_be_copied() -> None:
+    pictures = media.quadrants(COUNT)
+    frames = Frames(open_clip(pictures), pictures.shape)
+    for one in (copy.copy(frames), copy.deepcopy(frames)):
+        np.testing.assert_array_equal(one[1], frames[1])

@@ -12,8 +12,10 @@ import pytest
 from helpers.made_result import CLIP_FILES, files_below, make_result
 from helpers.paths import ROOT
 from samotion.errors import OutputError, UsageError
+from samotion.results import colmap, images, mattes, yolo
 from samotion.results import folder as folders
 from samotion.results import write as output
+from samotion.results.record import FOLDERS
 
 
 @pytest.mark.parametrize(
@@ -159,3 +161,11 @@ def test_a_result_within_anothers_folder_is_nobodys_but_its_own(tmp_path: Path) 
     (tmp_path / "shot" / "take" / "run.json").write_text('{"tool": "other"}')
     with pytest.raises(OutputError, match="which samotion did not write"):
         output.write(make_result("shot"), tmp_path, overwrite=True)
+
+
+def test_no_other_result_lies_where_a_clip_has_its_files(tmp_path: Path) -> None:
+    """Of shot/masks.mp4 beside shot.mp4."""
+    assert {colmap.FOLDER, images.FOLDER, mattes.FOLDER, yolo.FOLDER, "masks"} == {*FOLDERS}
+    output.write(make_result("masks"), tmp_path / "shot", save=("coco",))
+    with pytest.raises(OutputError, match=r"holds 'masks/.*which samotion did not write"):
+        output.write(make_result("shot"), tmp_path)

@@ -85,6 +85,11 @@ def test_an_overlay_has_the_numbers_and_the_pixels_of_its_source(
             assert np.abs(planes[0] - planes[1]).mean() < 2
 
 
+def test_rgb_needs_no_matrix(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.mkv", media.quadrants(2, (32, 1280)), "ffv1", "bgr0")
+    assert film.look_of(read_clip(path)) == film.Look()
+
+
 def test_a_long_last_pause_is_part_of_the_duration(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (8, 48, 64, 3)).astype(np.uint8)
     times_s = np.array([0, 0.1, 0.2, 0.3, 0.4, 0.5, 1.5, 4.5])

@@ -164,7 +164,7 @@ def test_a_packet_that_cannot_be_decoded_costs_itself_alone(tmp_path: Path) -> N
     name, beep_s, end_s = heard(path)
     assert name == "aac" and beep_s == pytest.approx(BEEP_S, abs=0.06)
     assert end_s == pytest.approx(2, abs=0.1) and len(result.warnings) == 1
-    assert result.warnings[0].startswith("the overlay's sound has gaps")
+    assert result.warnings[0].startswith("the overlay's sound lacks parts")
 
 
 def test_the_default_track_is_heard(tmp_path: Path) -> None:

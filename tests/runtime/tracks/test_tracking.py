@@ -102,7 +102,7 @@ def test_progress_counts_up_to_all_points(engines: Engines, clip: Any, queries: 
         (np.zeros((2, 256, 256, 3), np.float32), np.zeros((1, 3)), "float32"),
         (np.zeros((2, 256, 256, 3), np.uint8), np.zeros((1, 2)), r"\[1, 2\]"),
         (np.zeros((2, 256, 256, 3), np.uint8), np.full((1, 3), 2), "expected 0 to 1"),
-        (np.zeros((2, 256, 256, 3), np.uint8), np.full((1, 3), np.nan), "expected 0 to 1"),
+        (np.zeros((2, 256, 256, 3), np.uint8), np.full((1, 3), np.nan), "expected finite t, y, x"),
         ([np.zeros((9, 9, 3), np.uint8)], np.zeros((1, 3)), r"uint8\[1, 9, 9, 3\]"),
     ],
 )
