@@ -86,7 +86,7 @@ def command(
     ] = 24,
     synthetic_photos: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Held-out photos/ and instances/ to paint them with."),
+        typer.Option(metavar="FOLDER", help="Paint them with what scenes keep aside of this data."),
     ] = None,
     device: Device = "auto",
     seed: Seed = 0,

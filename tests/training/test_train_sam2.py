@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from samotion.errors import UsageError
+from samotion.errors import InputError, UsageError
+from samotion_bench.scenes.data import open_library
 from samotion_training import make_prompts, samples
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
@@ -60,6 +61,37 @@ def test_clips_show_moving_objects_without_any_data() -> None:
     assert (clip.labels[0] != clip.labels[2]).any(), "something moved"
     for mask in data.objects_of(clip, 3, rng):
         assert mask[0].mean() > data.LEAST_AREA
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """A data folder of twenty pictures of each kind, all empty files."""
+    for name, maps in {"photos": (), "instances": ("",), "regions": ("_fine", "_coarse")}.items():
+        (tmp_path / name).mkdir()
+        for number in range(20):
+            for file in (f"{number:03d}.jpg", *(f"{number:03d}{m}.png" for m in maps)):
+                (tmp_path / name / file).touch()
+    return tmp_path
+
+
+def test_what_scenes_or_measurements_keep_aside_is_not_trained_on(pictures: Path) -> None:
+    trained = {p for paths in data.paths_of(pictures, held_out=False).values() for p in paths}
+    measured = {p for paths in data.paths_of(pictures, held_out=True).values() for p in paths}
+    library = open_library(pictures, held_out=True)
+    aside = {*library.photos, *(one.image for one in (*library.instances, *library.regions))}
+    assert len(trained) == 3 * 16 and len(measured) == 3 * 2 and len(aside) == 3 * 2
+    assert not trained & (aside | measured)
+
+
+def test_measurements_keep_aside_every_eighth_picture_as_ever(pictures: Path) -> None:
+    for paths in data.paths_of(pictures, held_out=True).values():
+        assert [p.stem for p in paths] == ["007", "015"]
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_folder_without_pictures_is_named(tmp_path: Path, held_out: bool) -> None:
+    with pytest.raises(InputError, match=r"got no photos/|got 0 pictures"):
+        data.load(tmp_path / "nosuch", held_out)
 
 
 def test_loss_is_least_at_the_truth() -> None:

@@ -11,9 +11,11 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 from samotion_bench.scenes import textures
+from samotion_bench.scenes.data import open_library
 
 Array = np.ndarray[Any, Any]
-HELD_OUT = 8  # every 8th labelled picture is kept aside for measuring
+HELD_OUT = 8  # every 8th picture is kept aside for eval_sam2
+FOLDERS = {"instances": "*.jpg", "regions": "*.jpg", "photos": "*"}
 PROCEDURAL = 0.4  # share of composites without photographs
 TEXTURE_PX = 256
 LEAST_AREA = 0.004  # of the image: smaller objects are not asked for
@@ -55,22 +57,39 @@ def load(data: Path | None, held_out: bool = False) -> Sources:
     """Reads the folders instances, regions and photos under `data`; procedural pictures where there
     is none.
 
-    held_out: the part kept aside for measuring instead of the part for training.
+    held_out: the part kept aside for measuring instead of the part for training, which leaves out
+    what scenes keep aside as well. Raises InputError where a folder has no picture of that part.
     """
     if data is None:
         return _procedural(np.random.default_rng(1 if held_out else 0))
-    instances = [
-        _picture(p, ("",)) for p in _part(sorted((data / "instances").glob("*.jpg")), held_out)
-    ]
-    regions = [
-        _picture(p, ("_fine", "_coarse"))
-        for p in _part(sorted((data / "regions").glob("*.jpg")), held_out)
-    ]
-    photos = [
-        read(p)
-        for p in _part(sorted(p for p in (data / "photos").iterdir() if p.is_file()), held_out)
-    ]
+    chosen = paths_of(data, held_out)
+    instances = [_picture(p, ("",)) for p in chosen["instances"]]
+    regions = [_picture(p, ("_fine", "_coarse")) for p in chosen["regions"]]
+    photos = [read(p) for p in chosen["photos"]]
     return Sources(instances, regions, photos, [c for p in instances for c in cut_out(p)])
+
+
+def paths_of(data: Path, held_out: bool) -> dict[str, list[Path]]:
+    """The pictures of `load` by folder. Raises InputError where a folder has none."""
+    aside = set() if held_out else held_out_of_scenes(data)
+    chosen = {}
+    for name in FOLDERS:
+        every = sorted(p for p in (data / name).glob(FOLDERS[name]) if p.is_file())
+        chosen[name] = [p for p in _part(every, held_out) if p not in aside]
+        if not chosen[name]:
+            part = "kept aside" if held_out else "to train on"
+            raise InputError(
+                f"{data / name}: got {len(every)} pictures and none {part}, expected more; see"
+                " training/sam2.md for what --data holds"
+            )
+    return chosen
+
+
+def held_out_of_scenes(data: Path) -> set[Path]:
+    """The pictures that scenes keep aside."""
+    library = open_library(data, held_out=True)
+    labelled = (one.image for one in (*library.instances, *library.regions))
+    return {*library.photos, *labelled}
 
 
 def cut_out(picture: Picture) -> list[CutOut]:
