@@ -6,6 +6,7 @@ answer the same.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import tempfile
@@ -125,7 +126,8 @@ def _put(made: Path, folder: Path, held: Manifest) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """The command; it takes no arguments."""
+    argparse.ArgumentParser(description="Write the bundled engine folder anew.").parse_args()
     run_command(lambda: write(BUNDLED, Report()))
 
 

@@ -68,3 +68,14 @@ def test_it_holds_every_engine_of_nano() -> None:
     assert list(HELD.engines) == [
         name for net in NETS for name in engines_of(net, getattr(NANO, net))
     ]
+
+
+@pytest.mark.parametrize("argument", ["--help", "--no-such-option", "nano"])
+def test_the_command_writes_nothing_when_it_is_asked_something(
+    argument: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write, "write", lambda *_: pytest.fail("the bundle was written"))
+    monkeypatch.setattr("sys.argv", ["write", argument])
+    with pytest.raises(SystemExit) as ended:
+        write.main()
+    assert ended.value.code == (0 if argument == "--help" else 2)
