@@ -36,6 +36,7 @@ PAGES = sorted(
 FENCE = re.compile(r"^```[a-z]*\n(.*?)^```", re.M | re.S)
 NAMED = re.compile(r"`([^`\n]+)`")
 ENVIRONMENT = re.compile(r"^[A-Z_]+=")
+TRAINING = re.compile(r"python -m (samotion_training\.\w+) (.+)")
 TITLES = re.compile(r"^#{1,6} (.+)$", re.M)
 
 
@@ -153,6 +154,23 @@ def test_a_wrong_option_would_be_found() -> None:
     context = command.context_class(command, info_name="samotion-run")
     with pytest.raises(Exception, match="no-such-option"):
         command.make_parser(context).parse_args(["--no-such-option", "clip.mp4"])
+
+
+def _training_commands() -> list[tuple[str, str, str]]:
+    lines = ((_name(page), TRAINING.match(line)) for page in PAGES for line in _lines(page))
+    return [(page, found[1], found[2]) for page, found in lines if found]
+
+
+@pytest.mark.parametrize(("page", "module", "arguments"), _training_commands())
+def test_training_commands_parse(page: Any, module: Any, arguments: Any) -> None:
+    parser = importlib.import_module(module).parser()
+    assert parser.parse_args(shlex.split(arguments, comments=True))
+
+
+def test_the_pages_show_every_training_command() -> None:
+    sources = (ROOT / "training" / "samotion_training").glob("*.py")
+    commands = {f"samotion_training.{p.stem}" for p in sources if "def main(" in p.read_text()}
+    assert {module for _, module, _ in _training_commands()} == commands
 
 
 def test_make_targets_exist() -> None:

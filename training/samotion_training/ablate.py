@@ -22,7 +22,6 @@ import numpy as np
 import samotion
 import torch
 from samotion.backends.engines import Engine, Engines, FunctionEngine
-from samotion.commands.exits import exit_code
 from samotion.errors import EngineError, UsageError
 from samotion_bench import synthetic
 from samotion_bench.scenes.data import open_library
@@ -30,7 +29,7 @@ from samotion_bench.scores import score_movers
 from samotion_bench.track_metrics import starts_on
 from samotion_export.checkpoints import weights
 
-from samotion_training import motion_data
+from samotion_training import commands, motion_data
 from samotion_training.evaluate import davis
 from samotion_training.metrics import auc
 
@@ -295,34 +294,37 @@ def save(path: Path | None, report: dict[str, Any]) -> None:
         path.write_text(json.dumps(report, indent=2) + "\n")
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(
         description="Zero parts of the motion net, and measure what that costs."
     )
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument("--device", default="cpu", help="auto, cpu, cuda or tensorrt")
-    parser.add_argument(
+    options.add_argument("--engine-dir", type=Path, required=True)
+    options.add_argument("--device", default="cpu", help="auto, cpu, cuda or tensorrt")
+    options.add_argument(
         "--motion", type=Path, help="the motion net's weights, where they are not the bundled ones"
     )
-    parser.add_argument("--synthetic", type=int, help="render this many held-out clips")
-    parser.add_argument(
+    options.add_argument("--synthetic", type=int, help="render this many held-out clips")
+    options.add_argument(
         "--photos", type=Path, help="paint them with the photos of this folder that are held out"
     )
-    parser.add_argument(
+    options.add_argument(
         "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
     )
-    parser.add_argument("--frames", type=int, default=24, help="of each clip")
-    parser.add_argument("--max-tracks", type=int, help="default: the preset's")
-    parser.add_argument(
+    options.add_argument("--frames", type=int, default=24, help="of each clip")
+    options.add_argument("--max-tracks", type=int, help="default: the preset's")
+    options.add_argument(
         "--made",
         type=Path,
         help="held-out tracks, made by samotion_training.make_tracks: AUC alone",
     )
-    parser.add_argument("--out", type=Path, help="write the report here (JSON), after every clip")
-    args = parser.parse_args()
-    if code := exit_code(lambda: measure(args)):
-        sys.exit(code)
+    options.add_argument("--out", type=Path, help="write the report here (JSON), after every clip")
+    return options
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), measure)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ from samotion_bench.scenes.motions import Camera, rotations
 from samotion_bench.scenes.render import render
 from samotion_bench.scenes.scenes import Look, Scene, frozen, opaque
 
+from samotion_training import commands
+
 Array = np.ndarray[Any, Any]
 FRAMES, FPS, HW, SEED = 54, 18, (270, 480), 11
 TEXTURE_PX = 512
@@ -166,14 +168,22 @@ def write(path: Path, frames: Array, fps: int = FPS) -> None:
         container.mux(stream.encode())
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Render the demo clip.")
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--still", action="store_true", help="nothing moves by itself; 24 frames")
-    args = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(description="Render the demo clip.")
+    options.add_argument("path", type=Path)
+    options.add_argument("--still", action="store_true", help="nothing moves by itself; 24 frames")
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     scene = frozen(demo_scene(24)) if args.still else demo_scene()
     write(args.path, render(scene, HW).frames)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import torch
 from samotion.presets import NANO
 from samotion_export.sam2.net import build_module
 
+from samotion_training import commands
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights
@@ -30,28 +31,33 @@ from samotion_training.train_sam2 import stack
 Array = np.ndarray[Any, Any]
 
 
-def main() -> None:
-    """The command: prints one line per measurement."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(
+        description="Measure a nano SAM 2: prints one line per measurement."
+    )
+    options.add_argument(
         "--data",
         type=Path,
         required=True,
         help="folder with instances/, regions/, photos/ and davis/",
     )
-    parser.add_argument(
+    options.add_argument(
         "--weights", type=Path, required=True, help="sam2.safetensors, or a training checkpoint"
     )
-    parser.add_argument("--size", type=int, default=NANO.sam2.image_size_px)
-    parser.add_argument(
+    options.add_argument("--size", type=int, default=NANO.sam2.image_size_px)
+    options.add_argument(
         "--frames", type=int, default=32, help="frames of each DAVIS sequence to propagate through"
     )
-    parser.add_argument(
+    options.add_argument(
         "--stride", type=int, default=10, help="every so many frames of DAVIS as single frames"
     )
-    parser.add_argument("--every", type=int, nargs="*", default=[4, 16])
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
+    options.add_argument("--every", type=int, nargs="*", default=[4, 16])
+    options.add_argument("--threads", type=int, default=1)
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     model = load(args.weights, args.size)
     _stills(model, args.data)
@@ -62,6 +68,11 @@ def main() -> None:
             s.name: propagated(model, *read_sequence(s, args.frames), every) for s in sequences
         }
         _report(f"davis, prompts on every {every}th frame of {args.frames}, J", found)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 def load(path: Path, size_px: int) -> Any:

@@ -19,7 +19,7 @@ import samotion
 from samotion.backends.engines import Engines
 from samotion_bench.scenes.data import read_labels, read_rgb
 
-from samotion_training import motion_data, samples
+from samotion_training import commands, motion_data, samples
 from samotion_training.metrics import auc, tap_vid
 
 Array = np.ndarray[Any, Any]
@@ -108,17 +108,20 @@ def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> di
     return {**means, "motion_auc_over_all": auc(np.concatenate(scores), np.concatenate(truths))}
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Measure exported nano engines.")
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument("--pool", type=Path, help="held-out clips")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(description="Measure exported nano engines.")
+    options.add_argument("--engine-dir", type=Path, required=True)
+    options.add_argument("--pool", type=Path, help="held-out clips")
+    options.add_argument(
         "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
     )
-    parser.add_argument("--clips", type=int, default=24)
-    parser.add_argument("--max-tracks", type=int, default=512)
-    args = parser.parse_args()
+    options.add_argument("--clips", type=int, default=24)
+    options.add_argument("--max-tracks", type=int, default=512)
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     found: dict[str, Any] = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         if args.pool:
@@ -129,6 +132,11 @@ def main() -> None:
                 for name, frames, masks in davis(args.davis)
             }
     print(json.dumps(found, indent=2))
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

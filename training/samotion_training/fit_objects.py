@@ -28,6 +28,7 @@ from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
 
+from samotion_training import commands
 from samotion_training.evaluate import davis
 from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 
@@ -155,23 +156,26 @@ def excerpts(length: int) -> dict[str, slice]:
     return {"": slice(0, length), **dict(zip((" first", " middle", " last"), parts))}
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(
         description="Fit the weights of pairs, parts and groups of tracks."
     )
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument(
+    options.add_argument("--engine-dir", type=Path, required=True)
+    options.add_argument(
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
     )
-    parser.add_argument(
+    options.add_argument(
         "--davis", type=Path, help="folder with JPEGImages/480p and Annotations/480p"
     )
-    parser.add_argument("--groups", type=Path, help="write the groups here, for reliability.py")
-    parser.add_argument(
+    options.add_argument("--groups", type=Path, help="write the groups here, for reliability.py")
+    options.add_argument(
         "--seeds", type=int, nargs=2, default=(520_000, 520_400), metavar=("FIRST", "END")
     )
-    args = parser.parse_args()
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     found = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for number, (name, frames, labels, most) in enumerate(
@@ -191,6 +195,11 @@ def main() -> None:
     tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
     if args.groups:
         save_groups(args.groups, groups)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 def tell(name: str, fitted: tuple[Array, float]) -> None:

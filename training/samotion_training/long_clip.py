@@ -21,6 +21,7 @@ from samotion_bench.scenes.motions import Camera, rotations
 from samotion_bench.scenes.render import render
 from samotion_bench.scenes.scenes import Look, Scene
 
+from samotion_training import commands
 from samotion_training.demo import SEED, TEXTURE_PX, standing, still_layers, walker
 
 Array = np.ndarray[Any, Any]
@@ -100,13 +101,21 @@ def write(path: Path, count: int) -> None:
         container.mux(stream.encode())
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(description="Render a long clip.")
+    options.add_argument("path", type=Path)
+    options.add_argument("--frames", type=int, default=3000)
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
+    write(args.path, args.frames)
+
+
 def main() -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description="Render a long clip.")
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--frames", type=int, default=3000)
-    args = parser.parse_args()
-    write(args.path, args.frames)
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ there are skipped. The tracks and the motion map decide what is drawn, so this c
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +24,8 @@ from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training.make_residuals import RESERVED_TRACKS, drawn, fill, scored
+from samotion_training import commands
+from samotion_training.make_residuals import RESERVED_TRACKS, arguments, drawn, fill, scored
 from samotion_training.sam2_prompts import POINTS, Prompt
 
 Array = np.ndarray[Any, Any]
@@ -133,9 +135,14 @@ def load(path: Path) -> Example:
         return Example(*(arrays[name] for name in Example._fields))
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    return arguments("Render clips and prompt what nano finds to move in them.", (510_000, 510_700))
+
+
 def main() -> None:
     """The command."""
-    fill(make, "Render clips and prompt what nano finds to move in them.", (510_000, 510_700))
+    commands.run(parser(), lambda args: fill(make, args))
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.render import Clip, render, shown_hw
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
-from samotion_training import samples
+from samotion_training import commands, samples
 from samotion_training.motion_data import through_nets
 
 Array = np.ndarray[Any, Any]
@@ -98,18 +98,22 @@ def load(path: Path) -> Example:
         return Example(*(arrays[name] for name in Example._fields))
 
 
-def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
-    """The command: examples of seeds that a folder does not hold yet; `make` gives None for a
-    seed to be left out.
-    """
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument(
+def arguments(description: str, seeds: tuple[int, int]) -> argparse.ArgumentParser:
+    """What `fill` takes."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("folder", type=Path)
+    options.add_argument("--engine-dir", type=Path, required=True)
+    options.add_argument(
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
     )
-    parser.add_argument("--seeds", type=int, nargs=2, default=seeds, metavar=("FIRST", "END"))
-    args = parser.parse_args()
+    options.add_argument("--seeds", type=int, nargs=2, default=seeds, metavar=("FIRST", "END"))
+    return options
+
+
+def fill(make: Make, args: argparse.Namespace) -> None:
+    """Write the examples of seeds that a folder does not hold yet; `make` gives None for a seed to
+    be left out.
+    """
     args.folder.mkdir(parents=True, exist_ok=True)
     library = open_library(args.data, held_out=False)
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
@@ -120,9 +124,16 @@ def fill(make: Make, description: str, seeds: tuple[int, int]) -> None:
                 print(path, flush=True)
 
 
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    return arguments(
+        "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300)
+    )
+
+
 def main() -> None:
     """The command."""
-    fill(make, "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300))
+    commands.run(parser(), lambda args: fill(make, args))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import numpy as np
 import samotion
 from samotion.backends.engines import Engines
 
-from samotion_training import motion_data, samples
+from samotion_training import commands, motion_data, samples
 
 SHORTEST = 16  # frames
 
@@ -33,17 +33,20 @@ def make(
     return motion_data.from_nets(engines, sample.frames[part], masks, max_tracks, seed)
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(
         description="Run the nano tracker, depth and dino over a pool of scenes."
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--engine-dir", type=Path, required=True)
-    parser.add_argument("--pool", type=Path, required=True)
-    parser.add_argument("--max-tracks", type=int, default=256)
-    parser.add_argument("--clips", type=int, default=10**9, help="stop after so many")
-    args = parser.parse_args()
+    options.add_argument("folder", type=Path)
+    options.add_argument("--engine-dir", type=Path, required=True)
+    options.add_argument("--pool", type=Path, required=True)
+    options.add_argument("--max-tracks", type=int, default=256)
+    options.add_argument("--clips", type=int, default=10**9, help="stop after so many")
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for path in sorted(args.pool.glob("*.npz"))[: args.clips]:
@@ -53,6 +56,11 @@ def main() -> None:
                     out, make(engines, samples.load(path), int(path.stem), args.max_tracks)
                 )
                 print(out, flush=True)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ skipped.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
-from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
 from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.render import render, surface_points, track
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
+from samotion_training import commands
 from samotion_training.samples import DEPTH_EVERY, POINTS, Sample, points_only, save, seen_disparity
 
 
@@ -58,22 +57,22 @@ def fill(
             save(path, points_only(sample) if slim else sample)
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(
         description="Render clips with exact tracks and depth into a pool on disk."
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument(
+    options.add_argument("folder", type=Path)
+    options.add_argument(
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
     )
-    parser.add_argument(
+    options.add_argument(
         "--held-out", action="store_true", help="textures and photos that training never sees"
     )
-    parser.add_argument(
+    options.add_argument(
         "--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="default: 0 500; see --from"
     )
-    parser.add_argument(
+    options.add_argument(
         "--from",
         dest="source",
         nargs=2,
@@ -82,20 +81,23 @@ def main() -> None:
         " windows of --frames; "
         "--seeds then numbers the clips, and says where to stop (default: 0 and at the end)",
     )
-    parser.add_argument("--frames", type=int, default=32)
-    parser.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
-    parser.add_argument(
+    options.add_argument("--frames", type=int, default=32)
+    options.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
+    options.add_argument(
         "--no-mover-share", type=float, default=SceneSettings.no_mover_share, help="share of scenes"
     )
-    parser.add_argument(
+    options.add_argument(
         "--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes"
     )
-    parser.add_argument(
+    options.add_argument(
         "--points-only", action="store_true", help="keep tracks alone (for training motion)"
     )
-    args = parser.parse_args()
-    if code := exit_code(lambda: _convert(args) if args.source else _render(args)):
-        sys.exit(code)
+    return options
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), lambda args: (_convert if args.source else _render)(args))
 
 
 def _render(args: argparse.Namespace) -> int:

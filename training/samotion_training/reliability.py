@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from samotion_training import commands
 from samotion_training.fit_objects import Examples, fit, load_groups
 
 Array = np.ndarray[Any, Any]
@@ -84,12 +85,15 @@ def _text(x: float, y: float, text: str, colour: str = "black") -> str:
     return f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="middle" fill="{colour}">{text}</text>'
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Draw how well confidences hold.")
-    parser.add_argument("groups", type=Path, help="that fit_objects --groups wrote")
-    parser.add_argument("--out", type=Path, required=True, help="the diagram, SVG")
-    args = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(description="Draw how well confidences hold.")
+    options.add_argument("groups", type=Path, help="that fit_objects --groups wrote")
+    options.add_argument("--out", type=Path, required=True, help="the diagram, SVG")
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     clips = load_groups(args.groups)
     found = leave_one_out(clips)
     surest = np.array([one.max(initial=0) for one in found])
@@ -100,6 +104,11 @@ def main() -> None:
     for name, points in curves.items():
         for one in points:
             print(f"{name}: {one.size} of mean {one.mean:.2f}, {one.moving:.2f} of them move")
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

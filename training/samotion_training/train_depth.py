@@ -8,6 +8,7 @@ minutes it stayed worse than a constant.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from samotion.presets import NANO
 from samotion_export.depth import Depth, build_module
 from torch import Tensor, nn
 
+from samotion_training import commands
 from samotion_training.augment import place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import DEPTH_EVERY, Sample, load
@@ -81,11 +83,12 @@ def losses(depth: Depth, rng: Rng, pool: list[Path]) -> Losses:
     return {"loss": value + GRADIENT_WEIGHT * gradient, "value": value, "gradient": gradient}
 
 
-def main() -> None:
-    """The command."""
-    args = arguments(
-        "Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3
-    ).parse_args()
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    return arguments("Train the nano depth net on a pool of scenes.", steps=4000, lr=1e-3)
+
+
+def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     depth = build_module(NANO.depth)
     if args.init:
@@ -99,6 +102,11 @@ def main() -> None:
     depth.depth_head.scratch.output_conv2[3] = closing
     if args.out:
         save_weights(depth, args.out)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

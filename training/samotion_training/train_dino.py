@@ -4,6 +4,7 @@ other things differ.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from samotion.presets import NANO
 from samotion_export.dino import Dino, build_module
 from torch import Tensor
 
+from samotion_training import commands
 from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import Sample, load
@@ -96,11 +98,12 @@ def losses(dino: Dino, rng: Rng, pool: list[Path]) -> Losses:
     return {"loss": point + INSTANCE_WEIGHT * objects, "point": point, "instance": objects}
 
 
-def main() -> None:
-    """The command."""
-    args = arguments(
-        "Train the nano dino net on a pool of scenes.", steps=4000, lr=1e-3
-    ).parse_args()
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    return arguments("Train the nano dino net on a pool of scenes.", steps=4000, lr=1e-3)
+
+
+def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     dino = build_module(NANO.dino)
     if args.init:
@@ -108,6 +111,11 @@ def main() -> None:
     train(run, dino, lambda rng, _: losses(dino, rng, sorted(args.pool.glob("*.npz"))))
     if args.out:
         save_weights(dino, args.out)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ nano nets make.
 
 from __future__ import annotations
 
+import argparse
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from samotion.presets import NANO
 from samotion_export.motion.net import CHANNELS, OCTAVES, WIDTH, Motion, build_module
 from torch import Tensor
 
-from samotion_training import motion_data, samples
+from samotion_training import commands, motion_data, samples
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.metrics import auc
 from samotion_training.motion_data import TrackSet
@@ -116,16 +117,19 @@ _sample = lru_cache(maxsize=4000)(samples.load)  # points alone: 0.5 MB a clip
 _made = lru_cache(maxsize=4000)(motion_data.load)
 
 
-def main() -> None:
-    """The command."""
-    parser = arguments("Train the nano motion transformer.", steps=6000, lr=1e-3)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = arguments("Train the nano motion transformer.", steps=6000, lr=1e-3)
+    options.add_argument(
         "--made", type=Path, help="tracks of the nano nets, made by samotion_training.make_tracks"
     )
-    parser.add_argument(
+    options.add_argument(
         "--made-share", type=float, default=0.7, help="share of clips taken from --made"
     )
-    args = parser.parse_args()
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     motion = build_module(NANO.motion)
     if args.init:
@@ -140,6 +144,11 @@ def main() -> None:
     train(run, motion, lambda rng, _: losses(motion, rng, [clip(rng) for _ in range(CLIPS)]))
     if args.out:
         save_weights(motion, args.out)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

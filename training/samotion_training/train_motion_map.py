@@ -4,6 +4,7 @@ samotion_training.make_residuals.
 
 from __future__ import annotations
 
+import argparse
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from samotion_export.motion.motion_map import MotionMap
 from samotion_export.motion.net import build_module
 from torch import Tensor
 
-from samotion_training import make_residuals
+from samotion_training import commands, make_residuals
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 
 Array = np.ndarray[Any, Any]
@@ -120,11 +121,14 @@ def _clip(path: Path) -> make_residuals.Example:
     return make_residuals.load(path)
 
 
-def main() -> None:
-    """The command."""
-    parser = arguments("Train the nano motion map.", steps=4000, lr=3e-3)
-    parser.add_argument("--teacher", type=Path, help="weights to whose map the new one is held")
-    args = parser.parse_args()
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = arguments("Train the nano motion map.", steps=4000, lr=3e-3)
+    options.add_argument("--teacher", type=Path, help="weights to whose map the new one is held")
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     motion, teacher = build_module(NANO.motion), None
     if args.init:
@@ -139,6 +143,11 @@ def main() -> None:
     train(run, motion.map, of_step)
     if args.out:
         save_weights(motion, args.out)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

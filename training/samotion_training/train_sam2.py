@@ -14,7 +14,6 @@ import copy
 import itertools
 import json
 import math
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,14 +23,13 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from samotion.commands.exits import exit_code
 from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_export.sam2.net import build_module
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from samotion_training import make_prompts
+from samotion_training import commands, make_prompts
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights, save_weights
@@ -128,44 +126,49 @@ class Nets(NamedTuple):
     optimizer: torch.optim.Optimizer
 
 
-def main() -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
-    parser.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
-    parser.add_argument("--out", type=Path, required=True, help="checkpoint and loss curve go here")
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    options.add_argument("--data", type=Path, help="folder with instances/, regions/ and photos/")
+    options.add_argument(
+        "--out", type=Path, required=True, help="checkpoint and loss curve go here"
+    )
+    options.add_argument(
         "--minutes", type=float, default=100.0, help="training time, all stages together"
     )
-    parser.add_argument(
+    options.add_argument(
         "--prompts", type=Path, help="folder made by samotion_training.make_prompts"
     )
-    parser.add_argument(
+    options.add_argument(
         "--init", type=Path, help="start from these weights (safetensors), and at 256 px"
     )
-    parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument(
+    options.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
+    options.add_argument(
         "--weights",
         type=Path,
         help="write the averaged weights here at the end, float16 safetensors",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", default="cpu", help="of PyTorch: cpu, or cuda")
-    parser.add_argument(
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--device", default="cpu", help="of PyTorch: cpu, or cuda")
+    options.add_argument(
         "--workers",
         type=int,
         default=0,
         help="processes that draw batches; 0: the training one does",
     )
-    parser.add_argument(
+    options.add_argument(
         "--batch", type=int, default=1, help="times as many images a step, for a GPU"
     )
-    args = parser.parse_args()
-    if code := exit_code(lambda: _run(args)):
-        sys.exit(code)
+    return options
 
 
-def _run(args: argparse.Namespace) -> int:
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
+
+
+def _work(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     stages = tuple(
@@ -186,7 +189,6 @@ def _run(args: argparse.Namespace) -> int:
     train(plan)
     if args.weights:
         write_weights(args.out / "checkpoint.pt", args.weights)
-    return 0
 
 
 def train(plan: Plan) -> Progress:

@@ -8,6 +8,7 @@ count only where the initial guess is near, for lost tracks had filled the gradi
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from samotion_export.tracks.maps import IMAGE_PX, TEMPERATURE, WINDOW, similarit
 from samotion_export.tracks.tapir import State, Tapir
 from torch import Tensor
 
+from samotion_training import commands
 from samotion_training.augment import move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import Sample, load
@@ -269,19 +271,22 @@ def require_points(folder: Path) -> None:
     )
 
 
-def main() -> None:
-    """The command."""
-    parser = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
-    parser.add_argument(
+def parser() -> argparse.ArgumentParser:
+    """What the command takes."""
+    options = arguments("Train the nano tracker on a pool of scenes.", steps=3000, lr=2e-3)
+    options.add_argument(
         "--pair-share", type=float, default=PAIR_SHARE, help="share of training on pairs alone"
     )
-    parser.add_argument(
+    options.add_argument(
         "--refine-share", type=float, default=REFINE_SHARE, help="share at the end for refinement"
     )
-    parser.add_argument(
+    options.add_argument(
         "--whiten", action="store_true", help="start the refinement anew on whitened inputs"
     )
-    args = parser.parse_args()
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     require_points(args.pool)
     tapir = build_module(NANO.tracks)
@@ -299,6 +304,11 @@ def main() -> None:
     train(run, tapir, losses)
     if args.out:
         save_weights(tapir, args.out)
+
+
+def main() -> None:
+    """The command."""
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

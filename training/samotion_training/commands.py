@@ -1,0 +1,94 @@
+"""What training commands share: how they end, and checks of what they are given before the work."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import sys
+import textwrap
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from samotion.commands.exits import exit_code
+from samotion.errors import InputError, OutputError, SamotionError, UsageError
+
+UNREADABLE = (
+    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError),
+    *(zipfile.BadZipFile, pickle.UnpicklingError, SafetensorError),
+)
+REASON_LENGTH = 160
+
+
+def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int | None]) -> None:
+    """Do a command's work; where it fails, say why in one line and end with its exit code."""
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="show the stack trace of an error"
+    )
+    args = parser.parse_args()
+    if code := exit_code(lambda: work(args), args.verbose):
+        sys.exit(code)
+
+
+def require_positive(args: argparse.Namespace, *names: str) -> None:
+    """Raises UsageError unless the options of these names, where they are given, are above 0."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise UsageError(f"--{name.replace('_', '-')}: got {value}, expected more than 0")
+
+
+def seeds_of(first: int, end: int) -> range:
+    """The seeds FIRST to END - 1. Raises UsageError where there are none."""
+    if not 0 <= first < end:
+        raise UsageError(f"--seeds: got {first} {end}, expected FIRST from 0 on, and END above it")
+    return range(first, end)
+
+
+def require_output(path: Path) -> None:
+    """Make the folder of a file to be written. Raises OutputError where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise OutputError(
+            f"{path.parent}: got {reason!r}, expected a folder to write to; choose another one"
+        ) from error
+    if path.is_dir():
+        raise OutputError(f"{path}: got a folder, expected the name of a file; choose another one")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(
+            f"{path.parent}: got a folder that cannot be written to; choose another one"
+        )
+
+
+@contextmanager
+def reading(path: Path, expected: str, kind: type[SamotionError] = InputError) -> Iterator[None]:
+    """Turns what goes wrong while `path` is read into an error of a kind, in one line."""
+    try:
+        yield
+    except UNREADABLE as error:
+        reason = textwrap.shorten(f"{type(error).__name__}: {error}", REASON_LENGTH)
+        raise kind(f"{path}: got {reason}, expected {expected}; name another one") from error
+
+
+def files_of(folder: Path, fields: Sequence[str], maker: str) -> list[Path]:
+    """The files (*.npz) that samotion_training.`maker` wrote to a folder.
+
+    Raises InputError where there are none, or where the first has not the arrays `fields`.
+    """
+    paths = sorted(folder.glob("*.npz"))
+    expected = f"those of: python -m samotion_training.{maker}"
+    if not paths:
+        raise InputError(f"{folder}: got no files (*.npz), expected {expected}")
+    with reading(paths[0], expected), np.load(paths[0]) as arrays:
+        missing = [name for name in fields if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{paths[0]}: got a file without {', '.join(missing)}, expected {expected}"
+        )
+    return paths
