@@ -6,11 +6,29 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
-from samotion_training import pool, train_depth
+import torch
+from safetensors.torch import load_file
+from samotion.cues.motion_map import CHANNELS
+from samotion.manifest import BUNDLED
+from samotion_bench.scenes.data import Library
+from samotion_bench.scenes.scenes import SceneSettings
+from samotion_training import (
+    make_residuals,
+    pool,
+    samples,
+    train_depth,
+    train_dino,
+    train_motion,
+    train_motion_map,
+    train_tracks,
+)
 
+FRAMES = 4
 Run = Callable[..., tuple[int, str]]
 
 
@@ -29,6 +47,24 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return code, capsys.readouterr().err
 
     return command
+
+
+TRAINERS = [train_tracks, train_depth, train_dino, train_motion, train_motion_map]
+INIT = BUNDLED / "motion.safetensors"  # the motion map alone asks for it
+
+
+@pytest.fixture
+def pools(tmp_path: Path) -> Path:
+    """Folders of tiny clips: pool, points and residuals."""
+    settings = SceneSettings(frames=FRAMES, texture_px=64, blur_share=0.0, no_mover_share=0.0)
+    pool.fill(tmp_path / "pool", Library(), settings, range(1))
+    pool.fill(tmp_path / "points", Library(), settings, range(1), slim=True)
+    (tmp_path / "residuals").mkdir()
+    cells = np.zeros((1, 24, 32), np.uint8)
+    residuals = np.zeros((*cells.shape, CHANNELS), np.float16)
+    example = make_residuals.Example(residuals, cells, cells)
+    samples.save(tmp_path / "residuals" / "0.npz", example)
+    return tmp_path
 
 
 def fail(*_: object) -> None:
@@ -51,3 +87,68 @@ def test_what_failed_in_part_has_a_code_of_its_own(
 ) -> None:
     monkeypatch.setattr(pool, "_render", lambda _: 8)
     assert run(pool, "runs")[0] == 8
+
+
+@pytest.mark.parametrize("module", TRAINERS)
+def test_a_training_that_is_there_already_is_not_lost(
+    module: ModuleType, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.pt").write_text("hours of work")
+    code, said = run(module, tmp_path / "run", "--pool", tmp_path, "--init", INIT)
+    assert code == 2 and "add --resume to go on with it, or name another folder" in said
+    assert [p.name for p in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    assert (tmp_path / "run" / "checkpoint.pt").read_text() == "hours of work"
+
+
+@pytest.mark.parametrize("more", [(), ("--resume",)])
+def test_the_motion_map_is_no_part_of_a_random_motion_net(
+    more: tuple[str, ...], run: Run, pools: Path
+) -> None:
+    out = pools / "motion.safetensors"
+    arguments = (pools / "run", "--pool", pools / "residuals", "--out", out, "--steps", 1, *more)
+    code, said = run(train_motion_map, *arguments)
+    assert code == 2 and "add --init runtime/samotion/nano/motion.safetensors" in said
+    assert not out.exists()
+    assert run(train_motion_map, *arguments, "--init", INIT)[0] == 0
+    before, after = load_file(INIT), load_file(out)
+    transformer = [name for name in before if not name.startswith("map.")]
+    assert transformer and all(torch.equal(before[name], after[name]) for name in transformer)
+
+
+def test_broken_weights_and_checkpoints_are_named(run: Run, pools: Path) -> None:
+    (pools / "run").mkdir()
+    (pools / "run" / "checkpoint.pt").write_bytes(b"PK half of it")
+    (pools / "broken.safetensors").write_bytes(b"half of it")
+    given = (pools / "run", "--pool", pools / "pool", "--resume")
+    for more in (
+        (),
+        ("--init", pools / "broken.safetensors"),
+        ("--init", pools / "nosuch.safetensors"),
+        ("--init", BUNDLED / "dino.safetensors"),
+    ):
+        code, said = run(train_depth, *given, *more)
+        assert code == 4 and said.startswith(f"error: {more[1] if more else pools / 'run'}")
+        assert said.count("\n") == 1 and len(said) < 500 + len(str(pools))
+
+
+@pytest.mark.parametrize("module", TRAINERS)
+@pytest.mark.parametrize(
+    "wrong", [("--steps", 0), ("--minutes", 0), ("--minutes", "nan"), ("--lr", 0)]
+)
+def test_numbers_that_make_no_sense_are_refused(
+    wrong: tuple[object, ...], module: ModuleType, run: Run, tmp_path: Path
+) -> None:
+    code, said = run(module, tmp_path / "run", "--pool", tmp_path, "--init", INIT, *wrong)
+    assert code == 2 and said.startswith(f"error: {wrong[0]}: got {float(str(wrong[1])):g}")
+
+
+@pytest.mark.parametrize("module", TRAINERS)
+def test_weights_that_cannot_be_written_are_told_of_before_the_training(
+    module: ModuleType, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    given = (tmp_path / "run", "--pool", tmp_path, "--init", INIT, "--out")
+    for out in (tmp_path / "file" / "w.safetensors", tmp_path):
+        code, said = run(module, *given, out)
+        assert code == 7 and "choose another one" in said

@@ -15,14 +15,20 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as dump
+from samotion.errors import EngineError, UsageError
+from samotion.manifest import write_atomically
 from torch import Tensor, nn
+
+from samotion_training import commands
 
 Array = np.ndarray[Any, Any]
 Losses = Mapping[str, Tensor]
 # Losses of one step: given a generator of this step's own and the share of training that is over, 0
 # to 1. The loop minimises the one called "loss"; the others are only written down.
 StepLosses = Callable[[np.random.Generator, float], Losses]
+CHECKPOINT = "checkpoint.pt"
 WARMUP = 0.03  # share of training
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 100
@@ -34,7 +40,7 @@ class Run:
     towards that end.
     """
 
-    folder: Path  # checkpoint.pt and curve.csv
+    folder: Path  # CHECKPOINT and curve.csv
     steps: int
     minutes: float = math.inf
     lr: float = 1e-3
@@ -69,7 +75,21 @@ def arguments(description: str, steps: int, lr: float) -> argparse.ArgumentParse
 
 
 def run_of(args: argparse.Namespace) -> Run:
-    """The run that a command line asks for; threads and seed are set."""
+    """The run that a command line asks for; threads and seed are set.
+
+    Raises UsageError for numbers that make no sense, and where a training that is there already
+    would be lost; OutputError where the run's folder or the weights cannot be written.
+    """
+    commands.require_positive(args, "steps", "minutes", "lr", "threads")
+    checkpoint = args.run / CHECKPOINT
+    commands.require_output(checkpoint)
+    if args.out:
+        commands.require_output(args.out)
+    if checkpoint.exists() and not args.resume:
+        raise UsageError(
+            f"{args.run}: got a folder with a {CHECKPOINT}, expected a new one; add --resume to go"
+            " on with it, or name another folder"
+        )
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     return Run(args.run, args.steps, args.minutes, args.lr, seed=args.seed, resume=args.resume)
@@ -129,20 +149,21 @@ def save(
         "seconds": seconds,
     }
     torch.save(state, partial)
-    partial.replace(run.folder / "checkpoint.pt")
+    partial.replace(run.folder / CHECKPOINT)
 
 
 def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
     """Load the run's checkpoint; steps and seconds done so far. None there yet: start from
-    nothing.
+    nothing. Raises EngineError where it is broken, or another net's.
     """
-    path = run.folder / "checkpoint.pt"
+    path = run.folder / CHECKPOINT
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True, map_location="cpu")
-    module.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["seconds"])
+    with commands.reading(path, f"a checkpoint of {type(module).__name__}", EngineError):
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        module.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return int(state["step"]), float(state["seconds"])
 
 
 def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) -> None:
@@ -160,14 +181,18 @@ def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) 
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """The module's state dict as float16 safetensors; counts stay whole."""
+    """The module's state dict as float16 safetensors; counts stay whole, the file appears whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {
         name: t.half() if t.is_floating_point() else t for name, t in module.state_dict().items()
     }
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, str(path))
+    write_atomically(path, dump({name: tensor.contiguous() for name, tensor in state.items()}))
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Weights written by save_weights, back in float32."""
-    module.load_state_dict({name: tensor.float() for name, tensor in load_file(str(path)).items()})
+    """Weights written by save_weights, back in float32. Raises EngineError where they are broken,
+    or another net's.
+    """
+    with commands.reading(path, f"weights of {type(module).__name__} (safetensors)", EngineError):
+        state = {name: tensor.float() for name, tensor in load_file(str(path)).items()}
+        module.load_state_dict(state)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_export.motion.motion_map import MotionMap
 from samotion_export.motion.net import build_module
@@ -129,10 +130,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
+    if args.init is None:
+        raise UsageError(
+            "--init: got none, expected the motion net's weights, of which the map is a part; add"
+            " --init runtime/samotion/nano/motion.safetensors"
+        )
     run = run_of(args)
     motion, teacher = build_module(NANO.motion), None
-    if args.init:
-        load_weights(motion, args.init)
+    load_weights(motion, args.init)
     if args.teacher:
         load_weights(taught := build_module(NANO.motion), args.teacher)
         teacher = taught.map.eval()
