@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from samotion.errors import InputError, UsageError
+from samotion.errors import InputError
 from samotion_bench.scenes.data import open_library
 from samotion_training import make_prompts, samples
 from samotion_training import sam2_data as data
@@ -220,8 +220,7 @@ def test_nothing_is_wanted_of_a_clip_whose_prompts_follow_no_object() -> None:
 
 def test_a_folder_without_prompts_is_named(tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError,
-        match=r"no prompts in .*; make some with: python -m samotion_training.make_prompts",
+        InputError, match=r"got no files .*expected those of: python -m .*make_prompts"
     ):
         training.train(
             training.Plan(None, tmp_path / "run", 0.01, stages=(STAGE,), prompts=tmp_path)

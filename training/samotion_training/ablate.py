@@ -23,6 +23,7 @@ import samotion
 import torch
 from samotion.backends.engines import Engine, Engines, FunctionEngine
 from samotion.errors import EngineError, UsageError
+from samotion.manifest import write_atomically
 from samotion_bench import synthetic
 from samotion_bench.scenes.data import open_library
 from samotion_bench.scores import score_movers
@@ -30,7 +31,7 @@ from samotion_bench.track_metrics import starts_on
 from samotion_export.checkpoints import weights
 
 from samotion_training import commands, motion_data
-from samotion_training.evaluate import davis
+from samotion_training.evaluate import davis, sequences
 from samotion_training.metrics import auc
 
 Array = np.ndarray[Any, Any]
@@ -202,10 +203,15 @@ def judge(case: Case, result: samotion.Result) -> Found:
     return Found(j, bool(result.labels.any()), result.scores, moving)
 
 
+def made_paths(folder: Path) -> list[Path]:
+    """The clips made by samotion_training.make_tracks. Raises InputError where there are none."""
+    return commands.files_of(folder, motion_data.TrackSet._fields, "make_tracks")
+
+
 def on_made(nets: Mapping[str, Score], folder: Path) -> dict[str, list[tuple[Array, Array]]]:
     """Scores and truth by variant, of each clip made by samotion_training.make_tracks."""
     found: dict[str, list[tuple[Array, Array]]] = {name: [] for name in nets}
-    for path in sorted(folder.glob("*.npz")):
+    for path in made_paths(folder):
         tracks = motion_data.load(path)
         inputs = tracks._replace(
             xy=tracks.xy.clip(-1, 1), visible=tracks.visible.astype(np.uint8)
@@ -266,6 +272,13 @@ def measure(args: argparse.Namespace) -> int:
     """Run every variant on every clip, and print and write what was found."""
     if not (args.synthetic or args.davis or args.made):
         raise UsageError("nothing to measure on; expected --synthetic N, --davis DIR or --made DIR")
+    commands.require_positive(args, "synthetic", "frames", "max_tracks")
+    if args.davis:
+        sequences(args.davis)
+    if args.made:
+        made_paths(args.made)
+    if args.out:
+        commands.require_output(args.out)
     clips: list[dict[str, Found]] = []
     report: dict[str, Any] = {"clips": []}
     with samotion.open_engines(args.engine_dir, device=args.device) as engines:
@@ -290,8 +303,7 @@ def measure(args: argparse.Namespace) -> int:
 def save(path: Path | None, report: dict[str, Any]) -> None:
     """Write the report, if there is a path for it."""
     if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(report, indent=2) + "\n")
+        write_atomically(path, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def parser() -> argparse.ArgumentParser:

@@ -42,6 +42,13 @@ def require_positive(args: argparse.Namespace, *names: str) -> None:
             raise UsageError(f"--{name.replace('_', '-')}: got {value}, expected more than 0")
 
 
+def require_not_negative(args: argparse.Namespace, *names: str) -> None:
+    """Raises UsageError unless the options of these names are 0 or more."""
+    for name in names:
+        if getattr(args, name) < 0:
+            raise UsageError(f"--{name}: got {getattr(args, name)}, expected 0 or more")
+
+
 def seeds_of(first: int, end: int) -> range:
     """The seeds FIRST to END - 1. Raises UsageError where there are none."""
     if not 0 <= first < end:
@@ -49,21 +56,27 @@ def seeds_of(first: int, end: int) -> range:
     return range(first, end)
 
 
-def require_output(path: Path) -> None:
-    """Make the folder of a file to be written. Raises OutputError where that cannot be."""
+def require_folder(folder: Path) -> None:
+    """Make a folder to write to. Raises OutputError where that cannot be."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise OutputError(
-            f"{path.parent}: got {reason!r}, expected a folder to write to; choose another one"
+            f"{folder}: got {reason!r}, expected a folder to write to; choose another one"
         ) from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"{folder}: got a folder without leave to write, expected one to write to; choose"
+            " another one"
+        )
+
+
+def require_output(path: Path) -> None:
+    """Make the folder of a file to be written. Raises OutputError where that cannot be."""
+    require_folder(path.parent)
     if path.is_dir():
         raise OutputError(f"{path}: got a folder, expected the name of a file; choose another one")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(
-            f"{path.parent}: got a folder that cannot be written to; choose another one"
-        )
 
 
 @contextmanager

@@ -81,6 +81,7 @@ def run_of(args: argparse.Namespace) -> Run:
     would be lost; OutputError where the run's folder or the weights cannot be written.
     """
     commands.require_positive(args, "steps", "minutes", "lr", "threads")
+    commands.require_not_negative(args, "seed")
     checkpoint = args.run / CHECKPOINT
     commands.require_output(checkpoint)
     if args.out:

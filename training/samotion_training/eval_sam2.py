@@ -17,6 +17,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_export.sam2.net import build_module
 
@@ -24,9 +25,10 @@ from samotion_training import commands
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights
+from samotion_training.evaluate import sequences
 from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
-from samotion_training.train_sam2 import stack
+from samotion_training.train_sam2 import load_average, stack
 
 Array = np.ndarray[Any, Any]
 
@@ -58,15 +60,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
+    commands.require_positive(args, "size", "frames", "stride", "threads")
+    if min(args.every, default=1) < 1:
+        raise UsageError(f"--every: got {min(args.every)}, expected 1 or more")
+    of_davis = sequences(args.data / "davis")
     torch.set_num_threads(args.threads)
     model = load(args.weights, args.size)
     _stills(model, args.data)
-    sequences = sorted((args.data / "davis" / "JPEGImages" / "480p").iterdir())
-    _davis_stills(model, sequences, args.stride)
+    _davis_stills(model, of_davis, args.stride)
     for every in args.every:
-        found = {
-            s.name: propagated(model, *read_sequence(s, args.frames), every) for s in sequences
-        }
+        found = {s.name: propagated(model, *read_sequence(s, args.frames), every) for s in of_davis}
         _report(f"davis, prompts on every {every}th frame of {args.frames}, J", found)
 
 
@@ -81,7 +84,7 @@ def load(path: Path, size_px: int) -> Any:
     if path.suffix == ".safetensors":
         load_weights(model, path)
     else:
-        model.load_state_dict(torch.load(path, weights_only=True, map_location="cpu")["average"])
+        load_average(model, path)
     sam2.resize(model, size_px)
     return model.eval()
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import samotion
 from samotion.backends.engines import Engines
+from samotion.errors import InputError, UsageError
 from samotion_bench.scenes.data import read_labels, read_rgb
 
 from samotion_training import commands, motion_data, samples
@@ -75,11 +76,30 @@ def motion(
     return {"motion_auc": auc(score, tracks.moving)}, score, tracks.moving
 
 
+def sequences(folder: Path) -> list[Path]:
+    """The folders of frames in a copy of DAVIS. Raises InputError where there are none, or where
+    one has no masks.
+    """
+    frames, masks = folder / "JPEGImages" / "480p", folder / "Annotations" / "480p"
+    found = sorted(path for path in frames.glob("*") if path.is_dir())
+    if not found:
+        raise InputError(
+            f"{frames}: got no folders of frames, expected those of DAVIS; name the folder that"
+            " JPEGImages and Annotations lie in"
+        )
+    for path in found:
+        if not (masks / path.name).is_dir():
+            raise InputError(
+                f"{masks / path.name}: got no folder, expected masks for {path}; copy DAVIS again"
+            )
+    return found
+
+
 def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
     """Name, frames (T, H, W, 3) at LONG_SIDE_PX and masks (T, H, W) bool of each annotated
     sequence.
     """
-    for sequence in sorted((folder / "JPEGImages" / "480p").iterdir()):
+    for sequence in sequences(folder):
         frames, masks = [], []
         for path in sorted(sequence.glob("*.jpg")):
             image = read_rgb(path)
@@ -122,6 +142,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
+    if not (args.pool or args.davis):
+        raise UsageError("nothing to measure on; expected --pool DIR or --davis DIR")
+    commands.require_positive(args, "clips", "max_tracks")
+    if args.pool:
+        samples.clips_of(args.pool, "frames", "disparity", "labels", "xy")
+    if args.davis:
+        sequences(args.davis)
     found: dict[str, Any] = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         if args.pool:

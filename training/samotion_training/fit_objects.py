@@ -29,7 +29,7 @@ from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
 
 from samotion_training import commands
-from samotion_training.evaluate import davis
+from samotion_training.evaluate import davis, sequences
 from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 
 Array = np.ndarray[Any, Any]
@@ -176,6 +176,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
+    commands.seeds_of(*args.seeds)
+    if args.davis:
+        sequences(args.davis)
+    if args.groups:
+        commands.require_output(args.groups)
     found = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for number, (name, frames, labels, most) in enumerate(

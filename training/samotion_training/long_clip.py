@@ -110,6 +110,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
+    commands.require_positive(args, "frames")
+    commands.require_output(args.path)
     write(args.path, args.frames)
 
 

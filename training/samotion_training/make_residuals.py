@@ -114,10 +114,11 @@ def fill(make: Make, args: argparse.Namespace) -> None:
     """Write the examples of seeds that a folder does not hold yet; `make` gives None for a seed to
     be left out.
     """
-    args.folder.mkdir(parents=True, exist_ok=True)
+    seeds = commands.seeds_of(*args.seeds)
     library = open_library(args.data, held_out=False)
+    commands.require_folder(args.folder)
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
-        for seed in range(*args.seeds):
+        for seed in seeds:
             path = args.folder / f"{seed:06d}.npz"
             if not path.exists() and (example := make(engines, seed, library)) is not None:
                 samples.save(path, example)

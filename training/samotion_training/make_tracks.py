@@ -47,9 +47,11 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
-    args.folder.mkdir(parents=True, exist_ok=True)
+    commands.require_positive(args, "max_tracks", "clips")
+    paths = samples.clips_of(args.pool, "frames", "labels")
+    commands.require_folder(args.folder)
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
-        for path in sorted(args.pool.glob("*.npz"))[: args.clips]:
+        for path in paths[: args.clips]:
             out = args.folder / path.name
             if not out.exists():
                 motion_data.save(

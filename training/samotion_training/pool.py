@@ -101,6 +101,9 @@ def main() -> None:
 
 
 def _render(args: argparse.Namespace) -> int:
+    commands.require_positive(args, "frames", "size")
+    seeds = commands.seeds_of(*(args.seeds or (0, 500)))
+    commands.require_folder(args.folder)
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
@@ -108,7 +111,7 @@ def _render(args: argparse.Namespace) -> int:
         args.folder,
         library,
         settings,
-        range(*(args.seeds or (0, 500))),
+        seeds,
         args.size,
         args.points_only,
     )
@@ -123,6 +126,10 @@ def _convert(args: argparse.Namespace) -> int:
         raise UsageError(
             f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}"
         )
+    commands.require_positive(args, "frames", "size")
+    if args.seeds:
+        commands.seeds_of(*args.seeds)
+    commands.require_folder(args.folder)
     first, end = args.seeds or (0, None)
     return datasets.convert(
         layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from samotion.manifest import write_atomically
 
 from samotion_training import commands
 from samotion_training.fit_objects import Examples, fit, load_groups
@@ -94,13 +95,15 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
-    clips = load_groups(args.groups)
+    with commands.reading(args.groups, "groups that fit_objects --groups wrote"):
+        clips = load_groups(args.groups)
+    commands.require_output(args.out)
     found = leave_one_out(clips)
     surest = np.array([one.max(initial=0) for one in found])
     anything = np.array([moving.any() for _, moving in clips.values()])
     moving = np.concatenate([moving for _, moving in clips.values()])
     curves = {"groups": bins(np.concatenate(found), moving), "clips": bins(surest, anything)}
-    args.out.write_text(diagram(curves))
+    write_atomically(args.out, diagram(curves).encode())
     for name, points in curves.items():
         for one in points:
             print(f"{name}: {one.size} of mean {one.mean:.2f}, {one.moving:.2f} of them move")

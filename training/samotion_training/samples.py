@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from samotion import geometry
+from samotion.errors import InputError
 from samotion_bench.scenes.render import Clip
+
+from samotion_training.commands import files_of
 
 Array = np.ndarray[Any, Any]
 POINTS = 1024  # followed in each clip
@@ -59,6 +62,22 @@ def save(path: Path, sample: NamedTuple) -> None:
     with open(partial, "wb") as file:
         np.savez(file, **sample._asdict())
     partial.rename(path)
+
+
+def clips_of(folder: Path, *needed: str) -> list[Path]:
+    """The clips of a pool.
+
+    Raises InputError where there are none, or where the first has nothing in one of the arrays
+    `needed`: a pool of points has no pictures, and some datasets have no depth or no tracks.
+    """
+    paths = files_of(folder, Sample._fields, "pool")
+    first = load(paths[0])
+    if empty := [name for name in needed if not getattr(first, name).size]:
+        raise InputError(
+            f"{paths[0]}: got no {' and no '.join(empty)}, expected some; make the pool anew"
+            " without --points-only, or from another dataset"
+        )
+    return paths
 
 
 def load(path: Path) -> Sample:

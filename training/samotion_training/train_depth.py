@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from samotion_training import commands
 from samotion_training.augment import place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.samples import DEPTH_EVERY, Sample, load
+from samotion_training.samples import DEPTH_EVERY, Sample, clips_of, load
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
@@ -90,6 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
+    clips_of(args.pool, "frames", "disparity")
     depth = build_module(NANO.depth)
     if args.init:
         load_weights(depth, args.init)

@@ -19,7 +19,7 @@ from torch import Tensor
 from samotion_training import commands
 from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.samples import Sample, load
+from samotion_training.samples import Sample, clips_of, load
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
@@ -105,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
+    clips_of(args.pool, "frames", "xy")
     dino = build_module(NANO.dino)
     if args.init:
         load_weights(dino, args.init)

@@ -131,6 +131,10 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
+    if args.made is None or args.made_share < 1:
+        samples.clips_of(args.pool, "xy")
+    if args.made:
+        commands.files_of(args.made, TrackSet._fields, "make_tracks")
     motion = build_module(NANO.motion)
     if args.init:
         load_weights(motion, args.init)

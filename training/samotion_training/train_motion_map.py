@@ -136,6 +136,7 @@ def _work(args: argparse.Namespace) -> None:
             " --init runtime/samotion/nano/motion.safetensors"
         )
     run = run_of(args)
+    commands.files_of(args.pool, make_residuals.Example._fields, "make_residuals")
     motion, teacher = build_module(NANO.motion), None
     load_weights(motion, args.init)
     if args.teacher:

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from samotion.errors import UsageError
+from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO
 from samotion_export.sam2.net import build_module
 from torch import Tensor
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 from samotion_training import commands, make_prompts
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
-from samotion_training.common import load_weights, save_weights
+from samotion_training.common import CHECKPOINT, load_weights, save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
@@ -169,6 +169,12 @@ def main() -> None:
 
 
 def _work(args: argparse.Namespace) -> None:
+    commands.require_positive(args, "minutes", "lr", "threads", "batch")
+    commands.require_not_negative(args, "seed", "workers")
+    _require_device(args.device)
+    commands.require_output(args.out / CHECKPOINT)
+    if args.weights:
+        commands.require_output(args.weights)
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(args.threads)
     stages = tuple(
@@ -188,7 +194,18 @@ def _work(args: argparse.Namespace) -> None:
     )
     train(plan)
     if args.weights:
-        write_weights(args.out / "checkpoint.pt", args.weights)
+        write_weights(args.out / CHECKPOINT, args.weights)
+
+
+def _require_device(name: str) -> None:
+    """Raises DeviceError for one that PyTorch cannot use."""
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(
+            f"--device {name}: got {str(error).splitlines()[0]!r}, expected a device that PyTorch"
+            " can use; try --device cpu"
+        ) from error
 
 
 def train(plan: Plan) -> Progress:
@@ -198,7 +215,7 @@ def train(plan: Plan) -> Progress:
     plan.out.mkdir(parents=True, exist_ok=True)
     sources, of_runs = data.load(plan.folder), _runs(plan.prompts)
     nets = _start(plan)
-    checkpoint = plan.out / "checkpoint.pt"
+    checkpoint = plan.out / CHECKPOINT
     progress = _resume(checkpoint, nets)
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
@@ -221,14 +238,9 @@ def train(plan: Plan) -> Progress:
 
 
 def _runs(prompts: Path | None) -> list[Path]:
-    """Files with the prompts of runs. Raises UsageError for a folder without any."""
-    of_runs = sorted(prompts.glob("*.npz")) if prompts else []
-    if prompts and not of_runs:
-        raise UsageError(
-            f"no prompts in {prompts}; make some with: python -m samotion_training.make_prompts"
-            f" {prompts}"
-        )
-    return of_runs
+    """Files with the prompts of runs. Raises InputError for a folder without any."""
+    fields = make_prompts.Example._fields
+    return commands.files_of(prompts, fields, "make_prompts") if prompts else []
 
 
 def _start(plan: Plan) -> Nets:
@@ -267,8 +279,17 @@ def _learn(nets: Nets, batch: Batch, plan: Plan, progress: Progress) -> dict[str
 def write_weights(checkpoint: Path, path: Path) -> None:
     """The averaged weights of a checkpoint as they are bundled."""
     model = build_module(NANO.sam2)
-    model.load_state_dict(torch.load(checkpoint, weights_only=True, map_location="cpu")["average"])
+    load_average(model, checkpoint)
     save_weights(model, path)
+
+
+def load_average(model: Any, checkpoint: Path) -> None:
+    """The averaged weights of a checkpoint. Raises EngineError where it is broken, or another
+    net's.
+    """
+    with commands.reading(checkpoint, "a checkpoint of train_sam2", EngineError):
+        kept = torch.load(checkpoint, weights_only=True, map_location="cpu")
+        model.load_state_dict(kept["average"])
 
 
 def rate(share: float, step: int, highest: float = 1e-3, lowest: float = 3e-5) -> float:
@@ -442,10 +463,11 @@ def _follow(average: Any, model: Any, keep: float) -> None:
 def _resume(path: Path, nets: Nets) -> Progress:
     if not path.exists():
         return Progress()
-    kept = torch.load(path, weights_only=True, map_location="cpu")
-    for name, part in nets._asdict().items():
-        part.load_state_dict(kept[name])
-    return Progress(**kept["progress"])
+    with commands.reading(path, "a checkpoint of train_sam2", EngineError):
+        kept = torch.load(path, weights_only=True, map_location="cpu")
+        for name, part in nets._asdict().items():
+            part.load_state_dict(kept[name])
+        return Progress(**kept["progress"])
 
 
 def _save(path: Path, nets: Nets, progress: Progress) -> None:

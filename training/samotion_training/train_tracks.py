@@ -25,7 +25,7 @@ from torch import Tensor
 from samotion_training import commands
 from samotion_training.augment import move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.samples import Sample, load
+from samotion_training.samples import Sample, clips_of, load
 
 Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
@@ -60,8 +60,9 @@ class Batch(NamedTuple):
 
 def choose_frames(rng: Rng, available: int, count: int) -> Array:
     """`count` frames in a row, or every second or third one where the clip is long enough,
-    forward or backward.
+    forward or backward; all of a shorter clip.
     """
+    count = min(count, available)
     stride = int(rng.integers(1, max(1, min(3, (available - 1) // max(1, count - 1))) + 1))
     first = int(rng.integers(available - stride * (count - 1)))
     index = first + stride * np.arange(count)
@@ -259,10 +260,10 @@ def _clip(rng: Rng, pool: list[Path], points: int) -> Batch:
 
 
 def require_points(folder: Path) -> None:
-    """Raises InputError for a pool of which no clip has points: drawing from it would go on for
-    ever.
+    """Raises InputError for a pool without pictures, or of which no clip has points: drawing from
+    it would go on for ever.
     """
-    for path in sorted(folder.glob("*.npz")):
+    for path in clips_of(folder, "frames"):
         with np.load(path) as arrays:
             if len(arrays["xy"]):
                 return
