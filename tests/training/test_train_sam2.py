@@ -4,6 +4,7 @@ resume.
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -115,6 +116,30 @@ def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.M
     assert second.step > first.step and second.images > first.images
     training.write_weights(tmp_path / "checkpoint.pt", tmp_path / "sam2.safetensors")
     assert load(tmp_path / "sam2.safetensors", SIZE).image_size == SIZE
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_interrupted_run_saves_what_it_has(
+    workers: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    step = training.step
+
+    def interrupted(*given: Any) -> dict[str, float]:
+        signal.raise_signal(signal.SIGINT)
+        return step(*given)
+
+    monkeypatch.setattr(training, "step", interrupted)
+    plan = training.Plan(None, tmp_path, 600.0, stages=(STAGE,), workers=workers)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(plan)
+    kept = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert kept["progress"]["step"] == 1
+    assert capsys.readouterr().err == (
+        f"saved {tmp_path / 'checkpoint.pt'} at step 1; the same command goes on from there\n"
+    )
 
 
 def test_memory_reaches_the_next_frame() -> None:

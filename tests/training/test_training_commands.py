@@ -4,6 +4,7 @@ work.
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
 from samotion_training import (
     ablate,
+    commands,
     demo,
     eval_sam2,
     evaluate,
@@ -232,6 +234,8 @@ def test_mistakes_are_told_in_one_line(
     pools: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if module in (train_sam2, eval_sam2):
+        pytest.importorskip("sam2")
     monkeypatch.chdir(pools)
     got, said = run(module, *arguments)
     assert (got, said.count("\n")) == (code, 1), said
@@ -249,3 +253,53 @@ def test_clips_shorter_than_the_tracker_is_trained_on_are_taken_whole() -> None:
     for seed in range(4):
         chosen = train_tracks.choose_frames(np.random.default_rng(seed), 5, 12)
         assert sorted(chosen.tolist()) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "end"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "term")]
+)
+def test_a_training_that_is_interrupted_saves_what_it_has(
+    number: signal.Signals,
+    code: int,
+    end: str,
+    run: Run,
+    pools: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steps = iter(range(9))
+
+    def losses(net: torch.nn.Module, *_: object) -> dict[str, torch.Tensor]:
+        if next(steps) == 2:
+            signal.raise_signal(number)
+        return {"loss": torch.stack([p.square().mean() for p in net.parameters()]).sum()}
+
+    monkeypatch.setattr(train_dino, "losses", losses)
+    out = pools / "w.safetensors"
+    given = (pools / "run", "--pool", pools / "pool", "--steps", 4, "--out", out)
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)]
+    got, said = run(train_dino, *given)
+    checkpoint = pools / "run" / "checkpoint.pt"
+    assert got == code and not out.exists()
+    first, last = said.splitlines()
+    assert first == f"saved {checkpoint} at step 3; go on with --resume" and last.startswith(end)
+    assert torch.load(checkpoint, weights_only=True)["step"] == 3
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+    assert run(train_dino, *given, "--resume") == (0, "") and out.exists()
+
+
+def test_a_second_interrupt_ends_a_step_that_hangs() -> None:
+    with pytest.raises(KeyboardInterrupt), commands.signals_wait() as came:
+        signal.raise_signal(signal.SIGINT)
+        assert came == [signal.SIGINT]
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("it goes on")
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with commands.signals_wait() as came:
+            signal.raise_signal(signal.SIGINT)
+        assert not came
+    finally:
+        signal.signal(signal.SIGINT, before)

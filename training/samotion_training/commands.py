@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import signal
 import sys
 import textwrap
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -32,6 +36,38 @@ def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], in
     args = parser.parse_args()
     if code := exit_code(lambda: work(args), args.verbose):
         sys.exit(code)
+
+
+@contextmanager
+def signals_wait() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM wait for the end of the block; a second one ends it at once.
+
+    Gives the list of those that came, for the block to look at.
+    """
+    came: list[int] = []
+    before = _handlers()
+
+    def wait(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(number, before[number])
+
+    for number in before:
+        signal.signal(number, wait)
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+
+
+def _handlers() -> dict[int, Any]:
+    """What Ctrl-C and SIGTERM do now; without those that are ignored, and none in other threads."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    return {n: handler for n, handler in now.items() if handler not in (None, signal.SIG_IGN)}
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ def run_of(args: argparse.Namespace) -> Run:
 
 def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
     """Minimise `losses` over `module`'s parameters; each step has its own seed, so a resumed run
-    sees the same data.
+    sees the same data. Ctrl-C and SIGTERM end it after the step at hand, with a checkpoint.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
@@ -108,23 +109,27 @@ def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
     start = time.monotonic() - spent
     module.train()
     sums: dict[str, list[float]] = {}
-    while (share := _share(run, step, time.monotonic() - start)) < 1:
-        for group in optimizer.param_groups:
-            group["lr"] = run.lr * learning_rate(share)
-        values = losses(np.random.default_rng([run.seed, step]), share)
-        optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(module.parameters(), run.clip)
-        optimizer.step()
-        for name, value in values.items():
-            sums.setdefault(name, []).append(float(value.detach()))
-        step += 1
-        if step % LOG_EVERY == 0:
-            log(run.folder / "curve.csv", step, time.monotonic() - start, sums)
-            sums = {}
-        if step % CHECKPOINT_EVERY == 0:
-            save(run, module, optimizer, step, time.monotonic() - start)
-    save(run, module, optimizer, step, time.monotonic() - start)
+    with commands.signals_wait() as came:
+        while not came and (share := _share(run, step, time.monotonic() - start)) < 1:
+            for group in optimizer.param_groups:
+                group["lr"] = run.lr * learning_rate(share)
+            values = losses(np.random.default_rng([run.seed, step]), share)
+            optimizer.zero_grad(set_to_none=True)
+            values["loss"].backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(module.parameters(), run.clip)
+            optimizer.step()
+            for name, value in values.items():
+                sums.setdefault(name, []).append(float(value.detach()))
+            step += 1
+            if step % LOG_EVERY == 0:
+                log(run.folder / "curve.csv", step, time.monotonic() - start, sums)
+                sums = {}
+            if step % CHECKPOINT_EVERY == 0:
+                save(run, module, optimizer, step, time.monotonic() - start)
+        save(run, module, optimizer, step, time.monotonic() - start)
+        if came:
+            checkpoint = run.folder / CHECKPOINT
+            print(f"saved {checkpoint} at step {step}; go on with --resume", file=sys.stderr)
     return module.eval()
 
 

@@ -14,6 +14,8 @@ import copy
 import itertools
 import json
 import math
+import signal
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -210,7 +212,7 @@ def _require_device(name: str) -> None:
 
 def train(plan: Plan) -> Progress:
     """Trains for the plan's time, from the checkpoint in its folder if there is one, and leaves
-    checkpoint and curve there.
+    checkpoint and curve there. Ctrl-C and SIGTERM end it after the step at hand.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
     sources, of_runs = data.load(plan.folder), _runs(plan.prompts)
@@ -221,20 +223,34 @@ def train(plan: Plan) -> Progress:
     means: dict[str, float] = {}
     batches = Batches(sources, of_runs, plan.seed)
     asked = _asked(plan, progress.step, started)
-    for batch in DataLoader(batches, None, sampler=asked, num_workers=plan.workers):
-        figures = _learn(nets, batch, plan, progress)
-        progress.step += 1
-        progress.images += batch.stage.images
-        progress.seconds = time.monotonic() - started
-        for name, value in figures.items():
-            means[name] = 0.98 * means.get(name, value) + 0.02 * value
-        if progress.step % 20 == 0:
-            _log(plan.out / "curve.jsonl", progress, batch.stage, means)
-        if time.monotonic() - saved > SAVE_EVERY_S:
-            saved = time.monotonic()
-            _save(checkpoint, nets, progress)
-    _save(checkpoint, nets, progress)
+    loader = DataLoader(
+        batches, None, sampler=asked, num_workers=plan.workers, worker_init_fn=_ignore_interrupts
+    )
+    with commands.signals_wait() as came:
+        for batch in loader:
+            figures = _learn(nets, batch, plan, progress)
+            progress.step += 1
+            progress.images += batch.stage.images
+            progress.seconds = time.monotonic() - started
+            for name, value in figures.items():
+                means[name] = 0.98 * means.get(name, value) + 0.02 * value
+            if progress.step % 20 == 0:
+                _log(plan.out / "curve.jsonl", progress, batch.stage, means)
+            if time.monotonic() - saved > SAVE_EVERY_S:
+                saved = time.monotonic()
+                _save(checkpoint, nets, progress)
+            if came:
+                break
+        _save(checkpoint, nets, progress)
+        if came:
+            saved_at = f"saved {checkpoint} at step {progress.step}"
+            print(f"{saved_at}; the same command goes on from there", file=sys.stderr)
     return progress
+
+
+def _ignore_interrupts(_: int) -> None:
+    """Ctrl-C reaches all processes of a terminal; this one ends the workers itself."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _runs(prompts: Path | None) -> list[Path]:
