@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from samotion_training import fit_objects, reliability
 
 
-def test_groups_are_read_as_they_were_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["groups.npz", "groups"])
+def test_groups_are_read_as_they_were_written(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     clips = {f"clip{n}": (rng.normal(size=(n, 2)), rng.random(n) < 0.5) for n in (3, 0, 2)}
-    fit_objects.save_groups(tmp_path / "groups.npz", clips)
-    loaded = fit_objects.load_groups(tmp_path / "groups.npz")
+    fit_objects.save_groups(tmp_path / name, clips)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    loaded = fit_objects.load_groups(tmp_path / name)
     assert list(loaded) == list(clips)
     for name, (features, moving) in clips.items():
         again, moving_again = loaded[name]

@@ -12,6 +12,7 @@ Most of the rendered clips have no moving objects, or false alarms would hardly 
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -23,6 +24,7 @@ from samotion import prompts
 from samotion.cues import movers, multicut
 from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
+from samotion.manifest import write_atomically
 from samotion.presets import NANO, NANO_CUES, Prompting
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import open_library
@@ -119,10 +121,14 @@ def fit(clips: list[Examples], by_root: bool = False, by_clip: bool = False) -> 
 
 
 def save_groups(path: Path, clips: dict[str, Examples]) -> None:
-    """Write the groups of clips by name: features, whether they move, how many each clip has."""
+    """Write the groups of clips by name: features, whether they move, how many each clip has. The
+    file has the name given, and appears whole.
+    """
     features, moving = (np.concatenate(parts) for parts in zip(*clips.values()))
     counts = [len(part) for part, _ in clips.values()]
-    np.savez(path, features=features, moving=moving, counts=counts, names=list(clips))
+    data = io.BytesIO()
+    np.savez(data, features=features, moving=moving, counts=counts, names=list(clips))
+    write_atomically(path, data.getvalue())
 
 
 def load_groups(path: Path) -> dict[str, Examples]:
