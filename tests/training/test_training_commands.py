@@ -101,10 +101,10 @@ def test_the_stack_trace_shows_where_it_is_asked_for(
 
 
 def test_what_failed_in_part_has_a_code_of_its_own(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "_render", lambda _: 8)
-    assert run(pool, "runs")[0] == 8
+    assert run(pool, tmp_path)[0] == 8
 
 
 @pytest.mark.parametrize("module", TRAINERS)
@@ -207,6 +207,8 @@ ENGINES = ("--engine-dir", BUNDLED)
         (pool, ("pool", "--seeds", 5, 0), 2, "--seeds: got 5 0"),
         (pool, ("pool", "--seeds", -5, 0), 2, "--seeds: got -5 0"),
         (pool, ("pool", "--frames", 0), 2, "--frames: got 0"),
+        (pool, ("pool", "--size", 96), 2, "--size: got 96, expected 256"),
+        (pool, ("pool", "--from", "movi-f", "x", "--size", 96), 2, "--size: got 96"),
         (pool, ("file",), 7, "choose another one"),
         (ablate, ENGINES, 2, "expected --synthetic N"),
         (ablate, (*ENGINES, "--made", "nosuch"), 3, "nosuch: "),
