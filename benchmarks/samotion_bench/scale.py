@@ -74,7 +74,7 @@ class Saved:
 
 # of the demo clip, 480x270, times 3.2 pixels where the size of pictures counts
 SAVED = (
-    Saved("objects.json alone", 2_800, 12_000, 0, 2),
+    Saved("what is always written: objects.json, run.json", 2_800, 12_000, 0, 2),
     Saved("masks", 8_500, 12_000, 1, 2),
     Saved("as samotion-run leaves it", 42_000, 60_000, 1, 5),
 )
