@@ -1,8 +1,8 @@
 """Figures of exported nano engines on held-out scenes, and of motion scores on annotated video.
 
 `python -m samotion_training.evaluate --engine-dir engines --pool HELD_OUT [--davis DAVIS]`. The
-pool is one made with `--held-out`. DAVIS (JPEGImages/480p, Annotations/480p) is only ever measured
-on.
+pool is one made with `--held-out`. No net is trained on DAVIS (JPEGImages/480p, Annotations/480p);
+fit_objects fits weights of parts and of confidence with some of its sequences.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
     )
     options.add_argument(
-        "--held-out", action="store_true", help="textures and photos that training never sees"
+        "--held-out", action="store_true", help="paint with textures and photos that are kept aside"
     )
     options.add_argument(
         "--seeds", type=int, nargs=2, metavar=("FIRST", "END"), help="default: 0 500; see --from"
