@@ -175,58 +175,58 @@ def test_weights_that_cannot_be_written_are_told_of_before_the_training(
 ENGINES = ("--engine-dir", BUNDLED)
 
 
-@pytest.mark.parametrize(
-    ("module", "arguments", "code", "expected"),
-    [
-        *((one, ("run", "--pool", "nosuch", "--init", INIT), 3, "nosuch: ") for one in TRAINERS),
-        (train_tracks, ("run", "--pool", "points"), 3, "got no frames"),
-        (train_depth, ("run", "--pool", "points"), 3, "got no frames and no disparity"),
-        (train_dino, ("run", "--pool", "points"), 3, "got no frames"),
-        (train_motion, ("run", "--pool", "residuals"), 3, "without frames, disparity"),
-        (train_motion, ("run", "--pool", "points", "--made", "nosuch"), 3, "nosuch: "),
-        (train_motion, ("run", "--pool", "points", "--made", "pool"), 3, "without visibility"),
-        (train_motion_map, ("run", "--pool", "pool", "--init", INIT), 3, "without residuals"),
-        (train_depth, ("run", "--pool", "broken"), 3, "broken/0.npz: got "),
-        (train_depth, ("run", "--pool", "pool", "--seed", -1), 2, "--seed: got -1"),
-        (train_sam2, ("--out", "sam2", "--data", "nosuch"), 3, "nosuch: "),
-        (train_sam2, ("--out", "sam2", "--init", "nosuch"), 4, "nosuch: "),
-        (train_sam2, ("--out", "sam2", "--prompts", "pool"), 3, "without frame, logits"),
-        (train_sam2, ("--out", "sam2", "--device", "nosuch"), 5, "try --device cpu"),
-        (train_sam2, ("--out", "sam2", "--minutes", 0), 2, "--minutes: got 0"),
-        (train_sam2, ("--out", "sam2", "--workers", -1), 2, "--workers: got -1"),
-        (train_sam2, ("--out", "sam2", "--weights", "pool"), 7, "choose another one"),
-        (train_sam2, ("--out", "broken"), 4, "broken/checkpoint.pt: got "),
-        (eval_sam2, ("--data", "pool", "--weights", "w"), 3, "davis/JPEGImages/480p: got no"),
-        (eval_sam2, ("--data", "data", "--weights", "broken/checkpoint.pt"), 4, "checkpoint.pt"),
-        (eval_sam2, ("--data", "data", "--weights", "w", "--every", 0), 2, "--every: got 0"),
-        (make_tracks, ("made", *ENGINES, "--pool", "nosuch"), 3, "nosuch: got no files"),
-        (make_tracks, ("made", *ENGINES, "--pool", "points"), 3, "without --points-only"),
-        (make_residuals, ("made", *ENGINES, "--seeds", 5, 0), 2, "--seeds: got 5 0"),
-        (make_prompts, ("made", *ENGINES, "--data", "nosuch"), 3, "nosuch: "),
-        (make_prompts, ("file", *ENGINES), 7, "file: got "),
-        (pool, ("pool", "--seeds", 5, 0), 2, "--seeds: got 5 0"),
-        (pool, ("pool", "--seeds", -5, 0), 2, "--seeds: got -5 0"),
-        (pool, ("pool", "--frames", 0), 2, "--frames: got 0"),
-        (pool, ("pool", "--size", 96), 2, "--size: got 96, expected 256"),
-        (pool, ("pool", "--from", "movi-f", "x", "--size", 96), 2, "--size: got 96"),
-        (pool, ("file",), 7, "choose another one"),
-        (ablate, ENGINES, 2, "expected --synthetic N"),
-        (ablate, (*ENGINES, "--made", "nosuch"), 3, "nosuch: "),
-        (ablate, (*ENGINES, "--davis", "nosuch"), 3, "nosuch/JPEGImages/480p: "),
-        (ablate, (*ENGINES, "--synthetic", 1, "--out", "file/out.json"), 7, "choose another"),
-        (evaluate, ENGINES, 2, "expected --pool DIR or --davis DIR"),
-        (evaluate, (*ENGINES, "--pool", "nosuch"), 3, "nosuch: "),
-        (evaluate, (*ENGINES, "--pool", "points"), 3, "without --points-only"),
-        (evaluate, (*ENGINES, "--davis", "half"), 3, "half/Annotations/480p/goat: "),
-        (evaluate, ("--engine-dir", "nosuch", "--pool", "pool"), 4, "nosuch"),
-        (fit_objects, (*ENGINES, "--davis", "nosuch"), 3, "nosuch/JPEGImages/480p: "),
-        (fit_objects, (*ENGINES, "--groups", "file/groups.npz"), 7, "choose another one"),
-        (reliability, ("nosuch.npz", "--out", "x.svg"), 3, "nosuch.npz: "),
-        (reliability, ("pool/000000.npz", "--out", "x.svg"), 3, "pool/000000.npz: "),
-        (demo, ("file/demo.mp4",), 7, "choose another one"),
-        (long_clip, ("long.mp4", "--frames", 0), 2, "--frames: got 0"),
-    ],
-)
+MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
+    *((one, ("run", "--pool", "nosuch", "--init", INIT), 3, "nosuch: ") for one in TRAINERS),
+    (train_tracks, ("run", "--pool", "points"), 3, "got no frames"),
+    (train_depth, ("run", "--pool", "points"), 3, "got no frames and no disparity"),
+    (train_dino, ("run", "--pool", "points"), 3, "got no frames"),
+    (train_motion, ("run", "--pool", "residuals"), 3, "without frames, disparity"),
+    (train_motion, ("run", "--pool", "points", "--made", "nosuch"), 3, "nosuch: "),
+    (train_motion, ("run", "--pool", "points", "--made", "pool"), 3, "without visibility"),
+    (train_motion_map, ("run", "--pool", "pool", "--init", INIT), 3, "without residuals"),
+    (train_depth, ("run", "--pool", "broken"), 3, "broken/0.npz: got "),
+    (train_depth, ("run", "--pool", "pool", "--seed", -1), 2, "--seed: got -1"),
+    (train_sam2, ("--out", "sam2", "--data", "nosuch"), 3, "nosuch: "),
+    (train_sam2, ("--out", "sam2", "--init", "nosuch"), 4, "nosuch: "),
+    (train_sam2, ("--out", "sam2", "--prompts", "pool"), 3, "without frame, logits"),
+    (train_sam2, ("--out", "sam2", "--device", "nosuch"), 5, "try --device cpu"),
+    (train_sam2, ("--out", "sam2", "--minutes", 0), 2, "--minutes: got 0"),
+    (train_sam2, ("--out", "sam2", "--workers", -1), 2, "--workers: got -1"),
+    (train_sam2, ("--out", "sam2", "--weights", "pool"), 7, "choose another one"),
+    (train_sam2, ("--out", "broken"), 4, "broken/checkpoint.pt: got "),
+    (eval_sam2, ("--data", "pool", "--weights", "w"), 3, "davis/JPEGImages/480p: got no"),
+    (eval_sam2, ("--data", "data", "--weights", "broken/checkpoint.pt"), 4, "checkpoint.pt"),
+    (eval_sam2, ("--data", "data", "--weights", "w", "--every", 0), 2, "--every: got 0"),
+    (make_tracks, ("made", *ENGINES, "--pool", "nosuch"), 3, "nosuch: got no files"),
+    (make_tracks, ("made", *ENGINES, "--pool", "points"), 3, "without --points-only"),
+    (make_residuals, ("made", *ENGINES, "--seeds", 5, 0), 2, "--seeds: got 5 0"),
+    (make_prompts, ("made", *ENGINES, "--data", "nosuch"), 3, "nosuch: "),
+    (make_prompts, ("file", *ENGINES), 7, "file: got "),
+    (pool, ("pool", "--seeds", 5, 0), 2, "--seeds: got 5 0"),
+    (pool, ("pool", "--seeds", -5, 0), 2, "--seeds: got -5 0"),
+    (pool, ("pool", "--frames", 0), 2, "--frames: got 0"),
+    (pool, ("pool", "--size", 96), 2, "--size: got 96, expected 256"),
+    (pool, ("pool", "--from", "movi-f", "x", "--size", 96), 2, "--size: got 96"),
+    (pool, ("file",), 7, "choose another one"),
+    (ablate, ENGINES, 2, "expected --synthetic N"),
+    (ablate, (*ENGINES, "--made", "nosuch"), 3, "nosuch: "),
+    (ablate, (*ENGINES, "--davis", "nosuch"), 3, "nosuch/JPEGImages/480p: "),
+    (ablate, (*ENGINES, "--synthetic", 1, "--out", "file/out.json"), 7, "choose another"),
+    (evaluate, ENGINES, 2, "expected --pool DIR or --davis DIR"),
+    (evaluate, (*ENGINES, "--pool", "nosuch"), 3, "nosuch: "),
+    (evaluate, (*ENGINES, "--pool", "points"), 3, "without --points-only"),
+    (evaluate, (*ENGINES, "--davis", "half"), 3, "half/Annotations/480p/goat: "),
+    (evaluate, ("--engine-dir", "nosuch", "--pool", "pool"), 4, "nosuch"),
+    (fit_objects, (*ENGINES, "--davis", "nosuch"), 3, "nosuch/JPEGImages/480p: "),
+    (fit_objects, (*ENGINES, "--groups", "file/groups.npz"), 7, "choose another one"),
+    (reliability, ("nosuch.npz", "--out", "x.svg"), 3, "nosuch.npz: "),
+    (reliability, ("pool/000000.npz", "--out", "x.svg"), 3, "pool/000000.npz: "),
+    (demo, ("file/demo.mp4",), 7, "choose another one"),
+    (long_clip, ("long.mp4", "--frames", 0), 2, "--frames: got 0"),
+]
+
+
+@pytest.mark.parametrize(("module", "arguments", "code", "expected"), MISTAKES)
 def test_mistakes_are_told_in_one_line(
     module: ModuleType,
     arguments: tuple[object, ...],
@@ -245,10 +245,9 @@ def test_mistakes_are_told_in_one_line(
 
 
 def test_every_command_is_asked_for_a_mistake() -> None:
-    table = test_mistakes_are_told_in_one_line.pytestmark[0].args[1]  # type: ignore[attr-defined]
     sources = Path(pool.__file__).parent.glob("*.py")
     commands = {path.stem for path in sources if "def main(" in path.read_text()}
-    assert {one[0].__name__.split(".")[-1] for one in table} == commands
+    assert {one[0].__name__.split(".")[-1] for one in MISTAKES} == commands
 
 
 def test_clips_shorter_than_the_tracker_is_trained_on_are_taken_whole() -> None:
