@@ -140,18 +140,20 @@ def test_exported_tracks_know_no_masks(
     xy = start[:, None] + np.arange(FRAMES)[:, None] * [2.0, 0]
     hidden = rng.random((30, FRAMES)) < 0.2
     np.savez(folder / "0003.npz", coords=xy, visibility=hidden)
-    (path,) = convert("kubric-tracks", tmp_path / "export", tmp_path / "pool", monkeypatch)
+    (path,) = convert(
+        "kubric-tracks", tmp_path / "export", tmp_path / "pool", monkeypatch, "--size", "80"
+    )
     assert "frames, tracks of" in capsys.readouterr().err
     sample = samples.load(path)
-    assert sample.frames.shape == (FRAMES, 256, 256, 3) and sample.visible.mean() == pytest.approx(
+    assert sample.frames.shape == (FRAMES, 80, 80, 3) and sample.visible.mean() == pytest.approx(
         1 - hidden.mean()
     )
     steps = sample.xy[:, 1:] - sample.xy[:, :-1]
-    scale_x, scale_y = 256 / frames.shape[2], 256 / frames.shape[1]
-    np.testing.assert_allclose(steps, np.broadcast_to([2 * scale_x, 0], steps.shape), atol=1e-4)
+    # 80 px wide: only y doubles
+    np.testing.assert_allclose(steps, np.broadcast_to([2.0, 0], steps.shape), atol=1e-4)
     seen = sample.visible[:, 0]
     assert sample.xy[seen, 0, 1].min() == pytest.approx(
-        (xy[~hidden[:, 0], 0, 1].min() + 0.5) * scale_y - 0.5, abs=1e-4
+        (xy[~hidden[:, 0], 0, 1].min() + 0.5) * 2 - 0.5, abs=1e-4
     )
     with pytest.raises(IndexError):  # what moves is not known: no net learns that nothing does
         motion_data.from_truth(rng, sample, 80, 4)

@@ -71,6 +71,7 @@ def pools(tmp_path: Path) -> Path:
     settings = SceneSettings(frames=FRAMES, texture_px=64, blur_share=0.0, no_mover_share=0.0)
     pool.fill(tmp_path / "pool", Library(), settings, range(1))
     pool.fill(tmp_path / "points", Library(), settings, range(1), slim=True)
+    pool.fill(tmp_path / "small", Library(), settings, range(1), 96)
     (tmp_path / "residuals").mkdir()
     cells = np.zeros((1, 24, 32), np.uint8)
     residuals = np.zeros((*cells.shape, CHANNELS), np.float16)
@@ -205,8 +206,9 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (pool, ("pool", "--seeds", 5, 0), 2, "--seeds: got 5 0"),
     (pool, ("pool", "--seeds", -5, 0), 2, "--seeds: got -5 0"),
     (pool, ("pool", "--frames", 0), 2, "--frames: got 0"),
-    (pool, ("pool", "--size", 96), 2, "--size: got 96, expected 256"),
-    (pool, ("pool", "--from", "movi-f", "x", "--size", 96), 2, "--size: got 96"),
+    (train_tracks, ("r", "--pool", "small"), 3, "96x96 px, expected 256x256"),
+    (train_depth, ("r", "--pool", "small"), 3, "96x96 px, expected 256x256"),
+    (train_dino, ("r", "--pool", "small"), 3, "--size 256"),
     (pool, ("file",), 7, "choose another one"),
     (ablate, ENGINES, 2, "expected --synthetic N"),
     (ablate, (*ENGINES, "--made", "nosuch"), 3, "nosuch: "),

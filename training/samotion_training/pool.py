@@ -17,13 +17,10 @@ from samotion_bench.scenes.render import render, surface_points, track
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
 from samotion_training import commands
-from samotion_training.augment import SIZE_PX
 from samotion_training.samples import DEPTH_EVERY, POINTS, Sample, points_only, save, seen_disparity
 
 
-def make_sample(
-    seed: int, library: Library, settings: SceneSettings, size_px: int = SIZE_PX
-) -> Sample:
+def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: int = 256) -> Sample:
     """Render the scene of `seed` and follow POINTS of its surface points."""
     scene = build_scene(seed, library, settings)
     clip = render(scene, (size_px, size_px))
@@ -46,7 +43,7 @@ def fill(
     library: Library,
     settings: SceneSettings,
     seeds: range,
-    size_px: int = SIZE_PX,
+    size_px: int = 256,
     slim: bool = False,
 ) -> None:
     """Render the clips of `seeds` that `folder` does not hold yet; `slim`: keep the points
@@ -85,9 +82,7 @@ def parser() -> argparse.ArgumentParser:
         "--seeds then numbers the clips, and says where to stop (default: 0 and at the end)",
     )
     options.add_argument("--frames", type=int, default=32)
-    options.add_argument(
-        "--size", type=int, default=SIZE_PX, help="px of a side; another one with --points-only"
-    )
+    options.add_argument("--size", type=int, default=256, help="px of a side of the pictures")
     options.add_argument(
         "--no-mover-share", type=float, default=SceneSettings.no_mover_share, help="share of scenes"
     )
@@ -102,22 +97,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> None:
     """The command."""
-    commands.run(parser(), _work)
-
-
-def _work(args: argparse.Namespace) -> int:
-    commands.require_positive(args, "frames", "size")
-    if args.size != SIZE_PX and not args.points_only:
-        raise UsageError(
-            f"--size: got {args.size}, expected {SIZE_PX}, which nets are trained on; leave it out,"
-            " or add --points-only to keep no pictures"
-        )
-    commands.require_folder(args.folder)
-    return _convert(args) if args.source else _render(args)
+    commands.run(parser(), lambda args: (_convert if args.source else _render)(args))
 
 
 def _render(args: argparse.Namespace) -> int:
+    commands.require_positive(args, "frames", "size")
     seeds = commands.seeds_of(*(args.seeds or (0, 500)))
+    commands.require_folder(args.folder)
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
@@ -140,8 +126,10 @@ def _convert(args: argparse.Namespace) -> int:
         raise UsageError(
             f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}"
         )
+    commands.require_positive(args, "frames", "size")
     if args.seeds:
         commands.seeds_of(*args.seeds)
+    commands.require_folder(args.folder)
     first, end = args.seeds or (0, None)
     return datasets.convert(
         layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only

@@ -64,11 +64,12 @@ def save(path: Path, sample: NamedTuple) -> None:
     partial.rename(path)
 
 
-def clips_of(folder: Path, *needed: str) -> list[Path]:
+def clips_of(folder: Path, *needed: str, size_px: int | None = None) -> list[Path]:
     """The clips of a pool.
 
     Raises InputError where there are none, or where the first has nothing in one of the arrays
-    `needed`: a pool of points has no pictures, and some datasets have no depth or no tracks.
+    `needed`: a pool of points has no pictures, and some datasets have no depth or no tracks; or
+    where its pictures have another size than is wanted.
     """
     paths = files_of(folder, Sample._fields, "pool")
     first = load(paths[0])
@@ -76,6 +77,12 @@ def clips_of(folder: Path, *needed: str) -> list[Path]:
         raise InputError(
             f"{paths[0]}: got no {' and no '.join(empty)}, expected some; make the pool anew"
             " without --points-only, or from another dataset"
+        )
+    if size_px and first.frames.shape[1:3] != (size_px, size_px):
+        height, width = first.frames.shape[1:3]
+        raise InputError(
+            f"{paths[0]}: got pictures of {width}x{height} px, expected {size_px}x{size_px}; make"
+            f" the pool anew with --size {size_px}"
         )
     return paths
 

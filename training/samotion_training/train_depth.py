@@ -21,7 +21,7 @@ from samotion_export.depth import Depth, build_module
 from torch import Tensor, nn
 
 from samotion_training import commands
-from samotion_training.augment import place, recolour, warp
+from samotion_training.augment import SIZE_PX, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import DEPTH_EVERY, Sample, clips_of, load
 
@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
-    clips_of(args.pool, "frames", "disparity")
+    clips_of(args.pool, "frames", "disparity", size_px=SIZE_PX)
     depth = build_module(NANO.depth)
     if args.init:
         load_weights(depth, args.init)

@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
-    clips_of(args.pool, "frames", "xy")
+    clips_of(args.pool, "frames", "xy", size_px=SIZE_PX)
     dino = build_module(NANO.dino)
     if args.init:
         load_weights(dino, args.init)

@@ -23,7 +23,7 @@ from samotion_export.tracks.tapir import State, Tapir
 from torch import Tensor
 
 from samotion_training import commands
-from samotion_training.augment import move, place, recolour, warp
+from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import Sample, clips_of, load
 
@@ -289,6 +289,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
+    clips_of(args.pool, "frames", size_px=SIZE_PX)
     require_points(args.pool)
     tapir = build_module(NANO.tracks)
     if args.init:
