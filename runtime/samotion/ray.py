@@ -175,7 +175,7 @@ def _connected(address: str) -> Any:
         ) from error
     finally:
         # Ray puts its own in its place
-        if callable(sigterm) and threading.current_thread() is threading.main_thread():
+        if sigterm is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, sigterm)
     return ray
 

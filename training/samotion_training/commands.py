@@ -22,7 +22,7 @@ from samotion.commands.exits import exit_code
 from samotion.errors import InputError, OutputError, SamotionError, UsageError
 
 UNREADABLE = (
-    *(OSError, EOFError, ValueError, KeyError, TypeError, RuntimeError),
+    *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
     *(zipfile.BadZipFile, pickle.UnpicklingError, SafetensorError),
 )
 REASON_LENGTH = 160
@@ -49,7 +49,8 @@ def signals_wait() -> Iterator[list[int]]:
 
     def wait(number: int, frame: FrameType | None) -> None:
         came.append(number)
-        signal.signal(number, before[number])
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
     for number in before:
         signal.signal(number, wait)

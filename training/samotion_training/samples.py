@@ -12,7 +12,7 @@ from samotion import geometry
 from samotion.errors import InputError
 from samotion_bench.scenes.render import Clip
 
-from samotion_training.commands import files_of
+from samotion_training.commands import files_of, reading
 
 Array = np.ndarray[Any, Any]
 POINTS = 1024  # followed in each clip
@@ -72,7 +72,8 @@ def clips_of(folder: Path, *needed: str, size_px: int | None = None) -> list[Pat
     where its pictures have another size than is wanted.
     """
     paths = files_of(folder, Sample._fields, "pool")
-    first = load(paths[0])
+    with reading(paths[0], "a clip of samotion_training.pool"):
+        first = load(paths[0])
     if empty := [name for name in needed if not getattr(first, name).size]:
         raise InputError(
             f"{paths[0]}: got no {' and no '.join(empty)}, expected some; make the pool anew"

@@ -224,7 +224,7 @@ def train(plan: Plan) -> Progress:
     batches = Batches(sources, of_runs, plan.seed)
     asked = _asked(plan, progress.step, started)
     loader = DataLoader(
-        batches, None, sampler=asked, num_workers=plan.workers, worker_init_fn=_ignore_interrupts
+        batches, None, sampler=asked, num_workers=plan.workers, worker_init_fn=_ignore_signals
     )
     with commands.signals_wait() as came:
         for batch in loader:
@@ -248,9 +248,10 @@ def train(plan: Plan) -> Progress:
     return progress
 
 
-def _ignore_interrupts(_: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; this one ends the workers itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _ignore_signals(_: int) -> None:
+    """Those for all processes of a terminal or a job; the training one ends its workers itself."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _runs(prompts: Path | None) -> list[Path]:

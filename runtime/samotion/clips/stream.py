@@ -157,14 +157,18 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
 
 
 def check_unchanged(path: str | None, file: VideoFile | None) -> None:
-    """Raise InputError for a video file that does not begin as it did when it was read; one that
-    only grew, as a recording does, will do.
+    """Raise InputError for a video file that is shorter than when it was read, or begins otherwise;
+    one that only grew at its end will do.
     """
-    if path is None or file is None or not os.path.exists(path):
+    if path is None or file is None:
+        return
+    try:
+        is_cut = os.stat(path).st_size < file.size_bytes
+        is_other = is_cut or head_of(path, file.size_bytes) != file.head
+    except OSError:
         return  # reading it will tell
-    is_cut = os.stat(path).st_size < file.size_bytes
-    if is_cut or head_of(path, file.size_bytes) != file.head:
-        raise InputError(f"{path!r} is another film than when it was read first; it was changed")
+    if is_other:
+        raise InputError(f"{path!r} was changed or cut since it was read first")
 
 
 def head_of(path: str | os.PathLike[str], size_bytes: int) -> bytes:

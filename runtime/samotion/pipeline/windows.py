@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -257,5 +258,5 @@ def nothing_moves(confidence: float) -> str:
     line = "nothing moves in this clip: all masks are empty"
     if confidence < LEAST_TOLD:
         return line
-    told = min(0.99, confidence)  # 1.00 would be nonsense here
+    told = math.floor(round(100 * confidence, 6)) / 100  # a limit of this would let it through
     return f"{line} (something moves with probability {told:.2f}; see --min-confidence)"
