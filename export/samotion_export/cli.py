@@ -18,13 +18,13 @@ from samotion.errors import DeviceError, UsageError
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 
 from samotion_export.report import Report
+from samotion_export.spelling import GRAPHS_ONLY
 
 TRITON = "triton"  # no net: all of them, for a server
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
-ENGINE_TARGETS = ("tensorrt", "rtx")
-TARGETS = ("auto", "onnx", "onnx-gpu", *ENGINE_TARGETS)
+TARGETS = ("auto", *GRAPHS_ONLY, "tensorrt", "rtx")
 
 
 def parse_nets(names: list[str] | None) -> tuple[str, ...]:
@@ -157,10 +157,11 @@ def export(
             raise UsageError(
                 f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported"
             )
-        if verify_clip and not (verify and (precision == "fp16" or target in ENGINE_TARGETS)):
+        on_cpu = target in ("auto", *GRAPHS_ONLY)
+        if verify_clip and not (verify and (precision == "fp16" or not on_cpu)):
             raise UsageError(
                 "--verify-clip has nothing to compare here; it goes with --precision fp16 or"
-                f" --target {' or '.join(ENGINE_TARGETS)}, and not with --no-verify"
+                " --target tensorrt or rtx, and not with --no-verify"
             )
         report, folder = Report(1 if verbose else -1 if quiet else 0), out or Path("engines")
         _require_packages(chosen)

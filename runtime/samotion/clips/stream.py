@@ -7,7 +7,6 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -16,6 +15,7 @@ from samotion.checks.arguments import check_frames
 from samotion.checks.stages import StageProgress
 from samotion.clips import sizes
 from samotion.clips.collect import Collected, Frame, Scaled
+from samotion.clips.survey import Facts
 from samotion.errors import InputError, UsageError
 
 Array = np.ndarray[Any, Any]
@@ -26,18 +26,11 @@ Ended = tuple[Array, list[str]]
 
 @dataclass(frozen=True)
 class VideoFile:
-    """What a video file tells beside its frames.
-
-    `head`: as of `head_of`; `coded_hw`: size of frames before they are turned, px; `pixel_aspect`:
-    width to height of their pixels as they are to be shown; `has_matrix`: whether it names the
-    colour matrix of its frames, or needs none: it is RGB, or so small that all take it for BT.601.
-    """
+    """A video file as it was when it was read; `head`: as of `head_of`."""
 
     size_bytes: int
     head: bytes
-    coded_hw: tuple[int, int]
-    pixel_aspect: Fraction
-    has_matrix: bool
+    facts: Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +41,7 @@ class Clip:
     from 0; `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source;
     `path` None: from an array; `warnings`: a line for each thing that was left out, repaired or
     may surprise; `frame_names`: of a folder, the file name of each frame read, aligned with
-    `indices`; else None; `file`: what a video file tells beside. Of a clip of several windows
+    `indices`; else None; `file`: the video file. Of a clip of several windows
     `frames` are `Frames`, which hold none.
     """
 
@@ -227,7 +220,7 @@ class Frames:
         return Frames(self._stream, self.shape)
 
     def __deepcopy__(self, _: Any) -> Frames:
-        return Frames(self._stream, self.shape)
+        return self.__copy__()
 
     def as_array(self) -> Array:
         """Itself, for all that is typed for arrays and goes through frames one by one."""

@@ -22,9 +22,9 @@ TOLD_AHEAD = ("matroska", "flv", "asf", "ivf")  # their headers tell the length 
 TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
 # Bits of FFmpeg's AV_DISPOSITION_*; PyAV tells them from 14.2 on.
 DEFAULT, COVER = 1 << 0, 1 << 10
+ASIDE = 1 << 11 | 1 << 12 | 1 << 19 | 1 << 20  # thumbnails, non-diegetic, dependent, still
 UNSPECIFIED = 2  # a colour matrix (ITU-T H.273, table 4)
 HD_PX = 1280  # of a frame's longer side: from here on players take BT.709 for unspecified
-ASIDE = 1 << 11 | 1 << 12 | 1 << 19 | 1 << 20  # thumbnails, non-diegetic, dependent, still
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Facts:
     """What the packets tell of the chosen `track`, counted among the video tracks.
 
     `frame_count`: frames that will show; `coded_hw`: their size before they are turned, px;
-    `pixel_aspect`, `has_matrix`: as of `VideoFile`.
+    `pixel_aspect`: width to height of their pixels as they are to be shown; `has_matrix`: whether
+    it names the colour matrix of its frames, or needs none: it is RGB, or so small that all take it
+    for BT.601.
     """
 
     frame_count: int

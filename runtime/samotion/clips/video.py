@@ -212,8 +212,7 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
     count = math.ceil(facts.frame_count / step)
-    head = head_of(path, size_bytes)
-    file = VideoFile(size_bytes, head, facts.coded_hw, facts.pixel_aspect, facts.has_matrix)
+    file = VideoFile(size_bytes, head_of(path, size_bytes), facts)
     return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
 
 

@@ -6,12 +6,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, count
 from pathlib import Path
 from typing import NamedTuple
 
 from samotion.errors import InputError, UsageError
-from samotion.results.names import same_file
+from samotion.results.names import free_name, same_file
 from samotion.results.record import RUN
 
 VIDEO_SUFFIXES = (
@@ -76,10 +75,10 @@ def shard_of(items: list[Item], shard: str | None) -> list[Item]:
     """
     if shard is None:
         return items
-    first, slash, total = shard.partition("/")
-    if not (slash and first.isdecimal() and total.isdecimal() and 1 <= int(first) <= int(total)):
+    first, slash, count = shard.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
         raise UsageError(f"shard {shard!r} is no i/n; expected as 3/8: the third of eight")
-    return items[int(first) - 1 :: int(total)]
+    return items[int(first) - 1 :: int(count)]
 
 
 def _from_folder(root: Path, known: Mapping[str, str] | None) -> list[Item]:
@@ -130,17 +129,9 @@ def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> lis
     items = []
     for name, (clip, parent) in zip(whole, clips):
         is_flat = parent is None and twice[same_file(name)] > 1
-        folder = kept.get(clip) or _free(_flat(clip) if is_flat else name, taken)
+        folder = kept.get(clip) or free_name(_flat(clip) if is_flat else name, taken)
         items.append(Item(clip, folder))
     return items
-
-
-def _free(folder: str, taken: set[str]) -> str:
-    """A folder that no other clip has: with -2, -3 and so on where an earlier one has it."""
-    numbered = (f"{folder}-{number}" for number in count(2))
-    free = next(one for one in chain([folder], numbered) if same_file(one) not in taken)
-    taken.add(same_file(free))
-    return free
 
 
 def _join(parent: str | None, name: str) -> str:

@@ -61,7 +61,7 @@ def run(job: ClipJob, items: Iterable[Item], places: Sequence[str | None]) -> It
             worker.end()
         until = time.monotonic() + PATIENCE_S
         for worker in workers:
-            worker.bury(until)
+            worker.wait(until)
 
 
 class _Worker:
@@ -92,7 +92,7 @@ class _Worker:
         self.pipe.close()
         self.process.terminate()
 
-    def bury(self, until_s: float) -> None:
+    def wait(self, until_s: float) -> None:
         """Wait for its end up to a time of `time.monotonic`; then it has to."""
         self.process.join(max(0.0, until_s - time.monotonic()))
         self.process.kill()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.source import frames_at_source
-from samotion.results.film import Kind, Look, look_of, show_ticks, write_film
+from samotion.results.film import PLAIN, Kind, Look, look_of, show_ticks, write_film
 from samotion.results.material import Material
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _pictures(material: Material, look: Look) -> Iterator[VideoFrame]:
         yield with_alpha(cv2.copyTo(np.ascontiguousarray(rgb), near), moving, look.matrix)
 
 
-def with_alpha(rgb: Array, moving: Array, matrix: str = "ITU709") -> VideoFrame:
+def with_alpha(rgb: Array, moving: Array, matrix: str = PLAIN.matrix) -> VideoFrame:
     """A picture (H,W,3) uint8 with straight alpha, full where `moving` (H,W) uint8 is 1, none where
     it is 0.
 

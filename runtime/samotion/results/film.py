@@ -50,18 +50,21 @@ class Look:
     pixel_aspect: Fraction = Fraction(1)
 
 
+PLAIN = Look()
+
+
 def look_of(clip: Clip) -> Look:
     """As the clip's source looks in whatever player.
 
     FFmpeg reads frames of HD that name no matrix by BT.601, players show them by BT.709: written by
     BT.601, with no matrix named either, they are the same numbers again.
     """
-    file = clip.file
-    if file is None:
-        return Look()
-    turned = file.coded_hw != clip.source_hw and file.coded_hw[::-1] == clip.source_hw
-    aspect = 1 / file.pixel_aspect if turned else file.pixel_aspect
-    return Look(pixel_aspect=aspect) if file.has_matrix else Look("ITU601", UNSPECIFIED, aspect)
+    if clip.file is None:
+        return PLAIN
+    facts = clip.file.facts
+    turned = facts.coded_hw != clip.source_hw and facts.coded_hw[::-1] == clip.source_hw
+    aspect = 1 / facts.pixel_aspect if turned else facts.pixel_aspect
+    return Look(pixel_aspect=aspect) if facts.has_matrix else Look("ITU601", UNSPECIFIED, aspect)
 
 
 def write_film(
@@ -71,13 +74,12 @@ def write_film(
     pictures: Iterable[VideoFrame],
     ticks: Array,
     sound: Sound | None = None,
-    look: Look | None = None,
+    look: Look = PLAIN,
 ) -> None:
     """Write pictures of size `hw`, shown at `ticks` (T,) of `TIME_BASE`; appears by rename.
 
     Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
-    look = look or Look()
     drawn = ahead((_as(kind.pixels, look, picture) for picture in pictures), on_a_thread=True)
     with replacing(path) as temporary:
         _encode(str(temporary), kind, hw, zip(drawn, ticks.tolist()), mean_rate(ticks), look, sound)

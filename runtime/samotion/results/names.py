@@ -39,11 +39,13 @@ def free_name(wish: str, taken: set[str], suffix: str = "") -> str:
     """`wish` with `suffix`, or `wish-2`, `wish-3` and so on where that is in `taken`, which it
     joins.
 
-    Cut to `MAX_NAME_BYTES`. `taken` holds names as `same_file` gives them.
+    Cut to `MAX_NAME_BYTES`; of a path, the last name is. `taken` holds names as `same_file` gives
+    them.
     """
+    folder, slash, last = wish.rpartition("/")
     for number in count(1):
         end = suffix if number == 1 else f"-{number}{suffix}"
-        name = _cut(wish, MAX_NAME_BYTES - len(end)) + end
+        name = folder + slash + _cut(last, MAX_NAME_BYTES - len(end)) + end
         if same_file(name) not in taken:
             break
     taken.add(same_file(name))

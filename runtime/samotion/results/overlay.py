@@ -19,6 +19,7 @@ from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
 from samotion.results.film import (
     MAX_PAUSE_S,
+    PLAIN,
     Kind,
     Look,
     long_pauses,
@@ -91,7 +92,7 @@ def write_overlay(
     pictures: Iterable[Array],
     timestamps_s: Array,
     sound: Sound | None = None,
-    look: Look | None = None,
+    look: Look = PLAIN,
 ) -> None:
     """Write an MP4 (H.264, yuv420p, faststart) of pictures (H,W,3) uint8, each shown at its own
     time.
