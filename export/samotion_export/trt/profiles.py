@@ -4,11 +4,13 @@ preset.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from samotion import depth, dino
 from samotion.backends.squares import BICUBIC, LANCZOS, most_taps
 from samotion.contract import SIGNATURES
+from samotion.cues.motion_residuals import MIN_CELLS
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
@@ -26,9 +28,10 @@ Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
 PATCH_PX = 14
 MOST_OBJECTS = 8  # more go through in several calls
-MOST_POINTS = 32  # clicks on one object and frame, and object pointers
-MOST_MEMORIES = 24  # remembered frames attended to: 6 tracked ones, and prompted ones
-USUAL_MEMORIES = 13  # once a clip has all its prompts: 7 frames of them, 6 tracked ones
+MOST_POINTS = 32  # clicks on one object and frame
+TRACKED, TRACKED_POINTERS = 6, 15  # most that SAM 2 remembers of an object beside prompted frames
+UNPLANNED_PROMPTS = 2  # an object's key frame, and the first one of a window
+USUAL_PROMPTS = 7  # of a clip of 100 frames
 CLIP_HW = (480, 854)  # the usual clip
 USUAL_ASPECT = 2  # of clips whose frames go through in batches; longer strips go one by one
 
@@ -99,14 +102,16 @@ def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
             *({"B": (1, 1, 1), **sides} for sides in _strips(depth_px, depth.MAX_ASPECT)),
         ],
         "dino": [{"B": (1, 1, 1), **sides} for sides in dino_sides],
-        "motion_map": [{"B": (1, 1, 1), "GH": (8, 72, 128), "GW": (8, 128, 128)}],
+        "motion_map": [{"B": (1, 1, 1), "GH": (MIN_CELLS, 72, 128), "GW": (MIN_CELLS, 128, 128)}],
     }
 
 
 def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     """Of SAM 2's engines; its track has a profile for the first frames and one for all others."""
-    objects, points, pointers = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), (1, 16, MOST_POINTS)
-    memories = (1, 4, 6), (7, USUAL_MEMORIES, MOST_MEMORIES)
+    objects, points, prompts = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), _most_prompts(preset)
+    usual, most = (TRACKED + n for n in (min(USUAL_PROMPTS, prompts), prompts))
+    memories = (1, 4, TRACKED), (TRACKED + 1, usual, most)
+    pointers = (1, 16, TRACKED_POINTERS + prompts)
     return {
         "sam2_resize": [
             _squares_for_sam2(preset.sam2.image_size_px),
@@ -117,6 +122,13 @@ def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
         "sam2_memory": [{"B": (1, 1, MOST_OBJECTS), "P": points}],
         "sam2_track": [{"B": objects, "K": frames, "P": pointers} for frames in memories],
     }
+
+
+def _most_prompts(preset: Preset) -> int:
+    """How many prompted frames an object attends to at most, in the preset's longest window."""
+    most = math.ceil(preset.max_frames / preset.prompting.every_frames) + UNPLANNED_PROMPTS
+    limit = preset.sam2.max_conditioning_frames
+    return most if limit is None else min(most, limit)
 
 
 def _squares_for_sam2(side_px: int) -> dict[str, Range]:

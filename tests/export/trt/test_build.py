@@ -21,6 +21,7 @@ from samotion import depth, manifest
 from samotion.contract import DYNAMIC, SIGNATURES
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO, PRESETS, Preset
+from samotion.sam2.memory import MemoryWindow, places
 from samotion_export import spelling
 from samotion_export.export import export
 from samotion_export.report import Report
@@ -110,6 +111,17 @@ def test_profiles_hold_what_runs_bring() -> None:
     assert not fits(fast, "motion", **{**most, "T": fast.max_frames + 1})  # memory no run asks for
     for memories in range(1, 20):
         assert fits(fast, "sam2_track", B=3, K=memories, P=17), memories
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_profiles_hold_an_object_that_is_seen_throughout_the_longest_window(name: str) -> None:
+    """It is prompted on every n-th frame, and on its key frame."""
+    preset = PRESETS[name]
+    prompted = sorted({1, *range(0, preset.max_frames, preset.prompting.every_frames)})
+    window = MemoryWindow(7, 16, preset.sam2.max_conditioning_frames)
+    for frames in (prompted, prompted[1:], prompted[:1]):
+        memories, pointers = places({1: frames}, preset.max_frames, window)
+        assert fits(preset, "sam2_track", B=8, K=memories, P=pointers), (memories, pointers)
 
 
 def test_profiles_of_pictures_waste_no_memory() -> None:
