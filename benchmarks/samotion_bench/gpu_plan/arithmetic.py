@@ -28,11 +28,14 @@ MB = 1 << 20
 def run(work: Work) -> Iterator[Table]:
     """All of it, on the first GPU."""
     torch = _torch()
-    yield copies(torch, "cuda", 256 * MB)
-    yield attention(torch, "cuda", MEMORY_FRAMES, TOKENS)
-    for compiled in (False, True):  # compiling takes minutes, so it comes last
-        for preset in (FAST, REFERENCE):
-            yield from modules(torch, "cuda", preset, compiled)
+    try:
+        yield copies(torch, "cuda", 256 * MB)
+        yield attention(torch, "cuda", MEMORY_FRAMES, TOKENS)
+        for compiled in (False, True):  # compiling takes minutes, so it comes last
+            for preset in (FAST, REFERENCE):
+                yield from modules(torch, "cuda", preset, compiled)
+    finally:  # PyTorch keeps what it has freed, and the next steps need the card
+        torch.cuda.empty_cache()
 
 
 def _torch() -> Any:
