@@ -67,6 +67,7 @@ class Gpu:
     events: dict[int, float | None] = field(default_factory=dict)
     marks: dict[int, object] = field(default_factory=dict)
     lock: Any = field(default_factory=threading.RLock)
+    current: threading.local = field(default_factory=threading.local)  # its device, by thread
     names: Any = field(default_factory=lambda: itertools.count(1))  # of events
     clock_ms: float = 0.0  # every run takes RUN_MS
 
@@ -106,6 +107,7 @@ class Cudart(types.ModuleType):
     cudaError_t = Status
     cudaMemcpyKind = CopyKind
     cudaStreamCaptureMode = CaptureMode
+    cudaStreamNonBlocking = 1
 
     def __init__(self, name: str, gpu: Gpu) -> None:
         super().__init__(name)
@@ -126,14 +128,19 @@ class Cudart(types.ModuleType):
         return self._answer(self.gpu.count)
 
     def cudaGetDevice(self) -> tuple[Any, ...]:
-        return self._answer(0)
+        return self._answer(getattr(self.gpu.current, "ordinal", 0))
 
     def cudaGetDeviceProperties(self, device: int) -> tuple[Any, ...]:
         name = self.gpu.name.encode().ljust(256, b"\0")
         major, minor = self.gpu.capability
         return self._answer(types.SimpleNamespace(name=name, major=major, minor=minor))
 
-    def cudaStreamCreate(self) -> tuple[Any, ...]:
+    def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
+        self.gpu.current.ordinal = device
+        return self._answer()
+
+    def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
+        assert flags in (0, self.cudaStreamNonBlocking)
         self.gpu.streams += 1
         return self._answer(1)
 

@@ -44,27 +44,31 @@ def load(install: str = INSTALL) -> Any:
 
 class Device:
     """The current GPU: one stream, device memory that is kept for reuse, and page-locked memory to
-    copy through. `install`: what to type where cuda-python is missing or does not fit.
+    copy through. `install`: what to type where cuda-python is missing or does not fit. `blocking`:
+    whether the stream and CUDA's legacy default stream wait for each other, as copies of
+    onnxruntime's need; else other threads may use that one while this is recorded.
 
     Raises DeviceError where there is no usable GPU.
     """
 
-    def __init__(self, install: str = INSTALL) -> None:
+    def __init__(self, install: str = INSTALL, blocking: bool = True) -> None:
         self._cuda, self._install = load(install), install
         self.driver = self._find_driver()
         if self._call("cudaGetDeviceCount") == 0:
             raise DeviceError(f"no NVIDIA GPU is visible; {WITHOUT}")
-        facts = self._call("cudaGetDeviceProperties", self._call("cudaGetDevice"))
+        self.ordinal = int(self._call("cudaGetDevice"))
+        facts = self._call("cudaGetDeviceProperties", self.ordinal)
         self.name = _text(facts.name)
         self.capability = f"{facts.major}.{facts.minor}"  # of compute, as NVIDIA counts its GPUs
-        self.stream = self._call("cudaStreamCreate")
+        flags = 0 if blocking else self._cuda.cudaStreamNonBlocking
+        self.stream = self._call("cudaStreamCreateWithFlags", flags)
         self.stream_handle = native_handle(self.stream)
         self._free: dict[int, list[int]] = {}
         self._uploads = Uploads(self)
         self._down: list[Block] = []  # page-locked memory for the next downloads
         self._closed = False
         # who queues work holds it: the stream and the page-locked memory are shared
-        self.lock = threading.RLock()
+        self.lock = Turn(self._cuda, self.ordinal)
 
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
@@ -160,13 +164,15 @@ class Device:
         """
         kinds = self._cuda.cudaStreamCaptureMode
         self._call("cudaStreamBeginCapture", self.stream, kinds.cudaStreamCaptureModeThreadLocal)
-        accepted = work()
-        error, graph = self._cuda.cudaStreamEndCapture(self.stream)
-        if not accepted or error != self._cuda.cudaError_t.cudaSuccess:
+        try:
+            accepted = work()
+        finally:  # Ctrl-C may come meanwhile, and a stream that is recorded cannot be waited for
+            error, graph = self._cuda.cudaStreamEndCapture(self.stream)
+        if error != self._cuda.cudaError_t.cudaSuccess:
             self._cuda.cudaGetLastError()  # or the next call would answer with this error
             return None
         try:
-            return self._call("cudaGraphInstantiateWithFlags", graph, 0)
+            return self._call("cudaGraphInstantiateWithFlags", graph, 0) if accepted else None
         finally:
             self._call("cudaGraphDestroy", graph)
 
@@ -277,6 +283,28 @@ class Device:
             DRIVERS.get(version // 1000) if error == self._cuda.cudaError_t.cudaSuccess else None
         )
         return f": CUDA {cuda_version(version)} needs driver {least} or newer" if least else ""
+
+
+class Turn:
+    """A lock, and for the thread that holds it the GPU at hand: CUDA has a current one a thread."""
+
+    def __init__(self, cuda: Any, ordinal: int) -> None:
+        self._cuda, self._ordinal, self._lock = cuda, ordinal, threading.RLock()
+        self._before: list[int] = []  # of the thread that holds the lock
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        _, before = self._cuda.cudaGetDevice()
+        self._before.append(before)
+        self._take(before, self._ordinal)
+
+    def __exit__(self, *_: object) -> None:
+        self._take(self._ordinal, self._before.pop())
+        self._lock.release()
+
+    def _take(self, current: int, ordinal: int) -> None:
+        if current != ordinal:
+            self._cuda.cudaSetDevice(ordinal)
 
 
 class OutOfMemory(DeviceError):

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,7 @@ def session_provider(provider: str, stream: Device | None) -> Any:
         return provider
     options = {"use_tf32": "0"}
     if stream:
+        options["device_id"] = str(stream.ordinal)
         options["user_compute_stream"] = str(stream.stream_handle)
     return provider, options
 
@@ -179,7 +181,9 @@ class OrtEngine:
         self._signature = SIGNATURES[name]
         _check_graph(self._session, self._signature, entry, path.name)
         self._device = "cuda" if provider == PROVIDERS["cuda"] else "cpu"
-        self._stream = stream
+        self._stream, self._ordinal = stream, stream.ordinal if stream else 0
+        # on one stream, all runs of a session share its handles of cuDNN, one thread at a time
+        self._turn = stream.lock if stream else nullcontext()
         self.device_ms = self._device_ms if stream else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
@@ -215,7 +219,9 @@ class OrtEngine:
         values = {
             name: array
             if isinstance(array, OrtArray)
-            else OrtArray(onnxruntime.OrtValue.ortvalue_from_numpy(array, self._device, 0))
+            else OrtArray(
+                onnxruntime.OrtValue.ortvalue_from_numpy(array, self._device, self._ordinal)
+            )
             for name, array in self._accepted(inputs).items()
         }
         return self._stream.elapsed_ms(lambda: self._bound(values))
@@ -243,11 +249,11 @@ class OrtEngine:
                 binding.bind_ortvalue_input(name, array.value)
             elif isinstance(array, DeviceArray):
                 place = (array.dtype.type, array.shape, array.address)
-                binding.bind_input(name, self._device, 0, *place)
+                binding.bind_input(name, self._device, self._ordinal, *place)
             else:
                 binding.bind_cpu_input(name, array)
         for name in self._signature.output_names:
-            binding.bind_output(name, self._device)
+            binding.bind_output(name, self._device, self._ordinal)
         self._named(lambda: session.run_with_iobinding(binding), arrays)
         outputs = zip(self._signature.output_names, binding.get_outputs())
         return {name: self._given(value) for name, value in outputs}
@@ -262,7 +268,8 @@ class OrtEngine:
     def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
         """The answer of `run`; its errors name the engine and the shapes."""
         try:
-            return run()
+            with self._turn:
+                return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
             raise EngineError(

@@ -60,6 +60,8 @@ class Uploads:
         staged[:] = array.reshape(-1).view(np.uint8)
         self._device.copy_up(address, block.address + block.used, array.nbytes)
         block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        if block.used >= block.size:  # full: it is free once this copy is done
+            self._retire(block)
 
     def close(self) -> None:
         """Give all blocks back; nothing may be queued."""
@@ -73,11 +75,16 @@ class Uploads:
         if now is not None and now.used + nbytes <= now.size:
             return now
         if now is not None:
-            self._device.mark(now.event)
-            self._before.append(now)
+            self._retire(now)
         self._now = self._next(nbytes)
         self._now.used = 0
         return self._now
+
+    def _retire(self, block: Block) -> None:
+        """Let a block wait until the GPU has read it."""
+        self._device.mark(block.event)
+        self._before.append(block)
+        self._now = None
 
     def _next(self, nbytes: int) -> Block:
         """A block that the GPU has read, or a new one; where there are enough, wait for one."""

@@ -70,7 +70,7 @@ class TrtEngine:
         self._contexts: dict[int, Context] = {}
         self._steps = (
             Steps(self._make_step, lambda: backend.scratch.generation)
-            if self._signature.per_frame and backend.shares_profiles
+            if self._signature.per_frame and backend.records
             else None
         )
 
@@ -113,7 +113,7 @@ class TrtEngine:
         arrays = self._accepted(inputs)
         shapes = {name: tuple(a.shape) for name, a in arrays.items()}
         parts = self._profiles.parts(shapes)
-        if parts is None:
+        if not parts:  # none fit, or there are no rows
             raise self._outside(shapes)
         runs = [self._execute(self._profiles.cut(arrays, part)) for part in parts]
         if len(runs) == 1:
@@ -204,7 +204,11 @@ class TrtEngine:
     def _context(self, profile: int) -> Any:
         """The execution context of a profile, made at first use, with scratch memory to work in."""
         if profile not in self._contexts:
-            self._contexts[profile] = self._new_context(profile)
+            try:
+                self._contexts[profile] = self._new_context(profile)
+            except DeviceError:  # what is held for reuse may be in its way
+                self._backend.device.trim()
+                self._contexts[profile] = self._new_context(profile)
         context = self._contexts[profile]
         self._lend(context)
         return context.raw
@@ -276,7 +280,8 @@ class TrtEngine:
     def _outside(self, shapes: dict[str, tuple[int, ...]]) -> EngineError:
         return EngineError(
             f"engine {self.name!r} was built for {self._profiles}; got {_shapes(shapes)};"
-            " use a smaller clip or fewer tracks or objects, or --device cuda with ONNX engines"
+            " use a smaller clip, fewer tracks or objects, or a larger --prompt-every, or --device"
+            " cuda with ONNX engines"
         )
 
 

@@ -52,18 +52,24 @@ class Backend:
         self.module, self.title = module, TITLES[module]
         self.version: str = self.trt.__version__
         self.is_8 = module == TENSORRT and int(self.version.split(".")[0]) < 10
-        # A second context with a profile that one has already ends a process under 8.6, so it
-        # records nothing.
-        self.shares_profiles = not self.is_8
-        self.device = Device(INSTALLS[module])
+        # Whether steps may be recorded as CUDA graphs. A second context with a profile that one has
+        # already ends a process under 8.6. TensorRT for RTX swaps kernels behind a recording: those
+        # for the shapes at hand are compiled while others run.
+        self.records = not self.is_8 and module != RTX
+        self.device = Device(INSTALLS[module], blocking=False)
         self.gpu = self.device.name
         self.scratch = Scratch(self.device)
         logger = self.trt.Logger(self.trt.Logger.ERROR)
         self._runtime: Any = self.trt.Runtime(logger)
 
     def deserialize(self, data: bytes) -> Any:
-        """The engine in `data`, None where this TensorRT refuses it."""
-        return self._runtime.deserialize_cuda_engine(data)
+        """The engine in `data`, None where this TensorRT refuses it, or the GPU has no room."""
+        with self.device.lock:
+            engine = self._runtime.deserialize_cuda_engine(data)
+            if engine is None:  # what is held for reuse may be in its way
+                self.device.trim()
+                engine = self._runtime.deserialize_cuda_engine(data)
+            return engine
 
     def make_context(self, engine: Any) -> Any:
         """An execution context without scratch memory of its own; None where there is no room."""

@@ -130,6 +130,35 @@ def test_engines_that_cannot_be_recorded_run_as_ever(
     assert (gpu.recordings, gpu.launches) == (0, 0)
 
 
+def test_a_signal_while_a_step_is_recorded(
+    engines: EngineFolder,
+    gpu: fake_tensorrt.Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+) -> None:
+    """The recording ends, so that what goes on may wait for the stream."""
+
+    def interrupt(work: Any) -> None:
+        raise KeyboardInterrupt
+
+    run(engines, rng, WARM_RUNS)
+    engine: Any = engines["depth"]
+    device: cuda.Device = engine._backend.device
+    record = device.record
+    monkeypatch.setattr(device, "record", lambda work: record(lambda: interrupt(work)))
+    with pytest.raises(KeyboardInterrupt):
+        run(engines, rng, 1)
+    assert gpu.recording is None
+    device.wait()
+
+
+def test_a_refused_recording_is_destroyed(gpu: fake_tensorrt.Gpu) -> None:
+    device = cuda.Device()
+    assert device.record(lambda: gpu.enqueue(lambda: None)) is None
+    assert gpu.recordings == 0
+    device.close()
+
+
 def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:

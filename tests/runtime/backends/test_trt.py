@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+import re
 import subprocess
 import sys
+import time
 import types
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -237,8 +240,37 @@ def test_cuda_sessions_run_on_the_shared_stream(monkeypatch: pytest.MonkeyPatch)
     stream = ort_engine.stream_of(cuda_provider)
     assert ort_engine.session_provider(cuda_provider, stream) == (
         cuda_provider,
-        {"use_tf32": "0", "user_compute_stream": "1"},
+        {"use_tf32": "0", "device_id": "0", "user_compute_stream": "1"},
     )
+
+
+def test_onnxruntime_runs_one_call_at_a_time_on_the_shared_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """All runs of a session share its handles there, and no two threads may hold one."""
+    fake_tensorrt.install(monkeypatch)
+    held, device = onnx_folder(tmp_path), cuda.Device()
+    monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
+    graph, entry = tmp_path / "depth.onnx", held.engines["depth"]
+    provider = ort_engine.PROVIDERS["cpu"]
+    engine = ort_engine.OrtEngine("depth", graph, entry, provider, 1, device)
+    session, running, most = engine._session, [], []
+
+    def run(names: list[str], arrays: dict[str, Any]) -> Any:
+        running.append(1)
+        most.append(len(running))
+        time.sleep(0.01)
+        running.pop()
+        return session.run(names, arrays)
+
+    monkeypatch.setattr(engine, "_session", types.SimpleNamespace(run=run))
+    pictures = [frames(rng, 1, 4, 4) for _ in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda one: engine(frames=one)["disparity"], pictures))
+    assert max(most) == 1
+    for picture, answer in zip(pictures, answers):
+        np.testing.assert_array_equal(answer, picture.sum(-1, dtype=np.float32))
+    device.close()
 
 
 # TensorRT alone.
@@ -366,6 +398,61 @@ def test_memory_is_reused_and_given_back(
     del kept
     gc.collect()
     assert (gpu.used, gpu.pinned, gpu.streams) == (0, {}, 0)
+
+
+def test_engines_run_on_their_own_gpu_in_every_thread(
+    gpu: fake_tensorrt.Gpu,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+) -> None:
+    """CUDA has a current GPU for each thread, the first one in new ones; the caller's stays."""
+    gpu.current.ordinal = 1
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        inputs = prompt_inputs(rng)
+        used = []
+        enqueue = gpu.enqueue
+        monkeypatch.setattr(
+            gpu, "enqueue", lambda work: (used.append(gpu.current.ordinal), enqueue(work))
+        )
+
+        def elsewhere() -> int:
+            engines["sam2_prompt"](**inputs)
+            return int(gpu.current.ordinal)
+
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(elsewhere).result() == 0
+        assert set(used) == {1}
+        gpu.current.ordinal = 0
+        engines["sam2_prompt"](**inputs)
+        assert set(used) == {1} and gpu.current.ordinal == 0
+
+
+def test_no_rows(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
+    said = re.escape("engine 'depth' was built for ")
+    with (
+        samotion.open_engines(tmp_path, "tensorrt") as engines,
+        pytest.raises(EngineError, match=said),
+    ):
+        engines["depth"](frames=np.zeros((0, 4, 4, 3), np.uint8))
+
+
+def test_contexts_take_what_is_held_for_reuse(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """TensorRT allocates for itself, so memory that nothing uses must go first."""
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        engines["depth"](frames=frames(rng, 1, 8, 8))
+        gpu.limit = gpu.used + 4096
+        engines["depth"].keep(frames=frames(rng, 1, 8, 8))
+        engine: Any = engines["depth"]
+        spare = engine._backend.device.take(gpu.limit - gpu.used)
+        del spare
+        gc.collect()
+        assert gpu.used >= gpu.limit
+        picture = frames(rng, 1, 9, 9)  # another profile: another context
+        got = engines["depth"](frames=picture)["disparity"]
+        np.testing.assert_array_equal(got, picture.sum(-1, dtype=np.float32))
 
 
 def test_spare_memory_is_freed_before_giving_up(

@@ -118,6 +118,6 @@ def test_rtx_shares_too(
         for side in (4, 9, 4):
             see(engines, rng, side)
         assert blocks(engines) == (2, 2048)
-        for _ in range(WARM_RUNS + 1):
+        for _ in range(WARM_RUNS + 2):
             see(engines, rng, 4)
-        assert gpu.launches > 0
+        assert gpu.launches == 0, "its kernels may change behind a recording"
