@@ -65,7 +65,9 @@ def run(job: ClipJob, items: Iterable[Item], places: Sequence[str | None]) -> It
 
 
 class _Worker:
-    """A process and the pipe to it; `task`: the item that it is at, and which attempt this is."""
+    """A process and the pipe to it; `task`: the item that it is at, and which attempt this is;
+    `ready`: whether its engines are open.
+    """
 
     def __init__(self, job: ClipJob, place: str | None) -> None:
         self.job, self.place = job, place
@@ -74,6 +76,7 @@ class _Worker:
 
     def start(self) -> None:
         """Begin with a new process."""
+        self.ready = False
         self.pipe, theirs = _SPAWN.Pipe()
         self.process = _SPAWN.Process(
             target=_work, args=(theirs, self.job, self.place), daemon=True
@@ -88,9 +91,10 @@ class _Worker:
             self.pipe.send(task[0])
 
     def end(self) -> None:
-        """Ask it to end, whatever it is at."""
+        """Ask it to end, whatever it is at. One that waits for more to do ends with its pipe."""
         self.pipe.close()
-        self.process.terminate()
+        if self.task or not self.ready:
+            self.process.terminate()
 
     def wait(self, until_s: float) -> None:
         """Wait for its end up to a time of `time.monotonic`; then it has to."""
@@ -115,7 +119,7 @@ def _attend(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outco
         return
     if isinstance(said, _Refusal):
         raise WorkerError(*said)
-    worker.task = None
+    worker.task, worker.ready = None, True
     if isinstance(said, Outcome):
         yield said
     if waiting:
@@ -168,6 +172,7 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
             while True:
                 pipe.send(job.do(pipe.recv(), engines))
     except exits.Terminated:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it came where it may still be raised
         signal.raise_signal(signal.SIGTERM)  # now it ends the process
 
 

@@ -163,6 +163,22 @@ def test_a_process_that_dies_takes_only_its_own_clip_with_it(tmp_path: Path) -> 
     ]
 
 
+def test_processes_that_wait_for_more_to_do_end_by_themselves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal would come while they leave, and be told as a stack trace now and then."""
+    codes = []
+    wait = workers._Worker.wait
+
+    def told(worker: Any, until_s: float) -> None:
+        wait(worker, until_s)
+        codes.append(worker.process.exitcode)
+
+    monkeypatch.setattr(workers._Worker, "wait", told)
+    outcomes(tmp_path, ["a", "b", "bad"], [None])
+    assert codes == [0]
+
+
 def test_every_gpu_has_its_process(tmp_path: Path) -> None:
     done = outcomes(tmp_path, [f"c{k}" for k in range(6)], ["0", "3"])
     seen = {outcome.worker.split()[1] for outcome in done.values()}
