@@ -49,6 +49,16 @@ def _prose(page: Path) -> str:
     return FENCE.sub("", page.read_text())
 
 
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_lists_begin_after_a_blank_line(page: Path) -> None:
+    """Else the docs site has their items run on in the paragraph before them."""
+    prose = TITLES.sub("\n", _prose(page))
+    for block in re.split(r"\n\s*\n", prose):
+        first, *others = block.strip("\n").split("\n")
+        marked = [line for line in others if re.match(r"[-*] ", line)]
+        assert re.match(r" *[-*] |<!--", first) or not marked, f"{first} ... {marked[0]}"
+
+
 # Links
 
 
