@@ -59,6 +59,25 @@ def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_
     assert result.objects[0].score == pytest.approx(float(mean_score), abs=1e-6)
 
 
+def test_ids_are_given_again_when_all_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of objects that were last seen the longest ago; no scene is without masks."""
+    monkeypatch.setattr(windows_of, "MAX_LABELS", 3)
+    one = long_scene.frames(14)
+    ground = np.random.default_rng(0).integers(0, 99, one[0].shape, np.uint8)
+    other = np.where(one > ground, one, ground)
+    clip = np.concatenate([one, other, one, other, one])
+    result = segment_clip(clip, long_scene.engines(), SETTINGS)
+    assert len(result.cuts) == 4
+    assert [np.unique(result.labels[14 * k : 14 * k + 14]).tolist()[1:] for k in range(5)] == [
+        [1],
+        [2],
+        [3],
+        [1],
+        [2],
+    ]
+    assert "2 objects came after 3 others" in result.warnings[-1]
+
+
 def test_windows_of_tracks_come_at_the_sources_size_and_are_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

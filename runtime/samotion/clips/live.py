@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ Read = Callable[[], Item | None]  # the next one; None at the end
 
 NETWORK = re.compile(r"(rtsps?|rtp|udp)://")
 OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
+PATIENCE_S = 0.2  # after which signals are looked at
 
 
 class Newest:
@@ -234,9 +236,11 @@ def _paced(read: Read) -> Read:
     """The same frames, none before its time."""
 
     def frames() -> Iterator[Item]:
-        start = time.monotonic()
+        begin: float | None = None  # by the clock, of the source's time 0
         while (item := read()) is not None:
-            time.sleep(max(0.0, item[1] - (time.monotonic() - start)))
+            if begin is None:  # broadcasts begin hours in
+                begin = time.monotonic() - item[1]
+            time.sleep(max(0.0, begin + item[1] - time.monotonic()))
             yield item
 
     items = frames()
@@ -268,12 +272,12 @@ def _network(address: str) -> Iterator[tuple[float, Read]]:
     import av
 
     how: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if "rtsp" in address[:5] else {}
+    start = time.monotonic()
     try:
-        container = av.open(address, timeout=(OPEN_S, READ_S), **how)
+        container = _aside(lambda: av.open(address, timeout=(OPEN_S, READ_S), **how))
     except (av.error.FFmpegError, OSError) as error:
-        raise InputError(
-            f"the stream cannot be opened ({getattr(error, 'strerror', None) or error})"
-        ) from error
+        reason = _reason(error, time.monotonic() - start, OPEN_S)
+        raise InputError(f"the stream cannot be opened ({reason})") from error
     try:
         if not container.streams.video:
             raise InputError("the stream holds no video")
@@ -283,11 +287,40 @@ def _network(address: str) -> Iterator[tuple[float, Read]]:
         start = time.monotonic()
 
         def read() -> Item | None:
-            with suppress(av.error.EOFError):
+            asked = time.monotonic()
+            try:
                 for picture in pictures:
                     return picture.to_ndarray(format="rgb24"), time.monotonic() - start
+            except av.error.EOFError:
+                pass
+            except (av.error.FFmpegError, OSError) as error:
+                reason = _reason(error, time.monotonic() - asked, READ_S)
+                raise InputError(f"the stream broke off ({reason})") from None
             return None
 
         yield float(stream.average_rate or FOLDER_FPS), read
     finally:
         container.close()
+
+
+def _reason(error: Exception, waited_s: float, most_s: float) -> str:
+    """Why a network gave nothing, without its address."""
+    if waited_s >= most_s:
+        return f"it was silent for {most_s:.0f} s"
+    return str(getattr(error, "strerror", None) or type(error).__name__)
+
+
+def _aside(work: Callable[[], Any]) -> Any:
+    """What `work` gives, done in a thread, so that Ctrl-C need not wait for it."""
+    answer: Future[Any] = Future()
+
+    def do() -> None:
+        try:
+            answer.set_result(work())
+        except BaseException as error:
+            answer.set_exception(error)
+
+    threading.Thread(target=do, daemon=True).start()
+    while True:
+        with suppress(TimeoutError):
+            return answer.result(timeout=PATIENCE_S)

@@ -83,6 +83,32 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
+def once_more(line: str) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM says `line` on stderr and no more; those after it do what they
+    always do. In the main thread; others handle no signals.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def told(number: int, frame: FrameType | None) -> None:
+        restore()
+        print(line, file=sys.stderr, flush=True)
+
+    for number in before:
+        signal.signal(number, told)
+    try:
+        yield
+    finally:
+        restore()
+
+
+@contextmanager
 def sigterm_raises() -> Iterator[None]:
     """Turn SIGTERM into `Terminated`, where signals can be handled (the main thread)."""
     if threading.current_thread() is not threading.main_thread():

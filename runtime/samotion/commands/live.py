@@ -15,7 +15,6 @@ import typer
 from samotion import __version__
 from samotion.commands import answers, exits, options
 from samotion.commands.options import Device, EngineDir, MaxObjects, Quiet, Verbose, Version
-from samotion.errors import InputError
 from samotion.results.folder import KINDS
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
 SAVED = tuple(kind for kind in KINDS if kind not in ("tracks", "report"))  # these need a whole clip
 RATE_FRAMES = 30  # over which frames/s are told
+STILL_WRITING = "writing results; once more gives them up"
 TOO_SHORT = "it ended before the first search for objects did; let it run longer"
 
 
@@ -200,10 +200,11 @@ def _record(
                 _follow(source, session, told, window, most, as_json, recording.add)
             except KeyboardInterrupt:
                 pass
-            except (InputError, exits.Terminated) as error:
+            except BaseException as error:
                 ended = error
             if recording.count:
-                recording.write(session.numbers, source.fps, told.line(source.dropped))
+                with exits.once_more(STILL_WRITING):
+                    recording.write(session.numbers, source.fps, told.line(source.dropped))
                 print(target.tree, flush=True)
         finally:
             recording.clear()

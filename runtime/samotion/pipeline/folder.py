@@ -132,7 +132,7 @@ def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, Ar
         "start": state.start,
         "objects": [asdict(one) for one in state.objects],
         "cuts": list(state.cuts),
-        "left_out": state.left_out,
+        "again": state.again,
         "confidence": state.confidence,
         "timings": state.timings,
     }
@@ -168,7 +168,7 @@ def load(part: parts.Part, prompting: Prompting) -> State:
         seam,
         tuple(Known(**one) for one in held["objects"]),
         tuple(held["cuts"]),
-        held["left_out"],
+        held["again"],
         held["confidence"],
         held["timings"],
     )

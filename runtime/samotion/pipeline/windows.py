@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,13 +31,14 @@ CUTS_NAMED = 5  # in a warning
 
 @dataclass(frozen=True)
 class Known:
-    """An object so far: the mean motion score of so many tracks, those of each window counted, and
-    its highest confidence.
+    """An object so far: the mean motion score of so many tracks, those of each window counted, its
+    highest confidence, and the number of the last window that it was in.
     """
 
     score: float
     tracks: int
     confidence: float
+    window: int
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ class State:
 
     `number`: how many those are; `start`: place of the next window's first frame; `seam`: what they
     hand on, None where a scene begins; `objects`: the one of id k is the k-th; `cuts`: places of
-    frames with which another scene begins; `left_out`: objects for which no id was left;
-    `confidence`: the highest so far; `timings`: ms by stage.
+    frames with which another scene begins; `again`: objects that have the id of one long gone,
+    for all were taken; `confidence`: the highest so far; `timings`: ms by stage.
     """
 
     number: int = 0
@@ -55,7 +56,7 @@ class State:
     seam: Seam | None = None
     objects: tuple[Known, ...] = ()
     cuts: tuple[int, ...] = ()
-    left_out: int = 0
+    again: int = 0
     confidence: float = 0.0
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -177,23 +178,30 @@ def _next(
 
 
 def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], State]:
-    """The id of each object found, 0 where none is left, and the state with these objects."""
-    objects, left_out, ids = list(state.objects), state.left_out, []
+    """The id of each object found, and the state with these objects."""
+    objects, again = list(state.objects), state.again
+    ids: list[int] = []
     matched = seam.match(found) if seam else [None] * len(found.objects)
     for prompted, one, known in zip(found.objects, found.scored(), matched):
         if known is None and len(objects) == MAX_LABELS:
-            left_out += 1
-            ids.append(0)
-            continue
+            known = _longest_gone(objects, {*ids, *matched})
+            again += 1
         if known is None:
-            objects.append(Known(0.0, 0, 0.0))
+            objects.append(Known(0.0, 0, 0.0, state.number))
         number = known or len(objects)
         had, count = objects[number - 1], len(prompted.members)
         tracks = had.tracks + count
         score = (had.score * had.tracks + one.score * count) / tracks
-        objects[number - 1] = Known(score, tracks, max(had.confidence, one.confidence))
+        confidence = max(had.confidence, one.confidence)
+        objects[number - 1] = Known(score, tracks, confidence, state.number)
         ids.append(number)
-    return ids, replace(state, objects=tuple(objects), left_out=left_out)
+    return ids, replace(state, objects=tuple(objects), again=again)
+
+
+def _longest_gone(objects: Sequence[Known], taken: Collection[int | None]) -> int:
+    """The id, none of those `taken`, of the object that was last seen the longest ago."""
+    free = [number for number in range(1, len(objects) + 1) if number not in taken]
+    return min(free, key=lambda number: objects[number - 1].window)
 
 
 def _owners(found: Found, ids: list[int]) -> Array:
@@ -246,8 +254,10 @@ def _warnings(state: State, cuts: list[int]) -> list[str]:
         scenes = "another scene begins" if len(cuts) == 1 else f"{len(cuts)} more scenes begin"
         frames = "frame" if len(cuts) == 1 else "frames"
         lines.append(f"{scenes} at {frames} {named}; objects are found anew there")
-    if state.left_out:
-        lines.append(f"{state.left_out} objects came after {MAX_LABELS} others and are left out")
+    if state.again:
+        lines.append(
+            f"{state.again} objects came after {MAX_LABELS} others, and have ids of some long gone"
+        )
     if not state.objects:
         lines.append(nothing_moves(state.confidence))
     return lines

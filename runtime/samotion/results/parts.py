@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -112,13 +112,16 @@ class Parts:
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def write(self, state: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
+    def write(
+        self, state: Mapping[str, Any], arrays: Mapping[str, Array], compressed: bool = True
+    ) -> None:
         """Add a part: it is there as a whole or not at all."""
         path = self.folder / f".samotion-window-{len(self.done):05d}.npz"
         text = json.dumps({**state, "key": self.key}).encode()
         with replacing(path) as temporary, temporary.open("wb") as file:
             held: dict[str, Any] = {"state": np.frombuffer(text, np.uint8), **arrays}
-            np.savez_compressed(file, **held)
+            save = np.savez_compressed if compressed else np.savez
+            save(file, **held)
         self.done.append(Part(path))
 
     def labels(self, shape: tuple[int, int, int]) -> Array:
@@ -157,14 +160,14 @@ class PartArray:
     def __init__(self, parts: list[Part], name: str, shape: tuple[int, ...]) -> None:
         self.shape, self.ndim = shape, len(shape)
         self._parts, self._name = parts, name
-        self._held: tuple[int, Array] | None = None  # place of the first frame, labels
+        self._held: tuple[int, Sequence[Array]] | None = None  # from the first one's place on
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Array]:
         for part in self._parts:
-            yield from part.array(self._name)
+            yield from self._read(part)
 
     def __getitem__(self, number: int) -> Array:
         number = range(len(self))[number]
@@ -173,10 +176,14 @@ class PartArray:
         first, held = self._held
         return np.asarray(held[number - first])
 
-    def _hold(self, number: int) -> tuple[int, Array]:
+    def _hold(self, number: int) -> tuple[int, Sequence[Array]]:
         """The part that a frame lies in."""
         row = bisect_right(self._places, number) - 1
-        return self._places[row], self._parts[row].array(self._name)
+        return self._places[row], self._read(self._parts[row])
+
+    def _read(self, part: Part) -> Sequence[Array]:
+        """What a part holds, by frame."""
+        return cast(Sequence[Array], part.array(self._name))
 
     @cached_property
     def _places(self) -> list[int]:

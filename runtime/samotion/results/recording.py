@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, cast
 
+import cv2
 import numpy as np
 
 from samotion.clips.video import Clip
 from samotion.results import parts, write
 from samotion.results.record import OutputFolder, announce
 from samotion.results.result import ObjectResult, Result
+from samotion.results.writers import OF_PICTURES
 from samotion.settings import Numbers
 from samotion.tracks.records import no_tracks
 
@@ -22,15 +26,18 @@ PART_FRAMES = 64
 
 
 class Recording:
-    """Frames and labels of a live source, in parts in a reserved folder."""
+    """Labels of a live source, and its frames where something to be written shows them, in parts in
+    a reserved folder. Each is packed as it comes, in a thread: a source does not wait.
+    """
 
     def __init__(self, target: OutputFolder, name: str) -> None:
         self.count = 0
+        self._with_frames = not {*OF_PICTURES}.isdisjoint(target.kinds)
+        self._packer = ThreadPoolExecutor(1)
         self._target, self._name = target, name
         parts.clear(target.tree)
         self._parts = parts.Parts(target.tree, "live")
-        self._frames: list[Array] = []
-        self._labels: list[Array] = []
+        self._packed: dict[str, list[Future[Array]]] = {}
         self._numbers: list[int] = []
         self._times_s: list[float] = []
         self._objects: dict[int, ObjectResult] = {}
@@ -44,30 +51,38 @@ class Recording:
             announce(self._target)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
-        self._frames.append(frame)
-        self._labels.append(result.labels)
+        self._pack("labels", result.labels)
+        if self._with_frames:
+            self._pack("frames", frame)
         self._numbers.append(number)
         self._times_s.append(result.time_s)
         for one in result.objects:
             self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)
         self.count += 1
-        if len(self._frames) == PART_FRAMES:
+        if len(self._packed["labels"]) == PART_FRAMES:
             self._flush()
 
+    def _pack(self, name: str, picture: Array) -> None:
+        self._packed.setdefault(name, []).append(self._packer.submit(_png, picture))
+
     def _flush(self) -> None:
-        if self._frames:
-            place = np.array(self.count - len(self._frames))
-            arrays = {"frames": np.stack(self._frames), "labels": np.stack(self._labels)}
-            self._parts.write({}, arrays | {"place": place})
-        self._frames, self._labels = [], []
+        if not self._packed:
+            return
+        arrays = {"place": np.array(self.count - len(self._packed["labels"]))}
+        for name, packed in self._packed.items():
+            files = [one.result() for one in packed]
+            arrays |= {name: np.concatenate(files), _ends(name): np.cumsum([*map(len, files)])}
+        self._packed = {}
+        self._parts.write({}, arrays, compressed=False)
 
     def write(self, numbers: Numbers, fps: float, told: str) -> None:
         """All that the folder is to hold."""
         self._flush()
         shape = (self.count, *self._source_hw, 3)
-        frames = cast(Array, parts.PartArray(self._parts.done, "frames", shape))
+        nothing = np.broadcast_to(np.uint8(0), shape)  # which nobody looks at
+        frames = PackedArray(self._parts.done, "frames", shape) if self._with_frames else nothing
         clip = Clip(
-            frames,
+            cast(Array, frames),
             self._source_hw,
             np.array(self._numbers, np.int64),
             np.maximum.accumulate(np.array(self._times_s)),
@@ -75,7 +90,7 @@ class Recording:
             self._name,
             None,
         )
-        labels = cast(Array, parts.PartArray(self._parts.done, "labels", (self.count, *self._hw)))
+        labels = cast(Array, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
         objects = [self._objects[number] for number in sorted(self._objects)]
         confidence = max((one.confidence for one in objects), default=0.0)
         result = Result(
@@ -92,4 +107,27 @@ class Recording:
 
     def clear(self) -> None:
         """Delete what is kept."""
+        self._packer.shutdown(cancel_futures=True)
         parts.clear(self._target.tree)
+
+
+class PackedArray(parts.PartArray):
+    """As its base, of pictures that the parts hold as PNGs."""
+
+    def __iter__(self) -> Iterator[Array]:
+        return (self[number] for number in range(len(self)))
+
+    def __getitem__(self, number: int) -> Array:
+        return np.asarray(cv2.imdecode(super().__getitem__(number), cv2.IMREAD_UNCHANGED))
+
+    def _read(self, part: parts.Part) -> Sequence[Array]:
+        return np.split(part.array(self._name), part.array(_ends(self._name))[:-1])
+
+
+def _png(picture: Array) -> Array:
+    return np.asarray(cv2.imencode(".png", picture)[1])
+
+
+def _ends(name: str) -> str:
+    """Where each file of an array ends, that holds them one after the other."""
+    return f"{name}_ends"

@@ -30,6 +30,7 @@ WRITERS = {
 }
 UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip
 OF_TRACKS = ("tracks", "report", "trails")  # of these and of an overlay's layers, what needs tracks
+OF_PICTURES = ("overlay", "report", "cutout", "images")  # what shows the frames themselves
 TO_LOOK_AT = ("overlay", "report")  # costs a warning where it fails, not the result
 ALWAYS = "objects"  # in layout clip
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -23,7 +26,8 @@ from samotion.clips import live as sources
 from samotion.clips.live import Newest, open_source
 from samotion.commands import live as cli
 from samotion.commands.exits import Terminated
-from samotion.errors import InputError, UsageError
+from samotion.errors import EngineError, InputError, UsageError
+from samotion.results import recording
 from typer.testing import CliRunner, Result
 
 Array = np.ndarray[Any, Any]
@@ -203,6 +207,69 @@ def test_what_came_before_a_bad_end_is_written(
     assert json.loads(Path("out/square/run.json").read_text())["status"] == "done"
 
 
+def test_a_fault_of_the_engines_does_not_cost_what_came_before(
+    run: Any, clip: Path, monkeypatch: Any
+) -> None:
+    follow = cli._follow
+
+    def fail(*given: Any) -> None:
+        follow(*given)
+        raise EngineError("engine 'depth' failed")
+
+    monkeypatch.setattr(cli, "_follow", fail)
+    outcome = run(clip, "-q", "--save", "masks")
+    assert outcome.exit_code == 4 and len(list(Path("out/square/masks").iterdir())) == 16
+
+
+def test_frames_are_kept_where_something_shows_them(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And come back as they were, from all parts."""
+    monkeypatch.setattr(recording, "PART_FRAMES", 5)
+    packed: list[set[str]] = []
+    flush = recording.Recording._flush
+
+    def told(one: Any) -> None:
+        packed.append({*one._packed})
+        flush(one)
+
+    monkeypatch.setattr(recording.Recording, "_flush", told)
+    assert run(clip, "-q", "--save", "masks,csv").exit_code == 0
+    assert {"labels"} in packed and {"labels", "frames"} not in packed
+    assert run(clip, "-q", "--save", "masks,images", "-o", "more").exit_code == 0
+    assert {"labels", "frames"} in packed
+    pictures = sorted(Path("more/square/images").iterdir())
+    assert len(pictures) == 16
+    for picture, source in zip(pictures, sorted(clip.iterdir())):
+        shown: Any = cv2.imread(str(picture))
+        wanted: Any = cv2.imread(str(source))
+        assert cv2.absdiff(shown, wanted).mean() < 2
+        masks = (Path(f"{out}/square/masks/{picture.stem}.png") for out in ("out", "more"))
+        assert len({mask.read_bytes() for mask in masks}) == 1
+
+
+def test_results_are_written_though_a_signal_comes_once_more(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = recording.Recording.write
+
+    def signalled(*given: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        write(*given)
+
+    monkeypatch.setattr(recording.Recording, "write", signalled)
+    outcome = run(clip, "-q", "--save", "masks")
+    assert outcome.exit_code == 0 and cli.STILL_WRITING in outcome.stderr
+    assert len(list(Path("out/square/masks").iterdir())) == 16
+
+    def twice(*given: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(recording.Recording, "write", twice)
+    assert run(clip, "-q", "--save", "masks", "-o", "more").exit_code == 130
+
+
 def test_frames_of_another_size_end_a_source(run: Any, clip: Path) -> None:
     cv2.imwrite(str(clip / "010.png"), np.zeros((30, 40, 3), np.uint8))
     outcome = run(clip, "-q", "--save", "masks")
@@ -217,6 +284,52 @@ def test_a_source_that_does_not_wait_is_read_in_a_thread(clip: Path) -> None:
         while source.take() is not None:
             taken += 1
         assert taken + source.dropped == 16 == source.frames.came
+
+
+def test_a_clip_whose_times_begin_late_is_played_at_once() -> None:
+    times = iter([(np.zeros((2, 2, 3), np.uint8), 36000 + k / 100) for k in range(4)])
+    read = sources._paced(lambda: next(times, None))
+    begin = time.monotonic()
+    while read() is not None:
+        pass
+    assert 0.03 <= time.monotonic() - begin < 30
+
+
+def test_a_network_that_breaks_off_is_told_without_its_address(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    address = "rtsp://user:secret@camera/1"
+
+    class Container:
+        def __init__(self) -> None:
+            codec = SimpleNamespace(options={})
+            stream = SimpleNamespace(codec_context=codec, average_rate=25)
+            self.streams = SimpleNamespace(video=[stream])
+
+        def decode(self, _: Any) -> Any:
+            yield SimpleNamespace(to_ndarray=lambda format: np.zeros((4, 4, 3), np.uint8))
+            raise av.error.ExitError(1414092869, "Immediate exit requested", address)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(av, "open", lambda *_, **__: Container())
+    with sources._network(address) as (fps, read):
+        assert fps == 25 and read() is not None
+        with pytest.raises(InputError, match="the stream broke off") as raised:
+            read()
+    assert "secret" not in str(raised.value)
+
+
+def test_a_signal_need_not_wait_for_a_silent_server() -> None:
+    let_go = threading.Event()
+    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        sources._aside(lambda: let_go.wait(60))
+    let_go.set()
+    assert sources._aside(lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        sources._aside(lambda: 1 / 0)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -151,6 +151,26 @@ def test_a_long_or_large_clip_stays_within_the_budget(monkeypatch: pytest.Monkey
     assert sum(len(jpeg) * 3 / 4 for jpeg in pictures.jpegs) < 20_000
     for runs in pictures.runs:
         assert sum(runs[::2]) == pictures.size_wh[0] * pictures.size_wh[1]
+
+
+def test_a_fade_from_black_does_not_set_the_size_of_all_pictures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frames, "BUDGET_BYTES", 20_000)
+    monkeypatch.setattr(frames, "SMALLEST_PX", 40)
+    result = report_result(frame_count=12, hw=(220, 280))
+    result.clip.frames[0] = 0
+
+    class Read:
+        """Frames that are not held."""
+
+        shape = result.clip.frames.shape
+        __len__ = result.clip.frames.__len__
+        __getitem__ = result.clip.frames.__getitem__
+
+    clip = replace(result.clip, frames=cast(Any, Read()))
+    pictures = frames.encode(replace(result, clip=clip))
+    assert sum(len(jpeg) * 3 / 4 for jpeg in pictures.jpegs) < 20_000
 
 
 def test_colours_of_objects_differ_and_show_on_dark_frames() -> None:

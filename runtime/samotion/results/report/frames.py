@@ -45,7 +45,7 @@ class Pictures:
 
 
 def encode(result: Result) -> Pictures:
-    """The pictures of a clip, no more and no larger than the page can hold, in one pass."""
+    """The pictures of a clip, no more and no larger than the page can hold."""
     frames = result.clip.frames
     chosen = list(range(0, len(frames), -(-len(frames) // MAX_FRAMES)))
     pictures = Pictures(chosen, _fitting(frames, chosen))
@@ -65,9 +65,8 @@ def _fitting(frames: Array, chosen: list[int]) -> tuple[int, int]:
     height, width = frames.shape[1:3]
     long_side = max(height, width)
     scale = min(1.0, LONG_SIDE_PX / long_side)
-    # frames that are not held are read in order
-    step = max(1, len(chosen) // TRIED) if isinstance(frames, np.ndarray) else len(chosen)
-    tried = [frames[k] for k in chosen[::step]]
+    step = max(1, len(chosen) // TRIED)
+    tried = [frames[k] for k in chosen[step // 2 :: step]]  # films begin and end in black
     while True:
         size = _size(width, height, scale)
         each = np.mean([len(jpeg(_scaled(frame, size))) for frame in tried])
