@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "db9d6c774c3c076b1780823999ce7b9cefcc16dc4cb895ea4b320ce669a79018"
+LABELS_SHA256 = "b193d31e7060d463b597d9b51151364f0d93373bc02c8d900ab78cc37b1a422d"
 
 
 @pytest.mark.slow

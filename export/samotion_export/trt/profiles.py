@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from samotion import depth, dino
 from samotion.backends.squares import BICUBIC, LANCZOS, most_taps
 from samotion.contract import SIGNATURES
-from samotion.cues.motion_residuals import MIN_CELLS
+from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX, MIN_CELLS
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
@@ -33,6 +33,7 @@ TRACKED, TRACKED_POINTERS = 6, 15  # most that SAM 2 remembers of an object besi
 UNPLANNED_PROMPTS = 2  # an object's key frame, and the first one of a window
 USUAL_PROMPTS = 7  # of a clip of 100 frames
 CLIP_HW = (480, 854)  # the usual clip
+MAP_CELLS = LONG_SIDE_PX // CELL_PX  # of the motion map's longer side
 USUAL_ASPECT = 2  # of clips whose frames go through in batches; longer strips go one by one
 
 
@@ -102,7 +103,13 @@ def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
             *({"B": (1, 1, 1), **sides} for sides in _strips(depth_px, depth.MAX_ASPECT)),
         ],
         "dino": [{"B": (1, 1, 1), **sides} for sides in dino_sides],
-        "motion_map": [{"B": (1, 1, 1), "GH": (MIN_CELLS, 72, 128), "GW": (MIN_CELLS, 128, 128)}],
+        "motion_map": [
+            {
+                "B": (1, 1, 1),
+                "GH": (MIN_CELLS, 108, MAP_CELLS),
+                "GW": (MIN_CELLS, MAP_CELLS, MAP_CELLS),
+            }
+        ],
     }
 
 

@@ -14,7 +14,7 @@ from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-LONG_SIDE_PX = 256  # of the frames compared
+LONG_SIDE_PX = 384  # of the frames compared
 CELL_PX = 2  # of those
 MIN_SIDE_PX, MIN_CELLS = 16, 2  # of very long or very high frames
 BLUR_PX = 0.8

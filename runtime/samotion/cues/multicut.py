@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from samotion.cues.motion_map import MotionMaps, most_between
-from samotion.cues.motion_residuals import LONG_SIDE_PX
+from samotion.cues.parallax import LONG_SIDE_PX
 from samotion.presets import Prompting
 from samotion.tracks.tracking import Tracks
 

@@ -9,10 +9,9 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from samotion.cues.motion_residuals import LONG_SIDE_PX
-
 Array = np.ndarray[Any, Any]
 FOCAL = 1.0  # focal length in units of the picture's longer side; 0.75 tells as much
+LONG_SIDE_PX = 256  # of the picture that lengths in px belong to
 PX = 1 / (FOCAL * LONG_SIDE_PX)  # of rays, x and y of (x,y,1)
 WINDOW_FRAMES = 8  # between the two frames of a homography
 STRIDE_FRAMES = 4  # between the starts of windows
