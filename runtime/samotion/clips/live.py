@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -320,7 +320,8 @@ def _aside(work: Callable[[], Any]) -> Any:
         except BaseException as error:
             answer.set_exception(error)
 
-    threading.Thread(target=do, daemon=True).start()
-    while True:
-        with suppress(TimeoutError):
-            return answer.result(timeout=PATIENCE_S)
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(PATIENCE_S)
+    return answer.result()

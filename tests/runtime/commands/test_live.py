@@ -331,6 +331,12 @@ def test_a_signal_need_not_wait_for_a_silent_server() -> None:
     with pytest.raises(ZeroDivisionError):
         sources._aside(lambda: 1 / 0)
 
+    def late() -> None:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        sources._aside(late)
+
 
 @pytest.mark.parametrize(
     "source, size, words",
