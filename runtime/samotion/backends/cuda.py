@@ -294,13 +294,16 @@ class Turn:
 
     def __enter__(self) -> None:
         self._lock.acquire()
-        _, before = self._cuda.cudaGetDevice()
+        _, before = self._cuda.cudaGetDevice()  # None after a fault of the GPU
+        before = self._ordinal if before is None else before
         self._before.append(before)
         self._take(before, self._ordinal)
 
     def __exit__(self, *_: object) -> None:
-        self._take(self._ordinal, self._before.pop())
-        self._lock.release()
+        try:
+            self._take(self._ordinal, self._before.pop())
+        finally:
+            self._lock.release()
 
     def _take(self, current: int, ordinal: int) -> None:
         if current != ordinal:

@@ -277,7 +277,7 @@ def _network(address: str) -> Iterator[tuple[float, Read]]:
         container = _aside(lambda: av.open(address, timeout=(OPEN_S, READ_S), **how))
     except (av.error.FFmpegError, OSError) as error:
         reason = _reason(error, time.monotonic() - start, OPEN_S)
-        raise InputError(f"the stream cannot be opened ({reason})") from error
+        raise InputError(f"the stream cannot be opened ({reason})") from None
     try:
         if not container.streams.video:
             raise InputError("the stream holds no video")

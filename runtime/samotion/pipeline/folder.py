@@ -42,7 +42,7 @@ from samotion.tracks.records import Tracks
 Array = np.ndarray[Any, Any]
 # the windows of a pass through the clip, from where a state says
 Run = Callable[[Reading, State], Iterator[WindowResult]]
-STATE = 2  # goes up where `_dump` writes another state: then a run begins anew
+STATE = 3  # goes up where `_dump` writes another state: then a run begins anew
 TRACKS = tuple(Tracks.__dataclass_fields__)
 
 

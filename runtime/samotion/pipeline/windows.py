@@ -185,6 +185,7 @@ def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], Sta
     for prompted, one, known in zip(found.objects, found.scored(), matched):
         if known is None and len(objects) == MAX_LABELS:
             known = _longest_gone(objects, {*ids, *matched})
+            objects[known - 1] = Known(0.0, 0, 0.0, state.number)
             again += 1
         if known is None:
             objects.append(Known(0.0, 0, 0.0, state.number))

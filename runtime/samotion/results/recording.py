@@ -72,8 +72,8 @@ class Recording:
         for name, packed in self._packed.items():
             files = [one.result() for one in packed]
             arrays |= {name: np.concatenate(files), _ends(name): np.cumsum([*map(len, files)])}
-        self._packed = {}
         self._parts.write({}, arrays, compressed=False)
+        self._packed = {}  # if that fails, the frames are still there
 
     def write(self, numbers: Numbers, fps: float, told: str) -> None:
         """All that the folder is to hold."""
