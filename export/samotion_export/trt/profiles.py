@@ -14,6 +14,7 @@ from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX, MIN_CELLS
 from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
+from samotion.sam2.memory import MemoryWindow, places
 from samotion.tracks.features import FEATURE_FRAMES, LARGE_FEATURE_FRAMES, LARGEST_TRACKED_PX
 from samotion.tracks.live import ONLINE_POINTS
 from samotion.tracks.tracking import (
@@ -29,7 +30,7 @@ Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 PATCH_PX = 14
 MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame
-TRACKED, TRACKED_POINTERS = 6, 15  # most that SAM 2 remembers of an object beside prompted frames
+MEMORY_FRAMES, MEMORY_POINTERS = 7, 16  # SAM 2's, with the present frame
 UNPLANNED_PROMPTS = 2  # an object's key frame, and the first one of a window
 USUAL_PROMPTS = 7  # of a clip of 100 frames
 CLIP_HW = (480, 854)  # the usual clip
@@ -115,10 +116,12 @@ def _picture_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
 
 def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     """Of SAM 2's engines; its track has a profile for the first frames and one for all others."""
-    objects, points, prompts = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS), _most_prompts(preset)
-    usual, most = (TRACKED + n for n in (min(USUAL_PROMPTS, prompts), prompts))
-    memories = (1, 4, TRACKED), (TRACKED + 1, usual, most)
-    pointers = (1, 16, TRACKED_POINTERS + prompts)
+    objects, points = (1, 3, MOST_OBJECTS), (1, 4, MOST_POINTS)
+    prompts = math.ceil(preset.max_frames / preset.prompting.every_frames) + UNPLANNED_PROMPTS
+    usual, _ = _attended(preset, USUAL_PROMPTS)
+    most, most_pointers = _attended(preset, prompts)
+    memories = (1, 4, MEMORY_FRAMES - 1), (MEMORY_FRAMES, usual, most)
+    pointers = (1, 16, most_pointers)
     return {
         "sam2_resize": [
             _squares_for_sam2(preset.sam2.image_size_px),
@@ -131,11 +134,13 @@ def _segmenter_ranges(preset: Preset) -> dict[str, list[dict[str, Range]]]:
     }
 
 
-def _most_prompts(preset: Preset) -> int:
-    """How many prompted frames an object attends to at most, in the preset's longest window."""
-    most = math.ceil(preset.max_frames / preset.prompting.every_frames) + UNPLANNED_PROMPTS
+def _attended(preset: Preset, prompts: int) -> tuple[int, int]:
+    """How many memories and pointers an object with so many prompted frames attends to at most, in
+    the preset's longest window.
+    """
     limit = preset.sam2.max_conditioning_frames
-    return most if limit is None else min(most, limit)
+    window = MemoryWindow(MEMORY_FRAMES, MEMORY_POINTERS, limit)
+    return places({0: range(prompts)}, preset.max_frames, window)
 
 
 def _squares_for_sam2(side_px: int) -> dict[str, Range]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,23 @@ class Device:
         self._uploads = Uploads(self)
         self._down: list[Block] = []  # page-locked memory for the next downloads
         self._closed = False
-        # who queues work holds it: the stream and the page-locked memory are shared
-        self.lock = Turn(self._cuda, self.ordinal)
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """For who queues work: the stream and the page-locked memory are shared. The thread works
+        on this GPU meanwhile, for CUDA has a current one for each thread.
+        """
+        with self._lock:
+            _, current = self._cuda.cudaGetDevice()  # None after a fault of the GPU
+            is_elsewhere = current not in (None, self.ordinal)
+            if is_elsewhere:
+                self._cuda.cudaSetDevice(self.ordinal)
+            try:
+                yield
+            finally:
+                if is_elsewhere:
+                    self._cuda.cudaSetDevice(current)
 
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
@@ -85,7 +101,7 @@ class Device:
 
     def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> DeviceArray:
         """A new array; a fixed one is full of zeros."""
-        with self.lock:
+        with self.turn():
             nbytes = math.prod(shape) * np.dtype(dtype).itemsize
             memory = self.take(nbytes)
             if is_fixed:
@@ -106,7 +122,7 @@ class Device:
     def fetch(self, arrays: Mapping[str, DeviceArray]) -> Download:
         """Queue the copies of some arrays to the host; one wait is for all of them."""
         nbytes = sum(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values())
-        with self.lock:
+        with self.turn():
             fitting = [block for block in self._down if block.size >= nbytes]
             block = min(fitting, key=lambda block: block.size) if fitting else None
             if block is None:
@@ -153,7 +169,7 @@ class Device:
 
     def give_back_host(self, block: Block) -> None:
         """Keep page-locked memory for the next download."""
-        with self.lock:
+        with self.turn():
             self._down.append(block)
             if self._closed:
                 self._free_host()
@@ -164,15 +180,21 @@ class Device:
         """
         kinds = self._cuda.cudaStreamCaptureMode
         self._call("cudaStreamBeginCapture", self.stream, kinds.cudaStreamCaptureModeThreadLocal)
+        accepted = False
         try:
             accepted = work()
         finally:  # Ctrl-C may come meanwhile, and a stream that is recorded cannot be waited for
-            error, graph = self._cuda.cudaStreamEndCapture(self.stream)
+            recording = self._end_recording(accepted)
+        return recording
+
+    def _end_recording(self, is_wanted: bool) -> Any:
+        """What was recorded since it began; None where that failed, or is not wanted."""
+        error, graph = self._cuda.cudaStreamEndCapture(self.stream)
         if error != self._cuda.cudaError_t.cudaSuccess:
             self._cuda.cudaGetLastError()  # or the next call would answer with this error
             return None
         try:
-            return self._call("cudaGraphInstantiateWithFlags", graph, 0) if accepted else None
+            return self._call("cudaGraphInstantiateWithFlags", graph, 0) if is_wanted else None
         finally:
             self._call("cudaGraphDestroy", graph)
 
@@ -202,10 +224,12 @@ class Device:
         """Until the stream has done all that was queued."""
         self._call("cudaStreamSynchronize", self.stream)
 
-    def trim(self) -> None:
-        """Give the memory that nothing uses back to the driver."""
+    def trim(self) -> bool:
+        """Give the memory that nothing uses back to the driver; whether there was any."""
         self.wait()
+        had_any = bool(self._free)
         self._empty()
+        return had_any
 
     def close(self) -> None:
         """Give all memory back to the driver."""
@@ -283,31 +307,6 @@ class Device:
             DRIVERS.get(version // 1000) if error == self._cuda.cudaError_t.cudaSuccess else None
         )
         return f": CUDA {cuda_version(version)} needs driver {least} or newer" if least else ""
-
-
-class Turn:
-    """A lock, and for the thread that holds it the GPU at hand: CUDA has a current one a thread."""
-
-    def __init__(self, cuda: Any, ordinal: int) -> None:
-        self._cuda, self._ordinal, self._lock = cuda, ordinal, threading.RLock()
-        self._before: list[int] = []  # of the thread that holds the lock
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-        _, before = self._cuda.cudaGetDevice()  # None after a fault of the GPU
-        before = self._ordinal if before is None else before
-        self._before.append(before)
-        self._take(before, self._ordinal)
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._take(self._ordinal, self._before.pop())
-        finally:
-            self._lock.release()
-
-    def _take(self, current: int, ordinal: int) -> None:
-        if current != ordinal:
-            self._cuda.cudaSetDevice(ordinal)
 
 
 class OutOfMemory(DeviceError):

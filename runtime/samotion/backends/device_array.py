@@ -81,7 +81,7 @@ class DeviceArray:
                 f"rows are {target.dtype}{list(target.shape)}, got"
                 f" {values.dtype}{list(values.shape)}"
             )
-        with self.device.lock:
+        with self.device.turn():
             self.device.write(target.address, values)
 
     def __array__(self, dtype: Any = None, copy: Any = None) -> Array:

@@ -183,7 +183,7 @@ class OrtEngine:
         self._device = "cuda" if provider == PROVIDERS["cuda"] else "cpu"
         self._stream, self._ordinal = stream, stream.ordinal if stream else 0
         # on one stream, all runs of a session share its handles of cuDNN, one thread at a time
-        self._turn = stream.lock if stream else nullcontext()
+        self._turn: Callable[[], Any] = stream.turn if stream else nullcontext
         self.device_ms = self._device_ms if stream else None
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
@@ -268,7 +268,7 @@ class OrtEngine:
     def _named(self, run: Callable[[], Any], arrays: dict[str, Any]) -> Any:
         """The answer of `run`; its errors name the engine and the shapes."""
         try:
-            with self._turn:
+            with self._turn():
                 return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())

@@ -76,7 +76,7 @@ class TrtEngine:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run; the outputs by name, as NumPy arrays."""
-        with self._backend.device.lock:
+        with self._backend.device.turn():
             download = self._backend.device.fetch(self._run(inputs))
         outputs = download.get()
         require_finite(self.name, inputs, outputs)
@@ -86,7 +86,7 @@ class TrtEngine:
         """As a call, but the outputs stay on the GPU, to be passed to other engines of the same
         folder.
         """
-        with self._backend.device.lock:
+        with self._backend.device.turn():
             return dict(self._run(inputs))
 
     def device_ms(self, **inputs: Any) -> float:
@@ -98,7 +98,7 @@ class TrtEngine:
 
     def close(self) -> None:
         """Give contexts, recorded steps and the engine back."""
-        with self._backend.device.lock:
+        with self._backend.device.turn():
             if self._steps:
                 self._steps.close()
             self._contexts.clear()

@@ -64,10 +64,9 @@ class Backend:
 
     def deserialize(self, data: bytes) -> Any:
         """The engine in `data`, None where this TensorRT refuses it, or the GPU has no room."""
-        with self.device.lock:
+        with self.device.turn():
             engine = self._runtime.deserialize_cuda_engine(data)
-            if engine is None:  # what is held for reuse may be in its way
-                self.device.trim()
+            if engine is None and self.device.trim():  # what was held for reuse was in its way
                 engine = self._runtime.deserialize_cuda_engine(data)
             return engine
 

@@ -41,6 +41,9 @@ class Known:
     window: int
 
 
+NEW = Known(0.0, 0, 0.0, 0)
+
+
 @dataclass(frozen=True)
 class State:
     """All that a window needs of those before it.
@@ -183,14 +186,15 @@ def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], Sta
     ids: list[int] = []
     matched = seam.match(found) if seam else [None] * len(found.objects)
     for prompted, one, known in zip(found.objects, found.scored(), matched):
-        if known is None and len(objects) == MAX_LABELS:
-            known = _longest_gone(objects, {*ids, *matched})
-            objects[known - 1] = Known(0.0, 0, 0.0, state.number)
+        had, number = NEW, len(objects) + 1
+        if known is not None:
+            had, number = objects[known - 1], known
+        elif number > MAX_LABELS:
+            number = _longest_gone(objects, {*ids, *matched})
             again += 1
-        if known is None:
-            objects.append(Known(0.0, 0, 0.0, state.number))
-        number = known or len(objects)
-        had, count = objects[number - 1], len(prompted.members)
+        else:
+            objects.append(NEW)
+        count = len(prompted.members)
         tracks = had.tracks + count
         score = (had.score * had.tracks + one.score * count) / tracks
         confidence = max(had.confidence, one.confidence)

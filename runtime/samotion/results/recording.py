@@ -27,7 +27,7 @@ PART_FRAMES = 64
 
 class Recording:
     """Labels of a live source, and its frames where something to be written shows them, in parts in
-    a reserved folder. Each is packed as it comes, in a thread: a source does not wait.
+    a reserved folder. Each is packed as it comes, in a thread, so that a source hardly waits.
     """
 
     def __init__(self, target: OutputFolder, name: str) -> None:

@@ -21,7 +21,7 @@ class HostStream:
     """A stream of copies whose device memory is the host's."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        self.turn = threading.RLock
 
     def fetch(self, arrays: dict[str, DeviceArray]) -> Any:
         found = {}

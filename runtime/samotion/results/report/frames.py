@@ -45,7 +45,9 @@ class Pictures:
 
 
 def encode(result: Result) -> Pictures:
-    """The pictures of a clip, no more and no larger than the page can hold."""
+    """The pictures of a clip, no more and no larger than the page can hold. Frames that are not
+    held are read twice: a few first, which say how large the others will be.
+    """
     frames = result.clip.frames
     chosen = list(range(0, len(frames), -(-len(frames) // MAX_FRAMES)))
     pictures = Pictures(chosen, _fitting(frames, chosen))
