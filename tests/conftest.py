@@ -1,11 +1,13 @@
-"""Fixtures for all tests: one seed, the parity data where it is at hand, and a folder of
-exported random nets.
+"""Fixtures for all tests: Ctrl-C, one seed, the parity data where it is at hand, and a folder
+of exported random nets.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,14 @@ from helpers.paths import ROOT
 
 if TYPE_CHECKING:  # tests of the runtime go without the training code and its packages
     from helpers.traced import Traced
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where the tests are a background job, which ignores it."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)
 
 
 @pytest.fixture

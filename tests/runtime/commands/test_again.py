@@ -212,21 +212,16 @@ def test_clip_of_another_folder_is_not_taken_for_done(run: Run, clip: Path, tmp_
 def test_interrupted_batch_goes_on(
     run: Run, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    # a background job ignores it
-    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                overlay,
-                "draw",
-                lambda frame, *_: (len(done) and signal.raise_signal(number)) or frame,
-            )
-            done: list[int] = []
-            assert run("-q", pair[0]).exit_code == 0
-            done.append(1)
-            assert run("-q", *pair).exit_code in (130, 143)
-    finally:
-        signal.signal(signal.SIGINT, inherited)
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            overlay,
+            "draw",
+            lambda frame, *_: (len(done) and signal.raise_signal(number)) or frame,
+        )
+        done: list[int] = []
+        assert run("-q", pair[0]).exit_code == 0
+        done.append(1)
+        assert run("-q", *pair).exit_code in (130, 143)
     assert record("walk")["status"] == "writing" and not hidden()
     seen = calls(monkeypatch)
     outcome = run("-q", *pair)
