@@ -408,6 +408,31 @@ def test_a_camera_is_read_before_a_frame_is_asked_for() -> None:
     source.stop()
 
 
+def test_a_source_is_closed_when_its_last_read_ends() -> None:
+    class Camera:
+        """Nothing but its life."""
+
+    let_go = threading.Event()
+
+    def reader() -> tuple[Newest, weakref.ref[Camera]]:
+        camera = Camera()
+
+        def read() -> None:
+            let_go.wait(60)
+            gc.collect()
+            assert camera
+
+        return Newest(read), weakref.ref(camera)
+
+    source, camera = reader()
+    source.stop()
+    assert camera() is not None, "it is being read"
+    let_go.set()
+    source._thread.join(60)
+    gc.collect()
+    assert camera() is None
+
+
 def test_what_goes_wrong_in_a_source_is_raised_where_frames_are_taken() -> None:
     def read() -> tuple[Array, float] | None:
         raise InputError("the camera is gone")

@@ -224,12 +224,10 @@ class Device:
         """Until the stream has done all that was queued."""
         self._call("cudaStreamSynchronize", self.stream)
 
-    def trim(self) -> bool:
-        """Give the memory that nothing uses back to the driver; whether there was any."""
+    def trim(self) -> None:
+        """Give the memory that nothing uses back to the driver."""
         self.wait()
-        had_any = bool(self._free)
         self._empty()
-        return had_any
 
     def close(self) -> None:
         """Give all memory back to the driver."""

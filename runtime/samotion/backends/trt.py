@@ -62,7 +62,8 @@ class TrtEngine:
         if self._engine is None:
             raise EngineError(
                 f"engine {name!r}: {backend.title} {backend.version} refuses {path.name}"
-                f"{_limits_of_rtx(backend)}; build again: {rebuild}"
+                f"{_limits_of_rtx(backend)}; build again, unless other programs fill the GPU:"
+                f" {rebuild}"
             )
         self._dtypes = self._check_names(path.name)
         profiles = [self._limits(i) for i in range(self._engine.num_optimization_profiles)]
@@ -204,11 +205,7 @@ class TrtEngine:
     def _context(self, profile: int) -> Any:
         """The execution context of a profile, made at first use, with scratch memory to work in."""
         if profile not in self._contexts:
-            try:
-                self._contexts[profile] = self._new_context(profile)
-            except DeviceError:  # what is held for reuse may be in its way
-                self._backend.device.trim()
-                self._contexts[profile] = self._new_context(profile)
+            self._contexts[profile] = self._new_context(profile)
         context = self._contexts[profile]
         self._lend(context)
         return context.raw

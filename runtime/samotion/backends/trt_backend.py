@@ -7,6 +7,7 @@ Both have one API under two names, so the engines need not know which of them ru
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Any
 
 from samotion.backends.cuda import INSTALL, Device
@@ -65,17 +66,22 @@ class Backend:
     def deserialize(self, data: bytes) -> Any:
         """The engine in `data`, None where this TensorRT refuses it, or the GPU has no room."""
         with self.device.turn():
-            engine = self._runtime.deserialize_cuda_engine(data)
-            if engine is None and self.device.trim():  # what was held for reuse was in its way
-                engine = self._runtime.deserialize_cuda_engine(data)
-            return engine
+            return self._with_room(lambda: self._runtime.deserialize_cuda_engine(data))
 
     def make_context(self, engine: Any) -> Any:
         """An execution context without scratch memory of its own; None where there is no room."""
         if self.is_8:
-            return engine.create_execution_context_without_device_memory()
-        strategies = self.trt.ExecutionContextAllocationStrategy
-        return engine.create_execution_context(strategies.USER_MANAGED)
+            return self._with_room(engine.create_execution_context_without_device_memory)
+        own = self.trt.ExecutionContextAllocationStrategy.USER_MANAGED
+        return self._with_room(lambda: engine.create_execution_context(own))
+
+    def _with_room(self, make: Callable[[], Any]) -> Any:
+        """What `make` gives; where that is None, once more without what is held for reuse."""
+        made = make()
+        if made is None:
+            self.device.trim()
+            made = make()
+        return made
 
     def scratch_bytes(self, engine: Any, profile: int) -> int:
         """How much scratch memory a profile needs at its largest shapes; 8.6 knows that of all

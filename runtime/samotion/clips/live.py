@@ -27,7 +27,6 @@ Read = Callable[[], Item | None]  # the next one; None at the end
 
 NETWORK = re.compile(r"(rtsps?|rtp|udp)://")
 OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
-PATIENCE_S = 0.2  # after which signals are looked at
 
 
 class Newest:
@@ -78,10 +77,11 @@ class Newest:
         return item
 
     def stop(self) -> None:
-        """Read no more."""
+        """Read no more. A source that is being read just now is closed as soon as that ends."""
         self._stopped = True
         if self._thread.ident is not None:
             self._thread.join(timeout=1)
+        self._read = lambda: None
 
 
 class EachOne:
@@ -146,22 +146,22 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
             " 640x480"
         )
     warnings: list[str] = []
-    with _reader(given, size, warnings) as (name, fps, read):
-        frames: Newest | EachOne
-        if given == "-" or given.isdigit() or NETWORK.match(given):
-            frames = Newest(read)
-        elif realtime:
-            frames = Newest(_paced(read), at_once=False)
-        else:
-            frames = EachOne(read)
-        try:
-            yield Source(name, fps, frames, warnings)
-        finally:
-            frames.stop()
+    name, fps, read = _reader(given, size, warnings)
+    frames: Newest | EachOne
+    if given == "-" or given.isdigit() or NETWORK.match(given):
+        frames = Newest(read)
+    elif realtime:
+        frames = Newest(_paced(read), at_once=False)
+    else:
+        frames = EachOne(read)
+    del read  # what it reads is closed when nothing holds it any more
+    try:
+        yield Source(name, fps, frames, warnings)
+    finally:
+        frames.stop()
 
 
-@contextmanager
-def _reader(given: str, size: str | None, warnings: list[str]) -> Iterator[tuple[str, float, Read]]:
+def _reader(given: str, size: str | None, warnings: list[str]) -> tuple[str, float, Read]:
     """A source's name, frames/s, and what reads it."""
     if given == "-":
         hw = _size(size or "")
@@ -169,16 +169,13 @@ def _reader(given: str, size: str | None, warnings: list[str]) -> Iterator[tuple
             raise InputError("standard input is closed; expected raw RGB frames on it")
         # below the buffer: a thread that waits in it would make Python abort at its end
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        yield "live", FOLDER_FPS, _raw(file, hw, warnings)
-    elif given.isdigit():
-        with _camera(int(given)) as camera:
-            yield f"camera-{given}", camera[0], camera[1]
-    elif NETWORK.match(given):
-        with _network(given) as network:
-            yield "live", network[0], network[1]
-    else:
-        stream = open_clip(given, long_side_px=None)
-        yield stream.name, stream.fps, _file(stream.open().scaled)
+        return "live", FOLDER_FPS, _raw(file, hw, warnings)
+    if given.isdigit():
+        return f"camera-{given}", *_camera(int(given))
+    if NETWORK.match(given):
+        return "live", *_network(given)
+    stream = open_clip(given, long_side_px=None)
+    return stream.name, stream.fps, _file(stream.open().scaled)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -247,28 +244,26 @@ def _paced(read: Read) -> Read:
     return lambda: next(items, None)
 
 
-@contextmanager
-def _camera(number: int) -> Iterator[tuple[float, Read]]:
+def _camera(number: int) -> tuple[float, Read]:
+    """Frames/s of a camera, and what reads it."""
     camera = cv2.VideoCapture(number)
-    try:
-        if not camera.isOpened():
-            raise InputError(f"camera {number} cannot be opened; is it there, and free?")
-        start = time.monotonic()
+    if not camera.isOpened():
+        raise InputError(f"camera {number} cannot be opened; is it there, and free?")
+    start = time.monotonic()
 
-        def read() -> Item | None:
-            there, bgr = camera.read()
-            if not there:
-                raise InputError(f"camera {number} gives no more frames")
-            return np.ascontiguousarray(bgr[..., ::-1]), time.monotonic() - start
+    def read() -> Item | None:
+        there, bgr = camera.read()
+        if not there:
+            raise InputError(f"camera {number} gives no more frames")
+        return np.ascontiguousarray(bgr[..., ::-1]), time.monotonic() - start
 
-        yield float(camera.get(cv2.CAP_PROP_FPS)) or FOLDER_FPS, read
-    finally:
-        camera.release()
+    return float(camera.get(cv2.CAP_PROP_FPS)) or FOLDER_FPS, read
 
 
-@contextmanager
-def _network(address: str) -> Iterator[tuple[float, Read]]:
-    """A stream from a network. Its address may hold a password, and no error repeats it."""
+def _network(address: str) -> tuple[float, Read]:
+    """Frames/s of a stream from a network, and what reads it. Its address may hold a password, and
+    no error repeats it.
+    """
     import av
 
     how: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if "rtsp" in address[:5] else {}
@@ -278,29 +273,26 @@ def _network(address: str) -> Iterator[tuple[float, Read]]:
     except (av.error.FFmpegError, OSError) as error:
         reason = _reason(error, time.monotonic() - start, OPEN_S)
         raise InputError(f"the stream cannot be opened ({reason})") from None
-    try:
-        if not container.streams.video:
-            raise InputError("the stream holds no video")
-        stream = container.streams.video[0]
-        stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-        pictures = container.decode(stream)
-        start = time.monotonic()
+    if not container.streams.video:
+        raise InputError("the stream holds no video")
+    stream = container.streams.video[0]
+    stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    pictures = container.decode(stream)
+    start = time.monotonic()
 
-        def read() -> Item | None:
-            asked = time.monotonic()
-            try:
-                for picture in pictures:
-                    return picture.to_ndarray(format="rgb24"), time.monotonic() - start
-            except av.error.EOFError:
-                pass
-            except (av.error.FFmpegError, OSError) as error:
-                reason = _reason(error, time.monotonic() - asked, READ_S)
-                raise InputError(f"the stream broke off ({reason})") from None
-            return None
+    def read() -> Item | None:
+        asked = time.monotonic()
+        try:
+            for picture in pictures:
+                return picture.to_ndarray(format="rgb24"), time.monotonic() - start
+        except av.error.EOFError:
+            pass
+        except (av.error.FFmpegError, OSError) as error:
+            reason = _reason(error, time.monotonic() - asked, READ_S)
+            raise InputError(f"the stream broke off ({reason})") from None
+        return None
 
-        yield float(stream.average_rate or FOLDER_FPS), read
-    finally:
-        container.close()
+    return float(stream.average_rate or FOLDER_FPS), read
 
 
 def _reason(error: Exception, waited_s: float, most_s: float) -> str:
@@ -320,8 +312,5 @@ def _aside(work: Callable[[], Any]) -> Any:
         except BaseException as error:
             answer.set_exception(error)
 
-    thread = threading.Thread(target=do, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(PATIENCE_S)
+    threading.Thread(target=do, daemon=True).start()
     return answer.result()

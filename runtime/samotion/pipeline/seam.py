@@ -133,10 +133,10 @@ def hand_on(
 ) -> Seam:
     """What goes on from a window whose frames from `first` on are shared with the next.
 
-    `labels` (T,H,W) uint8 by id; `ids`: of each of the objects found, 0 for one that has none.
+    `labels` (T,H,W) uint8 by id; `ids`: of each of the objects found.
     """
     shared = labels[first:].copy()
-    there = [one for one in dict.fromkeys(ids) if one and (shared == one).any()]
+    there = [one for one in dict.fromkeys(ids) if (shared == one).any()]
     most = max_tracks // TRACKS_SHARE // max(1, len(there))
     queries, owners = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.int64)]
     confidences: dict[int, float] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import cv2
 import numpy as np
@@ -25,23 +25,34 @@ Array = np.ndarray[Any, Any]
 PART_FRAMES = 64
 
 
+class Kept(NamedTuple):
+    """A frame's number in the source, its time, and until they lie in a part its pictures."""
+
+    number: int
+    time_s: float
+    pictures: dict[str, Future[Array]]
+
+
 class Recording:
     """Labels of a live source, and its frames where something to be written shows them, in parts in
     a reserved folder. Each is packed as it comes, in a thread, so that a source hardly waits.
     """
 
     def __init__(self, target: OutputFolder, name: str) -> None:
-        self.count = 0
         self._with_frames = not {*OF_PICTURES}.isdisjoint(target.kinds)
         self._packer = ThreadPoolExecutor(1)
         self._target, self._name = target, name
         parts.clear(target.tree)
         self._parts = parts.Parts(target.tree, "live")
-        self._packed: dict[str, list[Future[Array]]] = {}
-        self._numbers: list[int] = []
-        self._times_s: list[float] = []
+        self._kept: list[Kept] = []
+        self._written = 0  # so many of them lie in parts
         self._objects: dict[int, ObjectResult] = {}
         self._hw = self._source_hw = (0, 0)
+
+    @property
+    def count(self) -> int:
+        """How many frames are kept."""
+        return len(self._kept)
 
     def add(self, frame: Array, result: LiveResult, number: int) -> None:
         """One more frame, (H,W,3) as it came, and its number in the source; the first one takes the
@@ -51,29 +62,28 @@ class Recording:
             announce(self._target)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
-        self._pack("labels", result.labels)
-        if self._with_frames:
-            self._pack("frames", frame)
-        self._numbers.append(number)
-        self._times_s.append(result.time_s)
         for one in result.objects:
             self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)
-        self.count += 1
-        if len(self._packed["labels"]) == PART_FRAMES:
+        shown = {"labels": result.labels, **({"frames": frame} if self._with_frames else {})}
+        pictures = {name: self._packer.submit(_png, picture) for name, picture in shown.items()}
+        # all of a frame at once: Ctrl-C, which ends most sources, may come anywhere
+        self._kept.append(Kept(number, result.time_s, pictures))
+        if self.count - self._written == PART_FRAMES:
             self._flush()
 
-    def _pack(self, name: str, picture: Array) -> None:
-        self._packed.setdefault(name, []).append(self._packer.submit(_png, picture))
-
     def _flush(self) -> None:
-        if not self._packed:
+        """Write a part of what lies in none; where that fails, it is still there."""
+        new = self._kept[self._written :]
+        if not new:
             return
-        arrays = {"place": np.array(self.count - len(self._packed["labels"]))}
-        for name, packed in self._packed.items():
-            files = [one.result() for one in packed]
+        arrays = {"place": np.array(self._written)}
+        for name in new[0].pictures:
+            files = [one.pictures[name].result() for one in new]
             arrays |= {name: np.concatenate(files), _ends(name): np.cumsum([*map(len, files)])}
         self._parts.write({}, arrays, compressed=False)
-        self._packed = {}  # if that fails, the frames are still there
+        self._written += len(new)
+        for one in new:
+            one.pictures.clear()
 
     def write(self, numbers: Numbers, fps: float, told: str) -> None:
         """All that the folder is to hold."""
@@ -84,8 +94,8 @@ class Recording:
         clip = Clip(
             cast(Array, frames),
             self._source_hw,
-            np.array(self._numbers, np.int64),
-            np.maximum.accumulate(np.array(self._times_s)),
+            np.array([one.number for one in self._kept], np.int64),
+            np.maximum.accumulate(np.array([one.time_s for one in self._kept])),
             fps,
             self._name,
             None,

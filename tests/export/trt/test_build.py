@@ -115,9 +115,9 @@ def test_profiles_hold_what_runs_bring() -> None:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_profiles_hold_an_object_that_is_seen_throughout_the_longest_window(name: str) -> None:
-    """It is prompted on every n-th frame, and on its key frame."""
+    """It is prompted on every n-th frame, on its key frame, and where windows meet."""
     preset = PRESETS[name]
-    prompted = sorted({1, *range(0, preset.max_frames, preset.prompting.every_frames)})
+    prompted = sorted({1, 5, *range(0, preset.max_frames, preset.prompting.every_frames)})
     window = MemoryWindow(7, 16, preset.sam2.max_conditioning_frames)
     for frames in (prompted, prompted[1:], prompted[:1]):
         memories, pointers = places({1: frames}, preset.max_frames, window)

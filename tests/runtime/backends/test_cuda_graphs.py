@@ -15,7 +15,7 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import prompt_inputs, tensorrt_folder
-from samotion.backends import cuda
+from samotion.backends import cuda, trt_backend
 from samotion.backends.cuda_graphs import MOST_STEPS, WARM_RUNS
 from samotion.backends.engines import EngineFolder
 from samotion.contract import SIGNATURES
@@ -174,17 +174,25 @@ def test_nothing_is_recorded_where_contexts_cannot_share_a_profile(
     assert gpu.launches == 0
 
 
+@pytest.mark.parametrize("has_spare", [True, False])
 def test_no_memory_for_a_recording(
-    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder,
+    gpu: fake_tensorrt.Gpu,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    has_spare: bool,
 ) -> None:
+    """What is held for reuse makes room for another context, if there is any."""
     run(engines, rng, WARM_RUNS)
-    gpu.limit = gpu.used  # another context finds no room
+    gpu.limit = gpu.used
+    if not has_spare:
+        monkeypatch.setattr(trt_backend.Backend, "make_context", lambda *_: None)
     for _ in range(3):
         frames = picture(rng)
         np.testing.assert_array_equal(
             engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)
         )
-    assert gpu.recordings == 0
+    assert gpu.recordings == has_spare
 
 
 def test_long_batches_go_in_parts(engines: EngineFolder, rng: np.random.Generator) -> None:

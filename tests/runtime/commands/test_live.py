@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -231,7 +232,7 @@ def test_frames_are_kept_where_something_shows_them(
     flush = recording.Recording._flush
 
     def told(one: Any) -> None:
-        packed.append({*one._packed})
+        packed.extend({*kept.pictures} for kept in one._kept[one._written :][:1])
         flush(one)
 
     monkeypatch.setattr(recording.Recording, "_flush", told)
@@ -274,7 +275,7 @@ def test_results_are_written_though_a_signal_comes_once_more(
 def test_a_part_that_cannot_be_written_costs_no_other(
     run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A signal or a full disk may come just then."""
+    """A signal may come just then."""
     monkeypatch.setattr(recording, "PART_FRAMES", 5)
     write, calls = parts.Parts.write, iter(range(100))
 
@@ -286,6 +287,28 @@ def test_a_part_that_cannot_be_written_costs_no_other(
     monkeypatch.setattr(parts.Parts, "write", broken)
     assert run(clip, "-q", "--save", "masks").exit_code == 0
     assert len(list(Path("out/square/masks").iterdir())) == 10
+
+
+def test_a_signal_while_a_frame_is_kept_shifts_no_other(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its labels are packed already, its picture is not."""
+    calls = iter(range(1, 1000))
+
+    class Packer(ThreadPoolExecutor):
+        def submit(self, *given: Any, **options: Any) -> Any:
+            if next(calls) == 14:
+                raise KeyboardInterrupt
+            return super().submit(*given, **options)
+
+    assert run(clip, "-q", "--save", "masks,images", "-o", "whole").exit_code == 0
+    monkeypatch.setattr(recording, "ThreadPoolExecutor", Packer)
+    assert run(clip, "-q", "--save", "masks,images").exit_code == 0
+    for kind in ("masks", "images"):
+        written = sorted(Path(f"out/square/{kind}").iterdir())
+        assert len(written) == 6
+        for one in written:
+            assert one.read_bytes() == Path(f"whole/square/{kind}/{one.name}").read_bytes()
 
 
 def test_frames_of_another_size_end_a_source(run: Any, clip: Path) -> None:
@@ -328,20 +351,17 @@ def test_a_network_that_breaks_off_is_told_without_its_address(
             yield SimpleNamespace(to_ndarray=lambda format: np.zeros((4, 4, 3), np.uint8))
             raise av.error.ExitError(1414092869, "Immediate exit requested", address)
 
-        def close(self) -> None:
-            pass
-
     monkeypatch.setattr(av, "open", lambda *_, **__: Container())
-    with sources._network(address) as (fps, read):
-        assert fps == 25 and read() is not None
-        with pytest.raises(InputError, match="the stream broke off") as raised:
-            read()
+    fps, read = sources._network(address)
+    assert fps == 25 and read() is not None
+    with pytest.raises(InputError, match="the stream broke off") as raised:
+        read()
     assert "secret" not in str(raised.value)
 
 
 def test_a_signal_need_not_wait_for_a_silent_server() -> None:
     let_go = threading.Event()
-    threading.Timer(0.1, signal.raise_signal, [signal.SIGINT]).start()
+    threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
         sources._aside(lambda: let_go.wait(60))
     let_go.set()
