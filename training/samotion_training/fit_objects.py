@@ -76,7 +76,7 @@ def examples_of(
 
 def _part_examples(log_odds: Array, visible: Array, label_of: Array) -> Examples:
     """Features of pairs of parts of tracks with log odds (P,P), visible (P,T), and labels (P,)."""
-    parts = multicut.over_segmentation(log_odds)
+    parts = multicut.multicut(log_odds)
     first, second = np.triu_indices(len(parts), 1)
     features = multicut.part_features(parts, log_odds, visible)[first, second]
     known = np.isfinite(features).all(axis=1)

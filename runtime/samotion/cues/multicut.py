@@ -18,26 +18,20 @@ Array = np.ndarray[Any, Any]
 # `pairwise_features`, and of two parts by their `part_features`. The biases, 5.47 and 0.25 as
 # fitted, are raised: a part too many costs an object more than a neighbour's.
 PAIR_WEIGHTS, PAIR_BIAS = np.array([0.38, -1.67, -0.2, -3.52]), 5.7
-PART_WEIGHTS, PART_BIAS = np.array([0.55, -1.5]), 1.2
-PART_MARGIN = 1.0  # by which log odds are lowered for the over-segmentation
+PART_WEIGHTS, PART_BIAS = np.array([0.55, -1.5]), 0.6
 FLOOR_PX = 0.1  # added to lengths before their logarithm
 SAMPLED_FRAMES = 12  # in which tracks are compared with each other, spread over the clip
 
 
 def objects(log_odds: Array, visible: Array) -> list[Array]:
-    """Groups of tracks, visible (P,T), made of parts that belong together; `log_odds` (P,P) of
-    being of one object, NaN for tracks never visible together.
+    """Groups of tracks, visible (P,T), of which those that are seen in turn are joined; `log_odds`
+    (P,P) of being of one object, NaN for tracks never visible together.
     """
-    parts = over_segmentation(log_odds)
+    parts = multicut(log_odds)
     of_parts = part_features(parts, log_odds, visible) @ PART_WEIGHTS + PART_BIAS
     roots = np.sqrt([len(part) for part in parts])
     joined = multicut(of_parts * np.outer(roots, roots))
     return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
-
-
-def over_segmentation(log_odds: Array) -> list[Array]:
-    """Parts: groups of tracks that almost certainly belong together."""
-    return multicut(log_odds - PART_MARGIN)
 
 
 def part_features(parts: list[Array], log_odds: Array, visible: Array) -> Array:

@@ -24,6 +24,12 @@ def _square(left: int, top: int, step_xy: tuple[float, float] = (0, 0)) -> np.nd
     return np.stack([x.ravel(), y.ravel()], 1)[:, None] + TIME * np.array(step_xy)
 
 
+def _ground() -> np.ndarray:
+    """Still points all over the picture: (300,T,2)."""
+    x, y = np.meshgrid(np.arange(4, HW[1], 8), np.arange(4, HW[0], 8))
+    return np.stack([x.ravel(), y.ravel()], 1)[:, None] + 0 * TIME
+
+
 def _tracks(*groups: np.ndarray) -> Tracks:
     return always_visible(np.concatenate(groups).astype(np.float32))
 
@@ -97,7 +103,7 @@ def test_tracks_never_visible_together_are_no_pair():
 
 
 def test_objects_that_pass_each_other_are_two():
-    tracks = _tracks(_square(10, 50, (6, 0)), _square(120, 50, (-6, 0)))
+    tracks = _tracks(_square(10, 50, (6, 0)), _square(120, 50, (-6, 0)), _ground())
     assert _grouped(tracks, np.arange(72)) == [list(range(36)), list(range(36, 72))]
 
 
@@ -139,10 +145,10 @@ def test_parts_that_are_seen_in_turn_are_joined_more_readily(
     frames: int, objects: list[list[int]]
 ) -> None:
     side = np.arange(72) // 36
-    log_odds = np.where(side[:, None] == side, 3.0, -0.5)
+    log_odds = np.where(side[:, None] == side, 3.0, -0.3)
     visible = np.ones((72, FRAMES), bool)
     visible[36:, frames:] = False
-    parts = [part.tolist() for part in multicut.over_segmentation(log_odds)]
+    parts = [part.tolist() for part in multicut.multicut(log_odds)]
     assert parts == [[*range(36)], [*range(36, 72)]]
     assert [group.tolist() for group in multicut.objects(log_odds, visible)] == objects
 
@@ -173,7 +179,7 @@ def test_a_group_has_six_moving_tracks():
 
 
 def test_the_largest_objects_come_first():
-    tracks = _tracks(_square(10, 10, (2, 0))[:12], _square(120, 90, (-2, 0)))
+    tracks = _tracks(_square(10, 10, (2, 0))[:12], _square(120, 90, (-2, 0)), _ground())
     assert _grouped(tracks, np.arange(48)) == [list(range(12, 48)), list(range(12))]
 
 
