@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "b193d31e7060d463b597d9b51151364f0d93373bc02c8d900ab78cc37b1a422d"
+LABELS_SHA256 = "5e42376b9505da66a217dc42f7c17a48d050c1481dd7047266254248775b71f3"
 
 
 @pytest.mark.slow
