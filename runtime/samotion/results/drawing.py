@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from samotion.geometry import box_around
+from samotion.masks import ids_in
 
 Array = np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
@@ -60,13 +61,12 @@ def _tinted(picture: Array, labels: Array, colour_of: Array, line: int) -> Array
 def boxes_of(labels: Array, ids: list[int], hw: tuple[int, int]) -> dict[int, Box]:
     """The boxes of objects that labels (h,w) show, by id, on a picture of size `hw`."""
     across, down = hw[1] / labels.shape[1], hw[0] / labels.shape[0]
-    boxes = {}
-    for object_id in ids:
+    boxes, there = {}, ids_in(labels)
+    for object_id in [one for one in ids if one in there]:
         x, y, width, height = cv2.boundingRect(np.equal(labels, object_id).view(np.uint8))
-        if width:
-            left, right = round(x * across), round((x + width) * across)
-            top, bottom = round(y * down), round((y + height) * down)
-            boxes[object_id] = left, top, right - left, bottom - top
+        left, right = round(x * across), round((x + width) * across)
+        top, bottom = round(y * down), round((y + height) * down)
+        boxes[object_id] = left, top, right - left, bottom - top
     return boxes
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from samotion.masks import ids_in
 from samotion.results.names import frame_names, mask_names
 from samotion.results.record import OutputFolder, Record
 from samotion.results.sizes import at_source
@@ -69,7 +70,7 @@ def encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:
     """COCO's compressed run lengths of each object in one frame, None where it is not seen."""
     from pycocotools import mask as coco
 
-    there = set(np.unique(labels).tolist())
+    there = ids_in(labels)
     columns = np.ascontiguousarray(labels.T)  # COCO counts down the columns
     rles: list[Record | None] = []
     for object_id in ids:

@@ -12,7 +12,7 @@ import numpy as np
 from samotion.clips.video import Clip
 from samotion.results import parts, write
 from samotion.results.record import OutputFolder, announce
-from samotion.results.result import ObjectResult, Result
+from samotion.results.result import ObjectResult, Result, given_again
 from samotion.results.writers import OF_PICTURES
 from samotion.settings import Numbers
 from samotion.tracks.records import no_tracks
@@ -47,6 +47,7 @@ class Recording:
         self._kept: list[Kept] = []
         self._written = 0  # so many of them lie in parts
         self._objects: dict[int, ObjectResult] = {}
+        self._ids: set[int] = set()  # more than labels, after hours
         self._hw = self._source_hw = (0, 0)
 
     @property
@@ -63,6 +64,7 @@ class Recording:
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         for one in result.objects:
+            self._ids.add(one.id)
             self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)
         shown = {"labels": result.labels, **({"frames": frame} if self._with_frames else {})}
         pictures = {name: self._packer.submit(_png, picture) for name, picture in shown.items()}
@@ -113,6 +115,8 @@ class Recording:
             settings=numbers,
             confidence=confidence,
         )
+        if again := len(self._ids) - len(objects):
+            result.warnings.append(given_again(again))
         write.write_to(self._target, result, {"live": told})
 
     def clear(self) -> None:

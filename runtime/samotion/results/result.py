@@ -17,7 +17,7 @@ from samotion.results import write
 from samotion.results.evidence import Evidence
 from samotion.results.owners import owners
 from samotion.results.sizes import at_source, boxes_of, tracks_at_source
-from samotion.settings import Numbers
+from samotion.settings import MAX_LABELS, Numbers
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
@@ -301,3 +301,8 @@ class Found:
             score = float(self.scores[one.members].mean())
             results.append(ObjectResult(label, score, one.confidence))
         return results
+
+
+def given_again(count: int) -> str:
+    """The warning for so many objects more than there are labels."""
+    return f"{count} objects came after {MAX_LABELS} others, and have ids of some long gone"

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from samotion.manifest import write_atomically
+from samotion.masks import ids_in
 from samotion.results.material import Material
 
 Array = np.ndarray[Any, Any]
@@ -57,7 +58,7 @@ def _data_yaml(material: Material) -> str:
 
 
 def _lines(labels: Array, ids: list[int]) -> list[str]:
-    there = set(np.unique(labels).tolist())
+    there = ids_in(labels)
     scale = np.array(labels.shape[::-1], np.float64)
     lines = []
     for object_id in ids:

@@ -13,6 +13,7 @@ import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -270,6 +271,22 @@ def test_results_are_written_though_a_signal_comes_once_more(
 
     monkeypatch.setattr(recording.Recording, "write", twice)
     assert run(clip, "-q", "--save", "masks", "-o", "more").exit_code == 130
+
+
+def test_labels_that_are_given_again_are_told(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a run's long clip."""
+    add, numbers = recording.Recording.add, iter(range(1, 100_000, 255))
+
+    def changing(one: Any, frame: Array, result: Any, number: int) -> None:
+        objects = [replace(known, id=next(numbers)) for known in result.objects]
+        add(one, frame, replace(result, objects=objects), number)
+
+    monkeypatch.setattr(recording.Recording, "add", changing)
+    assert run(clip, "-q", "--save", "masks").exit_code == 0
+    warnings = json.loads(Path("out/square/run.json").read_text())["warnings"]
+    assert any("have ids of some long gone" in one for one in warnings)
 
 
 def test_a_part_that_cannot_be_written_costs_no_other(
