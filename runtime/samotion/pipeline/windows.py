@@ -268,7 +268,7 @@ def _warnings(state: State, cuts: list[int]) -> list[str]:
         frames = "frame" if len(cuts) == 1 else "frames"
         lines.append(f"{scenes} at {frames} {named}; objects are found anew there")
     if state.again:
-        lines.append(given_again(state.again))
+        lines.append(given_again(state.again, MAX_LABELS))
     if not state.objects:
         lines.append(nothing_moves(state.confidence))
     return lines

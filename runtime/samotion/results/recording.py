@@ -116,7 +116,7 @@ class Recording:
             confidence=confidence,
         )
         if again := len(self._ids) - len(objects):
-            result.warnings.append(given_again(again))
+            result.warnings.append(given_again(again, len(objects)))
         write.write_to(self._target, result, {"live": told})
 
     def clear(self) -> None:

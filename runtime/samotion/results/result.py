@@ -17,7 +17,7 @@ from samotion.results import write
 from samotion.results.evidence import Evidence
 from samotion.results.owners import owners
 from samotion.results.sizes import at_source, boxes_of, tracks_at_source
-from samotion.settings import MAX_LABELS, Numbers
+from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
@@ -303,6 +303,6 @@ class Found:
         return results
 
 
-def given_again(count: int) -> str:
-    """The warning for so many objects more than there are labels."""
-    return f"{count} objects came after {MAX_LABELS} others, and have ids of some long gone"
+def given_again(count: int, most: int) -> str:
+    """The warning for `count` objects more than `most`, which have ids of their own."""
+    return f"{count} objects came after {most} others, and have ids of some long gone"
