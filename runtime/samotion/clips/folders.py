@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,11 +62,10 @@ def _without_twins(files: list[Path]) -> tuple[list[Path], list[str]]:
             f"{str(files[0].parent)!r} holds several files for one frame ({first});"
             " expected one file a frame: put masks into a folder of their own"
         )
-    kept = set(jpegs)
-    return jpegs, [_left_out([p for p in files if p not in kept])]
+    return jpegs, [_left_out({*files} - {*jpegs})]
 
 
-def _left_out(files: Sequence[Path]) -> str:
+def _left_out(files: Collection[Path]) -> str:
     return (
         f"{len(files)} images beside the frames look like their masks and are left"
         f" out ({min(p.name for p in files)})"
@@ -78,11 +77,11 @@ def _of_one_kind(files: list[Path]) -> tuple[list[Path], list[str]]:
     kinds: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         kinds[re.sub(r"\d+", "0", path.name.casefold())].append(path)
-    labels = {p: kind for kind, some in kinds.items() if _names_labels(kind) for p in some}
+    labels = {p for kind, some in kinds.items() if _names_labels(kind) for p in some}
     frames = [p for p in files if p not in labels]
     if labels and frames:
         kept, warnings = _of_one_kind(frames)
-        return kept, [_left_out(list(labels)), *warnings]
+        return kept, [_left_out(labels), *warnings]
     if len(kinds) == 1:
         return files, []
     examples = ", ".join(f"{len(some)} like {min(p.name for p in some)}" for some in kinds.values())

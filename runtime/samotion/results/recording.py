@@ -46,8 +46,7 @@ class Recording:
         self._parts = parts.Parts(target.tree, "live")
         self._kept: list[Kept] = []
         self._written = 0  # so many of them lie in parts
-        self._objects: dict[int, ObjectResult] = {}
-        self._ids: set[int] = set()  # more than labels, after hours
+        self._objects: dict[int, ObjectResult] = {}  # by id: after hours, more than labels
         self._hw = self._source_hw = (0, 0)
 
     @property
@@ -64,8 +63,7 @@ class Recording:
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         for one in result.objects:
-            self._ids.add(one.id)
-            self._objects[one.label] = ObjectResult(one.label, one.score, one.confidence)
+            self._objects[one.id] = ObjectResult(one.label, one.score, one.confidence)
         shown = {"labels": result.labels, **({"frames": frame} if self._with_frames else {})}
         pictures = {name: self._packer.submit(_png, picture) for name, picture in shown.items()}
         # all of a frame at once: Ctrl-C, which ends most sources, may come anywhere
@@ -103,7 +101,8 @@ class Recording:
             None,
         )
         labels = cast(Array, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
-        objects = [self._objects[number] for number in sorted(self._objects)]
+        by_label = {one.id: one for _, one in sorted(self._objects.items())}  # the latest
+        objects = [by_label[label] for label in sorted(by_label)]
         confidence = max((one.confidence for one in objects), default=0.0)
         result = Result(
             labels=labels,
@@ -115,7 +114,7 @@ class Recording:
             settings=numbers,
             confidence=confidence,
         )
-        if again := len(self._ids) - len(objects):
+        if again := len(self._objects) - len(objects):
             result.warnings.append(given_again(again, len(objects)))
         write.write_to(self._target, result, {"live": told})
 
