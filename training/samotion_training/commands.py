@@ -8,17 +8,14 @@ import pickle
 import signal
 import sys
 import textwrap
-import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from samotion.commands.exits import exit_code
+from samotion.commands.exits import exit_code, first_signal
 from samotion.errors import InputError, OutputError, SamotionError, UsageError
 
 UNREADABLE = (
@@ -45,30 +42,10 @@ def signals_wait() -> Iterator[list[int]]:
     Gives the list of those that came, for the block to look at.
     """
     came: list[int] = []
-    before = _handlers()
-
-    def wait(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        for one, handler in before.items():
-            signal.signal(one, handler)
-
-    for number in before:
-        signal.signal(number, wait)
-    try:
+    with first_signal(came.append):
         yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
-
-
-def _handlers() -> dict[int, Any]:
-    """What Ctrl-C and SIGTERM do now; without those that are ignored, and none in other threads."""
-    if threading.current_thread() is not threading.main_thread():
-        return {}
-    now = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    return {n: handler for n, handler in now.items() if handler not in (None, signal.SIG_IGN)}
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:

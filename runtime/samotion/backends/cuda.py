@@ -208,17 +208,18 @@ class Device:
 
     def elapsed_ms(self, work: Callable[[], Any]) -> float:
         """How long the stream takes for what `work` queues, between two CUDA events."""
-        start, end = self._call("cudaEventCreate"), self._call("cudaEventCreate")
-        try:
-            self.wait()
-            self._call("cudaEventRecord", start, self.stream)
-            work()
-            self._call("cudaEventRecord", end, self.stream)
-            self.wait()
-            return float(self._call("cudaEventElapsedTime", start, end))
-        finally:
-            for event in (start, end):
-                self._call("cudaEventDestroy", event)
+        with self.turn():
+            start, end = self._call("cudaEventCreate"), self._call("cudaEventCreate")
+            try:
+                self.wait()
+                self.mark(start)
+                work()
+                self.mark(end)
+                self.wait()
+                return float(self._call("cudaEventElapsedTime", start, end))
+            finally:
+                for event in (start, end):
+                    self._call("cudaEventDestroy", event)
 
     def wait(self) -> None:
         """Until the stream has done all that was queued."""

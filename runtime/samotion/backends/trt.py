@@ -94,8 +94,9 @@ class TrtEngine:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the
         outputs stay.
         """
-        arrays = {name: self._resident(array) for name, array in self._accepted(inputs).items()}
-        return self._backend.device.elapsed_ms(lambda: self._run(arrays))
+        with self._backend.device.turn():
+            arrays = {name: self._resident(array) for name, array in self._accepted(inputs).items()}
+            return self._backend.device.elapsed_ms(lambda: self._run(arrays))
 
     def close(self) -> None:
         """Give contexts, recorded steps and the engine back."""

@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
+from samotion.clips.times import MAX_PAUSE_S
 from samotion.clips.video import FOLDER_FPS, open_clip
 from samotion.errors import InputError, UsageError
 
@@ -175,7 +177,7 @@ def _reader(given: str, size: str | None, warnings: list[str]) -> tuple[str, flo
     if NETWORK.match(given):
         return "live", *_network(given)
     stream = open_clip(given, long_side_px=None)
-    return stream.name, stream.fps, _file(stream.open().scaled)
+    return stream.name, stream.fps, _file(stream.open().scaled, 1 / stream.fps)
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -215,33 +217,37 @@ def _raw(file: Any, hw: tuple[int, int], warnings: list[str]) -> Read:
         if byte_count:
             warnings.append(f"the last {byte_count:,} bytes are no frame: one of {size}")
 
-    items = frames()
-    return lambda: next(items, None)
+    return partial(next, frames(), None)
 
 
-def _file(scaled: Any) -> Read:
-    frames = iter(scaled)
+def _file(scaled: Any, period_s: float) -> Read:
+    """Frames of a file; one without a time comes a period after the last one."""
 
-    def read() -> Item | None:
-        frame = next(frames, None)
-        return None if frame is None else (frame, float(np.nan_to_num(scaled.times_s[-1])))
+    def items() -> Iterator[Item]:
+        time_s = -period_s
+        for frame in scaled:
+            own_s = scaled.times_s[-1]
+            time_s = float(own_s) if np.isfinite(own_s) else time_s + period_s
+            yield frame, time_s
 
-    return read
+    return partial(next, items(), None)
 
 
 def _paced(read: Read) -> Read:
-    """The same frames, none before its time."""
+    """The same frames, each as long after the last one as its time says, `MAX_PAUSE_S` at most."""
 
-    def frames() -> Iterator[Item]:
-        begin: float | None = None  # by the clock, of the source's time 0
+    def items() -> Iterator[Item]:
+        last_s = due_s = None  # by the source's clock and by ours; broadcasts begin hours in
         while (item := read()) is not None:
-            if begin is None:  # broadcasts begin hours in
-                begin = time.monotonic() - item[1]
-            time.sleep(max(0.0, begin + item[1] - time.monotonic()))
+            if last_s is None or due_s is None:
+                due_s = time.monotonic()
+            else:
+                due_s += min(max(item[1] - last_s, 0.0), MAX_PAUSE_S)
+            last_s = item[1]
+            time.sleep(max(0.0, due_s - time.monotonic()))
             yield item
 
-    items = frames()
-    return lambda: next(items, None)
+    return partial(next, items(), None)
 
 
 def _camera(number: int) -> tuple[float, Read]:

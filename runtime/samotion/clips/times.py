@@ -13,6 +13,7 @@ LEAP = 1.75  # of the usual distance between frames; with one frame missing it i
 EVEN = 0.1  # a distance differs from the usual one by at most this part of it
 MOST = 0.8  # of all distances must be even before a leap stands out
 MIN_DISTANCES = 6
+MAX_PAUSE_S = 60.0  # between two frames that are played; the source's own is kept up to here
 
 
 def repair(times_s: Array, period_s: float) -> tuple[Array, int]:

@@ -83,14 +83,16 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def once_more(line: str) -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM says `line` on stderr and no more; those after it do what they
-    always do. In the main thread; others handle no signals.
+def first_signal(do: Callable[[int], None]) -> Iterator[None]:
+    """Call `do` with the number of the first Ctrl-C or SIGTERM instead of what that would do; those
+    after it do what they always do. What is ignored stays so. In the main thread; others handle no
+    signals.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: how for n, how in handlers.items() if how not in (None, signal.SIG_IGN)}
 
     def restore() -> None:
         for number, handler in before.items():
@@ -98,7 +100,7 @@ def once_more(line: str) -> Iterator[None]:
 
     def told(number: int, frame: FrameType | None) -> None:
         restore()
-        print(line, file=sys.stderr, flush=True)
+        do(number)
 
     for number in before:
         signal.signal(number, told)

@@ -203,7 +203,7 @@ def _record(
             except BaseException as error:
                 ended = error
             if recording.count:
-                with exits.once_more(STILL_WRITING):
+                with exits.first_signal(lambda _: answers.note(STILL_WRITING)):
                     recording.write(session.numbers, source.fps, told.line(source.dropped))
                 print(target.tree, flush=True)
         finally:

@@ -13,6 +13,7 @@ import numpy as np
 from samotion.backends.threads import ahead
 from samotion.clips.stream import Clip
 from samotion.clips.survey import UNSPECIFIED
+from samotion.clips.times import MAX_PAUSE_S
 from samotion.manifest import replacing
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
-MAX_PAUSE_S = 60.0  # between two frames; the source's own is kept up to here
 DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
 COLOUR_TAGS = ("colorspace", "color_primaries", "color_trc")
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number

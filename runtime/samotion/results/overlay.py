@@ -14,11 +14,11 @@ import numpy as np
 
 from samotion import geometry
 from samotion.clips.source import frames_at_source
+from samotion.clips.times import MAX_PAUSE_S
 from samotion.errors import is_disk_error
 from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
 from samotion.results.film import (
-    MAX_PAUSE_S,
     PLAIN,
     Kind,
     Look,

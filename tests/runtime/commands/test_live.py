@@ -353,6 +353,29 @@ def test_a_clip_whose_times_begin_late_is_played_at_once() -> None:
     assert 0.03 <= time.monotonic() - begin < 30
 
 
+def test_a_clock_that_leaps_stops_no_film(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "MAX_PAUSE_S", 0.01)
+    times = iter([(np.zeros((2, 2, 3), np.uint8), time_s) for time_s in (0.0, 7200, 3.0, 3.05)])
+    read = sources._paced(lambda: next(times, None))
+    begin = time.monotonic()
+    assert [item[1] for item in iter(read, None)] == [0.0, 7200, 3.0, 3.05]
+    assert 0.02 <= time.monotonic() - begin < 30
+
+
+def test_frames_without_times_come_by_the_frame_rate() -> None:
+    class Scaled:
+        def __init__(self) -> None:
+            self.times_s: list[float] = []
+
+        def __iter__(self) -> Any:
+            for time_s in (np.nan, np.nan, 0.5, np.nan):
+                self.times_s.append(time_s)
+                yield np.zeros((2, 2, 3), np.uint8)
+
+    read = sources._file(Scaled(), 0.04)
+    assert [item[1] for item in iter(read, None)] == pytest.approx([0, 0.04, 0.5, 0.54])
+
+
 def test_a_network_that_breaks_off_is_told_without_its_address(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

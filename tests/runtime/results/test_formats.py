@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import media
-from helpers.made_result import NUMBERS, SOURCE_HW, TIMES_S, make_result
+from helpers.made_result import NUMBERS, SOURCE_HW, TIMES_S, files_below, make_result
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from samotion.clips.pictures import read_image
@@ -25,6 +25,7 @@ from samotion.results import images, yolo
 from samotion.results import write as output
 from samotion.results.film import show_ticks
 from samotion.results.sizes import at_source
+from samotion.results.writers import OF_PICTURES, WRITERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 Array = np.ndarray[Any, Any]
@@ -218,6 +219,23 @@ def test_csv_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
     assert list(rows[4].values()) == [
         *("3", "b 4.jpg", "0.62", "2", "60", "40", "20", "16", "320", "0.8", "0.85"),
     ]
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_live_sources_keep_pictures_for_what_shows_them(tmp_path: Path, kind: str) -> None:
+    result = make_result()
+    black = replace(result.clip, frames=np.zeros_like(result.clip.frames))
+    with_pictures, without = (
+        output.write(one, tmp_path / place, save=[kind])
+        for one, place in ((result, "with"), (replace(result, clip=black), "without"))
+    )
+    files = files_below(with_pictures)
+    assert files == files_below(without)
+    shows = any(
+        (with_pictures / file).read_bytes() != (without / file).read_bytes()
+        for file in files - {"run.json"}
+    )
+    assert shows == (kind in OF_PICTURES)
 
 
 def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
