@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import cv2
 import numpy as np
 import pytest
 from helpers import long_scene
-from samotion import Settings, pipeline
+from samotion import Settings, pipeline, png
 from samotion.clips import video
 from samotion.pipeline import segment_clip, segment_to, segment_windows
 from samotion.pipeline import windows as windows_of
 from samotion.pipeline.seam import hand_on
 from samotion.presets import FAST
 from samotion.prompts import ObjectPrompt
+from samotion.results import masks as masks_of
 from samotion.results import parts
 from samotion.results.evidence import spread_frames
 from samotion.results.folder import locate, reserve
@@ -156,6 +158,11 @@ def test_a_clip_of_one_window_is_parted_at_a_cut_too(window_frames: int, tmp_pat
     assert written.cuts == record["cuts"] == [30] and record["status"] == "done"
     masks = sorted(target.masks.glob("*.png"))
     assert len(masks) == 50
+    with reserve(target, overwrite=True):
+        mirrored = clip[:, :, ::-1]
+        written = segment_to(target, mirrored, long_scene.engines(), settings, info=REQUEST)
+    read = [cv2.imread(str(mask), cv2.IMREAD_COLOR).any(axis=-1) for mask in masks]
+    np.testing.assert_array_equal(read, written.labels > 0)
 
 
 def test_max_frames_limits_frames_as_asked_and_nothing_does_unasked() -> None:
@@ -193,8 +200,6 @@ def _files(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    import cv2
-
     source = tmp_path / "square"
     source.mkdir()
     for number, frame in enumerate(long_scene.frames(60)):
@@ -206,7 +211,10 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_killed_run_goes_on_after_its_last_window_and_ends_with_the_same_files(
     tmp_path: Path, folder: Path, windows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    encode = mock.Mock(side_effect=png.encode_indexed)
+    monkeypatch.setattr(masks_of, "encode_indexed", encode)
     _run(tmp_path / "whole", folder)
+    assert encode.call_count == 60
     child = os.fork()
     if not child:
         _run(tmp_path / "killed", folder, windows)
@@ -216,6 +224,8 @@ def test_a_killed_run_goes_on_after_its_last_window_and_ends_with_the_same_files
     assert len(hidden) == windows
     masks = list((tmp_path / "killed" / "square" / "masks").iterdir())
     assert len(masks) >= 10 * windows
+    for lost in masks[:1]:
+        lost.unlink()
     starts = []
     run = windows_of.run
 
@@ -273,8 +283,6 @@ def _peak_bytes(source: Path) -> int:
 
 
 def test_memory_is_that_of_one_window_however_long_the_clip_is(tmp_path: Path) -> None:
-    import cv2
-
     for name, count in (("short", 40), ("long", 200)):
         (tmp_path / name).mkdir()
         for number, frame in enumerate(long_scene.frames(count)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -145,6 +145,7 @@ def segment_to(
     report, info = progress or silent, info or {}
     numbers = _numbers(settings, engines)
     stream = None
+    there: Collection[str] = ()
     with suppress(InputError):  # which segment_clip raises again
         clip = _fitted(clip, numbers)
         stream = _open(clip, numbers)
@@ -158,8 +159,9 @@ def segment_to(
         prompting = engines.preset.prompting
         result = folder.write_windows(target, stream, go_on, numbers, prompting, info)
         result.warnings[:0] = getattr(engines, "warnings", ())
+        there = folder.WRITTEN
     report("output", 0, 1)
-    folder.finish(target, result, info)
+    folder.finish(target, result, info, there)
     report("output", 1, 1)
     return result
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -16,10 +16,8 @@ import numpy as np
 
 from samotion import __version__
 from samotion.clips.stream import Frames, Reading, Stream
-from samotion.manifest import write_atomically
 from samotion.pipeline.seam import Seam
 from samotion.pipeline.windows import Known, State, WindowResult, to_result
-from samotion.png import encode_indexed
 from samotion.presets import Prompting
 from samotion.results import masks, parts, write
 from samotion.results.folder import disk_errors
@@ -44,6 +42,7 @@ Array = np.ndarray[Any, Any]
 Run = Callable[[Reading, State], Iterator[WindowResult]]
 STATE = 3  # goes up where `_dump` writes another state: then a run begins anew
 TRACKS = tuple(Tracks.__dataclass_fields__)
+WRITTEN = ("masks",)  # as soon as a window has answered
 
 
 def write_windows(
@@ -78,9 +77,13 @@ def write_windows(
     return to_result(state, stream.clip(frames, reading), labels, done.done, numbers)
 
 
-def finish(target: OutputFolder, result: Result, info: Mapping[str, Any]) -> None:
-    """Write all of a result, and remove what is left of its windows."""
-    write.write_to(target, result, info)
+def finish(
+    target: OutputFolder, result: Result, info: Mapping[str, Any], there: Collection[str]
+) -> None:
+    """Write all of a result but the kinds that its windows wrote, and remove what is left of
+    those.
+    """
+    write.write_to(target, result, info, there)
     with disk_errors(target.base):
         parts.clear(target.tree)
 
@@ -112,10 +115,8 @@ def _write_masks(
     meant = {masks.relative(target, name) for name in names}
     if not meant <= (ours := owned(target)):  # more frames came than were told of
         write_record(target, read_record(target) | {"files": sorted(ours | meant)})
-    target.masks.mkdir(parents=True, exist_ok=True)
-    for name, small in zip(names, window.labels):
-        labels = at_source(small, reading.scaled.source_hw)
-        write_atomically(target.masks / name, encode_indexed(labels))
+    source_hw = reading.scaled.source_hw
+    masks.write_some(target, names, (at_source(small, source_hw) for small in window.labels))
 
 
 def _needs_tracks(target: OutputFolder) -> bool:

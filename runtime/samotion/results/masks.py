@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
 from samotion.backends.threads import mapped
 from samotion.manifest import write_atomically
 from samotion.png import encode_indexed
 from samotion.results.material import Material
 from samotion.results.record import OutputFolder
+
+Array = np.ndarray[Any, Any]
 
 
 def files(material: Material) -> list[str]:
@@ -16,10 +23,14 @@ def files(material: Material) -> list[str]:
 
 def write(material: Material) -> None:
     """Write one PNG after the other."""
-    folder = material.target.masks
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, png in zip(material.mask_names, mapped(encode_indexed, material.labels())):
-        write_atomically(folder / name, png)
+    write_some(material.target, material.mask_names, material.labels())
+
+
+def write_some(target: OutputFolder, names: Iterable[str], labels: Iterable[Array]) -> None:
+    """Write the masks of these names, labels (H,W) uint8 at the source's size."""
+    target.masks.mkdir(parents=True, exist_ok=True)
+    for name, png in zip(names, mapped(encode_indexed, labels)):
+        write_atomically(target.masks / name, png)
 
 
 def relative(target: OutputFolder, mask: str) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -60,9 +60,13 @@ def write(
 
 
 def write_to(
-    target: OutputFolder, result: Result, run_info: Mapping[str, Any] | None = None
+    target: OutputFolder,
+    result: Result,
+    run_info: Mapping[str, Any] | None = None,
+    there: Collection[str] = (),
 ) -> None:
-    """Write a result into a reserved folder, run.json last.
+    """Write a result into a reserved folder, run.json last; of the kinds that are `there` already
+    what is missing.
 
     Before that run.json tells of a run that broke off, and which files are its own.
     """
@@ -77,7 +81,10 @@ def write_to(
         before = owned(target)
         meant = before.union(*names.values())
         write_record(target, record | {"status": WRITING, "files": sorted(meant)})
-        files = [file for kind in kinds if _write(kind, material) for file in names[kind]]
+        found = present(target)
+        done = {kind for kind in there if found.issuperset(names.get(kind, ()))}
+        written = [kind for kind in kinds if kind in done or _write(kind, material)]
+        files = [file for kind in written for file in names[kind]]
         delete(target, present(target) & before - set(files))
         record["warnings"] = list(result.warnings)
         record["timings_ms"] = {**result.timings, "output": (time.perf_counter() - start) * 1000}
