@@ -1,4 +1,4 @@
-"""nano's prompts for SAM 2: objects by multicut, and on every frame points with a coarse mask
+"""nano's prompts for SAM 2: objects by average linkage, and on every frame points with a coarse mask
 drawn from the tracks.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from samotion.checks.stages import StageProgress
-from samotion.cues import mask_prompts, movers, multicut
+from samotion.cues import grouping, mask_prompts, movers
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, select_moving, spread
@@ -33,7 +33,7 @@ def group_objects(
     movers.py.
     """
     moving = select_moving(scores, tracks.xy.shape[1], prompting)
-    groups = multicut.partition(tracks, moving, np.flatnonzero(candidate), hw, maps, prompting)
+    groups = grouping.partition(tracks, moving, np.flatnonzero(candidate), hw, maps, prompting)
     confidences = movers.confidences(groups, tracks, scores, hw)
     return [
         ObjectPrompt(number, busiest_frame(tracks.visible[members]), members, confidence=confidence)

@@ -1,4 +1,4 @@
-"""Objects are groups of tracks by a multicut of pairwise log odds."""
+"""Objects are groups of tracks by average linkage of pairwise log odds."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers.camera_tracks import always_visible
-from samotion.cues import movers, multicut, prompting
+from samotion.cues import grouping, movers, prompting
 from samotion.presets import Prompting
 from samotion.tracks.tracking import Tracks
 
@@ -60,7 +60,7 @@ def _grouped(
 ) -> list[list[int]]:
     candidates = moving if candidates is None else candidates
     maps = _maps(tracks) if maps is None else maps
-    groups = multicut.partition(tracks, moving, candidates, HW, maps, numbers)
+    groups = grouping.partition(tracks, moving, candidates, HW, maps, numbers)
     return [members.tolist() for members in groups]
 
 
@@ -77,7 +77,7 @@ def test_pairwise_features_are_what_they_are_said_to_be():
     xy = np.stack([[20, 40] + TIME * [2, 0], [44, 40] + TIME * [2, 0], [20, 60] + TIME * [4, 0]])
     tracks = _tracks(xy)
     tracks.visible[2, 10:] = False
-    pairs, features = multicut.pairwise_features(tracks, np.arange(3), HW, _maps(tracks))
+    pairs, features = grouping.pairwise_features(tracks, np.arange(3), HW, _maps(tracks))
     assert [side.tolist() for side in pairs] == [[0, 0, 1], [1, 2, 2]]
     together, spacings, deviation, boundary = features.T
     np.testing.assert_allclose(np.expm1(together), [12, 6, 6])
@@ -89,7 +89,7 @@ def test_pairwise_features_are_what_they_are_said_to_be():
 
 def test_no_boundary_is_between_tracks_inside_one_object():
     tracks = _square(40, 40, (2, 0))
-    _, features = multicut.pairwise_features(
+    _, features = grouping.pairwise_features(
         _tracks(tracks), np.arange(36), HW, _maps(_tracks(tracks))
     )
     np.testing.assert_allclose(features[:, 3], 0)
@@ -98,7 +98,7 @@ def test_no_boundary_is_between_tracks_inside_one_object():
 def test_tracks_never_visible_together_are_no_pair():
     tracks = _two_squares()
     tracks.visible[0, 10:] = tracks.visible[1, :10] = False
-    (first, second), _ = multicut.pairwise_features(tracks, np.arange(72), HW, _maps(tracks))
+    (first, second), _ = grouping.pairwise_features(tracks, np.arange(72), HW, _maps(tracks))
     assert len(first) == 72 * 71 / 2 - 1 and not ((first == 0) & (second == 1)).any()
 
 
@@ -118,39 +118,6 @@ def test_limbs_of_one_body_are_one_object():
         for side, direction in zip((-1, 1), directions)
     )
     assert _grouped(_tracks(upper, lower), np.arange(28)) == [list(range(28))]
-
-
-def test_part_features_are_mean_log_odds_and_the_share_of_frames_that_show_both():
-    log_odds = np.array(
-        [
-            [np.nan, 5, 1, np.nan],
-            [5, np.nan, -4, np.nan],
-            [1, -4, np.nan, 2],
-            [np.nan, np.nan, 2, np.nan],
-        ]
-    )
-    visible = np.ones((4, FRAMES), bool)
-    visible[2, 5:] = visible[3, 10:] = False
-    groups = [np.array([0, 1]), np.array([2]), np.array([3])]
-    features = multicut.part_features(groups, log_odds, visible)
-    np.testing.assert_allclose(features[0, 1:, 0], [-1.5, np.nan])
-    np.testing.assert_allclose(features[1, 2, 0], 2)
-    np.testing.assert_allclose(features[..., 1], [[1, 0.25, 0.5], [0.25] * 3, [0.5, 0.25, 0.5]])
-
-
-@pytest.mark.parametrize(
-    ("frames", "objects"), [(5, [[*range(72)]]), (20, [[*range(36)], [*range(36, 72)]])]
-)
-def test_parts_that_are_seen_in_turn_are_joined_more_readily(
-    frames: int, objects: list[list[int]]
-) -> None:
-    side = np.arange(72) // 36
-    log_odds = np.where(side[:, None] == side, 3.0, -0.3)
-    visible = np.ones((72, FRAMES), bool)
-    visible[36:, frames:] = False
-    parts = [part.tolist() for part in multicut.multicut(log_odds)]
-    assert parts == [[*range(36)], [*range(36, 72)]]
-    assert [group.tolist() for group in multicut.objects(log_odds, visible)] == objects
 
 
 def test_an_object_is_one_although_no_frame_shows_all_of_its_tracks():
@@ -206,17 +173,18 @@ def test_objects_have_the_confidences_of_their_groups(monkeypatch: pytest.Monkey
 
 
 def _brute_force(log_odds: np.ndarray) -> list[list[int]]:
-    """Greedy additive edge contraction, all sums computed anew in every round."""
+    """Average linkage, all means computed anew in every round."""
     groups = [[k] for k in range(len(log_odds))]
     while len(groups) > 1:
-        sums = [
-            (log_odds[np.ix_(a, b)].sum(), i, j)
+        between = [
+            (log_odds[np.ix_(a, b)], i, j)
             for i, a in enumerate(groups)
             for j, b in enumerate(groups)
             if i < j
         ]
-        largest, i, j = max(sums)
-        if largest <= 0:
+        means = [(np.nanmean(x), i, j) for x, i, j in between if np.isfinite(x).any()]
+        highest, i, j = max(means, default=(0, 0, 0))
+        if highest <= 0:
             break
         rest = [group for k, group in enumerate(groups) if k not in (i, j)]
         groups = [*rest, groups[i] + groups[j]]
@@ -224,12 +192,15 @@ def _brute_force(log_odds: np.ndarray) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_the_multicut_is_greedy_additive_edge_contraction(count: int):
-    noise = np.random.default_rng(count).normal(-0.1, 1, (count, count))
+@pytest.mark.parametrize("known", [1.0, 0.4])
+def test_average_linkage_joins_the_two_groups_with_the_highest_mean(count: int, known: float):
+    rng = np.random.default_rng(count)
+    noise = rng.normal(0, 1, (count, count))
+    noise[rng.random(noise.shape) > known] = np.nan
     log_odds = noise + noise.T
-    groups = sorted(group.tolist() for group in multicut.multicut(log_odds))
+    groups = sorted(group.tolist() for group in grouping.average_linkage(log_odds))
     assert groups == _brute_force(log_odds)
 
 
-def test_the_multicut_of_nothing_is_empty():
-    assert multicut.multicut(np.zeros((0, 0))) == []
+def test_the_groups_of_nothing_are_none():
+    assert grouping.average_linkage(np.zeros((0, 0))) == []

@@ -1,5 +1,5 @@
-"""Objects as groups of tracks: minimum cost multicuts of pairwise log odds (Keuper et al., ICCV
-2015); docs/method.md, section 7.4.
+"""Objects as groups of tracks: average linkage of pairwise log odds (Bailoni et al., CVPR 2022);
+docs/method.md, section 7.4.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 # By samotion_training.fit_objects: log odds of being of one object, of two tracks by their
 # `pairwise_features`, and of two parts by their `part_features`. The biases, 5.47 and 0.25 as
 # fitted, are raised: a part too many costs an object more than a neighbour's.
-PAIR_WEIGHTS, PAIR_BIAS = np.array([0.38, -1.67, -0.2, -3.52]), 5.7
+PAIR_WEIGHTS, PAIR_BIAS = np.array([0.38, -1.67, -0.2, -3.52]), 5.85
 PART_WEIGHTS, PART_BIAS = np.array([0.55, -1.5]), 0.6
 FLOOR_PX = 0.1  # added to lengths before their logarithm
 SAMPLED_FRAMES = 12  # in which tracks are compared with each other, spread over the clip
@@ -27,10 +27,9 @@ def objects(log_odds: Array, visible: Array) -> list[Array]:
     """Groups of tracks, visible (P,T), of which those that are seen in turn are joined; `log_odds`
     (P,P) of being of one object, NaN for tracks never visible together.
     """
-    parts = multicut(log_odds)
+    parts = average_linkage(log_odds)
     of_parts = part_features(parts, log_odds, visible) @ PART_WEIGHTS + PART_BIAS
-    roots = np.sqrt([len(part) for part in parts])
-    joined = multicut(of_parts * np.outer(roots, roots))
+    joined = average_linkage(of_parts)
     return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
 
 
@@ -108,29 +107,32 @@ def pairwise_features(
     return (first, second), np.column_stack(columns)
 
 
-def multicut(log_odds: Array) -> list[Array]:
-    """Groups of indices, of symmetric log odds (P,P) of being together, NaN where nothing is known,
-    by greedy additive edge contraction.
+def average_linkage(log_odds: Array) -> list[Array]:
+    """Groups of indices, of symmetric log odds (P,P) of being together, NaN where nothing is known.
 
-    The two groups with the largest sum of log odds between them become one, as long as there is a
-    positive sum.
+    The two groups with the highest mean of the log odds between them become one, as long as there
+    is a positive mean.
     """
     indices = np.arange(len(log_odds))
     if not len(indices):
         return []
-    sums, owner = np.nan_to_num(log_odds), indices.copy()
-    sums[indices, indices] = -np.inf
-    best = sums.argmax(axis=1)  # of each group, the one to join
+    owner, sums, counts = indices.copy(), np.nan_to_num(log_odds), np.isfinite(log_odds) * 1.0
+    counts[indices, indices] = 0
+    means = np.where(counts, sums, -np.inf)
+    best = means.argmax(axis=1)  # of each group, the one to join
     while True:
-        largest = sums[indices, best]
-        a = int(largest.argmax())
-        if largest[a] <= 0:
+        highest = means[indices, best]
+        a = int(highest.argmax())
+        if highest[a] <= 0:
             return [np.flatnonzero(owner == k) for k in np.unique(owner)]
         b = best[a]
         owner[owner == b] = a
-        sums[a] += sums[b]
-        sums[:, a] = sums[a]
-        sums[a, a] = sums[b] = sums[:, b] = -np.inf
+        for table in (sums, counts):
+            table[a] += table[b]
+            table[:, a] = table[a]
+        counts[a, a] = counts[b] = counts[:, b] = 0
+        means[a] = means[:, a] = np.where(counts[a], sums[a] / np.maximum(counts[a], 1), -np.inf)
+        means[b] = means[:, b] = -np.inf
         stale = (best == a) | (best == b) | (indices == a)
-        best[stale] = sums[stale].argmax(axis=1)
-        best[sums[:, a] > sums[indices, best]] = a
+        best[stale] = means[stale].argmax(axis=1)
+        best[means[:, a] > means[indices, best]] = a
