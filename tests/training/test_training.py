@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import samotion
 import torch
-from samotion.cues import movers, multicut
+from samotion.cues import grouping, movers
 from samotion.cues.motion_map import CHANNELS, MotionMaps
 from samotion.presets import NANO, NANO_CUES, VitNet
 from samotion.tracks.tracking import Tracks
@@ -325,7 +325,7 @@ def test_pairs_of_a_clip_are_of_one_object_where_its_labels_say_so(
     assert same.any() and not same.all()
     assert abs(same.sum() - (own[first] == own[second])[use].sum()) < 0.1 * len(same)
     for (features, is_so), weights in (
-        (of_parts, multicut.PART_WEIGHTS),
+        (of_parts, grouping.PART_WEIGHTS),
         (of_motion, movers.MOTION_WEIGHTS),
     ):
         assert features.shape == (len(is_so), len(weights)) and np.isfinite(features).all()

@@ -1,9 +1,9 @@
-"""Fit the weights of samotion.cues.multicut and samotion.cues.movers by logistic regression.
+"""Fit the weights of samotion.cues.grouping and samotion.cues.movers by logistic regression.
 
 `python -m samotion_training.fit_objects --engine-dir engines --data DATA [--davis DAVIS]` renders
 clips, runs nano's nets over them, and prints weights and biases. Features depend on the motion map,
 so this comes after its training. Groups are made with the weights as they are in
-samotion.cues.multicut: where those change much, run this twice.
+samotion.cues.grouping: where those change much, run this twice.
 
 Real clips, annotated as DAVIS is, count for parts and groups; for groups, excerpts of them do too.
 Most of the rendered clips have no moving objects, or false alarms would hardly count.
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import samotion
 from samotion import prompts
-from samotion.cues import movers, multicut
+from samotion.cues import grouping, movers
 from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
 from samotion.manifest import write_atomically
@@ -61,14 +61,14 @@ def examples_of(
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), numbers)
     candidates, label_of = np.flatnonzero(scores > grow_threshold), starts_on(tracks, labels)
-    features = multicut.pairwise_features(tracks, candidates, hw, maps)
+    features = grouping.pairwise_features(tracks, candidates, hw, maps)
     pairs = _pairs_on_movers(*features, label_of[candidates])
     chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
     of_pairs = pairs[0][chosen], pairs[1][chosen]
-    log_odds = multicut.pairwise_log_odds(tracks, candidates, hw, maps)
+    log_odds = grouping.pairwise_log_odds(tracks, candidates, hw, maps)
     of_parts = _part_examples(log_odds, tracks.visible[candidates], label_of[candidates])
 
-    groups = multicut.partition(tracks, moving, candidates, hw, maps, numbers)
+    groups = grouping.partition(tracks, moving, candidates, hw, maps, numbers)
     on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
     of_motion = movers.group_features(groups, tracks, scores, hw), np.array(on_mover, bool)
     return of_pairs, of_parts, of_motion
@@ -76,9 +76,9 @@ def examples_of(
 
 def _part_examples(log_odds: Array, visible: Array, label_of: Array) -> Examples:
     """Features of pairs of parts of tracks with log odds (P,P), visible (P,T), and labels (P,)."""
-    parts = multicut.multicut(log_odds)
+    parts = grouping.average_linkage(log_odds)
     first, second = np.triu_indices(len(parts), 1)
-    features = multicut.part_features(parts, log_odds, visible)[first, second]
+    features = grouping.part_features(parts, log_odds, visible)[first, second]
     known = np.isfinite(features).all(axis=1)
     part_labels = np.array([_commonest(label_of[part])[0] for part in parts])
     return _pairs_on_movers((first[known], second[known]), features[known], part_labels)
@@ -201,8 +201,8 @@ def _work(args: argparse.Namespace) -> None:
     synthetic = [one for name, one in found.items() if name.isdigit()]
     every_parts = [parts for name, (_, parts, _) in found.items() if " " not in name]
     groups = {name: of_motion for name, (_, _, of_motion) in found.items()}
-    tell("multicut.PAIR_WEIGHTS", fit([pairs for pairs, _, _ in synthetic], by_root=True))
-    tell("multicut.PART_WEIGHTS", fit(every_parts, by_clip=True))
+    tell("grouping.PAIR_WEIGHTS", fit([pairs for pairs, _, _ in synthetic], by_root=True))
+    tell("grouping.PART_WEIGHTS", fit(every_parts, by_clip=True))
     tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
     if args.groups:
         save_groups(args.groups, groups)

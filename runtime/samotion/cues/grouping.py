@@ -29,8 +29,9 @@ def objects(log_odds: Array, visible: Array) -> list[Array]:
     """
     parts = average_linkage(log_odds)
     of_parts = part_features(parts, log_odds, visible) @ PART_WEIGHTS + PART_BIAS
-    joined = average_linkage(of_parts)
-    return [np.sort(np.concatenate([parts[k] for k in group])) for group in joined]
+    return [
+        np.sort(np.concatenate([parts[k] for k in group])) for group in average_linkage(of_parts)
+    ]
 
 
 def part_features(parts: list[Array], log_odds: Array, visible: Array) -> Array:
