@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "5e42376b9505da66a217dc42f7c17a48d050c1481dd7047266254248775b71f3"
+LABELS_SHA256 = "b9f53bcc825e8c023d79ae3ee365c8f824ece917057a7dc242c622b6664b7e0e"
 
 
 @pytest.mark.slow

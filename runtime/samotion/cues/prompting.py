@@ -1,5 +1,5 @@
-"""nano's prompts for SAM 2: objects by average linkage, and on every frame points with a coarse mask
-drawn from the tracks.
+"""nano's prompts for SAM 2: objects by average linkage, and on every frame points with a coarse
+mask drawn from the tracks.
 """
 
 from __future__ import annotations

@@ -120,6 +120,40 @@ def test_limbs_of_one_body_are_one_object():
     assert _grouped(_tracks(upper, lower), np.arange(28)) == [list(range(28))]
 
 
+def test_part_features_are_mean_log_odds_and_how_much_of_both_is_in_view():
+    log_odds = np.array(
+        [
+            [np.nan, 5, 1, np.nan],
+            [5, np.nan, -4, np.nan],
+            [1, -4, np.nan, 2],
+            [np.nan, np.nan, 2, np.nan],
+        ]
+    )
+    visible = np.ones((4, FRAMES), bool)
+    visible[1, 10:] = visible[2, 5:] = visible[3, 10:] = False
+    groups = [np.array([0, 1]), np.array([2]), np.array([3])]
+    features = grouping.part_features(groups, log_odds, visible)
+    np.testing.assert_allclose(features[0, 1:, 0], [-1.5, np.nan])
+    np.testing.assert_allclose(features[1, 2, 0], 2)
+    shares = [[0.625, 0.25, 0.5], [0.25] * 3, [0.5, 0.25, 0.5]]
+    np.testing.assert_allclose(features[..., 1], shares)
+
+
+@pytest.mark.parametrize(
+    ("frames", "objects"), [(1, [[*range(72)]]), (20, [[*range(36)], [*range(36, 72)]])]
+)
+def test_parts_that_are_seen_in_turn_are_joined_more_readily(
+    frames: int, objects: list[list[int]]
+) -> None:
+    side = np.arange(72) // 36
+    log_odds = np.where(side[:, None] == side, 3.0, -0.3)
+    visible = np.ones((72, FRAMES), bool)
+    visible[36:, frames:] = False
+    parts = [part.tolist() for part in grouping.average_linkage(log_odds)]
+    assert parts == [[*range(36)], [*range(36, 72)]]
+    assert [group.tolist() for group in grouping.objects(log_odds, visible)] == objects
+
+
 def test_an_object_is_one_although_no_frame_shows_all_of_its_tracks():
     tracks = _tracks(_square(10, 50, (6, 0)), _square(12, 52, (6, 0)), _square(11, 51, (6, 0)))
     tracks.visible[:36, 10:] = False
