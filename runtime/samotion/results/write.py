@@ -81,8 +81,7 @@ def write_to(
         before = owned(target)
         meant = before.union(*names.values())
         write_record(target, record | {"status": WRITING, "files": sorted(meant)})
-        found = present(target)
-        done = {kind for kind in there if found.issuperset(names.get(kind, ()))}
+        done = {kind for kind in there if present(target).issuperset(names.get(kind, ()))}
         written = [kind for kind in kinds if kind in done or _write(kind, material)]
         files = [file for kind in written for file in names[kind]]
         delete(target, present(target) & before - set(files))
