@@ -2,7 +2,7 @@
 
 `python -m samotion_training.evaluate --engine-dir engines --pool HELD_OUT [--davis DAVIS]`. The
 pool is one made with `--held-out`. No net is trained on DAVIS (JPEGImages/480p, Annotations/480p);
-fit_objects fits weights of parts and of confidence with some of its sequences.
+fit_objects fits the weights of confidence with some of its sequences.
 """
 
 from __future__ import annotations

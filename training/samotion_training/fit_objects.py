@@ -5,7 +5,7 @@ clips, runs nano's nets over them, and prints weights and biases. Features depen
 so this comes after its training. Groups are made with the weights as they are in
 samotion.cues.grouping: where those change much, run this twice.
 
-Real clips, annotated as DAVIS is, count for parts and groups; for groups, excerpts of them do too.
+Real clips, annotated as DAVIS is, and excerpts of them count for groups alone.
 Most of the rendered clips have no moving objects, or false alarms would hardly count.
 """
 
@@ -51,52 +51,24 @@ def examples_of(
     numbers: Prompting,
     grow_threshold: float,
     rng: np.random.Generator,
-) -> tuple[Examples, Examples, Examples]:
-    """Pairs of candidate tracks, and of their parts: are they of one object? Groups: are they on a
-    mover?
+) -> tuple[Examples, Examples]:
+    """Pairs of candidate tracks: are they of one object? Groups: are they on a mover?
 
-    Tracks, scores and maps are those of `densify`, `labels` (T,H,W) the truth. At least one
-    track, or part, of a pair is on a mover.
+    Tracks, scores and maps are those of `densify`, `labels` (T,H,W) the truth. At least one track
+    of a pair is on a mover.
     """
     hw = labels.shape[1], labels.shape[2]
     moving = prompts.select_moving(scores, len(labels), numbers)
     candidates, label_of = np.flatnonzero(scores > grow_threshold), starts_on(tracks, labels)
-    features = grouping.pairwise_features(tracks, candidates, hw, maps)
-    pairs = _pairs_on_movers(*features, label_of[candidates])
-    chosen = rng.permutation(len(pairs[1]))[:MAX_PAIRS]
-    of_pairs = pairs[0][chosen], pairs[1][chosen]
-    log_odds = grouping.pairwise_log_odds(tracks, candidates, hw, maps)
-    of_parts = _part_examples(log_odds, tracks.visible[candidates], label_of[candidates])
-
+    (first, second), features = grouping.pairwise_features(tracks, candidates, hw, maps)
+    own = label_of[candidates]
+    on_mover = np.flatnonzero((own[first] > 0) | (own[second] > 0))
+    chosen = rng.permutation(on_mover)[:MAX_PAIRS]
+    of_pairs = features[chosen], (own[first] == own[second])[chosen]
     groups = grouping.partition(tracks, moving, candidates, hw, maps, numbers)
-    on_mover = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
-    of_motion = movers.group_features(groups, tracks, scores, hw), np.array(on_mover, bool)
-    return of_pairs, of_parts, of_motion
-
-
-def _part_examples(log_odds: Array, visible: Array, label_of: Array) -> Examples:
-    """Features of pairs of parts of tracks with log odds (P,P), visible (P,T), and labels (P,)."""
-    parts = grouping.average_linkage(log_odds)
-    first, second = np.triu_indices(len(parts), 1)
-    features = grouping.part_features(parts, log_odds, visible)[first, second]
-    known = np.isfinite(features).all(axis=1)
-    part_labels = np.array([_commonest(label_of[part])[0] for part in parts])
-    return _pairs_on_movers((first[known], second[known]), features[known], part_labels)
-
-
-def _pairs_on_movers(pairs: tuple[Array, Array], features: Array, label_of: Array) -> Examples:
-    """Features of the pairs of which at least one is on a mover, and whether both are on the
-    same.
-    """
-    first, second = (label_of[side] for side in pairs)
-    on_mover = (first > 0) | (second > 0)
-    return features[on_mover], (first == second)[on_mover]
-
-
-def _commonest(labels: Array) -> tuple[int, int]:
-    """The commonest of labels (P,), and how often it is there."""
-    values, counts = np.unique(labels, return_counts=True)
-    return int(values[counts.argmax()]), int(counts.max())
+    moves = [(label_of[group] > 0).mean() >= MEMBER_SHARE for group in groups]
+    of_motion = movers.group_features(groups, tracks, scores, hw), np.array(moves, bool)
+    return of_pairs, of_motion
 
 
 def fit(clips: list[Examples], by_root: bool = False, by_clip: bool = False) -> tuple[Array, float]:
@@ -164,9 +136,7 @@ def excerpts(length: int) -> dict[str, slice]:
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
-    options = argparse.ArgumentParser(
-        description="Fit the weights of pairs, parts and groups of tracks."
-    )
+    options = argparse.ArgumentParser(description="Fit the weights of pairs and groups of tracks.")
     options.add_argument("--engine-dir", type=Path, required=True)
     options.add_argument(
         "--data", type=Path, help="folder with photos/, instances/, regions/; none: procedural only"
@@ -199,10 +169,8 @@ def _work(args: argparse.Namespace) -> None:
             found[name] = examples_of(*densified, labels, numbers, grow, rng)
             print(name, *(len(is_so) for _, is_so in found[name]), flush=True)
     synthetic = [one for name, one in found.items() if name.isdigit()]
-    every_parts = [parts for name, (_, parts, _) in found.items() if " " not in name]
-    groups = {name: of_motion for name, (_, _, of_motion) in found.items()}
-    tell("grouping.PAIR_WEIGHTS", fit([pairs for pairs, _, _ in synthetic], by_root=True))
-    tell("grouping.PART_WEIGHTS", fit(every_parts, by_clip=True))
+    groups = {name: of_motion for name, (_, of_motion) in found.items()}
+    tell("grouping.PAIR_WEIGHTS", fit([pairs for pairs, _ in synthetic], by_root=True))
     tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
     if args.groups:
         save_groups(args.groups, groups)

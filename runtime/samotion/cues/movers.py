@@ -8,13 +8,13 @@ import numpy as np
 
 from samotion.cues.motion_map import logits, probability
 from samotion.cues.motion_residuals import STILL_SCORE
-from samotion.cues.parallax import plane_residual_ratio
+from samotion.cues.parallax import parallax_residual
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds of moving, of `group_features`. samotion_training.fit_objects says 0.7, 2.5 and -0.17, by
-# which parallax would explain some real clips away: here they keep a margin.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([1.0, 2.1]), -0.2
+# Log odds of moving, of `group_features`: by samotion_training.fit_objects, but the bias is raised,
+# so that parallax explains no real object away.
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 2.56]), -0.16
 
 
 def confidences(
@@ -31,8 +31,8 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,2): mean score logit; plane residual ratio (parallax.py)."""
+    """Features of groups of tracks (S,2): mean score logit; parallax residual."""
     score_logits = logits(scores)
     means = np.array([score_logits[group].mean() for group in groups], np.float64)
-    plane = plane_residual_ratio(tracks.xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    return np.column_stack([means, plane])
+    parallax = parallax_residual(tracks.xy, tracks.visible, scores < STILL_SCORE, groups, hw)
+    return np.column_stack([means, parallax])

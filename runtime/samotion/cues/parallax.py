@@ -1,5 +1,5 @@
-"""Plane residuals: whether parallax in front of a plane explains the motion of a group of tracks
-(plane and parallax, Irani and Anandan, 1998); docs/method.md, section 7.6.
+"""Parallax residuals: whether the camera's translation explains the motion of a group of tracks, as
+that of a still object before a plane (Irani and Anandan, 1998); docs/method.md, section 7.6.
 """
 
 from __future__ import annotations
@@ -10,116 +10,81 @@ import cv2
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-FOCAL = 1.0  # focal length in units of the picture's longer side; 0.75 tells as much
 LONG_SIDE_PX = 256  # of the picture that lengths in px belong to
-PX = 1 / (FOCAL * LONG_SIDE_PX)  # of rays, x and y of (x,y,1)
-WINDOW_FRAMES = 8  # between the two frames of a homography
-STRIDE_FRAMES = 4  # between the starts of windows
+WINDOW_FRAMES = 3  # between the two frames of a homography
+STRIDE_FRAMES = 2  # between the starts of windows
 INLIER_PX = 1.0  # largest distance of a plane's tracks from its homography
 MIN_INLIERS = 25
-MIN_FACING = 0.2  # least cosine between the plane's normal and the optical axis
-# tried for each group, relative to the plane, in units of the plane's inverse depth
-INVERSE_DEPTHS = np.append(0, np.geomspace(0.05, 4, 30))
-MIN_SCALE = 1e-6  # second singular value of a homography that is not degenerate
 # of the homography's third coordinate, one in the mean: points below it pass behind the camera
 MIN_DEPTH = 0.1
 FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean nothing
-UNKNOWN = -0.7  # where no plane is found: the median of groups
+UNKNOWN = -0.1  # where no plane is found: the median of groups
 
 
 class Window(NamedTuple):
-    """Two frames in which a plane is found: which tracks (N,) show their displacement; and of each
-    of the P motions that may be behind the plane's, the plane's normal (P,3), and px (P,N,2,2):
-    the displacements beside the plane, and what a unit of inverse depth would add.
+    """Two frames in which a plane is found: which tracks (N,) show their displacement; and px (N,2)
+    of each: its displacement beside the plane, and the plane's at its place.
     """
 
     visible: Array
-    normals: Array
-    displacements: Array
+    off_plane: Array
+    of_plane: Array
 
 
-def plane_residual_ratio(
+def parallax_residual(
     xy: Array, visible: Array, still: Array, groups: list[Array], hw: tuple[int, int]
 ) -> Array:
     """Log ratios (S,) <= 0 of the off-plane displacement of groups of tracks that parallax leaves
     unexplained, to all of it.
 
     xy (N,T,2) px of frames of size `hw`; visible (N,T); `still` (N,) bool marks tracks that the
-    plane may be fitted to. Very negative: the camera's motion alone explains the group's.
+    plane may be fitted to. Very negative: the group goes where the plane goes, only farther.
     """
-    rays = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) / (FOCAL * max(hw))
-    windows = _windows(rays, visible, still)
-    if not windows:
-        return np.full(len(groups), UNKNOWN)
-    every = np.concatenate([window.normals for window in windows])
-    agreements = [(window.normals @ every.T).max(axis=0) for window in windows]
-    normal = every[np.sum(agreements, axis=0).argmax()]
-    chosen = [
-        (window.visible, window.displacements[(window.normals @ normal).argmax()])
-        for window in windows
-    ]
-    return np.array([_ratio(group, chosen) for group in groups], np.float64)
+    px = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) * (LONG_SIDE_PX / max(hw))
+    windows = _windows(px, visible, still)
+    return np.array([_residual(group, windows) for group in groups], np.float64)
 
 
-def _ratio(group: Array, windows: list[tuple[Array, Array]]) -> float:
-    """The log ratio of one group, with the inverse depth that explains most."""
+def _residual(group: Array, windows: list[Window]) -> float:
+    """The log ratio of one group, with the nearness that explains most."""
     means = [
-        displacements[members].mean(0)
-        for visible, displacements in windows
-        if len(members := group[visible[group]])
+        (window.off_plane[members].mean(axis=0), window.of_plane[members].mean(axis=0))
+        for window in windows
+        if len(members := group[window.visible[group]])
     ]
     if not means:
         return UNKNOWN
-    off_plane, per_inverse_depth = np.array(means).swapaxes(0, 1)
-    residuals = off_plane - INVERSE_DEPTHS[:, None, None] * per_inverse_depth
-    residual = (residuals**2).sum(axis=-1).mean(axis=-1).min()
-    whole = (off_plane**2).sum(axis=-1).mean()
-    return float(np.log((residual + FLOOR_PX2) / (whole + FLOOR_PX2)) / 2)
+    off_plane, of_plane = np.array(means).swapaxes(0, 1)
+    nearness = (off_plane * of_plane).sum() / max(np.square(of_plane).sum(), FLOOR_PX2)
+    unexplained = off_plane - max(0, nearness) * of_plane
+    left_px2, whole_px2 = (np.square(px).sum() / len(px) for px in (unexplained, off_plane))
+    return float(np.log((left_px2 + FLOOR_PX2) / (whole_px2 + FLOOR_PX2)) / 2)
 
 
-def _windows(rays: Array, visible: Array, still: Array) -> list[Window]:
-    """The windows of the clip in which a plane is found; rays (N,T,2)."""
+def _windows(px: Array, visible: Array, still: Array) -> list[Window]:
+    """The windows of the clip in which a plane is found; px (N,T,2)."""
     length = visible.shape[1]
     windows = []
     for start in range(0, max(1, length - WINDOW_FRAMES), STRIDE_FRAMES):
         end = min(start + WINDOW_FRAMES, length - 1)
         in_both = visible[:, start] & visible[:, end]
-        before, after = rays[:, start], rays[:, end]
-        fitted = still & in_both
-        plane = _plane(before[fitted], after[fitted])
-        if plane is not None:
-            homography, translations, normals = plane
+        before, after = px[:, start], px[:, end]
+        homography = _plane(before[still & in_both], after[still & in_both])
+        if homography is not None:
             predicted = np.column_stack([before, np.ones(len(before))]) @ homography.T
             depth = predicted[:, 2:]
             on_plane = predicted[:, :2] / depth.clip(MIN_DEPTH)
-            epipolar = translations[:, None, :2] - translations[:, None, 2:] * on_plane
-            both = np.broadcast_arrays(after - on_plane, epipolar)
-            displacements = np.stack(both, axis=2) / PX
-            windows.append(Window(in_both & (depth[:, 0] > MIN_DEPTH), normals, displacements))
+            in_front = in_both & (depth[:, 0] > MIN_DEPTH)
+            windows.append(Window(in_front, after - on_plane, on_plane - before))
     return windows
 
 
-def _plane(before: Array, after: Array) -> tuple[Array, Array, Array] | None:
-    """The homography (3,3) of the plane that most of some rays (M,2) lie in, and the translations
-    (P,3) and normals (P,3) of at most two motions that fit it, the plane facing the camera; None
-    where there is no plane.
+def _plane(before: Array, after: Array) -> Array | None:
+    """The homography (3,3) of the plane that most of some points (M,2) px lie in; None where there
+    is none.
     """
     if len(before) < MIN_INLIERS:
         return None
-    homography, inliers = cv2.findHomography(before, after, cv2.RANSAC, INLIER_PX * PX)
-    if homography is None or inliers.sum() < MIN_INLIERS:
-        return None
-    scale = np.linalg.svd(homography, compute_uv=False)[1]
-    if scale < MIN_SCALE:  # the rays lie in one line
-        return None
-    homography = homography / scale
-    on_plane = before[inliers[:, 0] > 0]
-    depth = on_plane @ homography[2, :2] + homography[2, 2]
-    if np.median(depth) < 0:
-        homography = -homography
-    _, _, *motions = cv2.decomposeHomographyMat(homography, np.eye(3))
-    translations, normals = np.array(motions)[..., 0]
-    facing = normals[:, 2] > MIN_FACING
-    if not facing.any():  # a pure rotation has no translation
-        return homography, np.zeros((1, 3)), np.zeros((1, 3))
-    return homography, translations[facing], normals[facing]
+    homography, inliers = cv2.findHomography(before, after, cv2.RANSAC, INLIER_PX)
+    found = homography is not None and inliers.sum() >= MIN_INLIERS
+    return homography if found else None
