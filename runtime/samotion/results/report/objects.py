@@ -27,8 +27,8 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
             {
                 "id": one.id,
                 "colour": hex_colour(one.id),
-                "score": round(one.score, 4),
-                "confidence": round(one.confidence, 4),
+                "score": one.score,
+                "confidence": one.confidence,
                 "seen": int(seen[one.id]),
                 "areas": pictures.areas[one.id],
                 "boxes": pictures.boxes[one.id],
