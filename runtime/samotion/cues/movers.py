@@ -14,7 +14,7 @@ from samotion.tracks.tracking import Tracks
 Array = np.ndarray[Any, Any]
 # Log odds of moving, of `group_features`: by samotion_training.fit_objects, but the bias is raised,
 # so that parallax explains no real object away.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 3.0]), 0.1
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 3.0]), -0.1
 
 
 def confidences(
