@@ -15,7 +15,8 @@ WINDOW_FRAMES = 3  # between the two frames of a homography
 STRIDE_FRAMES = 2  # between the starts of windows
 INLIER_PX = 1.0  # largest distance of a plane's tracks from its homography
 MIN_INLIERS = 25
-# of the homography's third coordinate, one in the mean: points below it pass behind the camera
+# of the homography's third coordinate, 1 in the picture's middle: points below it pass behind the
+# camera
 MIN_DEPTH = 0.1
 FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean nothing
 UNKNOWN = -0.1  # where no plane is found: the median of groups
