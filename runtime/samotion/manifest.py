@@ -218,12 +218,24 @@ def read(folder: str | os.PathLike[str]) -> Manifest:
         raise EngineError(f"{path} names unknown engines {', '.join(unknown)}; {advice}")
     try:
         preset_of(manifest.preset, manifest.numbers)
+        _check_sizes(manifest.engines)
     except ValueError as error:
         raise EngineError(
             f"{path} is damaged, or of another samotion ({short_line(error)});"
             f" {_another_export(data, folder)}"
         ) from error
     return manifest
+
+
+def _check_sizes(engines: Mapping[str, Entry]) -> None:
+    """Raises ValueError where an engine's recorded sizes are not those that the contract fixes."""
+    for name, entry in engines.items():
+        signature, recorded = SIGNATURES[name], {**entry.inputs, **entry.outputs}
+        for tensor in (*signature.inputs, *signature.outputs):
+            sizes = recorded.get(tensor.name, tensor.dims)
+            if any(isinstance(own, int) and own != one for own, one in zip(tensor.dims, sizes)):
+                expected = ", ".join(map(str, tensor.dims))
+                raise ValueError(f"{tensor.name} of {name} is not ({expected})")
 
 
 def _another_export(data: dict[str, Any], folder: str | os.PathLike[str]) -> str:

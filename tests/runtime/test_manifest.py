@@ -12,6 +12,7 @@ from helpers import wire
 from samotion import manifest
 from samotion.backends.engines import EngineFolder
 from samotion.checks.preset_numbers import numbers_of, preset_of
+from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest
 from samotion.presets import FAST, NANO_CUES, PRESETS, SAM2_SIZES, SAM21_SMALL, Preset
@@ -149,6 +150,21 @@ def test_a_folder_with_other_numbers_says_how_to_export_it_again(tmp_path: Path)
     assert str(caught.value) == (
         f"{path} is damaged, or of another samotion (numbers.tracks lacks 'causal'); export again:"
         f" samotion-export depth --preset fast --refine-px 512 --out '{tmp_path}'"
+    )
+
+
+def test_a_folder_with_sizes_of_another_samotion_is_not_run(tmp_path: Path) -> None:
+    """The channels of nano's motion residuals grow in number, and nothing else tells."""
+    net = replace(entry("motion_map.onnx"), inputs={"residual": ["B", "GH", "GW", 3]}, outputs={})
+    numbers = numbers_of(PRESETS["nano"])
+    manifest.write(tmp_path, Manifest("nano", {"torch": "2.13.0"}, {"motion_map": net}, numbers))
+    with pytest.raises(EngineError) as caught:
+        manifest.read(tmp_path)
+    (channels,) = SIGNATURES["motion_map"].inputs[0].dims[3:]
+    assert str(caught.value) == (
+        f"{tmp_path / manifest.MANIFEST} is damaged, or of another samotion (residual of motion_map"
+        f" is not (B, GH, GW, {channels})); export again: samotion-export motion --preset nano"
+        f" --out '{tmp_path}'"
     )
 
 
