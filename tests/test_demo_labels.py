@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "b9f53bcc825e8c023d79ae3ee365c8f824ece917057a7dc242c622b6664b7e0e"
+LABELS_SHA256 = "40affc8980396718fbf74ac71ddf712205f9fc76381d2b6a63f25648bc41a36d"
 
 
 @pytest.mark.slow

@@ -81,7 +81,7 @@ def test_a_folder_list_can_be_read(package: str, most: int) -> None:
 
 def test_no_test_puts_other_numbers_in_the_place_of_fitted_ones() -> None:
     replaced = re.compile(r'setattr\([\w.]+, (?:"[A-Z][A-Z_]+"|name\b)')
-    assert replaced.search('monkeypatch.setattr(parallax, "FOCAL", focal)')
+    assert replaced.search('monkeypatch.setattr(parallax, "INLIER_PX", px)')
     tests = list((ROOT / "tests/runtime/cues").glob("test_*.py"))
     assert tests and [test.name for test in tests if replaced.search(test.read_text())] == []
 

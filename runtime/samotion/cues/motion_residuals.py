@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from samotion.cues.coarse_masks import LOGIT_MAX, splat
+from samotion.cues.parallax import unexplained
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -25,6 +26,7 @@ GROUND_CELL_PX = 12  # of the grid on which the ground's motion is known
 NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
 STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
 HIGH_SCORE = 0.9
+HALF_PX = 1.0  # off-plane displacement left by parallax that counts half
 MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
 
 
@@ -34,7 +36,8 @@ class MotionResiduals:
     `scores` (N,) are the motion scores of `tracks`. The residual of a frame is (GH,GW,C) float32:
     splatted track scores (all, and the high ones), log differences along the ground for each of
     FRAME_OFFSETS, the same along optical flow, the flow relative to the ground, the frame's median
-    difference, and its colours in CIELAB.
+    difference, its colours in CIELAB, and what parallax leaves unexplained of tracks, splatted (as
+    a share, and whether it is much).
     """
 
     def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
@@ -42,6 +45,9 @@ class MotionResiduals:
         hw = frames.shape[1], frames.shape[2]
         self._frames, self._tracks, self._scores = frames, tracks, scores
         self._hw = _scaled(hw, LONG_SIDE_PX / max(hw), MIN_SIDE_PX)
+        share, left_px = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
+        much = left_px**2 / (left_px**2 + HALF_PX**2)
+        self._shares = np.array([scores, scores > HIGH_SCORE, share, much], np.float32)
         self._grid_hw = _scaled(hw, LONG_SIDE_PX / max(hw) / CELL_PX, MIN_CELLS)
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
@@ -53,7 +59,8 @@ class MotionResiduals:
     def __getitem__(self, frame: int) -> Array:
         """The residual of one frame."""
         colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB).astype(np.float32)
-        layers = [*self._splat_scores(frame), *self._motion_layers(frame), colours / 50 - 2]
+        scores, high, *parallax = self._splat_scores(frame)
+        layers = [scores, high, *self._motion_layers(frame), colours / 50 - 2, *parallax]
         size = self._grid_hw[::-1]
         return np.dstack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers])
 
@@ -82,9 +89,7 @@ class MotionResiduals:
     def _splat_scores(self, frame: int) -> Array:
         """Maps (2,h,w) in [-1,1] of all scores, and of the high ones."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
-        scores = self._scores[visible]
-        shares = np.array([scores, scores > HIGH_SCORE])
-        return splat(self._xy[visible, frame], shares, self._hw) / LOGIT_MAX
+        return splat(self._xy[visible, frame], self._shares[:, visible], self._hw) / LOGIT_MAX
 
     def _compare(self, frame: int, offset: int) -> Array:
         """A frame and the one `offset` frames later: (h,w,4) differences along the ground's motion

@@ -8,13 +8,13 @@ import numpy as np
 
 from samotion.cues.motion_map import logits, probability
 from samotion.cues.motion_residuals import STILL_SCORE
-from samotion.cues.parallax import parallax_residual
+from samotion.cues.parallax import unexplained
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds of moving, of `group_features`. samotion_training.fit_objects says 1.07, 4.55 and -1.18,
-# by which parallax would explain some real objects away: here they keep a margin.
-MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 2.2]), -0.05
+# Log odds of moving, of `group_features`. As fitted they are 0.80, 3.73 and -0.12, but then parallax
+# explains some moving objects away; docs/experiments.md, "Parallax of tracks".
+MOTION_WEIGHTS, MOTION_BIAS = np.array([1.0, 2.5]), -0.35
 
 
 def confidences(
@@ -31,8 +31,9 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,2): mean score logit; parallax residual."""
-    score_logits = logits(scores)
-    means = np.array([score_logits[group].mean() for group in groups], np.float64)
-    parallax = parallax_residual(tracks.xy, tracks.visible, scores < STILL_SCORE, groups, hw)
-    return np.column_stack([means, parallax])
+    """Features of groups of tracks (S,2), the means of their tracks' score logits and log shares
+    that parallax leaves unexplained.
+    """
+    shares, _ = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
+    evidence = np.column_stack([logits(scores), np.log(shares)])
+    return np.array([evidence[group].mean(axis=0) for group in groups]).reshape(-1, 2)

@@ -1,10 +1,11 @@
-"""Parallax residuals: whether the camera's translation explains the motion of a group of tracks, as
-that of a still object before a plane (Irani and Anandan, 1998); docs/method.md, section 7.6.
+"""Parallax: whether the camera's translation explains the motion of a track, as that of a still
+point before a plane (Irani and Anandan, 1998); docs/method.md, section 7.6.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,53 +20,37 @@ MIN_INLIERS = 25
 # camera
 MIN_DEPTH = 0.1
 FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean nothing
-UNKNOWN = -0.1  # where no plane is found: the median of groups
 
 
-class Window(NamedTuple):
-    """Two frames in which a plane is found: which tracks (N,) show their displacement; and px (N,2)
-    of each: its displacement beside the plane, and the plane's at its place.
-    """
-
-    visible: Array
-    off_plane: Array
-    of_plane: Array
-
-
-def parallax_residual(
-    xy: Array, visible: Array, still: Array, groups: list[Array], hw: tuple[int, int]
-) -> Array:
-    """Log ratios (S,) <= 0 of the off-plane displacement of groups of tracks that parallax leaves
-    unexplained, to all of it.
+def unexplained(
+    xy: Array, visible: Array, still: Array, hw: tuple[int, int]
+) -> tuple[Array, Array]:
+    """What parallax leaves of the off-plane displacement of tracks: its share (N,) in (0,1], near 0
+    where a track goes where the plane goes, only farther; and its root mean square (N,) px.
 
     xy (N,T,2) px of frames of size `hw`; visible (N,T); `still` (N,) bool marks tracks that the
-    plane may be fitted to. Very negative: the group goes where the plane goes, only farther.
+    plane may be fitted to. Shares of 1 and 0 px where no plane is found.
     """
     px = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) * (LONG_SIDE_PX / max(hw))
-    windows = _windows(px, visible, still)
-    return np.array([_residual(group, windows) for group in groups], np.float64)
+    windows = list(_windows(px, visible, still))
+    if not windows:
+        return np.ones(len(xy)), np.zeros(len(xy))
+    seen, off_plane, of_plane = map(np.array, zip(*windows))
+    of_plane_px2 = np.square(of_plane).sum(axis=(0, 2)).clip(FLOOR_PX2)
+    nearness = ((off_plane * of_plane).sum(axis=(0, 2)) / of_plane_px2).clip(0)
+    left = off_plane - nearness[:, None] * of_plane
+    count = seen.sum(axis=0).clip(1)
+    left_px2, whole_px2 = (np.square(part).sum(axis=(0, 2)) / count for part in (left, off_plane))
+    return np.sqrt((left_px2 + FLOOR_PX2) / (whole_px2 + FLOOR_PX2)), np.sqrt(left_px2)
 
 
-def _residual(group: Array, windows: list[Window]) -> float:
-    """The log ratio of one group, with the nearness that explains most."""
-    means = [
-        (window.off_plane[members].mean(axis=0), window.of_plane[members].mean(axis=0))
-        for window in windows
-        if len(members := group[window.visible[group]])
-    ]
-    if not means:
-        return UNKNOWN
-    off_plane, of_plane = np.array(means).swapaxes(0, 1)
-    nearness = (off_plane * of_plane).sum() / max(np.square(of_plane).sum(), FLOOR_PX2)
-    unexplained = off_plane - max(0, nearness) * of_plane
-    left_px2, whole_px2 = (np.square(px).sum() / len(px) for px in (unexplained, off_plane))
-    return float(np.log((left_px2 + FLOOR_PX2) / (whole_px2 + FLOOR_PX2)) / 2)
+def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, Array, Array]]:
+    """The windows of the clip in which a plane is found: the tracks (N,) whose displacement shows;
+    and px (N,2) of each, else 0: its displacement beside the plane, and the plane's at its place.
 
-
-def _windows(px: Array, visible: Array, still: Array) -> list[Window]:
-    """The windows of the clip in which a plane is found; px (N,T,2)."""
+    px (N,T,2) are the tracks, from the picture's middle.
+    """
     length = visible.shape[1]
-    windows = []
     for start in range(0, max(1, length - WINDOW_FRAMES), STRIDE_FRAMES):
         end = min(start + WINDOW_FRAMES, length - 1)
         in_both = visible[:, start] & visible[:, end]
@@ -75,9 +60,8 @@ def _windows(px: Array, visible: Array, still: Array) -> list[Window]:
             predicted = np.column_stack([before, np.ones(len(before))]) @ homography.T
             depth = predicted[:, 2:]
             on_plane = predicted[:, :2] / depth.clip(MIN_DEPTH)
-            in_front = in_both & (depth[:, 0] > MIN_DEPTH)
-            windows.append(Window(in_front, after - on_plane, on_plane - before))
-    return windows
+            seen = in_both & (depth[:, 0] > MIN_DEPTH)
+            yield seen, (after - on_plane) * seen[:, None], (on_plane - before) * seen[:, None]
 
 
 def _plane(before: Array, after: Array) -> Array | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from helpers.camera_tracks import GOING, HW, NEAR, PLANE, STILL, always_visible, plane_scene
-from samotion.cues import movers, parallax
+from samotion.cues import movers
 
 SCORES = np.where(STILL, 0.1, 0.9)
 LOWER_SCORES = np.where(STILL, 0.1, 0.7)
@@ -32,7 +32,7 @@ def test_groups_without_a_plane_are_judged_by_their_scores() -> None:
     tracks = always_visible(plane_scene()[190:])  # ten still tracks are too few
     scores = np.full(50, 0.9)
     features = movers.group_features([np.arange(30, 40)], tracks, scores, HW)
-    assert features[0, 1] == parallax.UNKNOWN
+    assert features[0, 1] == 0
     one_frame = always_visible(plane_scene()[190:, :1])
     assert np.isfinite(movers.group_features([np.arange(3)], one_frame, scores, HW)).all()
 
