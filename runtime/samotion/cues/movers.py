@@ -12,8 +12,8 @@ from samotion.cues.parallax import unexplained
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds of moving, of `group_features`. As fitted they are 0.80, 3.73 and -0.12, but then parallax
-# explains some moving objects away; docs/experiments.md, "Parallax of tracks".
+# Log odds of moving, of `group_features`. As fitted they are 0.80, 3.73 and -0.12, by which
+# parallax explains some moving objects away; docs/experiments.md, "Parallax of tracks".
 MOTION_WEIGHTS, MOTION_BIAS = np.array([1.0, 2.5]), -0.35
 
 
