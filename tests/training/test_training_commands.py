@@ -77,6 +77,8 @@ def pools(tmp_path: Path) -> Path:
     residuals = np.zeros((*cells.shape, CHANNELS), np.float16)
     example = make_residuals.Example(residuals, cells, cells)
     samples.save(tmp_path / "residuals" / "0.npz", example)
+    (tmp_path / "older").mkdir()
+    samples.save(tmp_path / "older" / "0.npz", example._replace(residuals=residuals[..., 1:]))
     for path in ("broken", "data/davis/JPEGImages/480p/goat", "data/davis/Annotations/480p/goat"):
         (tmp_path / path).mkdir(parents=True)
     (tmp_path / "half" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
@@ -185,6 +187,7 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (train_motion, ("run", "--pool", "points", "--made", "nosuch"), 3, "nosuch: "),
     (train_motion, ("run", "--pool", "points", "--made", "pool"), 3, "without visibility"),
     (train_motion_map, ("run", "--pool", "pool", "--init", INIT), 3, "without residuals"),
+    (train_motion_map, ("run", "--pool", "older", "--init", INIT), 3, "make its folder again"),
     (train_depth, ("run", "--pool", "broken"), 3, "broken/0.npz: got "),
     (train_depth, ("run", "--pool", "pool", "--seed", -1), 2, "--seed: got -1"),
     (train_sam2, ("--out", "sam2", "--data", "nosuch"), 3, "nosuch: "),

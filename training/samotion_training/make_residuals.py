@@ -18,7 +18,9 @@ import samotion
 from samotion import motion
 from samotion.backends.engines import Engines
 from samotion.cues.densify import RESERVED_SHARE
+from samotion.cues.motion_map import CHANNELS
 from samotion.cues.motion_residuals import MotionResiduals
+from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import Library, open_library
@@ -43,7 +45,7 @@ Make = Callable[[Engines, int, Library], "NamedTuple | None"]
 class Example(NamedTuple):
     """Some frames of one clip."""
 
-    residuals: Array  # (F, GH, GW, 13) float16
+    residuals: Array  # (F, GH, GW, CHANNELS) float16
     moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
     labels: Array  # (F, GH, GW) uint8: which object moves there, 0 for none
 
@@ -93,9 +95,15 @@ def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple
 
 
 def load(path: Path) -> Example:
-    """An example that `fill` wrote."""
+    """An example that `fill` wrote. Raises InputError for one of another samotion."""
     with np.load(path) as arrays:
-        return Example(*(arrays[name] for name in Example._fields))
+        example = Example(*(arrays[name] for name in Example._fields))
+    if (channels := example.residuals.shape[-1]) != CHANNELS:
+        raise InputError(
+            f"{path}: its residuals have {channels} channels, expected {CHANNELS}; make its folder"
+            " again with samotion_training.make_residuals"
+        )
+    return example
 
 
 def arguments(description: str, seeds: tuple[int, int]) -> argparse.ArgumentParser:

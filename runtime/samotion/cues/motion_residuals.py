@@ -45,11 +45,12 @@ class MotionResiduals:
         hw = frames.shape[1], frames.shape[2]
         self._frames, self._tracks, self._scores = frames, tracks, scores
         self._hw = _scaled(hw, LONG_SIDE_PX / max(hw), MIN_SIDE_PX)
-        share, left_px = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
-        much = left_px**2 / (left_px**2 + HALF_PX**2)
-        self._shares = np.array([scores, scores > HIGH_SCORE, share, much], np.float32)
         self._grid_hw = _scaled(hw, LONG_SIDE_PX / max(hw) / CELL_PX, MIN_CELLS)
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
+        share, left_px = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
+        much = left_px**2 / (left_px**2 + HALF_PX**2)
+        # in [0,1], what is splatted of each track
+        self._shares = np.array([scores, scores > HIGH_SCORE, share, much], np.float32)
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
         # the comparison with a frame that is not there
@@ -59,7 +60,7 @@ class MotionResiduals:
     def __getitem__(self, frame: int) -> Array:
         """The residual of one frame."""
         colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB).astype(np.float32)
-        scores, high, *parallax = self._splat_scores(frame)
+        scores, high, *parallax = self._splat_tracks(frame)
         layers = [scores, high, *self._motion_layers(frame), colours / 50 - 2, *parallax]
         size = self._grid_hw[::-1]
         return np.dstack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers])
@@ -86,8 +87,8 @@ class MotionResiduals:
         usual = np.full(self._hw, np.median(along_ground[0]), np.float32)
         return [*along_ground, *along_flow[: len(flows)], np.arcsinh(motion / spread), usual]
 
-    def _splat_scores(self, frame: int) -> Array:
-        """Maps (2,h,w) in [-1,1] of all scores, and of the high ones."""
+    def _splat_tracks(self, frame: int) -> Array:
+        """Maps (4,h,w) in [-1,1] of the tracks' shares."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
         return splat(self._xy[visible, frame], self._shares[:, visible], self._hw) / LOGIT_MAX
 
