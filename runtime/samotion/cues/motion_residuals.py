@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from samotion.cues.coarse_masks import LOGIT_MAX, splat
-from samotion.cues.parallax import unexplained
+from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -26,7 +26,7 @@ GROUND_CELL_PX = 12  # of the grid on which the ground's motion is known
 NEIGHBOURS = 12  # nearest still tracks, whose median motion is the ground's
 STILL_SCORE = 0.5  # tracks with lower motion scores show the ground
 HIGH_SCORE = 0.9
-HALF_PX = 1.0  # off-plane displacement left by parallax that counts half
+HALF_PX = 1.0  # parallax residual that counts half
 MIN_SPREAD_PX = 0.05  # per frame; differences in motion below it mean nothing
 
 
@@ -36,8 +36,8 @@ class MotionResiduals:
     `scores` (N,) are the motion scores of `tracks`. The residual of a frame is (GH,GW,C) float32:
     splatted track scores (all, and the high ones), log differences along the ground for each of
     FRAME_OFFSETS, the same along optical flow, the flow relative to the ground, the frame's median
-    difference, its colours in CIELAB, and what parallax leaves unexplained of tracks, splatted (as
-    a share, and whether it is much).
+    difference, its colours in CIELAB, and the parallax residuals of tracks, splatted (their ratios,
+    and whether they are much).
     """
 
     def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
@@ -47,10 +47,11 @@ class MotionResiduals:
         self._hw = _scaled(hw, LONG_SIDE_PX / max(hw), MIN_SIDE_PX)
         self._grid_hw = _scaled(hw, LONG_SIDE_PX / max(hw) / CELL_PX, MIN_CELLS)
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
-        share, left_px = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
-        much = left_px**2 / (left_px**2 + HALF_PX**2)
+        still = scores < STILL_SCORE
+        ratio, residual_px = parallax_residuals(tracks.xy, tracks.visible, still, hw)
+        much = residual_px**2 / (residual_px**2 + HALF_PX**2)
         # in [0,1], what is splatted of each track
-        self._shares = np.array([scores, scores > HIGH_SCORE, share, much], np.float32)
+        self._shares = np.array([scores, scores > HIGH_SCORE, ratio, much], np.float32)
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
         # the comparison with a frame that is not there

@@ -8,7 +8,7 @@ import numpy as np
 
 from samotion.cues.motion_map import logits, probability
 from samotion.cues.motion_residuals import STILL_SCORE
-from samotion.cues.parallax import unexplained
+from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
@@ -31,9 +31,9 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,2), the means of their tracks' score logits and log shares
-    that parallax leaves unexplained.
+    """Features of groups of tracks (S,2), the means of their tracks' score logits and log ratios
+    of parallax residuals.
     """
-    shares, _ = unexplained(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
-    evidence = np.column_stack([logits(scores), np.log(shares)])
+    ratios, _ = parallax_residuals(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
+    evidence = np.column_stack([logits(scores), np.log(ratios)])
     return np.array([evidence[group].mean(axis=0) for group in groups]).reshape(-1, 2)

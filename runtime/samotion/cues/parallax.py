@@ -22,14 +22,15 @@ MIN_DEPTH = 0.1
 FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean nothing
 
 
-def unexplained(
+def parallax_residuals(
     xy: Array, visible: Array, still: Array, hw: tuple[int, int]
 ) -> tuple[Array, Array]:
-    """What parallax leaves of the off-plane displacement of tracks: its share (N,) in (0,1], near 0
-    where a track goes where the plane goes, only farther; and its root mean square (N,) px.
+    """What parallax leaves of the off-plane displacement of tracks: its ratio (N,) in (0,1] to all
+    of it, near 0 where a track goes where the plane goes, only farther; and its root mean square
+    (N,) px.
 
     xy (N,T,2) px of frames of size `hw`; visible (N,T); `still` (N,) bool marks tracks that the
-    plane may be fitted to. Shares of 1 and 0 px where no plane is found.
+    plane may be fitted to. Ratios of 1 and 0 px where no plane is found.
     """
     px = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) * (LONG_SIDE_PX / max(hw))
     windows = list(_windows(px, visible, still))
@@ -37,11 +38,11 @@ def unexplained(
         return np.ones(len(xy)), np.zeros(len(xy))
     seen, off_plane, of_plane = map(np.array, zip(*windows))
     of_plane_px2 = np.square(of_plane).sum(axis=(0, 2)).clip(FLOOR_PX2)
-    nearness = ((off_plane * of_plane).sum(axis=(0, 2)) / of_plane_px2).clip(0)
-    left = off_plane - nearness[:, None] * of_plane
+    factor = ((off_plane * of_plane).sum(axis=(0, 2)) / of_plane_px2).clip(0)
+    residual = off_plane - factor[:, None] * of_plane
     count = seen.sum(axis=0).clip(1)
-    left_px2, whole_px2 = (np.square(part).sum(axis=(0, 2)) / count for part in (left, off_plane))
-    return np.sqrt((left_px2 + FLOOR_PX2) / (whole_px2 + FLOOR_PX2)), np.sqrt(left_px2)
+    left_px2, all_px2 = (np.square(px).sum(axis=(0, 2)) / count for px in (residual, off_plane))
+    return np.sqrt((left_px2 + FLOOR_PX2) / (all_px2 + FLOOR_PX2)), np.sqrt(left_px2)
 
 
 def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, Array, Array]]:
