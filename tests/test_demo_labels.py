@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "40affc8980396718fbf74ac71ddf712205f9fc76381d2b6a63f25648bc41a36d"
+LABELS_SHA256 = "095d2c507f6238eec0398d737eb35d5e0671ba87735f8effa00eb58d95d446da"
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "motion_map": Signature(
         "motion",
-        (Tensor("residual", "float32", ("B", "GH", "GW", 15)),),  # samotion.cues.motion_residuals
+        (Tensor("residual", "float32", ("B", "GH", "GW", 16)),),  # samotion.cues.motion_residuals
         (
             Tensor("logits", "float32", ("B", "GH", "GW")),  # positive where something moves
             Tensor("boundaries", "float32", ("B", "GH", "GW")),  # logits: where an object ends

@@ -48,10 +48,11 @@ class MotionResiduals:
         self._grid_hw = _scaled(hw, LONG_SIDE_PX / max(hw) / CELL_PX, MIN_CELLS)
         self._xy = tracks.xy * np.float32(LONG_SIDE_PX / max(hw))
         still = scores < STILL_SCORE
-        ratio, residual_px = parallax_residuals(tracks.xy, tracks.visible, still, hw)
-        much = residual_px**2 / (residual_px**2 + HALF_PX**2)
+        (by_plane, by_still), left_px = parallax_residuals(tracks.xy, tracks.visible, still, hw)
+        much = left_px**2 / (left_px**2 + HALF_PX**2)
         # in [0,1], what is splatted of each track
-        self._shares = np.array([scores, scores > HIGH_SCORE, ratio, much], np.float32)
+        shares = [scores, scores > HIGH_SCORE, by_plane, much, by_still]
+        self._shares = np.array(shares, np.float32)
         x, y = (np.arange(side, dtype=np.float32) for side in self._hw[::-1])
         self._pixels = np.dstack(np.meshgrid(x, y))
         # the comparison with a frame that is not there
@@ -89,7 +90,7 @@ class MotionResiduals:
         return [*along_ground, *along_flow[: len(flows)], np.arcsinh(motion / spread), usual]
 
     def _splat_tracks(self, frame: int) -> Array:
-        """Maps (4,h,w) in [-1,1] of the tracks' shares."""
+        """Maps (5,h,w) in [-1,1] of the tracks' shares."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
         return splat(self._xy[visible, frame], self._shares[:, visible], self._hw) / LOGIT_MAX
 

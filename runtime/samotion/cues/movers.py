@@ -12,9 +12,9 @@ from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds of moving, of `group_features`. As fitted they are 0.80, 3.73 and -0.12, by which
-# parallax explains some moving objects away; docs/experiments.md, "Parallax of tracks".
-MOTION_WEIGHTS, MOTION_BIAS = np.array([1.0, 2.5]), -0.35
+# Log odds of moving, of `group_features`. As fitted they are 0.85, 1.10, 2.03 and -0.04, by which
+# some moving objects are lost; docs/experiments.md, "Travel told by still tracks".
+MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 1.2, 1.8]), 0.5
 
 
 def confidences(
@@ -31,9 +31,9 @@ def confidences(
 def group_features(
     groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
 ) -> Array:
-    """Features of groups of tracks (S,2), the means of their tracks' score logits and log ratios
+    """Features of groups of tracks (S,3), the means of their tracks' score logits and log ratios
     of parallax residuals.
     """
     ratios, _ = parallax_residuals(tracks.xy, tracks.visible, scores < STILL_SCORE, hw)
-    evidence = np.column_stack([logits(scores), np.log(ratios)])
-    return np.array([evidence[group].mean(axis=0) for group in groups]).reshape(-1, 2)
+    evidence = np.column_stack([logits(scores), *np.log(ratios)])
+    return np.array([evidence[group].mean(axis=0) for group in groups]).reshape(-1, 3)

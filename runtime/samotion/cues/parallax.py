@@ -20,14 +20,20 @@ MIN_INLIERS = 25
 # camera
 MIN_DEPTH = 0.1
 FLOOR_PX2 = 0.1  # added to both mean squares of a ratio: those below it mean nothing
+ROUNDS = 4  # of reweighting; with ten the travel drifts from the plane's own too often
+OUTLIER_PX = 0.5  # scale of Cauchy's weights: still tracks with larger residuals lose theirs
+RIDGE, TINY = 1e-2, 1e-9  # of least squares, relative and absolute
 
 
 def parallax_residuals(
     xy: Array, visible: Array, still: Array, hw: tuple[int, int]
 ) -> tuple[Array, Array]:
-    """What parallax leaves of the off-plane displacement of tracks: its ratio (N,) in (0,1] to all
-    of it, near 0 where a track goes where the plane goes, only farther; and its root mean square
-    (N,) px.
+    """What parallax leaves of the off-plane displacement of tracks: its ratios (2,N) in (0,1] to
+    all of it, and the root mean square (N,) px of what the first leaves.
+
+    For the first the camera travels as the plane's own displacement says: near 0 where a track goes
+    where the plane goes, only farther. For the second it travels as the still tracks beside the
+    plane say, since a camera that turns as well moves the plane otherwise.
 
     xy (N,T,2) px of frames of size `hw`; visible (N,T); `still` (N,) bool marks tracks that the
     plane may be fitted to. Ratios of 1 and 0 px where no plane is found.
@@ -35,19 +41,52 @@ def parallax_residuals(
     px = (xy.astype(np.float64) - np.array(hw[::-1]) / 2) * (LONG_SIDE_PX / max(hw))
     windows = list(_windows(px, visible, still))
     if not windows:
-        return np.ones(len(xy)), np.zeros(len(xy))
-    seen, off_plane, of_plane = map(np.array, zip(*windows))
-    of_plane_px2 = np.square(of_plane).sum(axis=(0, 2)).clip(FLOOR_PX2)
-    factor = ((off_plane * of_plane).sum(axis=(0, 2)) / of_plane_px2).clip(0)
-    residual = off_plane - factor[:, None] * of_plane
+        return np.ones((2, len(xy))), np.zeros(len(xy))
+    design, off_plane, of_plane = map(np.array, zip(*windows))
+    seen = design[..., 0, 0]
     count = seen.sum(axis=0).clip(1)
-    left_px2, all_px2 = (np.square(px).sum(axis=(0, 2)) / count for px in (residual, off_plane))
-    return np.sqrt((left_px2 + FLOOR_PX2) / (all_px2 + FLOOR_PX2)), np.sqrt(left_px2)
+    travel = _fit(design, seen, np.ones(len(xy)), of_plane)
+    by_plane, factor = by_still, _ = _explain(design, travel, off_plane)
+    for _ in range(ROUNDS):
+        error_px2 = np.square(by_still).sum(axis=(0, 2)) / count
+        weight = seen * (still / (1 + error_px2 / OUTLIER_PX**2))
+        travel = _fit(design, weight, factor, off_plane)
+        by_still, factor = _explain(design, travel, off_plane)
+    all_px2, *left_px2 = (
+        np.square(one).sum(axis=(0, 2)) / count for one in (off_plane, by_plane, by_still)
+    )
+    ratios = np.sqrt((np.array(left_px2) + FLOOR_PX2) / (all_px2 + FLOOR_PX2))
+    return ratios, np.sqrt(left_px2[0])
+
+
+def _fit(design: Array, weight: Array, factor: Array, displacement: Array) -> Array:
+    """Travel (W,3) of the camera in each window, by weighted least squares: tracks are displaced
+    by `displacement` (W,N,2) px, a `factor` (N,) times the field that `design` (W,N,2,3) makes of
+    it.
+    """
+    scaled = design * factor[:, None, None]
+    weighted = scaled * weight[..., None, None]
+    left = np.einsum("wnij,wnik->wjk", weighted, scaled)
+    right = np.einsum("wnij,wni->wj", weighted, displacement)
+    ridge = RIDGE * left[:, :1, :1] + TINY
+    return np.linalg.solve(left + ridge * np.eye(3), right[..., None])[..., 0]
+
+
+def _explain(design: Array, travel: Array, off_plane: Array) -> tuple[Array, Array]:
+    """What the camera's travel (W,3) leaves of displacements (W,N,2) px, and the factor (N,) of
+    each track: how much nearer than the plane it is, not negative.
+    """
+    field = np.einsum("wnij,wj->wni", design, travel)
+    energy_px2 = np.square(field).sum(axis=(0, 2)).clip(FLOOR_PX2)
+    factor = ((off_plane * field).sum(axis=(0, 2)) / energy_px2).clip(0)
+    return off_plane - factor[:, None] * field, factor
 
 
 def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """The windows of the clip in which a plane is found: the tracks (N,) whose displacement shows;
-    and px (N,2) of each, else 0: its displacement beside the plane, and the plane's at its place.
+    """The windows of the clip in which a plane is found, as three arrays, 0 for tracks that do not
+    show there. (N,2,3): a still point at p is displaced by travel times its depth's inverse, that
+    is a - b p, a linear function of a (2,) and b. (N,2) px: its displacement beside the plane, and
+    the plane's at its place.
 
     px (N,T,2) are the tracks, from the picture's middle.
     """
@@ -61,8 +100,10 @@ def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, A
             predicted = np.column_stack([before, np.ones(len(before))]) @ homography.T
             depth = predicted[:, 2:]
             on_plane = predicted[:, :2] / depth.clip(MIN_DEPTH)
-            seen = in_both & (depth[:, 0] > MIN_DEPTH)
-            yield seen, (after - on_plane) * seen[:, None], (on_plane - before) * seen[:, None]
+            seen = (in_both & (depth[:, 0] > MIN_DEPTH))[:, None]
+            identity = np.broadcast_to(np.eye(2), (len(px), 2, 2))
+            design = np.dstack([identity, -before[..., None] / LONG_SIDE_PX])
+            yield design * seen[..., None], (after - on_plane) * seen, (on_plane - before) * seen
 
 
 def _plane(before: Array, after: Array) -> Array | None:

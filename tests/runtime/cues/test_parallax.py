@@ -9,15 +9,29 @@ from samotion.cues import parallax
 
 
 def _log_ratios(xy: np.ndarray, still: np.ndarray = STILL) -> np.ndarray:
-    """(N,) of the tracks; none is hidden."""
-    ratio, _ = parallax.parallax_residuals(xy, np.ones(xy.shape[:2], bool), still, HW)
-    return np.log(ratio)
+    """(N,) of the tracks, by the plane; none is hidden."""
+    return _both_log_ratios(xy, still)[0]
+
+
+def _both_log_ratios(xy: np.ndarray, still: np.ndarray = STILL) -> np.ndarray:
+    """(2,N) of the tracks, by the plane and by still tracks; none is hidden."""
+    ratios, _ = parallax.parallax_residuals(xy, np.ones(xy.shape[:2], bool), still, HW)
+    return np.log(ratios)
 
 
 @pytest.mark.parametrize("focal_px", [180.0, 256.0, 350.0])
 def test_parallax_explains_a_near_object_and_not_a_moving_one(focal_px: float) -> None:
     logs = _log_ratios(plane_scene(focal_px=focal_px))
     assert logs[NEAR].max() < -1.5 and -0.3 < logs[GOING].mean() <= 0
+
+
+def test_still_tracks_before_the_plane_tell_where_a_turning_camera_travels() -> None:
+    """It turns against its travel: the plane hardly moves, and near objects go another way."""
+    seen_as_still = STILL | np.isin(np.arange(240), NEAR[:10])
+    others = NEAR[10:]
+    by_plane, by_still = _both_log_ratios(plane_scene(rotation=-0.15), seen_as_still)
+    assert by_plane[others].min() > -0.5 and by_still[others].max() < -2
+    assert by_still[GOING].min() > -0.3
 
 
 @pytest.mark.parametrize("rotation", [0.0, 0.1])
@@ -40,10 +54,10 @@ def test_what_is_left_is_measured_in_px_of_a_picture_of_one_size() -> None:
     visible = np.ones(xy.shape[:2], bool)
     for scale in (1, 2):
         hw = scale * HW[0], scale * HW[1]
-        ratio, residual_px = parallax.parallax_residuals(scale * xy, visible, STILL, hw)
+        ratios, residual_px = parallax.parallax_residuals(scale * xy, visible, STILL, hw)
         of_256 = parallax.WINDOW_FRAMES * parallax.LONG_SIDE_PX / max(HW)
         np.testing.assert_allclose(residual_px[GOING], of_256, rtol=0.05)
-        np.testing.assert_allclose(ratio[GOING], 1, atol=0.01)
+        np.testing.assert_allclose(ratios[0, GOING], 1, atol=0.01)
         assert (residual_px[STILL] < 0.2).all()
 
 
@@ -56,13 +70,13 @@ def test_tracks_off_the_plane_are_outliers_of_its_homography() -> None:
 def test_without_a_plane_or_where_a_track_is_hidden_nothing_is_explained() -> None:
     xy, visible = plane_scene(), np.ones((240, FRAMES), bool)
     few = np.arange(240) < parallax.MIN_INLIERS - 1
-    assert (_log_ratios(xy, few) == 0).all()
+    assert (_both_log_ratios(xy, few) == 0).all()
     visible[NEAR] = False
-    ratio, residual_px = parallax.parallax_residuals(xy, visible, STILL, HW)
-    assert (ratio[NEAR] == 1).all() and (residual_px[NEAR] == 0).all()
+    ratios, residual_px = parallax.parallax_residuals(xy, visible, STILL, HW)
+    assert (ratios[:, NEAR] == 1).all() and (residual_px[NEAR] == 0).all()
     assert (residual_px[GOING] > 0).all()
-    assert (_log_ratios(xy[:, :1]) == 0).all(), "one frame shows no motion at all"
-    assert _log_ratios(xy[:0], STILL[:0]).shape == (0,)
+    assert (_both_log_ratios(xy[:, :1]) == 0).all(), "one frame shows no motion at all"
+    assert _both_log_ratios(xy[:0], STILL[:0]).shape == (2, 0)
 
 
 @pytest.mark.parametrize("across_px", [0.0, 1e-9])
@@ -71,10 +85,10 @@ def test_a_line_or_a_point_is_no_plane(along_px: float, across_px: float) -> Non
     xy = plane_scene()
     direction = np.array([along_px, across_px])
     xy[STILL] = 50 + np.arange(200)[:, None, None] * direction * np.ones((1, FRAMES, 1))
-    assert np.isfinite(_log_ratios(xy)).all()
+    assert np.isfinite(_both_log_ratios(xy)).all()
 
 
 def test_points_that_the_homography_takes_behind_the_camera_do_not_count() -> None:
     xy = plane_scene(translation=9)
     xy[NEAR] += 4000
-    assert np.isfinite(_log_ratios(xy)).all()
+    assert np.isfinite(_both_log_ratios(xy)).all()
