@@ -12,8 +12,8 @@ from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-# Log odds of moving, of `group_features`. As fitted they are 0.85, 1.10, 2.03 and -0.04, by which
-# some moving objects are lost; docs/experiments.md, "Travel told by still tracks".
+# Log odds of moving, of `group_features`. As fitted they are 0.81, 2.15, 1.54 and 0.52, by which
+# more moving objects are lost; docs/experiments.md, "Travel told by still tracks".
 MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 1.2, 1.8]), 0.5
 
 
