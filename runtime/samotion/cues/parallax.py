@@ -46,7 +46,8 @@ def parallax_residuals(
     seen = design[..., 0, 0]
     count = seen.sum(axis=0).clip(1)
     travel = _fit(design, seen, np.ones(len(xy)), of_plane)
-    by_plane, factor = by_still, _ = _explain(design, travel, off_plane)
+    by_plane, factor = _explain(design, travel, off_plane)
+    by_still = by_plane
     for _ in range(ROUNDS):
         error_px2 = np.square(by_still).sum(axis=(0, 2)) / count
         weight = seen * (still / (1 + error_px2 / OUTLIER_PX**2))
@@ -83,10 +84,10 @@ def _explain(design: Array, travel: Array, off_plane: Array) -> tuple[Array, Arr
 
 
 def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, Array, Array]]:
-    """The windows of the clip in which a plane is found, as three arrays, 0 for tracks that do not
-    show there. (N,2,3): a still point at p is displaced by travel times its depth's inverse, that
-    is a - b p, a linear function of a (2,) and b. (N,2) px: its displacement beside the plane, and
-    the plane's at its place.
+    """The windows of the clip in which a plane is found, each as three arrays that are 0 for tracks
+    that do not show there: the design (N,2,3) of `a - b p`, the displacement of a still point at p
+    by the camera's travel a (2,) and b; and px (N,2), the tracks' displacement beside the plane,
+    and the plane's at their places.
 
     px (N,T,2) are the tracks, from the picture's middle.
     """
