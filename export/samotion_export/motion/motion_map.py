@@ -20,7 +20,7 @@ TOLERANCE = 1e-3  # in logits; float32 alone shows 1e-5
 
 
 class MotionMap(nn.Module):
-    """The contract's `motion_map`: residuals [B,GH,GW,15] -> two logits [B,GH,GW], positive where
+    """The contract's `motion_map`: residuals [B,GH,GW,C] -> two logits [B,GH,GW], positive where
     something moves, and where an object ends.
     """
 

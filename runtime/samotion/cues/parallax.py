@@ -43,19 +43,21 @@ def parallax_residuals(
     if not windows:
         return np.ones((2, len(xy))), np.zeros(len(xy))
     design, off_plane, of_plane = map(np.array, zip(*windows))
-    seen = design[..., 0, 0]
+    seen = design[..., 0, 0]  # 1 for tracks that show in a window
     count = seen.sum(axis=0).clip(1)
+
+    def mean_square(displacement: Array) -> Array:
+        """(N,) of displacements (W,N,2), over the windows in which a track shows."""
+        return np.asarray(np.square(displacement).sum(axis=(0, 2)) / count)
+
     travel = _fit(design, seen, np.ones(len(xy)), of_plane)
     by_plane, factor = _explain(design, travel, off_plane)
     by_still = by_plane
     for _ in range(ROUNDS):
-        error_px2 = np.square(by_still).sum(axis=(0, 2)) / count
-        weight = seen * (still / (1 + error_px2 / OUTLIER_PX**2))
+        weight = seen * (still / (1 + mean_square(by_still) / OUTLIER_PX**2))
         travel = _fit(design, weight, factor, off_plane)
         by_still, factor = _explain(design, travel, off_plane)
-    all_px2, *left_px2 = (
-        np.square(one).sum(axis=(0, 2)) / count for one in (off_plane, by_plane, by_still)
-    )
+    all_px2, *left_px2 = map(mean_square, (off_plane, by_plane, by_still))
     ratios = np.sqrt((np.array(left_px2) + FLOOR_PX2) / (all_px2 + FLOOR_PX2))
     return ratios, np.sqrt(left_px2[0])
 
