@@ -16,6 +16,7 @@ from dataclasses import dataclass
 DYNAMIC = frozenset({"T", "N", "B", "H", "W", "GH", "GW", "K", "P"})
 NETS = ("tracks", "depth", "dino", "motion", "sam2")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+MAP_CHANNELS = 16  # of what samotion.cues.motion_residuals gives the motion map
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ SIGNATURES: dict[str, Signature] = {
     ),
     "motion_map": Signature(
         "motion",
-        (Tensor("residual", "float32", ("B", "GH", "GW", 16)),),  # samotion.cues.motion_residuals
+        (Tensor("residual", "float32", ("B", "GH", "GW", MAP_CHANNELS)),),
         (
             Tensor("logits", "float32", ("B", "GH", "GW")),  # positive where something moves
             Tensor("boundaries", "float32", ("B", "GH", "GW")),  # logits: where an object ends

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 import samotion
 import torch
+from samotion.contract import MAP_CHANNELS
 from samotion.cues import movers
-from samotion.cues.motion_map import CHANNELS, MotionMaps
+from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO, NANO_CUES, VitNet
 from samotion.tracks.tracking import Tracks
 from samotion_bench.scenes.data import Library
@@ -162,7 +163,7 @@ def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     saved.
     """
     residuals = (
-        np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, CHANNELS)).astype(np.float16)
+        np.random.default_rng(0).normal(0, 0.1, (frames, 24, 32, MAP_CHANNELS)).astype(np.float16)
     )
     moving = np.zeros((frames, 24, 32), np.uint8)
     moving[:, 4:12, 20:30] = 255
@@ -247,7 +248,7 @@ def test_residuals_of_scenes_come_from_the_nets(
         monkeypatch.setattr(make_residuals, name, value)
     with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
         example = make_residuals.make(engines, 3, Library())
-    assert example is not None and example.residuals.shape == (*example.moving.shape, CHANNELS)
+    assert example is not None and example.residuals.shape == (*example.moving.shape, MAP_CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
     assert example.labels.shape == example.moving.shape
     assert (example.labels[example.moving == 255] > 0).all()

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from samotion.cues.motion_map import CHANNELS
+from samotion.contract import MAP_CHANNELS
 from samotion.manifest import BUNDLED
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
@@ -74,7 +74,7 @@ def pools(tmp_path: Path) -> Path:
     pool.fill(tmp_path / "small", Library(), settings, range(1), 96)
     (tmp_path / "residuals").mkdir()
     cells = np.zeros((1, 24, 32), np.uint8)
-    residuals = np.zeros((*cells.shape, CHANNELS), np.float16)
+    residuals = np.zeros((*cells.shape, MAP_CHANNELS), np.float16)
     example = make_residuals.Example(residuals, cells, cells)
     samples.save(tmp_path / "residuals" / "0.npz", example)
     (tmp_path / "older").mkdir()

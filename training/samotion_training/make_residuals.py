@@ -17,8 +17,8 @@ import numpy as np
 import samotion
 from samotion import motion
 from samotion.backends.engines import Engines
+from samotion.contract import MAP_CHANNELS
 from samotion.cues.densify import RESERVED_SHARE
-from samotion.cues.motion_map import CHANNELS
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.errors import InputError
 from samotion.presets import NANO
@@ -45,7 +45,7 @@ Make = Callable[[Engines, int, Library], "NamedTuple | None"]
 class Example(NamedTuple):
     """Some frames of one clip."""
 
-    residuals: Array  # (F, GH, GW, CHANNELS) float16
+    residuals: Array  # (F, GH, GW, MAP_CHANNELS) float16
     moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
     labels: Array  # (F, GH, GW) uint8: which object moves there, 0 for none
 
@@ -98,10 +98,10 @@ def load(path: Path) -> Example:
     """An example that `fill` wrote. Raises InputError for one of another samotion."""
     with np.load(path) as arrays:
         example = Example(*(arrays[name] for name in Example._fields))
-    if (channels := example.residuals.shape[-1]) != CHANNELS:
+    if (channels := example.residuals.shape[-1]) != MAP_CHANNELS:
         raise InputError(
-            f"{path}: its residuals have {channels} channels, expected {CHANNELS}; make its folder"
-            " again with samotion_training.make_residuals"
+            f"{path}: its residuals have {channels} channels, expected {MAP_CHANNELS}; make its"
+            " folder again with samotion_training.make_residuals"
         )
     return example
 

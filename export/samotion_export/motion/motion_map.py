@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 import torch.nn.functional as F
-from samotion.cues.motion_map import CHANNELS
+from samotion.contract import MAP_CHANNELS
 from torch import Tensor, nn
 
 from samotion_export.graph import Graph
@@ -26,7 +26,7 @@ class MotionMap(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        inputs = (CHANNELS, *WIDTHS)
+        inputs = (MAP_CHANNELS, *WIDTHS)
         self.down = nn.ModuleList(pair(a, b) for a, b in zip(inputs, WIDTHS))
         self.up = nn.ModuleList(pair(a + b, b) for a, b in zip(WIDTHS[1:], WIDTHS))
         self.out = nn.Conv2d(WIDTHS[0], 2, 1)
@@ -59,6 +59,6 @@ def pair(inputs: int, outputs: int) -> nn.Sequential:
 def graphs(module: nn.Module) -> list[Graph]:
     """What is exported, with examples and tolerances."""
     rng = np.random.default_rng(0)
-    shapes = (1, 40, 56), (2, 27, 33)
-    examples = tuple((rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes)
+    shapes = (1, 40, 56, MAP_CHANNELS), (2, 27, 33, MAP_CHANNELS)
+    examples = tuple((rng.normal(size=shape).astype(np.float32),) for shape in shapes)
     return [Graph("motion_map", module, examples, {"logits": TOLERANCE, "boundaries": TOLERANCE})]

@@ -15,7 +15,6 @@ from samotion.cues.motion_residuals import MotionResiduals
 from samotion.tracks.tracking import Tracks
 
 Array = np.ndarray[Any, Any]
-CHANNELS = 16  # of the motion residuals that it is made from
 EVERY = 2  # frames between those whose maps count in a track's score
 SAMPLED_SHARES = np.linspace(0, 1, 14)[1:-1]  # of the line between two tracks
 # of a track's own score, as a logit, beside the maps; 0.5 to 1 are within 0.003 of J on DAVIS

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import graphs
+from samotion.contract import MAP_CHANNELS
 from samotion.cues import motion_map
-from samotion.cues.motion_map import CHANNELS, MotionMaps
+from samotion.cues.motion_map import MotionMaps
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.presets import FAST, NANO
 from samotion.tracks.tracking import Tracks
@@ -78,7 +79,7 @@ class _Engines(dict[str, Any]):
 def test_residuals_are_high_on_the_moving_box_and_not_on_the_panned_ground(pan_px: int) -> None:
     frames, masks = _clip(pan_px)
     residual = MotionResiduals(frames, *_tracks(pan_px))[8]
-    assert residual.shape == (108, 192, CHANNELS)
+    assert residual.shape == (108, 192, MAP_CHANNELS)
     assert residual.dtype == np.float32 and np.isfinite(residual).all()
     eroded = cv2.erode(masks[8].astype(np.uint8), np.ones((9, 9)))
     dilated = cv2.dilate(masks[8].astype(np.uint8), np.ones((21, 21)))
@@ -158,14 +159,14 @@ def test_the_graph_answers_as_pytorch_at_every_size(tmp_path: Path) -> None:
     graphs.check(
         graph,
         tmp_path,
-        [(rng.normal(size=(*shape, CHANNELS)).astype(np.float32),) for shape in shapes],
+        [(rng.normal(size=(*shape, MAP_CHANNELS)).astype(np.float32),) for shape in shapes],
     )
 
 
 def test_the_net_takes_grids_of_any_size_and_belongs_to_nano_alone() -> None:
     module = net.MotionMap().eval()
     for shape in ((1, 72, 128), (2, 27, 33), (1, 2, 2)):
-        assert [one.shape for one in module(torch.zeros(*shape, CHANNELS))] == [shape, shape]
+        assert [one.shape for one in module(torch.zeros(*shape, MAP_CHANNELS))] == [shape, shape]
     names = build_module(NANO.motion).state_dict()
     assert any(name.startswith("map.") for name in names)
     assert not any(name.startswith("map.") for name in build_module(FAST.motion).state_dict())
