@@ -13,7 +13,7 @@ from pathlib import Path
 
 from samotion.manifest import Entry, Manifest, sha256_of
 
-from samotion_export import half_precision
+from samotion_export import STAGING, half_precision
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
 from samotion_export.parity import half as half_parity
@@ -23,8 +23,6 @@ from samotion_export.request import Request
 from samotion_export.source import Source
 from samotion_export.spelling import spelling_of
 from samotion_export.trt import build as trt_build
-
-STAGING = ".samotion-export-"
 
 
 def build_net(

@@ -24,6 +24,7 @@ TRITON = "triton"  # no net: all of them, for a server
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
 SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
+CHOICES = ("all", *NETS, TRITON)
 TARGETS = ("auto", *GRAPHS_ONLY, "tensorrt", "rtx")
 
 
@@ -31,7 +32,7 @@ def parse_nets(names: list[str] | None) -> tuple[str, ...]:
     """Nets in contract order, `all` standing for every one."""
     chosen = set(names or ())
     if unknown := chosen - {"all", *NETS}:
-        raise UsageError(f"{', '.join(sorted(unknown))} is not one of all, {', '.join(NETS)}")
+        raise UsageError(f"{', '.join(sorted(unknown))} is not one of {', '.join(CHOICES)}")
     return NETS if "all" in chosen else tuple(net for net in NETS if net in chosen)
 
 
@@ -51,9 +52,7 @@ def parse_checkpoints(pairs: list[str] | None) -> dict[str, Path]:
 def export(
     nets: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="|".join(("all", *NETS, TRITON)), help="What to export.", show_default=False
-        ),
+        typer.Argument(metavar="|".join(CHOICES), help="What to export.", show_default=False),
     ] = None,
     preset: Annotated[str, options.choice(tuple(PRESETS), help="Which five nets.")] = "nano",
     sam2: Annotated[
@@ -152,7 +151,7 @@ def export(
             raise UsageError("--engine-dir goes with triton only; engines are written to --out")
         chosen, files = parse_nets(nets), parse_checkpoints(checkpoint)
         if not chosen:
-            raise UsageError(f"name what to export: all, or any of {', '.join(NETS)}")
+            raise UsageError(f"name what to export: {', '.join(CHOICES)}")
         if unused := [net for net in files if net not in chosen]:
             raise UsageError(
                 f"--checkpoint {unused[0]}=... is given, but {unused[0]} is not exported"
@@ -205,10 +204,7 @@ def next_command(out: Path) -> str:
         return held.command(" ".join(missing), out)
     folder = shlex.quote(str(out))
     if preset.tracks.causal:
-        return (
-            f"python -c 'import samotion; help(samotion.tracks.start)'  # for live"
-            f" sources, with {folder}"
-        )
+        return f"samotion-live --engine-dir {folder} clip.mp4"
     return f"samotion-run --engine-dir {folder} clip.mp4"
 
 

@@ -18,7 +18,8 @@ from samotion.checks.preset_numbers import numbers_of
 from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 
-from samotion_export.build import STAGING, build_engines, build_net
+from samotion_export import STAGING
+from samotion_export.build import build_engines, build_net
 from samotion_export.parity import card
 from samotion_export.parity import clip as half_clip
 from samotion_export.report import Report

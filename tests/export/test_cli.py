@@ -15,6 +15,7 @@ import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import filelock
 import numpy as np
@@ -26,8 +27,8 @@ from helpers.paths import ROOT
 from samotion import manifest
 from samotion.contract import NETS, engines_of
 from samotion.errors import EngineError
-from samotion.presets import NANO
-from samotion_export import build, cli, source, spelling
+from samotion.presets import NANO, PRESETS
+from samotion_export import STAGING, cli, source, spelling
 from samotion_export.checkpoints import download, weights
 from samotion_export.graph import Graph
 from samotion_export.report import Report
@@ -295,6 +296,12 @@ def test_what_is_next_after_a_whole_export(engine_folder: Path) -> None:
     assert cli.next_command(engine_folder) == f"samotion-run --engine-dir {engine_folder} clip.mp4"
 
 
+def test_what_is_next_with_a_causal_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = SimpleNamespace(get_preset=lambda: PRESETS["live"], missing_nets=tuple)
+    monkeypatch.setattr("samotion.manifest.read", lambda _: held)
+    assert cli.next_command(Path("e")) == "samotion-live --engine-dir e clip.mp4"
+
+
 def test_a_preset_that_shares_all_takes_over_without_a_rebuild(
     tmp_path: Path, run: Run, files: dict[str, Path]
 ) -> None:
@@ -380,7 +387,7 @@ def test_foreign_files_stay_and_leftovers_go(
     tmp_path: Path, run: Run, files: dict[str, Path]
 ) -> None:
     out = tmp_path / "e"
-    (out / f"{build.STAGING}dead").mkdir(parents=True)
+    (out / f"{STAGING}dead").mkdir(parents=True)
     for name in ("notes.txt", "depth.onnx.bak", "other.onnx"):
         (out / name).write_text("mine")
     assert run(*given(files, "depth"), "--out", out)[0] == 0

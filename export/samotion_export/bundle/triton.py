@@ -20,7 +20,7 @@ from samotion.contract import SIGNATURES, Tensor
 from samotion.errors import EngineError, OutputError
 from samotion.manifest import Entry, Manifest
 
-from samotion_export.build import STAGING
+from samotion_export import STAGING
 from samotion_export.bundle import triton_model
 from samotion_export.report import Report
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -23,6 +25,12 @@ from samotion_export.report import Report
 from typer.testing import CliRunner
 
 QUIET = Report(-1)
+WITHOUT_EXPORT = """
+import sys
+for name in ("torch", "onnx"):
+    sys.modules[name] = None
+import samotion_export.bundle.triton
+"""
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +201,8 @@ def test_a_bad_clip_is_an_answer_of_one_line(
     assert "at least 2" in response.error and not response.tensors
     model.finalize()
     assert triton_model.ENGINES == "engines"
+
+
+def test_neither_pytorch_nor_onnx_is_needed() -> None:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", WITHOUT_EXPORT], env=environment, check=True)
