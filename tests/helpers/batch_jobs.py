@@ -24,7 +24,9 @@ class NamedJob(ClipJob):
     def open_engines(self) -> Any:
         if self.engine_dir == "missing":
             raise EngineError("no engines in 'missing'")
-        return contextlib.nullcontext()
+        opened: Any = contextlib.nullcontext()
+        opened.device = self.device
+        return opened
 
     def do(self, item: Item, engines: Any, progress: Any = None) -> Outcome:
         begun = Path(self.out, f"{item.folder}.begun")

@@ -21,7 +21,7 @@ from samotion.commands import exits
 from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import FAILED, Outcome, changed_ns
 from samotion.commands.listing import Item
-from samotion.errors import SamotionError
+from samotion.errors import DeviceError, SamotionError
 
 ATTEMPTS = 2  # at a clip whose process dies
 PATIENCE_S = 10.0  # for all processes to take their locks and half files along
@@ -162,6 +162,11 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
     _die_with_parent()
     try:
         engines = job.open_engines()
+        if place is not None and engines.device == "cpu":
+            raise DeviceError(
+                f"--gpus {place}: the engines would run on the CPU; samotion-check tells why, or"
+                " leave out --gpus"
+            )
     except Exception as error:
         code, line = exits.explain(error)
         pipe.send(_Refusal(line, code))

@@ -185,6 +185,12 @@ def test_every_gpu_has_its_process(tmp_path: Path) -> None:
     assert seen <= {"0", "3"} and len({outcome.worker for outcome in done.values()}) <= 2
 
 
+def test_a_gpu_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+    job = NamedJob(str(tmp_path), device="cpu")
+    with pytest.raises(workers.WorkerError, match="--gpus 3: the engines would run on the CPU"):
+        list(workers.run(job, [Item("a.mp4", "a")], ["3"]))
+
+
 def test_processes_share_the_cores_that_they_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samotion.backends.threads.core_count", lambda: 5)
     assert [batch._threads(count) for count in (1, 2, 5, 8)] == [None, 2, 1, 1]
