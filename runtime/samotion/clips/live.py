@@ -106,14 +106,15 @@ class EachOne:
 
 @dataclass(frozen=True)
 class Source:
-    """An opened live source: the name of its results, its frames/s as far as they are known, and
-    warnings that come while it is read.
+    """An opened live source: the name of its results, its frames/s as far as they are known,
+    warnings that come while it is read, and the files' names where it is a folder.
     """
 
     name: str
     fps: float
     frames: Newest | EachOne
     warnings: list[str]
+    frame_names: tuple[str, ...] | None = None
 
     def take(self) -> Item | None:
         """The next frame to be done; None at the end."""
@@ -148,7 +149,7 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
             " 640x480"
         )
     warnings: list[str] = []
-    name, fps, read = _reader(given, size, warnings)
+    name, fps, read, frame_names = _reader(given, size, warnings)
     frames: Newest | EachOne
     if given == "-" or given.isdigit() or NETWORK.match(given):
         frames = Newest(read)
@@ -158,26 +159,29 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
         frames = EachOne(read)
     del read  # what it reads is closed when nothing holds it any more
     try:
-        yield Source(name, fps, frames, warnings)
+        yield Source(name, fps, frames, warnings, frame_names)
     finally:
         frames.stop()
 
 
-def _reader(given: str, size: str | None, warnings: list[str]) -> tuple[str, float, Read]:
-    """A source's name, frames/s, and what reads it."""
+def _reader(
+    given: str, size: str | None, warnings: list[str]
+) -> tuple[str, float, Read, tuple[str, ...] | None]:
+    """A source's name, frames/s, what reads it, and the names of its frames."""
     if given == "-":
         hw = _size(size or "")
         if sys.stdin is None:
             raise InputError("standard input is closed; expected raw RGB frames on it")
         # below the buffer: a thread that waits in it would make Python abort at its end
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return "live", FOLDER_FPS, _raw(file, hw, warnings)
+        return "live", FOLDER_FPS, _raw(file, hw, warnings), None
     if given.isdigit():
-        return f"camera-{given}", *_camera(int(given))
+        return f"camera-{given}", *_camera(int(given)), None
     if NETWORK.match(given):
-        return "live", *_network(given)
+        return "live", *_network(given), None
     stream = open_clip(given, long_side_px=None)
-    return stream.name, stream.fps, _file(stream.open().scaled, 1 / stream.fps)
+    read = _file(stream.open().scaled, 1 / stream.fps)
+    return stream.name, stream.fps, read, stream.frame_names
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -252,7 +256,10 @@ def _paced(read: Read) -> Read:
 
 def _camera(number: int) -> tuple[float, Read]:
     """Frames/s of a camera, and what reads it."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the error tells
     camera = cv2.VideoCapture(number)
+    cv2.utils.logging.setLogLevel(level)
     if not camera.isOpened():
         raise InputError(f"camera {number} cannot be opened; is it there, and free?")
     start = time.monotonic()

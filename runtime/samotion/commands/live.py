@@ -20,11 +20,13 @@ from samotion.results.folder import KINDS
 if TYPE_CHECKING:
     from samotion.clips.live import Source
     from samotion.live import LiveResult, Session
+    from samotion.results.record import OutputFolder
 
 SAVED = tuple(kind for kind in KINDS if kind not in ("tracks", "report"))  # these need a whole clip
 RATE_FRAMES = 30  # over which frames/s are told
 STILL_WRITING = "writing results; once more gives them up"
 TOO_SHORT = "it ended before the first search for objects did; let it run longer"
+SLOWER = ", or send a file's frames at its own pace, as ffmpeg -re does"
 
 
 @dataclass
@@ -66,7 +68,7 @@ def live(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A camera's number, a video file, rtsp://..., or - for raw RGB frames.",
+            help="A camera's number, a video or folder of frames, rtsp://..., or - for raw RGB.",
             show_default=False,
         ),
     ],
@@ -117,7 +119,9 @@ def live(
             answers.note(f"samotion {__version__}: opening {options.engines_at(engine_dir)}")
         from samotion.backends.engines import open_engines
         from samotion.clips.live import open_source
+        from samotion.commands.details import recorded_engines
         from samotion.live import Session
+        from samotion.results.folder import locate
         from samotion.settings import Settings
 
         wanted = Settings(max_objects=max_objects)
@@ -133,13 +137,17 @@ def live(
                 with suppress(KeyboardInterrupt):
                     _follow(opened, session, told, window, frames, as_json)
             else:
-                _record(opened, session, told, window, frames, as_json, (kinds, out, overwrite))
+                asked = {"size": size, "realtime": realtime, "max_objects": max_objects}
+                info = {"arguments": asked | {"frames": frames}} | recorded_engines(engines)
+                where = locate(out, opened.name, kinds), overwrite, info
+                _record(opened, session, told, window, frames, as_json, where)
             for warning in opened.warnings:
                 answers.note(warning)
             if not quiet:
                 answers.note(told.line(opened.dropped))
                 if told.frames and not session.searches:
-                    answers.note(TOO_SHORT + ", or leave out --realtime" * realtime)
+                    hint = SLOWER * (live_source == "-") + ", or leave out --realtime" * realtime
+                    answers.note(TOO_SHORT + hint)
 
     exits.run_command(work, verbose)
 
@@ -185,14 +193,13 @@ def _record(
     window: Any,
     most: int | None,
     as_json: bool,
-    where: tuple[tuple[str, ...], str, bool],
+    where: tuple[OutputFolder, bool, dict[str, Any]],
 ) -> None:
     """Follow, and write results as a run does, however the source ends: what came before counts."""
-    from samotion.results.folder import locate, reserve
+    from samotion.results.folder import reserve
     from samotion.results.recording import Recording
 
-    kinds, out, overwrite = where
-    target = locate(out, source.name, kinds)
+    target, overwrite, info = where
     with reserve(target, overwrite):
         recording, ended = Recording(target, source.name), None
         try:
@@ -204,8 +211,10 @@ def _record(
                 ended = error
             if recording.count:
                 with exits.first_signal(lambda _: answers.note(STILL_WRITING)):
-                    recording.write(session.numbers, source.fps, told.line(source.dropped))
-                print(target.tree, flush=True)
+                    of_run = {"live": told.line(source.dropped)} | info
+                    recording.write(session.numbers, source, of_run)
+                if not as_json:
+                    print(target.tree, flush=True)
         finally:
             recording.clear()
     if ended is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -18,6 +18,7 @@ from samotion.settings import Numbers
 from samotion.tracks.records import no_tracks
 
 if TYPE_CHECKING:
+    from samotion.clips.live import Source
     from samotion.live import LiveResult
 
 Array = np.ndarray[Any, Any]
@@ -85,20 +86,22 @@ class Recording:
         for one in new:
             one.pictures.clear()
 
-    def write(self, numbers: Numbers, fps: float, told: str) -> None:
-        """All that the folder is to hold."""
+    def write(self, numbers: Numbers, source: Source, run_info: Mapping[str, Any]) -> None:
+        """All that the folder is to hold of a `source`; `run_info` joins run.json."""
         self._flush()
         shape = (self.count, *self._source_hw, 3)
         nothing = np.broadcast_to(np.uint8(0), shape)  # which nobody looks at
         frames = PackedArray(self._parts.done, "frames", shape) if self._with_frames else nothing
+        names = source.frame_names
         clip = Clip(
             cast(Array, frames),
             self._source_hw,
             np.array([one.number for one in self._kept], np.int64),
             np.maximum.accumulate(np.array([one.time_s for one in self._kept])),
-            fps,
+            source.fps,
             self._name,
             None,
+            frame_names=names and tuple(names[one.number] for one in self._kept),
         )
         labels = cast(Array, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
         by_label = {one.id: one for _, one in sorted(self._objects.items())}  # the latest
@@ -114,9 +117,10 @@ class Recording:
             settings=numbers,
             confidence=confidence,
         )
+        result.warnings.extend(source.warnings)
         if again := len(self._objects) - len(objects):
             result.warnings.append(given_again(again, len(objects)))
-        write.write_to(self._target, result, {"live": told})
+        write.write_to(self._target, result, run_info)
 
     def clear(self) -> None:
         """Delete what is kept."""

@@ -41,6 +41,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Call samotion-live in an empty folder, with engines that follow what is bright."""
     engines = long_scene.engines()
     engines.open_all = lambda: None
+    engines.folder, engines.manifest = Path("engines"), SimpleNamespace(engines={})
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(backends, "open_engines", lambda *_: nullcontext(engines))
     monkeypatch.setattr(session_of.Session.__init__, "__defaults__", (None, 8, 6, False))
@@ -84,10 +85,12 @@ def test_results_are_those_of_a_run(run: Any, clip: Path) -> None:
     assert outcome.stdout.strip() == "out/square"
     out = Path("out/square")
     names = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
-    masks = {f"masks/{number:05d}.png" for number in range(12)}
+    masks = {f"masks/{number:03d}.png" for number in range(12)}
     assert names == masks | {"objects.json", "overlay.mp4", "coco.json", "run.json"}
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "done" and "12 frames, 0 dropped" in record["live"]
+    assert record["preset"] == "fast" and record["engine_folder"] == "engines"
+    assert record["arguments"]["frames"] == 12
     found = json.loads((out / "objects.json").read_text())
     assert [one["id"] for one in found["objects"]] == [1]
     assert found["objects"][0]["first_frame"] == 7
@@ -179,11 +182,41 @@ def test_frames_are_called_by_their_numbers_in_the_source(
     monkeypatch.setattr(sources, "EachOne", EverySecond)
     assert run(clip, "-q", "--save", "masks,mots").exit_code == 0
     assert [path.name for path in sorted(Path("out/square/masks").iterdir())][:2] == [
-        "00001.png",
-        "00003.png",
+        "001.png",
+        "003.png",
     ]
     shown = {int(line.split()[0]) for line in Path("out/square/mots.txt").read_text().splitlines()}
     assert shown and all(number % 2 == 0 for number in shown)  # from 1 there
+
+
+def test_pictures_of_a_folder_keep_their_names(run: Any, clip: Path) -> None:
+    assert run(clip, "-q", "--save", "images,coco", "--frames", 2).exit_code == 0
+    names = ["000.png", "001.png"]
+    assert sorted(path.name for path in Path("out/square/images").iterdir()) == names
+    coco = json.loads(Path("out/square/coco.json").read_text())
+    assert [one["file_name"] for one in coco["images"]] == names
+
+
+def test_standard_output_is_json_alone_where_that_is_asked_for(run: Any, clip: Path) -> None:
+    outcome = run(clip, "-q", "--json", "--save", "masks", "--frames", 3)
+    assert outcome.exit_code == 0 and Path("out/square/masks").is_dir()
+    assert [json.loads(line)["frame"] for line in outcome.stdout.splitlines()] == [0, 1, 2]
+
+
+def test_warnings_of_a_source_are_kept_with_its_results(
+    run: Any, clip: Path, monkeypatch: Any
+) -> None:
+    follow = cli._follow
+
+    def follow_and_warn(source: Any, *rest: Any) -> None:
+        follow(source, *rest)
+        source.warnings.append("the last 12 bytes are no frame")
+
+    monkeypatch.setattr(cli, "_follow", follow_and_warn)
+    outcome = run(clip, "-q", "--save", "masks", "--frames", 2)
+    record = json.loads(Path("out/square/run.json").read_text())
+    assert record["warnings"] == ["the last 12 bytes are no frame"]
+    assert outcome.stderr.count("the last 12 bytes") == 1
 
 
 def test_a_shorter_result_takes_the_place_of_a_longer_one(run: Any, clip: Path) -> None:
@@ -430,11 +463,12 @@ def test_a_size_goes_with_raw_frames_alone(source: str, size: str | None, words:
         pass
 
 
-def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path) -> None:
+def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path, capfd: Any) -> None:
     with pytest.raises(InputError, match="no such file"), open_source(str(tmp_path / "none.mp4")):
         pass
     with pytest.raises(InputError, match="camera 99 cannot be opened"), open_source("99"):
         pass
+    assert capfd.readouterr() == ("", "")  # OpenCV, too, says nothing
     address = "rtsp://user:secret@127.0.0.1:1/none"
     with pytest.raises(InputError, match="cannot be opened") as raised, open_source(address):
         pass
