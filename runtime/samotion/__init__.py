@@ -45,7 +45,9 @@ __all__ = [
     "tracks",
 ]
 
-_MODULES = ("depth", "dino", "live", "masks", "motion", "prompts", "sam2", "tracks")
+_MODULES = {"clips", "errors", "ray", "results"} | {
+    *("depth", "dino", "live", "masks", "motion", "prompts", "sam2", "tracks")
+}
 _HOMES = {name: f"samotion.{name}" for name in _MODULES} | {
     "stages": "samotion.checks.stages",
     "threads": "samotion.backends.threads",

@@ -218,7 +218,7 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
         how = finished.difference(folder, request, here) if request else ""
         raise OutputError(
             f"{str(folder.tree)!r} holds an earlier result{how and ' ' + how};"
-            " use --overwrite, or another folder with -o"
+            " use --overwrite (in Python overwrite=True), or another folder with -o"
         )
 
 
