@@ -2,7 +2,7 @@
 
 import samotion
 
-with samotion.open_engines("engines/") as engines:
+with samotion.open_engines() as engines:
     result = samotion.segment_clip("clip.mp4", engines)
 result.save("out/")
 """
