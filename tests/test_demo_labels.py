@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "095d2c507f6238eec0398d737eb35d5e0671ba87735f8effa00eb58d95d446da"
+LABELS_SHA256 = "77b6774cc9987b7f99a9b5e25860dc375cd03a88c3546f5a32e7de73b3df1e40"
 
 
 @pytest.mark.slow
