@@ -4,6 +4,7 @@ same engines and settings, stays.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +88,7 @@ def _reserved(target: OutputFolder, request: Record) -> Iterator[None]:
         with reserve(target, "evaluated" in read_record(target), request):
             yield
     except OutputError as error:  # it speaks to those who run samotion-run
-        words = str(error).replace("use --overwrite, or another folder with", "choose another")
+        words = re.sub("use --overwrite.* folder with", "choose another", str(error))
         if words.endswith(" -o"):
             words = words.removesuffix("-o") + "--results"
         raise OutputError(words) from error
