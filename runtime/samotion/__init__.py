@@ -45,10 +45,9 @@ __all__ = [
     "tracks",
 ]
 
-_MODULES = {"clips", "errors", "ray", "results"} | {
-    *("depth", "dino", "live", "masks", "motion", "prompts", "sam2", "tracks")
-}
-_HOMES = {name: f"samotion.{name}" for name in _MODULES} | {
+_MODULES = ("depth", "dino", "live", "masks", "motion", "prompts", "sam2", "tracks")
+_NAMED = ("clips", "errors", "ray", "results")  # in the pages, beside what __all__ has
+_HOMES = {name: f"samotion.{name}" for name in _MODULES + _NAMED} | {
     "stages": "samotion.checks.stages",
     "threads": "samotion.backends.threads",
     "video": "samotion.clips.video",

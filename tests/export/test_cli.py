@@ -15,7 +15,6 @@ import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import filelock
 import numpy as np
@@ -297,7 +296,7 @@ def test_what_is_next_after_a_whole_export(engine_folder: Path) -> None:
 
 
 def test_what_is_next_with_a_causal_tracker(monkeypatch: pytest.MonkeyPatch) -> None:
-    held = SimpleNamespace(get_preset=lambda: PRESETS["live"], missing_nets=tuple)
+    held = types.SimpleNamespace(get_preset=lambda: PRESETS["live"], missing_nets=tuple)
     monkeypatch.setattr("samotion.manifest.read", lambda _: held)
     assert cli.next_command(Path("e")) == "samotion-live --engine-dir e clip.mp4"
 

@@ -34,9 +34,14 @@ def test_the_package_loads_nothing_heavy() -> None:
     assert not HEAVY & modules_after("import samotion; dir(samotion)")
 
 
+def test_a_model_repository_needs_neither_pytorch_nor_onnx() -> None:
+    assert not {"torch", "onnx"} & modules_after("import samotion_export.bundle.triton")
+
+
 def test_every_public_name_is_there() -> None:
     for name in samotion.__all__:
         assert getattr(samotion, name) is not None and name in dir(samotion)
+    assert samotion.clips and samotion.errors and samotion.ray and samotion.results
     from samotion import commands, masks, prompts, video
 
     assert samotion.sam2.propagate and samotion.tracks.track and video.read_clip

@@ -13,7 +13,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -136,6 +136,15 @@ class Source:
         return self.frames.dropped
 
 
+class _Opened(NamedTuple):
+    """What reads a source, and what is known of it; other fields as of `Source`."""
+
+    name: str
+    fps: float
+    read: Read
+    frame_names: tuple[str, ...] | None = None
+
+
 @contextmanager
 def open_source(given: str, size: str | None = None, realtime: bool = False) -> Iterator[Source]:
     """Open a camera by its number, `rtsp://` and its like, `-` (raw RGB frames of `size`, as
@@ -164,24 +173,22 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
         frames.stop()
 
 
-def _reader(
-    given: str, size: str | None, warnings: list[str]
-) -> tuple[str, float, Read, tuple[str, ...] | None]:
-    """A source's name, frames/s, what reads it, and the names of its frames."""
+def _reader(given: str, size: str | None, warnings: list[str]) -> _Opened:
+    """What reads a source, and what is known of it."""
     if given == "-":
         hw = _size(size or "")
         if sys.stdin is None:
             raise InputError("standard input is closed; expected raw RGB frames on it")
         # below the buffer: a thread that waits in it would make Python abort at its end
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
-        return "live", FOLDER_FPS, _raw(file, hw, warnings), None
+        return _Opened("live", FOLDER_FPS, _raw(file, hw, warnings))
     if given.isdigit():
-        return f"camera-{given}", *_camera(int(given)), None
+        return _Opened(f"camera-{given}", *_camera(int(given)))
     if NETWORK.match(given):
-        return "live", *_network(given), None
+        return _Opened("live", *_network(given))
     stream = open_clip(given, long_side_px=None)
     read = _file(stream.open().scaled, 1 / stream.fps)
-    return stream.name, stream.fps, read, stream.frame_names
+    return _Opened(stream.name, stream.fps, read, stream.frame_names)
 
 
 def _size(text: str) -> tuple[int, int]:

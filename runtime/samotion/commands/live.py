@@ -201,7 +201,7 @@ def _record(
 
     target, overwrite, info = where
     with reserve(target, overwrite):
-        recording, ended = Recording(target, source.name), None
+        recording, ended = Recording(target, source), None
         try:
             try:
                 _follow(source, session, told, window, most, as_json, recording.add)
@@ -212,7 +212,7 @@ def _record(
             if recording.count:
                 with exits.first_signal(lambda _: answers.note(STILL_WRITING)):
                     of_run = {"live": told.line(source.dropped)} | info
-                    recording.write(session.numbers, source, of_run)
+                    recording.write(session.numbers, of_run)
                 if not as_json:
                     print(target.tree, flush=True)
         finally:

@@ -39,10 +39,10 @@ class Recording:
     a reserved folder. Each is packed as it comes, in a thread, so that a source hardly waits.
     """
 
-    def __init__(self, target: OutputFolder, name: str) -> None:
+    def __init__(self, target: OutputFolder, source: Source) -> None:
         self._with_frames = not {*OF_PICTURES}.isdisjoint(target.kinds)
         self._packer = ThreadPoolExecutor(1)
-        self._target, self._name = target, name
+        self._target, self._source = target, source
         parts.clear(target.tree)
         self._parts = parts.Parts(target.tree, "live")
         self._kept: list[Kept] = []
@@ -86,20 +86,20 @@ class Recording:
         for one in new:
             one.pictures.clear()
 
-    def write(self, numbers: Numbers, source: Source, run_info: Mapping[str, Any]) -> None:
-        """All that the folder is to hold of a `source`; `run_info` joins run.json."""
+    def write(self, numbers: Numbers, run_info: Mapping[str, Any]) -> None:
+        """All that the folder is to hold; `run_info` joins run.json."""
         self._flush()
         shape = (self.count, *self._source_hw, 3)
         nothing = np.broadcast_to(np.uint8(0), shape)  # which nobody looks at
         frames = PackedArray(self._parts.done, "frames", shape) if self._with_frames else nothing
-        names = source.frame_names
+        names = self._source.frame_names
         clip = Clip(
             cast(Array, frames),
             self._source_hw,
             np.array([one.number for one in self._kept], np.int64),
             np.maximum.accumulate(np.array([one.time_s for one in self._kept])),
-            source.fps,
-            self._name,
+            self._source.fps,
+            self._source.name,
             None,
             frame_names=names and tuple(names[one.number] for one in self._kept),
         )
@@ -117,7 +117,7 @@ class Recording:
             settings=numbers,
             confidence=confidence,
         )
-        result.warnings.extend(source.warnings)
+        result.warnings.extend(self._source.warnings)
         if again := len(self._objects) - len(objects):
             result.warnings.append(given_again(again, len(objects)))
         write.write_to(self._target, result, run_info)

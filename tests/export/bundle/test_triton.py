@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -25,12 +23,6 @@ from samotion_export.report import Report
 from typer.testing import CliRunner
 
 QUIET = Report(-1)
-WITHOUT_EXPORT = """
-import sys
-for name in ("torch", "onnx"):
-    sys.modules[name] = None
-import samotion_export.bundle.triton
-"""
 
 
 @pytest.fixture(scope="module")
@@ -201,8 +193,3 @@ def test_a_bad_clip_is_an_answer_of_one_line(
     assert "at least 2" in response.error and not response.tensors
     model.finalize()
     assert triton_model.ENGINES == "engines"
-
-
-def test_neither_pytorch_nor_onnx_is_needed() -> None:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", WITHOUT_EXPORT], env=environment, check=True)
