@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 
-
-def best_assignment(value: Array) -> list[int]:
+def best_assignment(value: np.ndarray) -> list[int]:
     """The column of each row, all different, that maximises the sum of `value` (R,C), R <= C.
 
     Shortest augmenting paths with potentials (Kuhn 1955; Jonker and Volgenant 1987), R*R*C steps.

@@ -21,8 +21,7 @@ from samotion_bench.recorder import Note
 if TYPE_CHECKING:
     from samotion_export.graph import Graph
 
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 
 REFERENCE_CHUNK = 128  # points per call, features anew for each (docs/method.md, section 8)
 REFERENCE_GRID = 9000  # points of a query frame's grid, about
@@ -49,7 +48,7 @@ class TorchEngines:
             module = torch.compile(module)
         signature = SIGNATURES[name]
 
-        def call(**inputs: Array) -> Arrays:
+        def call(**inputs: np.ndarray) -> Arrays:
             tensors = [
                 torch.from_numpy(np.array(inputs[t.name], t.dtype, order="C")).to(self.device)
                 for t in signature.inputs

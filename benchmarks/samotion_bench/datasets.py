@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,8 +15,6 @@ from samotion.clips.video import IMAGE_SUFFIXES
 from samotion.errors import InputError
 
 from samotion_bench.labels import VOID, read_labels, stack_labels
-
-Array = np.ndarray[Any, Any]
 
 ANNOTATION_FOLDERS = (
     "Annotations_unsupervised/480p",
@@ -62,8 +59,8 @@ class Truth:
     (T,H,W) bool.
     """
 
-    labels: Array
-    void: Array
+    labels: np.ndarray
+    void: np.ndarray
 
     @property
     def objects(self) -> list[int]:
@@ -132,7 +129,7 @@ def read_truth(clip: Clip) -> Truth:
     return Truth(labels, void)
 
 
-def read_found(clip: Clip, results: Path, hw: tuple[int, int]) -> Array:
+def read_found(clip: Clip, results: Path, hw: tuple[int, int]) -> np.ndarray:
     """The masks of a clip's annotated frames as label maps (T,H,W) uint8, at the size of the ground
     truth.
 
@@ -245,7 +242,7 @@ def _mask_names(clip: Clip, folder: Path) -> list[str]:
     return [f"{a.frame:05d}" if numbered else clip.frames[a.frame] for a in clip.annotations]
 
 
-def _join_objects(files: tuple[Path, ...]) -> Array:
+def _join_objects(files: tuple[Path, ...]) -> np.ndarray:
     masks = [read_labels(file) > 0 for file in files]
     labels = np.zeros(masks[0].shape, np.uint8)
     for label, mask in enumerate(masks, start=1):
@@ -258,7 +255,7 @@ def _join_objects(files: tuple[Path, ...]) -> Array:
     return labels
 
 
-def _scaled(labels: Array, hw: tuple[int, int], folder: Path) -> Array:
+def _scaled(labels: np.ndarray, hw: tuple[int, int], folder: Path) -> np.ndarray:
     height, width = labels.shape[1:]
     if abs(width * hw[0] / height - hw[1]) > ASPECT_SLACK_PX * max(1, hw[0] / height):
         raise InputError(

@@ -21,8 +21,6 @@ from samotion_bench.runs import engine_hashes, segment_all
 from samotion_bench.scores import ObjectScores, score_movers, score_objects
 from samotion_bench.worst import draw_worst, worst_clips
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class Scored:
@@ -30,7 +28,7 @@ class Scored:
 
     clip: Clip
     truth: Truth
-    found: Array
+    found: np.ndarray
     objects: list[ObjectScores]
 
 

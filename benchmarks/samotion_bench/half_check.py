@@ -31,7 +31,6 @@ from samotion_export.request import Request
 
 from samotion_bench.gpu_check import RESULTS, ROOT
 
-Array = np.ndarray[Any, Any]
 CLIP = ROOT / "demo" / "demo.mp4"
 
 
@@ -110,7 +109,9 @@ def score_lines(
     return [f"Scores, {what}: {_apart(before, scores)}." for what, scores in parts.items()]
 
 
-def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Tracks) -> Array:
+def judge(
+    motion_engines: Engines, engines: Engines, frames: np.ndarray, found: Tracks
+) -> np.ndarray:
     """Scores (N,) of tracks by the motion net of one folder, depth and features from another."""
     hw = frames.shape[1], frames.shape[2]
     disparity = motion.disparity_under(engines, frames, found)
@@ -118,7 +119,7 @@ def judge(motion_engines: Engines, engines: Engines, frames: Array, found: Track
     return motion.score_tracks(motion_engines, hw, found, disparity, features)
 
 
-def _apart(before: Array, after: Array) -> str:
+def _apart(before: np.ndarray, after: np.ndarray) -> str:
     apart = np.abs(before - after)
     most = np.percentile(apart, 99)
     return (

@@ -8,13 +8,10 @@ import struct
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from samotion.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 VOID = 255  # DAVIS: pixels that belong to no object
 COLOUR = 1 << 24  # added to a colour's 24 bits, so that no colour is taken for a label
@@ -24,7 +21,7 @@ _PALETTE, _GREY = 3, 0  # PNG colour types
 _COLOUR_CHUNKS = (b"PLTE", b"tRNS", b"bKGD", b"sBIT", b"hIST")
 
 
-def read_labels(path: Path) -> Array:
+def read_labels(path: Path) -> np.ndarray:
     """The label map (H,W) of an image file; int32.
 
     Palette PNGs of any depth give their indices, grey images their values, colour images whose
@@ -51,7 +48,7 @@ def read_labels(path: Path) -> Array:
     return labels // scale if labels.ndim == 2 else _from_colours(labels)
 
 
-def stack_labels(maps: Sequence[Array], path: Path, coloured: bool = False) -> Array:
+def stack_labels(maps: Sequence[np.ndarray], path: Path, coloured: bool = False) -> np.ndarray:
     """Label maps of one sequence as (T,H,W) uint8. Where 0 and 255 are all there is, 255 is one
     object, label 1.
 
@@ -70,7 +67,7 @@ def stack_labels(maps: Sequence[Array], path: Path, coloured: bool = False) -> A
     return np.minimum(stacked, 1) if set(values) <= {0, VOID} else stacked
 
 
-def _grey_as_colour(labels: Array) -> Array:
+def _grey_as_colour(labels: np.ndarray) -> np.ndarray:
     """A map (H,W) in which greys up to 255 are ground or colours, by the rule of colour images."""
     if labels.max() > VOID:
         return labels
@@ -78,7 +75,7 @@ def _grey_as_colour(labels: Array) -> Array:
     return np.where(ground, 0, COLOUR + labels * 0x010101)
 
 
-def _count_colours(maps: Sequence[Array], path: Path) -> Array:
+def _count_colours(maps: Sequence[np.ndarray], path: Path) -> np.ndarray:
     """Maps (H,W) of colours as labels (T,H,W) uint8, numbered as they appear. Raises InputError
     above 254 of them.
     """
@@ -136,7 +133,7 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def _from_colours(image: Array) -> Array:
+def _from_colours(image: np.ndarray) -> np.ndarray:
     blue, green, red = image[..., 0], image[..., 1], image[..., 2]
     if (blue == green).all() and (green == red).all():
         return red

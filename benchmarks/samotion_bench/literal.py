@@ -11,13 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Point = tuple[float, float]
-Answer = Callable[[int, list[Point]], Array]  # a frame, points on it -> mask (H,W) bool
+Answer = Callable[[int, list[Point]], np.ndarray]  # a frame, points on it -> mask (H,W) bool
 
 THRESHOLDS = (0.95, 0.93, 0.90, 0.85, 0.80, 0.75, 0.70)
 LONG_THRESHOLDS = (0.99, 0.98, 0.97, 0.96, 0.95)
@@ -38,9 +36,9 @@ class Found:
 class Tracked:
     """Tracks xy (N,T,2) px; visible and confidence (N,T)."""
 
-    xy: Array
-    visible: Array
-    confidence: Array
+    xy: np.ndarray
+    visible: np.ndarray
+    confidence: np.ndarray
 
     @property
     def frames(self) -> int:
@@ -76,7 +74,7 @@ def key_frame(counts: list[int]) -> int:
     return middle if counts[middle] else counts.index(max(counts))
 
 
-def lies_in(mask: Array, point: Point) -> bool:
+def lies_in(mask: np.ndarray, point: Point) -> bool:
     """Truncated toward zero, then moved to the border."""
     height, width = mask.shape
     x = min(max(int(point[0]), 0), width - 1)
@@ -84,7 +82,7 @@ def lies_in(mask: Array, point: Point) -> bool:
     return bool(mask[y, x])
 
 
-def grown(mask: Array) -> Array:
+def grown(mask: np.ndarray) -> np.ndarray:
     """A 6 x 6 kernel three times reaches 9 px up and left of a pixel, and 6 px down and right."""
     out = np.zeros_like(mask)
     for y, x in np.argwhere(mask):
@@ -140,7 +138,7 @@ def prompt(found: Found, tracked: Tracked, answer: Answer) -> None:
         found.calls[frame] = [one] if covered >= 0.7 else [one, three_points(points)]
 
 
-def are_one(a: Array, b: Array) -> bool:
+def are_one(a: np.ndarray, b: np.ndarray) -> bool:
     """Masks (T,H,W) bool of one object: in 30 % of the frames nearly equal, or one nearly
     covered.
     """
@@ -153,7 +151,7 @@ def are_one(a: Array, b: Array) -> bool:
     return alike / len(a) >= 0.3
 
 
-def label(found: list[Array], shape: tuple[int, ...]) -> Array:
+def label(found: list[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     """Join masks (T,H,W) bool and number them: groups first, then singles; the lower number
     wins.
     """

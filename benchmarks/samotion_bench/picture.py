@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from samotion.clips.video import read_clip
 from samotion.manifest import write_atomically
 
-Array = np.ndarray[Any, Any]
-
 PANELS = 4
 PANEL_WIDTH_PX = 320
 
 
-def contact_sheet(frames: Array, overlay: Array, panels: int = PANELS) -> Array:
+def contact_sheet(frames: np.ndarray, overlay: np.ndarray, panels: int = PANELS) -> np.ndarray:
     """(h,w,3) uint8: `panels` evenly spaced frames of two clips (T,H,W,3) of equal length, one
     row each.
     """
@@ -29,9 +26,9 @@ def contact_sheet(frames: Array, overlay: Array, panels: int = PANELS) -> Array:
     return np.concatenate(rows)
 
 
-def _panel(frame: Array) -> Array:
+def _panel(frame: np.ndarray) -> np.ndarray:
     height, width = frame.shape[:2]
-    panel: Array = cv2.resize(
+    panel: np.ndarray = cv2.resize(
         frame,
         (PANEL_WIDTH_PX, round(height * PANEL_WIDTH_PX / width)),
         interpolation=cv2.INTER_AREA,

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from samotion import masks, prompts
@@ -25,8 +24,6 @@ from samotion.tracks import Tracks
 from samotion_bench import literal, stand_in
 from samotion_bench.stand_in import Scene
 
-Array = np.ndarray[Any, Any]
-
 
 def find(scene: Scene) -> list[prompts.ObjectPrompt]:
     """samotion's objects and prompts."""
@@ -35,7 +32,7 @@ def find(scene: Scene) -> list[prompts.ObjectPrompt]:
         scene.xy, scene.visible, scene.visible.astype(np.float32), scene.confidence, *queries
     )
 
-    def segment(click: Click) -> Array:
+    def segment(click: Click) -> np.ndarray:
         return stand_in.answer(scene.parts[click.frame], click.points_xy)
 
     return prompts.published(
@@ -43,15 +40,15 @@ def find(scene: Scene) -> list[prompts.ObjectPrompt]:
     )
 
 
-def calls(found: prompts.ObjectPrompt) -> dict[int, list[Array]]:
+def calls(found: prompts.ObjectPrompt) -> dict[int, list[np.ndarray]]:
     """The points (P,2) of every call of SAM 2 by frame."""
-    by_frame: dict[int, list[Array]] = {}
+    by_frame: dict[int, list[np.ndarray]] = {}
     for click in found.clicks:
         by_frame.setdefault(click.frame, []).append(click.points_xy)
     return by_frame
 
 
-def label(scene: Scene, objects: list[prompts.ObjectPrompt]) -> Array:
+def label(scene: Scene, objects: list[prompts.ObjectPrompt]) -> np.ndarray:
     """samotion's labels (T,H,W) for its objects."""
     found = {one.object_id: stand_in.follow(scene.parts, calls(one)) for one in objects}
     return masks.to_labels(masks.merge(found), scene.parts.shape)
@@ -61,7 +58,7 @@ def find_literally(scene: Scene) -> list[literal.Found]:
     """The same by the literal reading."""
     tracked = literal.Tracked(scene.xy, scene.visible, scene.confidence)
 
-    def answer(frame: int, points: list[literal.Point]) -> Array:
+    def answer(frame: int, points: list[literal.Point]) -> np.ndarray:
         return stand_in.answer(scene.parts[frame], points)
 
     moving = literal.moving_tracks(scene.scores.tolist(), tracked.frames)
@@ -71,14 +68,14 @@ def find_literally(scene: Scene) -> list[literal.Found]:
     return objects
 
 
-def label_literally(scene: Scene, objects: list[literal.Found]) -> Array:
+def label_literally(scene: Scene, objects: list[literal.Found]) -> np.ndarray:
     """The labels (T,H,W) of the literal reading."""
     return literal.label(
         [stand_in.follow(scene.parts, one.calls) for one in objects], scene.parts.shape
     )
 
 
-def same_areas(a: Array, b: Array) -> bool:
+def same_areas(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two label maps show the same objects, whatever their numbers are."""
     pairs = np.unique(np.stack([a.ravel(), b.ravel()]), axis=1)
     ground = ((pairs[0] == 0) == (pairs[1] == 0)).all()

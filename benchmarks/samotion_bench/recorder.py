@@ -11,8 +11,7 @@ import numpy as np
 from samotion.backends.engines import Engines, FunctionEngine
 from samotion.contract import SIGNATURES
 
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 
 
 class Opened(Protocol):
@@ -47,7 +46,7 @@ class Recorder:
     def __getitem__(self, name: str) -> FunctionEngine:
         engine, note = self._engines[name], self.notes.setdefault(name, Note())
 
-        def call(**inputs: Array) -> Arrays:
+        def call(**inputs: np.ndarray) -> Arrays:
             start = time.perf_counter()
             outputs: Arrays = engine(**inputs)
             note.add(inputs, (time.perf_counter() - start) * 1000)
@@ -72,7 +71,7 @@ class Recorder:
         }
 
 
-def sizes(name: str, inputs: Mapping[str, Array]) -> dict[str, int]:
+def sizes(name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
     """The letters of the contract and what they are in these inputs."""
     return {
         dim: size
@@ -82,7 +81,7 @@ def sizes(name: str, inputs: Mapping[str, Array]) -> dict[str, int]:
     }
 
 
-def items(name: str, inputs: Mapping[str, Array]) -> tuple[str, int]:
+def items(name: str, inputs: Mapping[str, np.ndarray]) -> tuple[str, int]:
     """What an engine works off and how many in one call: frames, tracks, track-frames or
     objects.
     """

@@ -13,7 +13,7 @@ import heapq
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -22,7 +22,6 @@ DAY_S = 86_400
 MILLION = 1_000_000
 FILL = 0.85  # of a day that workers are planned to be busy: the rest is for losses and the tail
 
-Array = np.ndarray[Any, Any]
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -95,7 +94,7 @@ class Outcome:
     retried: int
 
 
-def lengths(clips: Clips, count: int, rng: np.random.Generator) -> Array:
+def lengths(clips: Clips, count: int, rng: np.random.Generator) -> np.ndarray:
     """Frames of each clip."""
     return np.maximum(2, np.round(clips.median_frames * np.exp(rng.normal(0, clips.sigma, count))))
 
@@ -106,7 +105,7 @@ def workers_for(work_s: float, clips: float, per_day: float = MILLION) -> int:
 
 
 def simulate(
-    worker: Worker, frames: Array, count: int, rng: np.random.Generator, shards: bool = False
+    worker: Worker, frames: np.ndarray, count: int, rng: np.random.Generator, shards: bool = False
 ) -> Outcome:
     """Give all clips to `count` workers: from one queue, or in equal parts from the start."""
     seconds = worker.clip_s + worker.frame_s * frames
@@ -136,7 +135,7 @@ def simulate(
 
 
 def _outcome(
-    worker: Worker, count: int, ends: Array, work_s: float, lost_s: float, retried: int
+    worker: Worker, count: int, ends: np.ndarray, work_s: float, lost_s: float, retried: int
 ) -> Outcome:
     span_s = float(ends[-1])
     hours = span_s / 3600

@@ -11,15 +11,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 from samotion.errors import InputError
 
 from samotion_bench.assignment import best_assignment
-
-Array = np.ndarray[Any, Any]
 
 BOUND_TH = 0.008  # of the image diagonal
 MAX_PROPOSALS = 20
@@ -44,18 +41,20 @@ class ObjectScores:
     """
 
     label: int
-    j: Array
-    f: Array
+    j: np.ndarray
+    f: np.ndarray
 
 
-def region_similarity(truth: Array, found: Array, void: Array | None = None) -> float:
+def region_similarity(
+    truth: np.ndarray, found: np.ndarray, void: np.ndarray | None = None
+) -> float:
     """J: the IoU of two masks (H,W) bool outside `void`; 1 when both are empty there."""
     counts = np.ones_like(truth, bool) if void is None else ~void
     union = np.count_nonzero((truth | found) & counts)
     return float(np.count_nonzero(truth & found & counts) / union) if union else 1.0
 
 
-def contour_accuracy(truth: Array, found: Array, void: Array | None = None) -> float:
+def contour_accuracy(truth: np.ndarray, found: np.ndarray, void: np.ndarray | None = None) -> float:
     """F: the harmonic mean of contour precision and recall of two masks (H,W) bool outside
     `void`.
     """
@@ -68,12 +67,12 @@ class Contour:
     px.
     """
 
-    line: Array
-    band: Array
+    line: np.ndarray
+    band: np.ndarray
     length: int
 
     @staticmethod
-    def of(mask: Array, void: Array | None = None) -> Contour:
+    def of(mask: np.ndarray, void: np.ndarray | None = None) -> Contour:
         """The contour of a mask (H,W), the void pixels left out."""
         line = boundary(mask if void is None else mask & ~void)
         radius = math.ceil(BOUND_TH * math.hypot(*mask.shape))
@@ -94,7 +93,7 @@ def match_contours(truth: Contour, found: Contour) -> float:
     return float(2 * precision * recall / (precision + recall)) if precision + recall else 0.0
 
 
-def boundary(mask: Array) -> Array:
+def boundary(mask: np.ndarray) -> np.ndarray:
     """Pixels of (H,W) bool that differ from their right, lower or lower right neighbour inside
     the image.
     """
@@ -105,13 +104,13 @@ def boundary(mask: Array) -> Array:
     return line
 
 
-def disk(radius: int) -> Array:
+def disk(radius: int) -> np.ndarray:
     """All offsets at Euclidean distance <= radius, as a (2r+1,2r+1) uint8 kernel."""
     offsets = np.arange(-radius, radius + 1) ** 2
     return (offsets[:, None] + offsets <= radius**2).astype(np.uint8)
 
 
-def statistics(values: Array) -> Statistics:
+def statistics(values: np.ndarray) -> Statistics:
     """Mean, recall and decay of one measure per frame (T,), T > 0. The quarters share their
     border frames.
     """
@@ -122,7 +121,7 @@ def statistics(values: Array) -> Statistics:
     )
 
 
-def score_movers(truth: Array, found: Array, void: Array) -> list[ObjectScores]:
+def score_movers(truth: np.ndarray, found: np.ndarray, void: np.ndarray) -> list[ObjectScores]:
     """All objects of label maps (T,H,W) taken as one; `void` (T,H,W) bool."""
     pairs = [(t > 0, f > 0, v) for t, f, v in zip(truth, found, void)]
     j = np.array([region_similarity(*pair) for pair in pairs])
@@ -130,7 +129,7 @@ def score_movers(truth: Array, found: Array, void: Array) -> list[ObjectScores]:
 
 
 def score_objects(
-    truth: Array, found: Array, void: Array, labels: Sequence[int]
+    truth: np.ndarray, found: np.ndarray, void: np.ndarray, labels: Sequence[int]
 ) -> list[ObjectScores]:
     """Every object of `truth` (T,H,W) against the proposal of `found` (T,H,W) that suits it, over
     the whole clip.
@@ -156,8 +155,12 @@ def score_objects(
 
 
 def _score_pairs(
-    truth: Array, found: Array, void: Array, labels: Sequence[int], candidates: Sequence[int]
-) -> tuple[Array, Array]:
+    truth: np.ndarray,
+    found: np.ndarray,
+    void: np.ndarray,
+    labels: Sequence[int],
+    candidates: Sequence[int],
+) -> tuple[np.ndarray, np.ndarray]:
     truths = [truth == label for label in labels]
     founds = [found == candidate for candidate in candidates]
     there = [Contour.of(mask, void) for mask in truths]

@@ -16,8 +16,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
 PART_RADIUS_PX, GROUND_RADIUS_PX = 40, 9
 FOLLOWED = 0.4
 
@@ -29,15 +27,15 @@ class Scene:
     `labels` (T,H,W), where they are known, are the original program's.
     """
 
-    parts: Array
-    xy: Array
-    visible: Array
-    confidence: Array
-    scores: Array
-    labels: Array | None = None
+    parts: np.ndarray
+    xy: np.ndarray
+    visible: np.ndarray
+    confidence: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray | None = None
 
 
-def answer(parts: Array, points: Any) -> Array:
+def answer(parts: np.ndarray, points: Any) -> np.ndarray:
     """The mask (H,W) bool of clicks at points (P,2) px on parts (H,W)."""
     rows, columns = np.indices(parts.shape)
     mask = np.zeros(parts.shape, bool)
@@ -50,7 +48,7 @@ def answer(parts: Array, points: Any) -> Array:
     return mask
 
 
-def follow(parts: Array, calls: Mapping[int, Sequence[Any]]) -> Array:
+def follow(parts: np.ndarray, calls: Mapping[int, Sequence[Any]]) -> np.ndarray:
     """The mask (T,H,W) bool of an object, from the points (P,2) px of every call by frame."""
     prompted = {
         frame: np.any([answer(parts[frame], points) for points in some], axis=0)
@@ -67,7 +65,7 @@ def follow(parts: Array, calls: Mapping[int, Sequence[Any]]) -> Array:
     return out
 
 
-def _covered(parts: Array, mask: Array) -> list[int]:
+def _covered(parts: np.ndarray, mask: np.ndarray) -> list[int]:
     """The parts of (H,W) of which a mask shows enough."""
     areas = np.bincount(parts.ravel())
     shown = np.bincount(parts[mask], minlength=len(areas))
@@ -97,7 +95,9 @@ def random_scene(seed: int, hw: tuple[int, int] = (120, 160)) -> Scene:
     return Scene(parts, xy.astype(np.float32), visible, confidence.astype(np.float32), scores)
 
 
-def _draw(centres: Array, half: Array, hw: tuple[int, int], rng: np.random.Generator) -> Array:
+def _draw(
+    centres: np.ndarray, half: np.ndarray, hw: tuple[int, int], rng: np.random.Generator
+) -> np.ndarray:
     """Parts (T,H,W): rectangles at centres (K,T,2) of half sides (K,2), some of one number,
     later ones in front.
     """

@@ -24,8 +24,6 @@ from samotion_bench.scores import score_movers, score_objects
 from samotion_bench.tables import make_table
 from samotion_bench.track_metrics import area_under_curve, starts_on, track_scores
 
-Array = np.ndarray[Any, Any]
-
 PROTOCOL = "DAVIS measures against rendered masks, all frames, no void"
 FIRST_SEED = 10_000_000  # far beyond any that training uses
 SHORT_SIDE_PX = 256
@@ -58,7 +56,7 @@ class Example:
     seed: int
     kind: Kind
     clip: Clip
-    tyx: Array
+    tyx: np.ndarray
     truth: TruthTracks
 
 
@@ -73,8 +71,8 @@ class Measured:
     figures: dict[str, float]
     movers: dict[str, float] | None
     objects: list[dict[str, float]]
-    scores: Array
-    moving: Array
+    scores: np.ndarray
+    moving: np.ndarray
     alarm: bool
 
 

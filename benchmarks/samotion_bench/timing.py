@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Call = Callable[[], Any]
 
 ROUNDS = 10
@@ -29,7 +28,7 @@ class Samples:
     blocks: tuple[tuple[float, ...], ...]
 
     @property
-    def values(self) -> Array:
+    def values(self) -> np.ndarray:
         """The runs of all blocks, ms."""
         return np.array([ms for block in self.blocks for ms in block])
 

@@ -14,8 +14,6 @@ import numpy as np
 from samotion import geometry
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
-
 THRESHOLDS_PX = (1, 2, 4, 8, 16)
 
 
@@ -31,7 +29,11 @@ class TrackScores:
 
 
 def track_scores(
-    xy: Array, visible: Array, true_xy: Array, true_visible: Array, query_frame: Array
+    xy: np.ndarray,
+    visible: np.ndarray,
+    true_xy: np.ndarray,
+    true_visible: np.ndarray,
+    query_frame: np.ndarray,
 ) -> TrackScores:
     """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth; query_frame
     (N,) int.
@@ -54,7 +56,7 @@ def _share(part: Any, whole: Any) -> float:
     return float(part / whole) if whole else 0.0
 
 
-def area_under_curve(scores: Array, positive: Array) -> float | None:
+def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float | None:
     """The chance that a positive (N,) bool scores above a negative, ties half; None without both
     kinds.
     """
@@ -67,9 +69,9 @@ def area_under_curve(scores: Array, positive: Array) -> float | None:
     return float(above / (positives * negatives))
 
 
-def starts_on(tracks: Tracks, masks: Array) -> Array:
+def starts_on(tracks: Tracks, masks: np.ndarray) -> np.ndarray:
     """What masks (T, H, W), or labels, say at each track's query (N,)."""
     height, width = masks.shape[1:]
     x, y = geometry.nearest_pixel(tracks.query_xy.reshape(-1, 2), (height, width)).T
-    values: Array = masks[tracks.query_frame.astype(int), y, x]
+    values: np.ndarray = masks[tracks.query_frame.astype(int), y, x]
     return values

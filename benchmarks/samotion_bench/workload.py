@@ -23,8 +23,6 @@ from samotion_bench.scenes.data import open_library
 from samotion_bench.scenes.render import render
 from samotion_bench.scenes.scenes import SceneSettings, build_scene
 
-Array = np.ndarray[Any, Any]
-
 SCENE_SEED = 20_000_004
 FPS = 24.0
 
@@ -35,7 +33,7 @@ class Workload:
     results may go to.
     """
 
-    frames: Array
+    frames: np.ndarray
     path: Path
     settings: Settings
     out: Path
@@ -98,7 +96,7 @@ def run_whole(engines: Engines, load: Workload) -> Run:
     )
 
 
-def run_frames(engines: Engines, frames: Array, settings: Settings) -> Result:
+def run_frames(engines: Engines, frames: np.ndarray, settings: Settings) -> Result:
     """The pipeline on frames in memory."""
     return segment_clip(frames, engines, settings)
 
@@ -112,7 +110,7 @@ def follow(engines: Engines, load: Workload, count: int) -> Callable[[], Any]:
     return lambda: tracks.track(engines, small, grid)
 
 
-def propagate(engines: Engines, frames: Array, objects: int) -> Callable[[], Any]:
+def propagate(engines: Engines, frames: np.ndarray, objects: int) -> Callable[[], Any]:
     """A call that follows `objects` clicked objects through the clip; what the clicks hit does
     not change the cost.
     """

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,15 +13,13 @@ from samotion.manifest import write_atomically
 
 from samotion_bench.datasets import Clip, Truth
 
-Array = np.ndarray[Any, Any]
-
 PANEL_WIDTH_PX = 480
 BAR_PX = 28
 TRUTH_BGR, FOUND_BGR, BOTH_BGR = (60, 200, 60), (60, 60, 230), (60, 220, 230)
 TINT = 0.5
 
 
-def draw_worst(clip: Clip, truth: Truth, found: Array, j: Array, path: Path) -> None:
+def draw_worst(clip: Clip, truth: Truth, found: np.ndarray, j: np.ndarray, path: Path) -> None:
     """A strip of three frames of one clip: its lowest, middle and highest `j` (T,), each written
     below its panel.
     """
@@ -40,7 +37,7 @@ def worst_clips(means: dict[str, float], count: int) -> Sequence[str]:
     return sorted(means, key=lambda name: means[name])[:count]
 
 
-def _panel(clip: Clip, index: int, truth: Array, found: Array, j: float) -> Array:
+def _panel(clip: Clip, index: int, truth: np.ndarray, found: np.ndarray, j: float) -> np.ndarray:
     frame = clip.annotations[index].frame
     image = cv2.imread(str(clip.images[frame]), cv2.IMREAD_COLOR) if clip.images else None
     height, width = truth.shape

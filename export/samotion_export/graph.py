@@ -18,7 +18,6 @@ from samotion.contract import DYNAMIC, SIGNATURES, Tensor
 from samotion.errors import EngineError
 
 OPSET = 17
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Graph:
 
     name: str
     module: torch.nn.Module
-    examples: tuple[tuple[Array, ...], ...]
+    examples: tuple[tuple[np.ndarray, ...], ...]
     tolerance: Mapping[str, float]
     relative: bool = False
     meta: Mapping[str, Any] = field(default_factory=dict)
@@ -99,7 +98,7 @@ def _trace(graph: Graph, path: Path) -> None:
         )
 
 
-def shapes_of(graph: Graph, outputs: Mapping[str, Array] | None = None) -> Shapes:
+def shapes_of(graph: Graph, outputs: Mapping[str, np.ndarray] | None = None) -> Shapes:
     """The contract's dims of every input and output with the preset's letters replaced by their
     sizes.
 
@@ -114,7 +113,7 @@ def shapes_of(graph: Graph, outputs: Mapping[str, Array] | None = None) -> Shape
     )
 
 
-def run_module(graph: Graph, inputs: tuple[Array, ...]) -> dict[str, Array]:
+def run_module(graph: Graph, inputs: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
     """What PyTorch answers."""
     with torch.no_grad():
         outputs = graph.module.eval()(*(torch.from_numpy(a.copy()) for a in inputs))

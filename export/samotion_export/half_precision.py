@@ -26,13 +26,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, numpy_helper
 
-Array = np.ndarray[Any, Any]
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
 SUFFIXES: dict[int, str] = {FLOAT: "float", HALF: "half"}
 TINY = 3
@@ -203,10 +201,10 @@ def _renamed(name: str, kind: int) -> str:
     return f"{name}/{SUFFIXES[kind]}"
 
 
-def _rounded(array: Array) -> Array:
+def _rounded(array: np.ndarray) -> np.ndarray:
     """To float16, what is too large becoming the largest: infinities would turn to NaN."""
     limit = float(np.finfo(np.float16).max)
-    rounded: Array = array.clip(-limit, limit).astype(np.float16)
+    rounded: np.ndarray = array.clip(-limit, limit).astype(np.float16)
     return rounded
 
 
@@ -218,7 +216,7 @@ def _float_tensors(model: onnx.ModelProto) -> set[str]:
     return found | {t.name for t in graph.initializer if t.data_type == FLOAT}
 
 
-def _constants(graph: onnx.GraphProto) -> tuple[dict[str, Array], dict[str, str]]:
+def _constants(graph: onnx.GraphProto) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Float32 constants by name: initialisers, Constant nodes, and Identity nodes that only rename
     one.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,10 +21,9 @@ GPU_PX_PER_CALL = GPU_FRAMES * 518 * 1036  # of fewer frames, if they are long s
 MAX_CUBIC_SHRINK = 2.5  # 4 px a side are read; skipping more of them aliases. 1080 px to 518 is 2.1
 FLAT = 1e-5  # of the values: less than this between the nearest and farthest is rounding, not depth
 MAX_ASPECT = 8  # memory does not grow with the shape of a long strip
-Array = np.ndarray[Any, Any]
 
 
-def estimate(engines: Engines, frames: Array) -> Array:
+def estimate(engines: Engines, frames: np.ndarray) -> np.ndarray:
     """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each
     frame spans [0,1].
 
@@ -39,7 +37,7 @@ def estimate(engines: Engines, frames: Array) -> Array:
     return maps
 
 
-def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
+def raw_maps(engines: Engines, frames: np.ndarray) -> Iterator[np.ndarray]:
     """What the net answers for each frame: a map of its own size and range. A GPU is given all
     `frames` before the first answer is waited for.
     """
@@ -47,7 +45,7 @@ def raw_maps(engines: Engines, frames: Array) -> Iterator[Array]:
         yield from answer["disparity"]
 
 
-def started(engines: Engines, frames: Array) -> Iterator[Answer]:
+def started(engines: Engines, frames: np.ndarray) -> Iterator[Answer]:
     """The net's calls in order, each on its way: `disparity` of a few frames."""
     rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.depth.short_side_px)
     on_gpu = resident.is_on_gpu(engines)
@@ -63,7 +61,7 @@ def started(engines: Engines, frames: Array) -> Iterator[Answer]:
     )
 
 
-def _resized(frames: Array, hw: tuple[int, int]) -> Array:
+def _resized(frames: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Frames as the net takes them."""
     batch = np.empty((len(frames), *hw, 3), np.uint8)
     for out, frame in zip(batch, frames):
@@ -91,26 +89,26 @@ def net_size(hw: tuple[int, int], side_px: int) -> tuple[int, int]:
     return rows, columns
 
 
-def to_unit_range(disparity: Array) -> Array:
+def to_unit_range(disparity: np.ndarray) -> np.ndarray:
     """Min-max normalised over the last two axes; a constant map gives zeros."""
     return rescale(disparity, *extremes(disparity))
 
 
-def extremes(disparity: Array) -> tuple[Array, Array]:
+def extremes(disparity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The smallest and the largest number over the last two axes, (...,1,1)."""
     return disparity.min((-2, -1), keepdims=True), disparity.max((-2, -1), keepdims=True)
 
 
-def rescale(disparity: Array, low: Array, high: Array) -> Array:
+def rescale(disparity: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """From [low, high] to [0,1]; zeros where these are one."""
     flat = high - low <= FLAT * np.maximum(np.abs(low), np.abs(high))
-    unit: Array = np.where(flat, 0, (disparity - low) / np.where(flat, 1, high - low))
+    unit: np.ndarray = np.where(flat, 0, (disparity - low) / np.where(flat, 1, high - low))
     return unit
 
 
-def resize(image: Array, hw: tuple[int, int], out: Array | None = None) -> Array:
+def resize(image: np.ndarray, hw: tuple[int, int], out: np.ndarray | None = None) -> np.ndarray:
     """Bicubic, as published; shrunk by more than `MAX_CUBIC_SHRINK` the mean of each area."""
     far = image.shape[0] > MAX_CUBIC_SHRINK * hw[0]
     kind = cv2.INTER_AREA if far else cv2.INTER_CUBIC
-    resized: Array = cv2.resize(image, (hw[1], hw[0]), out, interpolation=kind)
+    resized: np.ndarray = cv2.resize(image, (hw[1], hw[0]), out, interpolation=kind)
     return resized

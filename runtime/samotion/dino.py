@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
@@ -22,10 +20,9 @@ PATCH_PX = 14
 PX_PER_CALL = 150_000
 ANSWERS_WAITING = 2  # of a GPU, a frame each, to be looked up in
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
-Array = np.ndarray[Any, Any]
 
 
-def describe(engines: Engines, frames: Array) -> Array:
+def describe(engines: Engines, frames: np.ndarray) -> np.ndarray:
     """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3).
 
     Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area
@@ -39,7 +36,7 @@ def describe(engines: Engines, frames: Array) -> Array:
     return np.concatenate([engines["dino"](frames=call)["features"] for call in calls])
 
 
-def _resized(engines: Engines, frame: Array) -> Array:
+def _resized(engines: Engines, frame: np.ndarray) -> np.ndarray:
     """A frame (H,W,3) as the net sees it."""
     rows, columns = net_size((frame.shape[0], frame.shape[1]), engines.preset.dino.short_side_px)
     kind = cv2.INTER_AREA if rows < frame.shape[0] else cv2.INTER_LINEAR
@@ -61,8 +58,8 @@ def net_size(hw: tuple[int, int], short_side_px: int | None) -> tuple[int, int]:
 
 
 def under_tracks(
-    engines: Engines, frames: Array, tracks: Tracks, progress: StageProgress | None = None
-) -> Array:
+    engines: Engines, frames: np.ndarray, tracks: Tracks, progress: StageProgress | None = None
+) -> np.ndarray:
     """The feature (N,C) under each track's own query point, in frames (T,H,W,3) uint8.
 
     Raises EngineError for features of another length than the motion net takes.
@@ -90,12 +87,12 @@ def under_tracks(
     return features
 
 
-def sample(features: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+def sample(features: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """The features (N,C) under points xy_px (N,2) of one frame of size `hw`; features (GH,GW,C), or
     without C.
 
     Cells as the motion nets were trained: `geometry.dino_cells`.
     """
     column, row = geometry.dino_cells(xy_px, hw, features.shape[:2]).T
-    values: Array = features[row, column]
+    values: np.ndarray = features[row, column]
     return values

@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,6 @@ from samotion.tracks.queries import sample_queries
 
 __all__ = ["LiveObject", "LiveResult", "Newest", "Session"]
 
-Array = np.ndarray[Any, Any]
 
 WINDOW_FRAMES = 25  # that are searched together
 FIRST_FRAMES = 13  # of a source, or as many as a window has, are searched at first
@@ -85,7 +83,7 @@ class LiveResult:
 
     frame: int
     time_s: float
-    labels: Array
+    labels: np.ndarray
     objects: list[LiveObject]
     latency_s: float
 
@@ -96,7 +94,7 @@ class _Followed:
 
     known: LiveObject
     follower: Follower
-    mask: Array
+    mask: np.ndarray
     unseen: int = 0
     unfound: int = 0
 
@@ -136,17 +134,17 @@ class Session:
         # an online tracker tells of whole windows
         is_causal = engines.preset.tracks.causal
         self._first = window_frames if is_causal else min(FIRST_FRAMES, window_frames)
-        self._frames: deque[Array] = deque(maxlen=window_frames)
+        self._frames: deque[np.ndarray] = deque(maxlen=window_frames)
         self._objects: dict[int, _Followed] = {}
         self._count, self._next_search, self._next_id = 0, self._first, 1
         self._source_hw: tuple[int, int] | None = None
         self._history: history.History | None = None
-        self._points: Array | None = None
+        self._points: np.ndarray | None = None
         self._flow, self._cuts = Flow(), Cuts()
         self._searcher, self.searches = Searcher(engines, self.numbers, background), 0
         self._closed = False
 
-    def push(self, frame: Array, time_s: float | None = None) -> LiveResult:
+    def push(self, frame: np.ndarray, time_s: float | None = None) -> LiveResult:
         """What moves in the next frame (H,W,3) uint8 RGB; `time_s`: when it was taken (None: its
         number at 24 frames/s). Raises InputError for a frame of another kind or size.
         """
@@ -174,7 +172,7 @@ class Session:
             time.perf_counter() - start,
         )
 
-    def _checked(self, frame: Array) -> Array:
+    def _checked(self, frame: np.ndarray) -> np.ndarray:
         """A frame at the processing size."""
         if self._closed:
             raise UsageError("the session is closed; begin another one")
@@ -228,7 +226,7 @@ class Session:
             if one.unseen < UNSEEN_FRAMES and one.unfound < UNFOUND_SEARCHES
         }
 
-    def _track(self, frame: Array) -> None:
+    def _track(self, frame: np.ndarray) -> None:
         """Follow points into the newest frame, where the preset's tracker needs no later ones."""
         if self._history is not None:
             self._history = history.advance(self.engines, frame, self._history, self._points)
@@ -270,7 +268,7 @@ class Session:
             there.pop(one, None)
         self._expire()
 
-    def _prompt(self, number: int, since: int, mask: Array, images: Features) -> None:
+    def _prompt(self, number: int, since: int, mask: np.ndarray, images: Features) -> None:
         """Follow an object that has the mask (H,W) in the newest frame."""
         had = self._objects.get(number)
         follow = had.follower if had else follower(self.engines, pipeline.refine_of(self.engines))
@@ -295,7 +293,7 @@ class Session:
         self._next_id += 1
         return self._next_id - 1
 
-    def _labels(self, hw: tuple[int, ...]) -> Array:
+    def _labels(self, hw: tuple[int, ...]) -> np.ndarray:
         """All masks as labels; smaller objects lie in front."""
         labels = np.zeros(hw, np.uint8)
         for number, one in sorted(self._objects.items(), key=lambda item: -int(item[1].mask.sum())):

@@ -6,32 +6,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 SAME_IOU = 0.9
 SAME_COVER = 0.9
 SAME_FRAMES = 0.3  # of all frames
 
 
-def ids_in(labels: Array) -> set[int]:
+def ids_in(labels: np.ndarray) -> set[int]:
     """The ids that labels (H,W) uint8 show, 0 too; np.unique takes five times as long."""
     counts = cv2.calcHist([np.ascontiguousarray(labels, np.uint8)], [0], None, [256], [0, 256])
     return set(np.flatnonzero(counts).tolist())
 
 
-def agreement(a: Array, b: Array) -> float:
+def agreement(a: np.ndarray, b: np.ndarray) -> float:
     """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 %
     of the other.
     """
     return _agreement(a, b, _areas(a), _areas(b))
 
 
-def _agreement(a: Array, b: Array, area_a: Array, area_b: Array) -> float:
+def _agreement(a: np.ndarray, b: np.ndarray, area_a: np.ndarray, area_b: np.ndarray) -> float:
     # a frame at a time, for what whole masks share takes as much memory as a mask
     both = np.array([np.count_nonzero(x & y) for x, y in zip(a, b)], np.float64)
     union = area_a + area_b - both
@@ -40,12 +37,12 @@ def _agreement(a: Array, b: Array, area_a: Array, area_b: Array) -> float:
     return float(np.mean(same & (smaller > 0)))
 
 
-def _areas(mask: Array) -> Array:
+def _areas(mask: np.ndarray) -> np.ndarray:
     """Pixels per frame (T,) of a mask (T,H,W) bool; five times as fast as counting along axes."""
     return np.array([np.count_nonzero(frame) for frame in mask], np.float64)
 
 
-def same_pairs(masks: Mapping[int, Array]) -> list[tuple[int, int]]:
+def same_pairs(masks: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
     """The pairs of objects that are one, each the earlier found first, in order of discovery."""
     areas = {one: _areas(mask) for one, mask in masks.items()}
     return [
@@ -73,7 +70,7 @@ def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
     return joined
 
 
-def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
+def merge(masks: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
     """Joins masks (T,H,W) bool of objects that are one; the first object's id stays. Empty objects
     drop out.
 
@@ -89,19 +86,19 @@ def merge(masks: Mapping[int, Array]) -> dict[int, Array]:
     }
 
 
-def union(masks: Sequence[Array]) -> Array:
+def union(masks: Sequence[np.ndarray]) -> np.ndarray:
     """One mask (T,H,W) bool of several; of one that mask itself, not copied."""
     if len(masks) == 1:
         return masks[0]
-    joined = masks[0] | masks[1]
+    joined: np.ndarray = masks[0] | masks[1]
     for mask in masks[2:]:
         joined |= mask
     return joined
 
 
 def to_labels(
-    masks: Mapping[int, Array], shape: tuple[int, int, int], smallest_in_front: bool = False
-) -> Array:
+    masks: Mapping[int, np.ndarray], shape: tuple[int, int, int], smallest_in_front: bool = False
+) -> np.ndarray:
     """Label map (T,H,W) uint8 of masks (T,H,W) bool: the k-th mask is k, 0 is static.
 
     Where masks overlap the lower number wins, or the smallest mask: it lies in front, or is a part

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
-from typing import Any
 
 import numpy as np
 
@@ -16,8 +15,7 @@ from samotion.backends.threads import aside
 from samotion.checks.stages import StageProgress, Stages
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
-Keep = Callable[[int, Array], None]  # the number of the first frame, maps (K,H,W) in [0,1]
+Keep = Callable[[int, np.ndarray], None]  # the number of the first frame, maps (K,H,W) in [0,1]
 
 ANSWERS_WAITING = 2  # of a GPU, some frames each, to be looked up in
 
@@ -25,14 +23,14 @@ ANSWERS_WAITING = 2  # of a GPU, some frames each, to be looked up in
 def score(
     engines: Engines,
     *,
-    xy_px: Array,
+    xy_px: np.ndarray,
     hw: tuple[int, int],
-    visible: Array,
-    visibility: Array,
-    confidence: Array,
-    disparity: Array,
-    dino: Array,
-) -> Array:
+    visible: np.ndarray,
+    visibility: np.ndarray,
+    confidence: np.ndarray,
+    disparity: np.ndarray,
+    dino: np.ndarray,
+) -> np.ndarray:
     """Scores (N,) float32 in [0,1]: the published method's of all tracks at once, nano's in parts
     of every n-th track, so that each part is spread over picture and clip.
 
@@ -57,8 +55,12 @@ def score(
 
 
 def score_tracks(
-    engines: Engines, hw: tuple[int, int], tracks: Tracks, disparity: Array, features: Array
-) -> Array:
+    engines: Engines,
+    hw: tuple[int, int],
+    tracks: Tracks,
+    disparity: np.ndarray,
+    features: np.ndarray,
+) -> np.ndarray:
     """`score` of tracks in frames of size `hw`, with the disparity (N,T) and the features (N,C)
     under them.
     """
@@ -76,12 +78,12 @@ def score_tracks(
 
 def inputs_under(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     tracks: Tracks,
     stages: Stages,
     keep: Keep | None = None,
     kept_frames: Collection[int] = (),
-) -> tuple[Array, Array]:
+) -> tuple[np.ndarray, np.ndarray]:
     """What `score_tracks` takes of `frames` (T,H,W,3) uint8, stages "depth" and "dino": disparity
     (N,T) and features (N,C) under every track. `keep` and `kept_frames`: as of `disparity_under`.
     """
@@ -93,12 +95,12 @@ def inputs_under(
 
 def disparity_under(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     tracks: Tracks,
     progress: StageProgress | None = None,
     keep: Keep | None = None,
     kept_frames: Collection[int] = (),
-) -> Array:
+) -> np.ndarray:
     """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, as
     `gather_disparity` finds it in maps of [0,1]. `keep` is given the number of each of
     `kept_frames`, and its map (1,H,W).
@@ -123,7 +125,9 @@ def disparity_under(
     return found
 
 
-def _disparity_of(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
+def _disparity_of(
+    disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int], mode: str
+) -> np.ndarray:
     """As `gather_disparity`, of one raw map (H,W) under points (N,2), but only points are rescaled
     and saturated: a map that spans [0,1] does so still when it is saturated.
     """
@@ -135,7 +139,9 @@ def _disparity_of(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str
     return _clipped(depth.rescale(values, low, high))
 
 
-def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: str) -> Array:
+def gather_disparity(
+    disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int], mode: str
+) -> np.ndarray:
     """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px
     of `hw`.
 
@@ -149,7 +155,7 @@ def gather_disparity(disparity: Array, xy_px: Array, hw: tuple[int, int], mode: 
     return find(prepare(disparity), xy_px, hw)
 
 
-def saturate(disparity: Array) -> Array:
+def saturate(disparity: np.ndarray) -> np.ndarray:
     """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest
     0.4 %.
 
@@ -158,23 +164,23 @@ def saturate(disparity: Array) -> Array:
     return depth.to_unit_range(_clipped(disparity))
 
 
-def _clipped(disparity: Array) -> Array:
+def _clipped(disparity: np.ndarray) -> np.ndarray:
     """Through 16 bits, and read back clipped at 255."""
     stored = np.floor(65535 * disparity)
-    clipped: Array = np.minimum(stored, 255).astype(np.float32) / 255
+    clipped: np.ndarray = np.minimum(stored, 255).astype(np.float32) / 255
     return clipped
 
 
-def lookup_misplaced(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+def lookup_misplaced(disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Quirk B: disparity where `geometry.misplaced_index` says."""
     frames, height, width = disparity.shape
     index = geometry.misplaced_index(xy_px, hw, (height, width))
     maps = disparity.reshape(frames, height * width)
-    values: Array = maps[np.arange(frames), index]
+    values: np.ndarray = maps[np.arange(frames), index]
     return values
 
 
-def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
+def lookup(disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Bilinear lookup, borders repeated; maps may differ from `hw` in size."""
     frames, height, width = disparity.shape
     xy = geometry.resized_xy(xy_px.astype(np.float64), hw, (height, width))
@@ -186,5 +192,5 @@ def lookup(disparity: Array, xy_px: Array, hw: tuple[int, int]) -> Array:
     t = np.arange(frames)
     above = disparity[t, top, left] * (1 - across) + disparity[t, top, right] * across
     below = disparity[t, bottom, left] * (1 - across) + disparity[t, bottom, right] * across
-    values: Array = above * (1 - down) + below * down
+    values: np.ndarray = above * (1 - down) + below * down
     return values

@@ -6,11 +6,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import Any
 
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HUES = 22  # the DAVIS palette has the colours of PASCAL VOC up to here, then greys
@@ -24,12 +21,12 @@ def voc_colour(label: int) -> tuple[int, int, int]:
     return rgb[0], rgb[1], rgb[2]
 
 
-DAVIS_PALETTE: Array = np.array(
+DAVIS_PALETTE: np.ndarray = np.array(
     [voc_colour(i) if i < _HUES else (i, i, i) for i in range(256)], np.uint8
 )
 
 
-def encode_indexed(labels: Array, palette: Array = DAVIS_PALETTE) -> bytes:
+def encode_indexed(labels: np.ndarray, palette: np.ndarray = DAVIS_PALETTE) -> bytes:
     """A PNG of labels (H,W) uint8 with a palette (256,3) uint8 (ISO/IEC 15948: colour type 3, 8
     bits, no filter).
     """

@@ -7,7 +7,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -19,8 +18,7 @@ from samotion.presets import Prompting
 from samotion.sam2.clicks import Click
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
-Segment = Callable[[Click], Array]  # one prompt on its own frame -> mask (H,W) bool
+Segment = Callable[[Click], np.ndarray]  # one prompt on its own frame -> mask (H,W) bool
 Regroup = Callable[[list["ObjectPrompt"]], list["ObjectPrompt"]]
 
 LONG_CLIP_FRAMES = 300
@@ -41,14 +39,14 @@ class ObjectPrompt:
 
     object_id: int
     key_frame: int
-    members: Array
+    members: np.ndarray
     clicks: tuple[Click, ...] = ()
     confidence: float = 1.0
 
 
 def published(
     tracks: Tracks,
-    scores: Array,
+    scores: np.ndarray,
     segment: Segment,
     hw: tuple[int, int],
     prompting: Prompting,
@@ -63,7 +61,7 @@ def published(
     the objects before they are prompted. Raises UsageError for other masks.
     """
 
-    def checked(click: Click) -> Array:
+    def checked(click: Click) -> np.ndarray:
         mask = segment(click)
         if mask.shape != hw:
             raise UsageError(f"a click was answered with a mask of {mask.shape}; expected {hw}")
@@ -92,7 +90,7 @@ def select_sure(
     return sure, max((one.confidence for one in objects), default=0.0)
 
 
-def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Array:
+def select_moving(scores: np.ndarray, frame_count: int, prompting: Prompting) -> np.ndarray:
     """Indices (M,) of moving tracks: the first threshold that leaves enough of the scores (N,),
     else the few best.
     """
@@ -102,7 +100,7 @@ def select_moving(scores: Array, frame_count: int, prompting: Prompting) -> Arra
     return np.sort(np.argsort(-scores, kind="stable")[: prompting.fallback_tracks])
 
 
-def motion_threshold(scores: Array, frame_count: int, prompting: Prompting) -> float | None:
+def motion_threshold(scores: np.ndarray, frame_count: int, prompting: Prompting) -> float | None:
     """The first threshold that leaves enough of the scores (N,); None where none does."""
     thresholds = (
         prompting.long_clip_thresholds if frame_count > LONG_CLIP_FRAMES else prompting.thresholds
@@ -120,7 +118,7 @@ def surely_visible(tracks: Tracks, min_confidence: float) -> Tracks:
 
 def group(
     tracks: Tracks,
-    moving: Array,
+    moving: np.ndarray,
     segment: Segment,
     hw: tuple[int, int],
     prompting: Prompting,
@@ -155,8 +153,8 @@ def round_count(frame_count: int) -> int:
 
 
 def _under_one_click(
-    tracks: Tracks, frame: int, here: Array, segment: Segment
-) -> tuple[Array, Array]:
+    tracks: Tracks, frame: int, here: np.ndarray, segment: Segment
+) -> tuple[np.ndarray, np.ndarray]:
     """Click the densest of the tracks `here` (P,) on a frame: those in the grown mask, and those in
     the mask itself.
 
@@ -169,7 +167,7 @@ def _under_one_click(
     return (near if len(near) else here[[clicked]]), here[inside(mask, xy)]
 
 
-def busiest_frame(visible: Array) -> int:
+def busiest_frame(visible: np.ndarray) -> int:
     """Of the 20 % of frames with most visible points (N,T) the middle one in time; at least one
     must be visible.
 
@@ -195,7 +193,7 @@ def prompt(
 
 def visible_members(
     unprompted: ObjectPrompt, tracks: Tracks, prompting: Prompting, only_last: bool = False
-) -> dict[int, Array]:
+) -> dict[int, np.ndarray]:
     """An object's members that are surely visible, by frame: on its key frame and on every
     `every_frames`-th, where there are some; or in the last frame alone.
     """
@@ -208,7 +206,7 @@ def visible_members(
     return {frame: visible for frame, visible in by_frame.items() if len(visible)}
 
 
-def clicks_on(object_id: int, frame: int, xy: Array, segment: Segment) -> list[Click]:
+def clicks_on(object_id: int, frame: int, xy: np.ndarray, segment: Segment) -> list[Click]:
     """One click on an object's points xy (P,2), and three more that correct it where it covers
     too few of them.
     """
@@ -218,11 +216,11 @@ def clicks_on(object_id: int, frame: int, xy: Array, segment: Segment) -> list[C
     return [one, _click(object_id, frame, xy[spread(xy)])]
 
 
-def _click(object_id: int, frame: int, xy: Array) -> Click:
+def _click(object_id: int, frame: int, xy: np.ndarray) -> Click:
     return Click(object_id, frame, xy, np.ones(len(xy), np.int32))
 
 
-def densest(points: Array) -> int:
+def densest(points: np.ndarray) -> int:
     """The point of (P,2) with the smallest sum of distances to the others."""
     x, y = points.T.astype(np.float64)
     sums = []
@@ -233,7 +231,7 @@ def densest(points: Array) -> int:
     return int(np.argmin(np.concatenate(sums)))
 
 
-def spread(points: Array) -> Array:
+def spread(points: np.ndarray) -> np.ndarray:
     """Indices (3,) into points (P,2): the one nearest the centroid and the two farthest from it.
 
     Of two points one comes twice. A lone point comes twice as well, (2,): SAM 2 answers two points
@@ -244,14 +242,14 @@ def spread(points: Array) -> Array:
     return np.concatenate([order[:1], order[-2:]])
 
 
-def inside(mask: Array, points: Array) -> Array:
+def inside(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Which points (P,2), x and y px, lie in mask (H,W), by `geometry.pixel_under`."""
     height, width = mask.shape
     x, y = geometry.pixel_under(points, (height, width)).T
-    is_inside: Array = mask[y, x]
+    is_inside: np.ndarray = mask[y, x]
     return is_inside
 
 
-def dilate(mask: Array) -> Array:
+def dilate(mask: np.ndarray) -> np.ndarray:
     """The margin around a mask (H,W) in which its tracks are taken: a 6 x 6 kernel, three times."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((6, 6), np.uint8), iterations=3).astype(bool)

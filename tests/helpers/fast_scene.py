@@ -12,7 +12,6 @@ from samotion.presets import FAST
 
 from helpers.fakes import FakeEngines
 
-Array = np.ndarray[Any, Any]
 FRAMES, HW, SIDE, SPEED_PX = 12, (96, 160), 32, 6
 MASK_PX, TOKENS = 256, 4096  # of SAM 2 at 1024 px
 GROUND, SQUARE = 40, 200
@@ -23,7 +22,7 @@ def left_px(frame: Any) -> Any:
     return 8 + SPEED_PX * frame
 
 
-def masks() -> Array:
+def masks() -> np.ndarray:
     """(T,H,W) bool: where the square is."""
     truth = np.zeros((FRAMES, *HW), bool)
     for t in range(FRAMES):
@@ -31,7 +30,7 @@ def masks() -> Array:
     return truth
 
 
-def frames() -> Array:
+def frames() -> np.ndarray:
     """(T,H,W,3) uint8: the square is bright, the ground dark."""
     return np.where(masks()[..., None], SQUARE, GROUND).astype(np.uint8).repeat(3, axis=-1)
 
@@ -53,7 +52,7 @@ def engines() -> Any:
     )
 
 
-def _features(frames: Array) -> dict[str, Array]:
+def _features(frames: np.ndarray) -> dict[str, np.ndarray]:
     assert frames.shape[1:] == (256, 256, 3) and frames.dtype == np.uint8
     count = len(frames)
     return {
@@ -62,15 +61,19 @@ def _features(frames: Array) -> dict[str, Array]:
     }
 
 
-def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
+def _query(lowres: np.ndarray, hires: np.ndarray, queries: np.ndarray) -> dict[str, np.ndarray]:
     assert len(lowres) == len(hires) == FRAMES
     empty = np.zeros((len(queries), 2), np.float32)
     return {"query_lowres": empty, "query_hires": empty}
 
 
 def _refine(
-    lowres: Array, hires: Array, query_lowres: Array, query_hires: Array, queries: Array
-) -> dict[str, Array]:
+    lowres: np.ndarray,
+    hires: np.ndarray,
+    query_lowres: np.ndarray,
+    query_hires: np.ndarray,
+    queries: np.ndarray,
+) -> dict[str, np.ndarray]:
     """What starts on the square goes with it."""
     t, y, x = queries.T
     x_px, y_px = x * (HW[1] - 1) / 255, y * (HW[0] - 1) / 255
@@ -84,7 +87,7 @@ def _refine(
     return {"tracks": xy.astype(np.float32), "occlusion": sure, "expected_dist": sure}
 
 
-def _depth(frames: Array) -> dict[str, Array]:
+def _depth(frames: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "disparity": np.linspace(0, 1, frames[..., 0].size, dtype=np.float32).reshape(
             frames.shape[:3]
@@ -92,7 +95,7 @@ def _depth(frames: Array) -> dict[str, Array]:
     }
 
 
-def _dino(frames: Array) -> dict[str, Array]:
+def _dino(frames: np.ndarray) -> dict[str, np.ndarray]:
     rows, columns = (side // 7 - 1 for side in frames.shape[1:3])
     return {
         "features": np.ones((len(frames), rows, columns, FAST.motion.dino_channels), np.float32)
@@ -100,8 +103,13 @@ def _dino(frames: Array) -> dict[str, Array]:
 
 
 def _motion(
-    xy: Array, visible: Array, visibility: Array, confidence: Array, disparity: Array, dino: Array
-) -> dict[str, Array]:
+    xy: np.ndarray,
+    visible: np.ndarray,
+    visibility: np.ndarray,
+    confidence: np.ndarray,
+    disparity: np.ndarray,
+    dino: np.ndarray,
+) -> dict[str, np.ndarray]:
     assert visible.all() and (np.abs(xy) <= 1).all() and dino.all()
     assert (
         disparity.min() >= 0
@@ -113,7 +121,7 @@ def _motion(
     return {"score": np.where(moves, 0.99, 0.01).astype(np.float32)}
 
 
-def _image(frames: Array) -> dict[str, Array]:
+def _image(frames: np.ndarray) -> dict[str, np.ndarray]:
     """The first level carries the logits of what is bright."""
     small = np.stack(
         [cv2.resize(frame, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA) for frame in frames]
@@ -128,7 +136,7 @@ def _image(frames: Array) -> dict[str, Array]:
     }
 
 
-def _decoded(level0: Array, count: int) -> dict[str, Array]:
+def _decoded(level0: np.ndarray, count: int) -> dict[str, np.ndarray]:
     return {
         "masks": level0[:, 0].repeat(count, 0),
         "iou": np.ones(count, np.float32),
@@ -137,17 +145,21 @@ def _decoded(level0: Array, count: int) -> dict[str, Array]:
     }
 
 
-def _prompt(level0: Array, points: Array, labels: Array, **_: Array) -> dict[str, Array]:
+def _prompt(
+    level0: np.ndarray, points: np.ndarray, labels: np.ndarray, **_: np.ndarray
+) -> dict[str, np.ndarray]:
     assert (labels == 1).all() and points.min() >= 0 and points.max() <= 1024
     return _decoded(level0, len(points))
 
 
-def _memory(level2: Array, masks: Array, object_score: Array) -> dict[str, Array]:
+def _memory(
+    level2: np.ndarray, masks: np.ndarray, object_score: np.ndarray
+) -> dict[str, np.ndarray]:
     return {"memory": np.zeros((len(masks), TOKENS, 4), np.float32)}
 
 
 def _track(
-    level0: Array, bank: Array, slot: Array, pointers: Array, **_: Array
-) -> dict[str, Array]:
+    level0: np.ndarray, bank: np.ndarray, slot: np.ndarray, pointers: np.ndarray, **_: np.ndarray
+) -> dict[str, np.ndarray]:
     assert bank.shape[:2] == slot.shape and len(pointers) == len(bank)
     return {**_decoded(level0, len(bank)), "memory": np.zeros((len(bank), TOKENS, 4), np.float32)}

@@ -13,7 +13,6 @@ from samotion.presets import FAST
 
 from helpers.fakes import FakeEngines
 
-Array = np.ndarray[Any, Any]
 HW, SIDE, TOP, SPEED_PX, TURN_PX = (48, 80), 20, 14, 2, 56
 MASK_PX, TOKENS = 64, 256  # of SAM 2 at 256 px
 PRESET = replace(
@@ -35,7 +34,7 @@ def lefts(count: int, still: range = range(0)) -> list[int]:
     return places
 
 
-def masks(count: int, still: range = range(0)) -> Array:
+def masks(count: int, still: range = range(0)) -> np.ndarray:
     """(T,H,W) bool: where the square is."""
     truth = np.zeros((count, *HW), bool)
     for t, left in enumerate(lefts(count, still)):
@@ -43,7 +42,7 @@ def masks(count: int, still: range = range(0)) -> Array:
     return truth
 
 
-def frames(count: int, still: range = range(0)) -> Array:
+def frames(count: int, still: range = range(0)) -> np.ndarray:
     """(T,H,W,3) uint8: the square is bright, the ground dark."""
     grey = np.where(masks(count, still), SQUARE, GROUND).astype(np.uint8)
     return grey[..., None].repeat(3, axis=-1)
@@ -66,7 +65,7 @@ def engines() -> Any:
     )
 
 
-def _features(frames: Array) -> dict[str, Array]:
+def _features(frames: np.ndarray) -> dict[str, np.ndarray]:
     """The square's left and right side in each frame, px of 256; -1 where there is none."""
     sides = np.full((len(frames), 1, 1, 2), -1, np.float32)
     for row, bright in zip(sides, frames[..., 0] > (GROUND + SQUARE) / 2):
@@ -76,12 +75,12 @@ def _features(frames: Array) -> dict[str, Array]:
     return {"lowres": sides, "hires": sides}
 
 
-def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
+def _query(lowres: np.ndarray, hires: np.ndarray, queries: np.ndarray) -> dict[str, np.ndarray]:
     empty = np.zeros((len(queries), 2), np.float32)
     return {"query_lowres": empty, "query_hires": empty}
 
 
-def _refine(lowres: Array, queries: Array, **_: Array) -> dict[str, Array]:
+def _refine(lowres: np.ndarray, queries: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
     """What starts on the square goes with it."""
     left, right = lowres[:, 0, 0].T
     t, y, x = queries.T
@@ -95,23 +94,23 @@ def _refine(lowres: Array, queries: Array, **_: Array) -> dict[str, Array]:
     return {"tracks": xy.astype(np.float32), "occlusion": sure, "expected_dist": sure}
 
 
-def _depth(frames: Array) -> dict[str, Array]:
+def _depth(frames: np.ndarray) -> dict[str, np.ndarray]:
     plane = np.linspace(0, 1, frames[0, ..., 0].size, dtype=np.float32)
     return {"disparity": np.tile(plane.reshape(frames.shape[1:3]), (len(frames), 1, 1))}
 
 
-def _dino(frames: Array) -> dict[str, Array]:
+def _dino(frames: np.ndarray) -> dict[str, np.ndarray]:
     rows, columns = (side // 7 - 1 for side in frames.shape[1:3])
     channels = FAST.motion.dino_channels
     return {"features": np.ones((len(frames), rows, columns, channels), np.float32)}
 
 
-def _motion(xy: Array, **_: Array) -> dict[str, Array]:
+def _motion(xy: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
     moves = np.ptp(xy[..., 0], axis=1) > 0.01
     return {"score": np.where(moves, 0.99, 0.01).astype(np.float32)}
 
 
-def _image(frames: Array) -> dict[str, Array]:
+def _image(frames: np.ndarray) -> dict[str, np.ndarray]:
     """The first level carries the logits of what is bright."""
     small = [cv2.resize(f, (MASK_PX, MASK_PX), interpolation=cv2.INTER_AREA) for f in frames]
     logits = (np.stack(small)[..., 0].astype(np.float32) - (GROUND + SQUARE) / 2) / 8
@@ -124,7 +123,7 @@ def _image(frames: Array) -> dict[str, Array]:
     }
 
 
-def _decoded(level0: Array, count: int) -> dict[str, Array]:
+def _decoded(level0: np.ndarray, count: int) -> dict[str, np.ndarray]:
     return {
         "masks": level0[:, 0].repeat(count, 0),
         "iou": np.ones(count, np.float32),
@@ -133,13 +132,15 @@ def _decoded(level0: Array, count: int) -> dict[str, Array]:
     }
 
 
-def _prompt(level0: Array, points: Array, **_: Array) -> dict[str, Array]:
+def _prompt(level0: np.ndarray, points: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
     return _decoded(level0, len(points))
 
 
-def _memory(level2: Array, masks: Array, object_score: Array) -> dict[str, Array]:
+def _memory(
+    level2: np.ndarray, masks: np.ndarray, object_score: np.ndarray
+) -> dict[str, np.ndarray]:
     return {"memory": np.zeros((len(masks), TOKENS, 1), np.float32)}
 
 
-def _track(level0: Array, bank: Array, **_: Array) -> dict[str, Array]:
+def _track(level0: np.ndarray, bank: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
     return {**_decoded(level0, len(bank)), "memory": np.zeros((len(bank), TOKENS, 1), np.float32)}

@@ -5,7 +5,6 @@ written.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +14,6 @@ from samotion.presets import NANO
 from samotion.settings import Settings, resolve
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
 SIZE_HW, SOURCE_HW = (30, 41), (60, 82)  # an odd width, and a source twice as large
 NUMBERS, TIMES_S = (0, 3, 6, 9), (0.5, 0.62, 1.1, 1.18)
 

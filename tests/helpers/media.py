@@ -12,11 +12,10 @@ import av
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 TICK = Fraction(1, 12_800)
 
 
-def quadrants(count: int = 6, hw: tuple[int, int] = (48, 64)) -> Array:
+def quadrants(count: int = 6, hw: tuple[int, int] = (48, 64)) -> np.ndarray:
     """Frames (T,H,W,3): red, green / blue, black quarters; every frame a little brighter in the
     black one.
     """
@@ -31,7 +30,7 @@ def quadrants(count: int = 6, hw: tuple[int, int] = (48, 64)) -> Array:
 
 def write_video(
     path: Path,
-    frames: Array,
+    frames: np.ndarray,
     codec: str = "libx264",
     pix_fmt: str = "yuv420p",
     times_s: Iterable[float] | None = None,
@@ -80,7 +79,7 @@ def set_display_matrix(path: Path, a: int, b: int, c: int, d: int) -> None:
     path.write_bytes(data)
 
 
-def write_images(folder: Path, frames: Array, names: Sequence[str] | None = None) -> Path:
+def write_images(folder: Path, frames: np.ndarray, names: Sequence[str] | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for index, frame in enumerate(frames):
         path = folder / (names[index] if names else f"{index:05d}.png")

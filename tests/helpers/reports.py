@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 from samotion.clips.video import Clip
@@ -15,7 +13,6 @@ from samotion.sam2 import Click
 from samotion.settings import Settings, resolve
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
 COLUMNS, CELL_PX = 5, 24
 
 
@@ -61,7 +58,7 @@ def report_result(
     )
 
 
-def _prompt(k: int, labels: Array) -> ObjectPrompt:
+def _prompt(k: int, labels: np.ndarray) -> ObjectPrompt:
     y, x = np.argwhere(labels[0] == k + 1).mean(axis=0)
     click = Click(k + 1, 0, np.array([[x, y], [x + 1, y]]), np.array([1, 0], np.int32))
     return ObjectPrompt(k + 1, 0, np.array([2 * k % 40, (2 * k + 1) % 40]), (click,))

@@ -17,8 +17,6 @@ from samotion.commands.listing import Item
 
 from helpers import long_scene
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class SceneJob(ClipJob):
@@ -41,7 +39,7 @@ class SceneJob(ClipJob):
         return super().do(item, engines)
 
 
-def _die(**_: Array) -> Any:
+def _die(**_: np.ndarray) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -16,7 +16,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from PIL import Image
 from samotion_training.datasets import recording
 
-Array = np.ndarray[Any, Any]
 HW = (48, 64)
 FRAMES = 10
 FOCAL, SENSOR = 35.0, 32.0  # mm
@@ -30,7 +29,7 @@ def only(sources: Any) -> recording.Recording:
     return source.read()
 
 
-def turn(axis: Array, angle: float) -> tuple[Array, Array]:
+def turn(axis: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:
     """Quaternion w, x, y, z and matrix of a turn about an axis, the matrix by Rodrigues'
     formula.
     """
@@ -63,7 +62,7 @@ class Traced:
         self.distance = np.stack([s[1] for s in shots]).reshape(FRAMES, *HW)
         self.frames = np.stack([s[2] for s in shots]).reshape(FRAMES, *HW, 3)
 
-    def shoot(self, t: int, xy: Array) -> tuple[Array, Array, Array]:
+    def shoot(self, t: int, xy: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Label, distance and colour along the rays through xy (N, 2) px of frame t."""
         raster = (xy + 0.5) / [HW[1], HW[0]]
         # Kubric's own camera matrix, inverted: (x, y) in shares of the picture, f_y by the sensor's
@@ -87,7 +86,7 @@ class Traced:
             place[hit] = (start + way * enter[:, None])[hit]
         return label, far, (128 + 100 * np.sin(2.5 * place)).astype(np.uint8)
 
-    def project(self, t: int, k: int, place: Array) -> tuple[Array, Array]:
+    def project(self, t: int, k: int, place: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Where a place (N, 3) of instance k (0: the world) is seen in frame t, px, and how far
         away.
         """
@@ -99,14 +98,14 @@ class Traced:
         )
         return px, np.linalg.norm(seen, axis=1)
 
-    def place(self, t: int, xy: Array, k: int) -> Array:
+    def place(self, t: int, xy: np.ndarray, k: int) -> np.ndarray:
         """The place in instance k's own axes of what xy (N, 2) shows in frame t."""
         far = self.shoot(t, xy)[1]
         near, one = (self._world(t, xy, d) for d in (np.zeros(len(xy)), np.ones(len(xy))))
         world = near + (one - near) * far[:, None]
         return (world - self.xyz[k - 1, t]) @ self.boxes[k - 1][t][1] if k else world
 
-    def _world(self, t: int, xy: Array, far: Array) -> Array:
+    def _world(self, t: int, xy: np.ndarray, far: np.ndarray) -> np.ndarray:
         x = (xy[:, 0] + 0.5 - HW[1] / 2) * SENSOR / FOCAL / HW[1]
         y = -(xy[:, 1] + 0.5 - HW[0] / 2) * SENSOR / FOCAL / HW[1]
         ray = np.stack([x, y, -np.ones(len(xy))], 1)
@@ -135,7 +134,7 @@ class Traced:
         }
 
 
-def png(values: Array) -> bytes:
+def png(values: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(values).save(file, "png")
     return file.getvalue()

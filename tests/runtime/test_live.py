@@ -25,7 +25,6 @@ from samotion.pipeline.search import MOST_HELD, Seen, with_parts
 from samotion.results.result import ObjectResult
 from samotion.sam2.features import Features
 
-Array = np.ndarray[Any, Any]
 SETTINGS = Settings(max_tracks=80)
 
 
@@ -33,7 +32,7 @@ def _session(engines: Any = None, every_frames: int = 6) -> Session:
     return Session(engines or long_scene.engines(), SETTINGS, 8, every_frames)
 
 
-def _j(truth: Array, found: Array) -> float:
+def _j(truth: np.ndarray, found: np.ndarray) -> float:
     return float((truth & found).sum() / (truth | found).sum())
 
 
@@ -81,7 +80,7 @@ def test_no_id_is_given_twice_and_labels_are_those_that_are_free() -> None:
 
 
 def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
-    def box(top: int, bottom: int, left: int = 10, right: int = 20) -> Array:
+    def box(top: int, bottom: int, left: int = 10, right: int = 20) -> np.ndarray:
         mask = np.zeros((60, 60), bool)
         mask[top:bottom, left:right] = True
         return mask
@@ -115,7 +114,7 @@ def test_sessions_share_engines_and_nothing_else() -> None:
 def test_sessions_in_threads_share_engines() -> None:
     engines, clip = long_scene.engines(), long_scene.frames(20)
 
-    def labels(frames: Array) -> list[Array]:
+    def labels(frames: np.ndarray) -> list[np.ndarray]:
         with _session(engines) as session:
             return [session.push(frame).labels for frame in frames]
 
@@ -155,7 +154,7 @@ class _CausalEngines(FakeEngines):
         return SimpleNamespace(meta=super().entry(name).meta, inputs=axes)
 
 
-def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
+def _query(lowres: np.ndarray, hires: np.ndarray, queries: np.ndarray) -> dict[str, np.ndarray]:
     """Whether a point is on the square, and how far right of its left side; its x and y."""
     left, right = lowres[0, 0, 0]
     _, y, x = queries.T
@@ -168,7 +167,13 @@ def _query(lowres: Array, hires: Array, queries: Array) -> dict[str, Array]:
     }
 
 
-def _online(lowres: Array, query_lowres: Array, query_hires: Array, past: Array, **_: Array) -> Any:
+def _online(
+    lowres: np.ndarray,
+    query_lowres: np.ndarray,
+    query_hires: np.ndarray,
+    past: np.ndarray,
+    **_: np.ndarray,
+) -> Any:
     on_square, offset = query_lowres.T
     x = np.where(on_square, lowres[0, 0, 0, 0] + offset, query_hires[:, 0])
     sure = np.full((len(x), 1), -9, np.float32)
@@ -199,7 +204,7 @@ def test_every_second_frame_of_many_is_searched_and_few_at_first(
     searched = []
     find = pipeline.find
 
-    def spy(engines: Any, frames: Array, numbers: Any, stages: Any, carried: Any) -> Any:
+    def spy(engines: Any, frames: np.ndarray, numbers: Any, stages: Any, carried: Any) -> Any:
         searched.append(frames)
         assert carried.only_last
         return find(engines, frames, numbers, stages, carried)
@@ -253,7 +258,7 @@ def _gated(gate: threading.Event) -> Any:
     functions: dict[str, Any] = dict(long_scene.engines())
     motion = functions["motion"]
 
-    def wait(**arrays: Array) -> Any:
+    def wait(**arrays: np.ndarray) -> Any:
         assert gate.wait(20)
         return motion(**arrays)
 
@@ -300,7 +305,7 @@ def test_frames_that_wait_for_an_answer_are_bounded_and_caught_up_with() -> None
 
 
 def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
-    def fail(**_: Array) -> Any:
+    def fail(**_: np.ndarray) -> Any:
         raise InputError("no memory is left")
 
     functions: dict[str, Any] = dict(long_scene.engines()) | {"motion": fail}
@@ -318,7 +323,7 @@ def test_a_session_searches_on_after_an_error(background: bool) -> None:
     functions: dict[str, Any] = dict(long_scene.engines())
     motion, calls = functions["motion"], []
 
-    def fail_once(**arrays: Array) -> Any:
+    def fail_once(**arrays: np.ndarray) -> Any:
         calls.append(1)
         if len(calls) == 1:
             raise InputError("no memory is left")
@@ -349,7 +354,7 @@ def test_closing_waits_for_a_look_and_wants_nothing_of_it() -> None:
     assert answer is not None and answer.done()
 
 
-def _other_scene(count: int) -> Array:
+def _other_scene(count: int) -> np.ndarray:
     """The square before a ground of noise, turned round."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 110, long_scene.frames(1)[0].shape).astype(np.uint8)
@@ -381,7 +386,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted() -> None:
     go_on, all_read = threading.Event(), threading.Event()
     numbers = iter(range(10))
 
-    def read() -> tuple[Array, float] | None:
+    def read() -> tuple[np.ndarray, float] | None:
         number = next(numbers, None)
         if number == 1:
             go_on.wait(10)  # the first has been taken: the engine is slow from here on
@@ -434,7 +439,7 @@ def test_a_source_is_closed_when_its_last_read_ends() -> None:
 
 
 def test_what_goes_wrong_in_a_source_is_raised_where_frames_are_taken() -> None:
-    def read() -> tuple[Array, float] | None:
+    def read() -> tuple[np.ndarray, float] | None:
         raise InputError("the camera is gone")
 
     with pytest.raises(InputError, match="camera is gone"):

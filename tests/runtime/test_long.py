@@ -35,13 +35,12 @@ from samotion.results.record import read_record
 from samotion.results.result import Found
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
 SETTINGS = Settings(window_frames=16, max_tracks=120)
 KINDS = ("masks", "coco", "tracks")
 REQUEST = {"request": {"clip": "square"}}
 
 
-def _j(truth: Array, found: Array) -> float:
+def _j(truth: np.ndarray, found: np.ndarray) -> float:
     return float((truth & found).sum() / (truth | found).sum())
 
 
@@ -122,7 +121,7 @@ def test_windows_come_one_by_one_and_cover_every_frame_once() -> None:
     assert np.array_equal(np.concatenate(labels), whole.labels)
 
 
-def _two_scenes() -> Array:
+def _two_scenes() -> np.ndarray:
     other = 255 - long_scene.frames(20)
     rng = np.random.default_rng(0)
     other = (other.astype(int) // 2 + rng.integers(0, 99, other[0].shape)).astype(np.uint8)
@@ -362,7 +361,7 @@ def test_pictures_of_maps_come_from_all_windows(tmp_path: Path, folder: Path) ->
 
 
 def test_arrays_in_reference_cycles_go_with_their_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[weakref.ref[Array]] = []
+    held: list[weakref.ref[np.ndarray]] = []
     find = pipeline.find
 
     def spy(*arguments: Any) -> Any:

@@ -19,11 +19,9 @@ from samotion_export.checkpoints import weights
 from samotion_training import ablate, motion_data
 from samotion_training.ablate import Case, Found, Shared
 
-Array = np.ndarray[Any, Any]
-
 
 @pytest.fixture
-def tracks(rng: np.random.Generator) -> dict[str, Array]:
+def tracks(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """The motion engine's inputs for 12 tracks of 5 frames."""
     channels = samotion.presets.NANO.motion.dino_channels
     floats = {
@@ -51,12 +49,12 @@ def exported(opened: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return Path(official.checkpoint(tmp_path_factory.mktemp("w"), "motion", opened.preset.motion))
 
 
-def score(net: Any, inputs: dict[str, Array]) -> Array:
+def score(net: Any, inputs: dict[str, np.ndarray]) -> np.ndarray:
     return np.asarray(net(**inputs)["score"])
 
 
 def test_each_variant_forgets_its_own_part(
-    opened: Any, exported: Path, tracks: dict[str, Array]
+    opened: Any, exported: Path, tracks: dict[str, np.ndarray]
 ) -> None:
     nets = ablate.variants(opened, exported)
     other = {name: tracks[name][::-1].copy() for name in ("disparity", "dino")}
@@ -71,7 +69,7 @@ def test_each_variant_forgets_its_own_part(
 
 
 def test_without_spatial_attention_the_encoder_sees_each_track_alone(
-    opened: Any, tracks: dict[str, Array]
+    opened: Any, tracks: dict[str, np.ndarray]
 ) -> None:
     torch.manual_seed(0)
     whole = weights.build_module("motion", opened.preset.motion)
@@ -87,7 +85,7 @@ def test_without_spatial_attention_the_encoder_sees_each_track_alone(
 
 
 def test_other_weights_than_the_exported_ones_are_noticed(
-    opened: Any, tracks: dict[str, Array]
+    opened: Any, tracks: dict[str, np.ndarray]
 ) -> None:
     with pytest.raises(EngineError, match=r"differ by .* give --motion FILE, or export it again"):
         score(ablate.variants(opened)["without spatial attention"], tracks)  # the bundled weights
@@ -100,7 +98,7 @@ def test_the_runs_of_a_clip_share_what_no_variant_changes() -> None:
         preset = "nano"
 
         def __getitem__(self, name: str) -> Any:
-            def call(**inputs: Array) -> dict[str, Array]:
+            def call(**inputs: np.ndarray) -> dict[str, np.ndarray]:
                 calls[name] += 1
                 return {"out": inputs["x"] + 1}
 
@@ -153,7 +151,7 @@ def test_judging_compares_masks_and_each_track_at_its_query(rng: np.random.Gener
     labels[:, :2] = 0  # half of it
 
     class Result:
-        labels: Array
+        labels: np.ndarray
         scores = np.array([0.9, 0.2, 0.1])
 
         class tracks:
@@ -172,7 +170,7 @@ def test_judging_compares_masks_and_each_track_at_its_query(rng: np.random.Gener
 def test_the_command_runs_on_a_rendered_clip_and_made_tracks(
     engine_folder: Path,
     exported: Path,
-    tracks: dict[str, Array],
+    tracks: dict[str, np.ndarray],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

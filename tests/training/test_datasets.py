@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import media
-from helpers.traced import FRAMES, HW, Array, only, png
+from helpers.traced import FRAMES, HW, only, png
 from samotion.errors import InputError
 from samotion_bench.scenes.render import Clip
 from samotion_training import (
@@ -117,7 +117,7 @@ SIDE = 40
 SQUARE = 10  # px, at (4 + 2 t, 12)
 
 
-def squares() -> tuple[Array, Array]:
+def squares() -> tuple[np.ndarray, np.ndarray]:
     """Frames (T, SIDE, 2 SIDE, 3) of a square that slides over noise, and its masks."""
     rng = np.random.default_rng(3)
     masks = np.zeros((FRAMES, SIDE, 2 * SIDE), bool)

@@ -34,8 +34,7 @@ from samotion_training import commands, motion_data
 from samotion_training.evaluate import davis, sequences
 from samotion_training.metrics import auc
 
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 Score = Callable[..., Arrays]  # a motion engine: the contract's inputs by name -> {"score": (N,)}
 
 WHOLE = "whole"
@@ -48,8 +47,8 @@ class Case(NamedTuple):
     """A clip and what moves in it."""
 
     name: str
-    frames: Array  # (T, H, W, 3) uint8 RGB
-    masks: Array  # (T, H, W) bool
+    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
+    masks: np.ndarray  # (T, H, W) bool
 
 
 class Found(NamedTuple):
@@ -59,8 +58,8 @@ class Found(NamedTuple):
 
     j: float | None
     any_mask: bool
-    scores: Array  # (N,)
-    moving: Array  # (N,) bool
+    scores: np.ndarray  # (N,)
+    moving: np.ndarray  # (N,) bool
 
 
 class Shared:
@@ -80,7 +79,7 @@ class Shared:
         if not name.startswith(SHARED):
             return engine
 
-        def call(**inputs: Array) -> Arrays:
+        def call(**inputs: np.ndarray) -> Arrays:
             key = name, digest(inputs)
             if key not in self._kept:
                 self._kept[key] = engine(**inputs)
@@ -91,14 +90,14 @@ class Shared:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engines, name)
 
-    def segment(self, frames: Array, motion: Score, max_tracks: int | None) -> samotion.Result:
+    def segment(self, frames: np.ndarray, motion: Score, max_tracks: int | None) -> samotion.Result:
         """The whole pipeline with this motion net."""
         self.motion = motion
         settings = samotion.Settings(max_frames=max(2, len(frames)), max_tracks=max_tracks)
         return samotion.segment_clip(frames, self, settings)
 
 
-def digest(inputs: Mapping[str, Array]) -> str:
+def digest(inputs: Mapping[str, np.ndarray]) -> str:
     """A hash of an engine's inputs."""
     found = hashlib.blake2b(digest_size=16)
     for name in sorted(inputs):
@@ -117,10 +116,10 @@ def variants(engines: Engines, file: Path | None = None) -> dict[str, Score]:
     """
     whole = engines["motion"]
 
-    def without_disparity(**inputs: Array) -> Arrays:
+    def without_disparity(**inputs: np.ndarray) -> Arrays:
         return whole(**{**inputs, "disparity": np.full_like(inputs["disparity"], MIDDLE)})
 
-    def without_dino(**inputs: Array) -> Arrays:
+    def without_dino(**inputs: np.ndarray) -> Arrays:
         return whole(**{**inputs, "dino": np.zeros_like(inputs["dino"])})
 
     module = weights.build_module("motion", engines.preset.motion)
@@ -128,7 +127,7 @@ def variants(engines: Engines, file: Path | None = None) -> dict[str, Score]:
     same, spatial = torch_motion(module), torch_motion(without_spatial(module, engines))
     compared: list[float] = []
 
-    def without_spatial_attention(**inputs: Array) -> Arrays:
+    def without_spatial_attention(**inputs: np.ndarray) -> Arrays:
         if not compared:
             difference = float(
                 np.abs(whole(**inputs)["score"] - same(**inputs)["score"]).max(initial=0)
@@ -166,7 +165,7 @@ def torch_motion(module: torch.nn.Module) -> Score:
     """A motion net of PyTorch as an engine."""
     module.eval()
 
-    def call(**inputs: Array) -> Arrays:
+    def call(**inputs: np.ndarray) -> Arrays:
         with torch.no_grad():
             return {
                 "score": module(
@@ -208,9 +207,11 @@ def made_paths(folder: Path) -> list[Path]:
     return commands.files_of(folder, motion_data.TrackSet._fields, "make_tracks")
 
 
-def on_made(nets: Mapping[str, Score], folder: Path) -> dict[str, list[tuple[Array, Array]]]:
+def on_made(
+    nets: Mapping[str, Score], folder: Path
+) -> dict[str, list[tuple[np.ndarray, np.ndarray]]]:
     """Scores and truth by variant, of each clip made by samotion_training.make_tracks."""
-    found: dict[str, list[tuple[Array, Array]]] = {name: [] for name in nets}
+    found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in nets}
     for path in made_paths(folder):
         tracks = motion_data.load(path)
         inputs = tracks._replace(
@@ -222,7 +223,7 @@ def on_made(nets: Mapping[str, Score], folder: Path) -> dict[str, list[tuple[Arr
     return found
 
 
-def summarise_auc(pairs: list[tuple[Array, Array]]) -> dict[str, float]:
+def summarise_auc(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Mean AUC of the clips in which something moves, and of all tracks together."""
     if not pairs:
         return {}
@@ -235,7 +236,7 @@ def summarise_auc(pairs: list[tuple[Array, Array]]) -> dict[str, float]:
 
 
 def summarise(
-    clips: list[dict[str, Found]], made: dict[str, list[tuple[Array, Array]]]
+    clips: list[dict[str, Found]], made: dict[str, list[tuple[np.ndarray, np.ndarray]]]
 ) -> dict[str, dict[str, float]]:
     """By variant: J and its drop, AUC on the clips and on made sets, clips without movers that
     got a mask.

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 SIZE_PX = 256
 
 
-def place(rng: Rng, smallest: float = 0.6) -> Array:
+def place(rng: Rng, smallest: float = 0.6) -> np.ndarray:
     """A random affine (2, 3) of a 256 px picture: a crop of at least `smallest` of each side,
     perhaps mirrored.
     """
@@ -29,19 +26,19 @@ def place(rng: Rng, smallest: float = 0.6) -> Array:
     )
 
 
-def warp(images: Array, matrix: Array, nearest: bool = False) -> Array:
+def warp(images: np.ndarray, matrix: np.ndarray, nearest: bool = False) -> np.ndarray:
     """(T, 256, 256, ...) through `matrix`."""
     flags = cv2.INTER_NEAREST if nearest else cv2.INTER_LINEAR
     return np.stack([cv2.warpAffine(i, matrix, (SIZE_PX, SIZE_PX), flags=flags) for i in images])
 
 
-def move(xy: Array, matrix: Array) -> tuple[Array, Array]:
+def move(xy: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (..., 2) through `matrix`, and whether they are still in the picture."""
     out = (xy @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
     return out, np.asarray(((out > -0.5) & (out < SIZE_PX - 0.5)).all(-1))
 
 
-def recolour(rng: Rng, frames: Array, strength: float = 1.0) -> Array:
+def recolour(rng: Rng, frames: np.ndarray, strength: float = 1.0) -> np.ndarray:
     """(T, H, W, 3) uint8 with other brightness, contrast, colour balance and gamma, drifting a
     little over time.
     """

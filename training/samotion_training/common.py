@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from torch import Tensor, nn
 
 from samotion_training import commands
 
-Array = np.ndarray[Any, Any]
 Losses = Mapping[str, Tensor]
 # Losses of one step: given a generator of this step's own and the share of training that is over, 0
 # to 1. The loop minimises the one called "loss"; the others are only written down.

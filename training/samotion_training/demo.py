@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -22,13 +21,12 @@ from samotion_bench.scenes.scenes import Look, Scene, frozen, opaque
 
 from samotion_training import commands
 
-Array = np.ndarray[Any, Any]
 FRAMES, FPS, HW, SEED = 54, 18, (270, 480), 11
 TEXTURE_PX = 512
 CRF = "22"  # about 120 kB, of the megabyte the repository allows
 
 
-def camera(time: Array) -> Camera:
+def camera(time: np.ndarray) -> Camera:
     """Travels to the right and a little forward, and sways as a hand does."""
     steps = len(time)
     sway = 0.012 * np.sin(
@@ -40,15 +38,19 @@ def camera(time: Array) -> Camera:
 
 def two_tone(
     rng: np.random.Generator, low: tuple[float, ...], high: tuple[float, ...], octaves: int = 6
-) -> Array:
+) -> np.ndarray:
     """Noise between two colours (0..1), (TEXTURE_PX, TEXTURE_PX, 3) uint8."""
     weight = textures.noise(rng, TEXTURE_PX, octaves, 5)[..., None]
     return np.asarray(255 * (np.array(low) + (np.array(high) - np.array(low)) * weight), np.uint8)
 
 
 def standing(
-    path: Array, size: float, texture: Array, roll: Array | float = 0.0, yaw: float = 0.0
-) -> Array:
+    path: np.ndarray,
+    size: float,
+    texture: np.ndarray,
+    roll: np.ndarray | float = 0.0,
+    yaw: float = 0.0,
+) -> np.ndarray:
     """Corners and picture of a thing that stands upright along a path."""
     tilt = np.zeros((len(path), 3)) + np.array([yaw, 0, 0])
     tilt[:, 2] += roll
@@ -61,7 +63,7 @@ def still_layers(rng: np.random.Generator, steps: int) -> list[Layer]:
     hill = opaque(two_tone(rng, (0.12, 0.25, 0.12), (0.6, 0.62, 0.35)))
     ground = opaque(two_tone(rng, (0.35, 0.25, 0.15), (0.8, 0.7, 0.5)))
 
-    def at(*place: float) -> Array:
+    def at(*place: float) -> np.ndarray:
         return np.broadcast_to(place, (steps, 3))
 
     layers = [Layer(sky, standing(at(0, -4, 30), 24, sky), 0, endless=True)]
@@ -87,7 +89,9 @@ def still_layers(rng: np.random.Generator, steps: int) -> list[Layer]:
     return layers
 
 
-def walker(rng: np.random.Generator, time: Array, path: Array, instance: int) -> list[Layer]:
+def walker(
+    rng: np.random.Generator, time: np.ndarray, path: np.ndarray, instance: int
+) -> list[Layer]:
     """A trunk with a head, two legs and an arm, jointed."""
     coat = two_tone(rng, (0.45, 0.0, 0.05), (0.9, 0.35, 0.1))
     checks = textures.TEXTURES["checker"](np.random.default_rng(3), TEXTURE_PX) * 60
@@ -112,7 +116,7 @@ def walker(rng: np.random.Generator, time: Array, path: Array, instance: int) ->
     return [*layers[:2], Layer(body_texture, body, instance, shade=0.35), layers[2]]
 
 
-def movers(rng: np.random.Generator, time: Array, first: int) -> list[Layer]:
+def movers(rng: np.random.Generator, time: np.ndarray, first: int) -> list[Layer]:
     """The kite, the fish-like balloon and the walker."""
     t = time - 1
     kite_mask = textures.OUTLINES["polygon"](np.random.default_rng(31), TEXTURE_PX)
@@ -156,7 +160,7 @@ def demo_scene(frames: int = FRAMES) -> Scene:
     )
 
 
-def write(path: Path, frames: Array, fps: int = FPS) -> None:
+def write(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
     """H.264, yuv420p, index first."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:

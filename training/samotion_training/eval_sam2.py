@@ -30,8 +30,6 @@ from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
 from samotion_training.train_sam2 import load_average, stack
 
-Array = np.ndarray[Any, Any]
-
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
@@ -90,7 +88,7 @@ def load(path: Path, size_px: int) -> Any:
 
 
 @torch.no_grad()
-def snapped(model: Any, frame: Array, prompts: list[Prompt]) -> Array:
+def snapped(model: Any, frame: np.ndarray, prompts: list[Prompt]) -> np.ndarray:
     """Mask logits (O,S/4,S/4) of O prompted objects on one frame (S,S,3), without memory; -1024
     where none is.
     """
@@ -102,7 +100,9 @@ def snapped(model: Any, frame: Array, prompts: list[Prompt]) -> Array:
 
 
 @torch.no_grad()
-def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[float, float]:
+def propagated(
+    model: Any, frames: np.ndarray, masks: np.ndarray, every: int
+) -> tuple[float, float]:
     """Mean J over frames (T,H,W,3) with prompts on every `every`-th one, and over the unprompted
     ones alone.
     """
@@ -137,7 +137,7 @@ def propagated(model: Any, frames: Array, masks: Array, every: int) -> tuple[flo
     return float(scores.mean()), float(scores[rest].mean())
 
 
-def track_prompt(mask: Array, size_px: int, rng: np.random.Generator) -> Prompt:
+def track_prompt(mask: np.ndarray, size_px: int, rng: np.random.Generator) -> Prompt:
     """A prompt for a mask (H,W) as about 1000 noisy tracks would give it, with clicks."""
     square = cv2.resize(
         mask.astype(np.uint8), (size_px, size_px), interpolation=cv2.INTER_NEAREST
@@ -149,14 +149,14 @@ def track_prompt(mask: Array, size_px: int, rng: np.random.Generator) -> Prompt:
     return drawn(xy, positive, size_px, mask.shape[1] / mask.shape[0], rng)
 
 
-def jaccard(logits: Array, mask: Array) -> float:
+def jaccard(logits: np.ndarray, mask: np.ndarray) -> float:
     """IoU of logits (h,w), enlarged to a true mask (H,W) and cut at 0, with it."""
     guess = cv2.resize(logits, mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0
     union = (guess | mask).sum()
     return float((guess & mask).sum() / union) if union else 1.0
 
 
-def read_sequence(folder: Path, count: int) -> tuple[Array, Array]:
+def read_sequence(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `count` frames (T,480,W,3) uint8 RGB and masks (T,480,W) bool of a DAVIS
     sequence.
     """
@@ -199,7 +199,7 @@ def _stills(model: Any, folder: Path) -> None:
         )
 
 
-def _prompt_like(mask: Array, aspect: float, size: int, rng: np.random.Generator) -> Prompt:
+def _prompt_like(mask: np.ndarray, aspect: float, size: int, rng: np.random.Generator) -> Prompt:
     xy, positive = noisy_tracks(mask, rng)
     return drawn(xy, positive, size, aspect, rng)
 

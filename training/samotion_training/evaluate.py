@@ -23,7 +23,6 @@ from samotion_bench.scenes.data import read_labels, read_rgb
 from samotion_training import commands, motion_data, samples
 from samotion_training.metrics import auc, tap_vid
 
-Array = np.ndarray[Any, Any]
 POINTS = 128
 CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
 ALARM_TRACKS = 10
@@ -61,8 +60,8 @@ def depth(engines: Engines, sample: samples.Sample) -> dict[str, float]:
 
 
 def motion(
-    engines: Engines, frames: Array, masks: Array, max_tracks: int
-) -> tuple[dict[str, float], Array, Array]:
+    engines: Engines, frames: np.ndarray, masks: np.ndarray, max_tracks: int
+) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
     """AUC of the scores, or the false alarm where nothing moves; and the scores and truth
     themselves.
     """
@@ -95,7 +94,7 @@ def sequences(folder: Path) -> list[Path]:
     return found
 
 
-def davis(folder: Path) -> Iterator[tuple[str, Array, Array]]:
+def davis(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Name, frames (T, H, W, 3) at LONG_SIDE_PX and masks (T, H, W) bool of each annotated
     sequence.
     """

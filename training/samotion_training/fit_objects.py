@@ -16,7 +16,6 @@ import io
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import samotion
@@ -34,8 +33,7 @@ from samotion_training import commands
 from samotion_training.evaluate import davis, sequences
 from samotion_training.make_residuals import RESERVED_TRACKS, drawn, scored
 
-Array = np.ndarray[Any, Any]
-Examples = tuple[Array, Array]  # features (n,F), and whether it is so (n,) bool
+Examples = tuple[np.ndarray, np.ndarray]  # features (n,F), and whether it is so (n,) bool
 MAX_PAIRS = 3000  # of a clip
 NO_MOVER, STILL_CAMERA = 0.7, 0.2  # shares of clips
 MEMBER_SHARE = 0.5  # of a group's tracks that must be on a mover for the group to be on it
@@ -45,9 +43,9 @@ RIDGE = 1e-3
 
 def examples_of(
     tracks: Tracks,
-    scores: Array,
+    scores: np.ndarray,
     maps: MotionMaps,
-    labels: Array,
+    labels: np.ndarray,
     numbers: Prompting,
     grow_threshold: float,
     rng: np.random.Generator,
@@ -71,7 +69,9 @@ def examples_of(
     return of_pairs, of_motion
 
 
-def fit(clips: list[Examples], by_root: bool = False, by_clip: bool = False) -> tuple[Array, float]:
+def fit(
+    clips: list[Examples], by_root: bool = False, by_clip: bool = False
+) -> tuple[np.ndarray, float]:
     """Weights and bias of a logistic regression over the examples of clips.
 
     With `by_root` a clip of n examples counts as the root of n, with `by_clip` as one.
@@ -111,7 +111,7 @@ def load_groups(path: Path) -> dict[str, Examples]:
         return dict(zip(file["names"].tolist(), zip(features, moving)))
 
 
-def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]]:
+def rendered(args: argparse.Namespace) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """Name, frames, labels of what moves, and number of tracks of each rendered clip."""
     library = open_library(args.data, held_out=False)
     for seed in range(*args.seeds):
@@ -119,7 +119,7 @@ def rendered(args: argparse.Namespace) -> Iterator[tuple[str, Array, Array, int]
         yield str(seed), clip.frames, clip.moving_labels, max_tracks
 
 
-def real(folder: Path | None) -> Iterator[tuple[str, Array, Array, int]]:
+def real(folder: Path | None) -> Iterator[tuple[str, np.ndarray, np.ndarray, int]]:
     """The same of annotated sequences, and excerpts from them: "goat", "goat first" and so on."""
     for name, frames, masks in davis(folder) if folder else ():
         for excerpt, part in excerpts(len(frames)).items():
@@ -181,7 +181,7 @@ def main() -> None:
     commands.run(parser(), _work)
 
 
-def tell(name: str, fitted: tuple[Array, float]) -> None:
+def tell(name: str, fitted: tuple[np.ndarray, float]) -> None:
     """Print weights and bias."""
     print(f"{name} {np.round(fitted[0], 2).tolist()}, bias {fitted[1]:.2f}")
 

@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
@@ -24,14 +23,13 @@ from samotion_bench.scenes.scenes import Look, Scene
 from samotion_training import commands
 from samotion_training.demo import SEED, TEXTURE_PX, standing, still_layers, walker
 
-Array = np.ndarray[Any, Any]
 FPS, HW = 24, (180, 320)
 FISH_TURN, KITE_WIDTH, WALK_WIDTH = 5.0, 13.0, 10.0  # time units a circle; units of a crossing
 AT_ONCE = 50
 FISH = 100  # the instance that is always in view
 
 
-def camera(time: Array) -> Camera:
+def camera(time: np.ndarray) -> Camera:
     """Sways to and fro, as far as a person leans."""
     slow = np.sin(2 * np.pi * time / 9)
     hand = 0.008 * np.sin(
@@ -41,7 +39,7 @@ def camera(time: Array) -> Camera:
     return Camera(rotations(*hand.T), position, np.full(len(time), 1.25), HW[1] / HW[0])
 
 
-def fish(time: Array) -> Layer:
+def fish(time: np.ndarray) -> Layer:
     """A blob that bends, on an ellipse before the camera: it never stands still."""
     mask = textures.OUTLINES["blob"](np.random.default_rng(41), TEXTURE_PX)
     cells = textures.TEXTURES["cells"](np.random.default_rng(6), TEXTURE_PX) * 255
@@ -57,7 +55,7 @@ def fish(time: Array) -> Layer:
     return Layer(skin, standing(path, 0.8, skin), FISH, bend=wave)
 
 
-def kite(time: Array) -> Layer:
+def kite(time: np.ndarray) -> Layer:
     """Crosses the sky from right to left, then comes again from the right."""
     mask = textures.OUTLINES["polygon"](np.random.default_rng(31), TEXTURE_PX)
     stripes = textures.TEXTURES["stripes"](np.random.default_rng(4), TEXTURE_PX) * 255
@@ -82,7 +80,7 @@ def scene(first: int, count: int) -> Scene:
     return Scene(layers, camera(time), moving, look, time, substeps=1, seed=SEED)
 
 
-def frames(count: int, hw: tuple[int, int] = HW) -> Iterator[tuple[Array, Array]]:
+def frames(count: int, hw: tuple[int, int] = HW) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Each frame (H,W,3) uint8 RGB with its instances (H,W) uint8."""
     for first in range(0, count, AT_ONCE):
         part = render(scene(first, min(AT_ONCE, count - first)), hw)

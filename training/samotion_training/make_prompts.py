@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -28,7 +28,6 @@ from samotion_training import commands
 from samotion_training.make_residuals import RESERVED_TRACKS, arguments, drawn, fill, scored
 from samotion_training.sam2_prompts import POINTS, Prompt
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 EVERY = 2  # frames; prompts on the others are much the same
 STILL_CAMERA, NO_MOVER = 0.3, 0.2  # shares of clips
@@ -39,13 +38,15 @@ CROP = 0.75  # least share of each side that is shown
 class Example(NamedTuple):
     """Some frames of one clip, and K prompts of what was found there."""
 
-    frames: Array  # (F, H, W, 3) uint8 RGB
-    labels: Array  # (F, H, W) uint8: the movers, 0 is still
-    frame: Array  # (K,) index of the frame
-    logits: Array  # (K, S/4, S/4) float16: the coarse mask
-    points: Array  # (K, POINTS, 2) float32 in [0,1], x and y
-    signs: Array  # (K, POINTS) int32: 1 the object, 0 not, -1 padding
-    wanted: Array  # (K, L) bool by label: what the prompt is drawn for; nothing: no mover is there
+    frames: np.ndarray  # (F, H, W, 3) uint8 RGB
+    labels: np.ndarray  # (F, H, W) uint8: the movers, 0 is still
+    frame: np.ndarray  # (K,) index of the frame
+    logits: np.ndarray  # (K, S/4, S/4) float16: the coarse mask
+    points: np.ndarray  # (K, POINTS, 2) float32 in [0,1], x and y
+    signs: np.ndarray  # (K, POINTS) int32: 1 the object, 0 not, -1 padding
+    wanted: (
+        np.ndarray
+    )  # (K, L) bool by label: what the prompt is drawn for; nothing: no mover is there
 
 
 def make(engines: Engines, seed: int, library: Library) -> Example:
@@ -55,7 +56,7 @@ def make(engines: Engines, seed: int, library: Library) -> Example:
 
 
 def prompts_of(
-    engines: Engines, frames: Array, labels: Array, max_tracks: int, seed: int
+    engines: Engines, frames: np.ndarray, labels: np.ndarray, max_tracks: int, seed: int
 ) -> Example:
     """What samotion-run would prompt SAM 2 with in frames (T,H,W,3), whose movers are `labels`
     (T,H,W).
@@ -83,7 +84,7 @@ def prompts_of(
     return Example(frames[::EVERY], labels[::EVERY], *columns)
 
 
-def _row(click: sam2.Click, hw: tuple[int, int]) -> tuple[int, Array, Array, Array]:
+def _row(click: sam2.Click, hw: tuple[int, int]) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
     assert click.mask is not None
     points, signs = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int32)
     points[: len(click.labels)] = click.points_xy / np.array(hw[::-1])
@@ -93,7 +94,7 @@ def _row(click: sam2.Click, hw: tuple[int, int]) -> tuple[int, Array, Array, Arr
 
 def draw(
     example: Example, size_px: int, count: int, rng: Rng
-) -> tuple[Array, list[Array], list[Prompt]]:
+) -> tuple[np.ndarray, list[np.ndarray], list[Prompt]]:
     """One frame (S,S,3) with up to `count` prompts and the masks (S,S) bool that they are for.
 
     Cropped and mirrored at random. A prompt for nothing has an empty mask and counts as noise.
@@ -103,7 +104,7 @@ def draw(
     span = rng.uniform(CROP, 1, 2) if rng.random() < 0.5 else np.ones(2)
     corner, mirror = rng.random(2) * (1 - span), rng.random() < 0.5
 
-    def view(picture: Array, side: int, how: int) -> Array:
+    def view(picture: np.ndarray, side: int, how: int) -> np.ndarray:
         """The part of a picture that is shown, as a square."""
         scale = np.array(picture.shape[1::-1]) * span / side
         offset = (corner * picture.shape[1::-1]) + scale / 2 - 0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -30,7 +30,6 @@ from samotion_bench.scenes.scenes import SceneSettings, build_scene
 from samotion_training import commands, samples
 from samotion_training.motion_data import through_nets
 
-Array = np.ndarray[Any, Any]
 FRAMES, EVERY = 24, 3  # of a clip; every third gives a residual
 SHORT_SIDE_PX = 256
 TRACKS, TRACK_CHANCES = (640, 1024, 1536), (0.55, 0.3, 0.15)
@@ -45,9 +44,9 @@ Make = Callable[[Engines, int, Library], "NamedTuple | None"]
 class Example(NamedTuple):
     """Some frames of one clip."""
 
-    residuals: Array  # (F, GH, GW, MAP_CHANNELS) float16
-    moving: Array  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
-    labels: Array  # (F, GH, GW) uint8: which object moves there, 0 for none
+    residuals: np.ndarray  # (F, GH, GW, MAP_CHANNELS) float16
+    moving: np.ndarray  # (F, GH, GW) uint8: which share of a cell moves, 255 for all
+    labels: np.ndarray  # (F, GH, GW) uint8: which object moves there, 0 for none
 
 
 def make(engines: Engines, seed: int, library: Library) -> Example | None:
@@ -85,7 +84,9 @@ def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> 
     return render(scene, shown_hw(scene, SHORT_SIDE_PX)), int(rng.choice(TRACKS, p=TRACK_CHANCES))
 
 
-def scored(engines: Engines, frames: Array, max_tracks: int, seed: int) -> tuple[Tracks, Array]:
+def scored(
+    engines: Engines, frames: np.ndarray, max_tracks: int, seed: int
+) -> tuple[Tracks, np.ndarray]:
     """Tracks of frames (T,H,W,3) and their scores (N,) as samotion-run makes them before the
     motion map.
     """

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from samotion_bench.track_metrics import THRESHOLDS_PX, area_under_curve
 
-Array = np.ndarray[Any, Any]
 
-
-def auc(score: Array, positive: Array) -> float:
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
     """Chance that a positive (N,) scores above a negative one, ties counting half; NaN without
     both kinds.
     """
@@ -19,7 +15,11 @@ def auc(score: Array, positive: Array) -> float:
 
 
 def tap_vid(
-    xy: Array, visible: Array, true_xy: Array, true_visible: Array, asked: Array
+    xy: np.ndarray,
+    visible: np.ndarray,
+    true_xy: np.ndarray,
+    true_visible: np.ndarray,
+    asked: np.ndarray,
 ) -> dict[str, float]:
     """delta_avg, occlusion_accuracy and AJ. Positions (N, T, 2) px of 256; `asked` (N, T): not
     the query's frame.

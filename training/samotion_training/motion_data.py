@@ -5,7 +5,7 @@ the nano nets.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from samotion.backends.engines import Engines
@@ -14,7 +14,6 @@ from samotion_bench.track_metrics import starts_on
 
 from samotion_training.samples import Sample
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CUTS = ((0.5, 8, 12), (0.7, 14, 24), (1.0, 24, 48))  # share of the tracks; fewest and most frames
 CUT_CHANCES = (0.6, 0.34, 0.06)
@@ -24,17 +23,22 @@ DINO_LENGTH = 8.0  # of a made-up feature: about that of trained keys
 class TrackSet(NamedTuple):
     """The motion net's inputs for one clip, and the truth."""
 
-    xy: Array  # (N, T, 2) float32 in [-1, 1], not yet clamped
-    visible: Array  # (N, T) bool
-    visibility: Array  # (N, T) float32
-    confidence: Array  # (N, T) float32
-    disparity: Array  # (N, T) float32 in [0, 1]
-    dino: Array  # (N, C) float32
-    moving: Array  # (N,) bool
+    xy: np.ndarray  # (N, T, 2) float32 in [-1, 1], not yet clamped
+    visible: np.ndarray  # (N, T) bool
+    visibility: np.ndarray  # (N, T) float32
+    confidence: np.ndarray  # (N, T) float32
+    disparity: np.ndarray  # (N, T) float32 in [0, 1]
+    dino: np.ndarray  # (N, C) float32
+    moving: np.ndarray  # (N,) bool
 
 
 def from_nets(
-    engines: Engines, frames: Array, moving_masks: Array, max_tracks: int, seed: int, step: int = 10
+    engines: Engines,
+    frames: np.ndarray,
+    moving_masks: np.ndarray,
+    max_tracks: int,
+    seed: int,
+    step: int = 10,
 ) -> TrackSet:
     """Tracks, depth and features of `frames` (T, H, W, 3) as samotion-run makes them; a track moves
     if its query does.
@@ -51,8 +55,8 @@ def from_nets(
 
 
 def through_nets(
-    engines: Engines, frames: Array, max_tracks: int, seed: int, step: int = 10
-) -> tuple[Tracks, Array, Array]:
+    engines: Engines, frames: np.ndarray, max_tracks: int, seed: int, step: int = 10
+) -> tuple[Tracks, np.ndarray, np.ndarray]:
     """Tracks of frames (T, H, W, 3), the disparity under them (N, T) and their features (N, C)."""
     from samotion import dino, motion
     from samotion.cues import track_flow
@@ -92,7 +96,7 @@ def from_truth(rng: Rng, sample: Sample, size_px: int, channels: int) -> TrackSe
     return TrackSet(xy, seen_by * sure_of > 0.5, seen_by, sure_of, depth_of, features, moving)
 
 
-def _sure(rng: Rng, yes: Array) -> Array:
+def _sure(rng: Rng, yes: np.ndarray) -> np.ndarray:
     """Probabilities that mostly agree with `yes`."""
     return np.asarray(np.where(yes, 1, 0) + np.where(yes, -1, 1) * rng.beta(0.5, 6, yes.shape))
 
@@ -126,7 +130,7 @@ def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
     )
 
 
-def turn_camera(rng: Rng, xy: Array, moving: Array) -> Array:
+def turn_camera(rng: Rng, xy: np.ndarray, moving: np.ndarray) -> np.ndarray:
     """xy (N, T, 2) as seen by a camera that also pans, rolls and zooms, or keeps its eye on one of
     the points.
 
@@ -155,7 +159,7 @@ def turn_camera(rng: Rng, xy: Array, moving: Array) -> Array:
     return np.asarray(turned + pan, np.float32)
 
 
-def _choose(rng: Rng, able: Array, moving: Array, count: int) -> Array:
+def _choose(rng: Rng, able: np.ndarray, moving: np.ndarray, count: int) -> np.ndarray:
     """At most `count` of the tracks `able`, now and then a quarter of that; movers, few in most
     clips, go first until they make up a random share.
     """

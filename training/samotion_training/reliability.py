@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from samotion.manifest import write_atomically
@@ -17,7 +17,6 @@ from samotion.manifest import write_atomically
 from samotion_training import commands
 from samotion_training.fit_objects import Examples, fit, load_groups
 
-Array = np.ndarray[Any, Any]
 EDGES = (0.0, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0)  # of the bins
 SIDE, MARGIN = 320, 56  # px of the diagram
 COLOURS = {"groups": "#4269d0", "clips": "#ff725c"}
@@ -31,7 +30,7 @@ class Bin(NamedTuple):
     size: int
 
 
-def leave_one_out(clips: dict[str, Examples]) -> list[Array]:
+def leave_one_out(clips: dict[str, Examples]) -> list[np.ndarray]:
     """The confidences of each clip's groups by a fit to all other clips but excerpts of the same
     sequence, whose names begin with the same word.
     """
@@ -43,7 +42,7 @@ def leave_one_out(clips: dict[str, Examples]) -> list[Array]:
     return confidences
 
 
-def bins(confidences: Array, moving: Array) -> list[Bin]:
+def bins(confidences: np.ndarray, moving: np.ndarray) -> list[Bin]:
     """The bins that hold any of the confidences (n,); `moving` (n,) bool is the truth."""
     index = np.digitize(confidences, EDGES[1:-1])
     found = []

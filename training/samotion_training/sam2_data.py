@@ -5,7 +5,7 @@ photographs.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,6 @@ from samotion.errors import InputError
 from samotion_bench.scenes import textures
 from samotion_bench.scenes.data import open_library
 
-Array = np.ndarray[Any, Any]
 HELD_OUT = 8  # every 8th picture is kept aside for eval_sam2
 FOLDERS = {"instances": "*.jpg", "regions": "*.jpg", "photos": "*"}
 PROCEDURAL = 0.4  # share of composites without photographs
@@ -24,14 +23,14 @@ LEAST_AREA = 0.004  # of the image: smaller objects are not asked for
 class Picture(NamedTuple):
     """One photograph (H,W,3) uint8 RGB with its label maps (H,W), 0 = nothing known."""
 
-    image: Array
-    labels: tuple[Array, ...]
+    image: np.ndarray
+    labels: tuple[np.ndarray, ...]
 
 
 class CutOut(NamedTuple):
     """An object (h,w,4) uint8, RGB and opacity."""
 
-    rgba: Array
+    rgba: np.ndarray
 
 
 class Sources(NamedTuple):
@@ -39,7 +38,7 @@ class Sources(NamedTuple):
 
     instances: list[Picture]
     regions: list[Picture]
-    photos: list[Array]
+    photos: list[np.ndarray]
     cutouts: list[CutOut]
 
 
@@ -48,8 +47,8 @@ class Clip(NamedTuple):
     as wide as high.
     """
 
-    frames: Array
-    labels: Array
+    frames: np.ndarray
+    labels: np.ndarray
     aspect: float
 
 
@@ -188,21 +187,21 @@ def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Genera
     return Clip(coloured(np.stack(images), rng), maps, aspect)
 
 
-def texture(rng: np.random.Generator) -> Array:
+def texture(rng: np.random.Generator) -> np.ndarray:
     """A ground (TEXTURE_PX,TEXTURE_PX,3) uint8 RGB of the procedural families that scenes are
     trained on.
     """
     return textures.texture(rng, TEXTURE_PX, textures.TRAIN_TEXTURES)
 
 
-def shape(rng: np.random.Generator) -> Array:
+def shape(rng: np.random.Generator) -> np.ndarray:
     """A procedural object (h,w,4) uint8, RGB and opacity."""
     alpha = textures.outline(rng, TEXTURE_PX, textures.TRAIN_OUTLINES)
     x, y, width, height = cv2.boundingRect(alpha)
     return np.dstack([texture(rng), alpha])[y : y + height, x : x + width]
 
 
-def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[Array]:
+def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Masks (F,S,S) bool of up to `count` objects that the first frame shows large enough,
     larger ones rather.
     """
@@ -222,7 +221,7 @@ def _part(paths: list[Path], held_out: bool) -> list[Path]:
     return [p for i, p in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
 
 
-def read(path: Path, flag: int = cv2.IMREAD_COLOR) -> Array:
+def read(path: Path, flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """An image file as (H,W,3) uint8 RGB, or unchanged (H,W)."""
     image = cv2.imread(str(path), flag)
     if image is None:
@@ -235,7 +234,7 @@ def _picture(path: Path, suffixes: tuple[str, ...]) -> Picture:
     return Picture(read(path), tuple(m.astype(np.int32) for m in maps))
 
 
-def _joined(labels: Array, rng: np.random.Generator) -> Array:
+def _joined(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Labels with some neighbouring regions joined, so that objects have inner edges too."""
     joined = labels.copy()
     for _ in range(int(rng.integers(1, 4))):
@@ -245,7 +244,7 @@ def _joined(labels: Array, rng: np.random.Generator) -> Array:
     return joined
 
 
-def _bends(size_px: int, frames: int, rng: np.random.Generator) -> list[Array]:
+def _bends(size_px: int, frames: int, rng: np.random.Generator) -> list[np.ndarray]:
     """Sampling places (S,S,2) in [0,1] per frame: a slow zoom, turn and drift, and a smooth bend
     that grows.
     """
@@ -263,13 +262,13 @@ def _bends(size_px: int, frames: int, rng: np.random.Generator) -> list[Array]:
     return [base + t * slope for t in range(frames)]
 
 
-def _view(image: Array, bend: Array) -> Array:
+def _view(image: np.ndarray, bend: np.ndarray) -> np.ndarray:
     image = _shrunk(image, min(image.shape[:2]) / bend.shape[0])
     x, y = bend[..., 0] * image.shape[1], bend[..., 1] * image.shape[0]
     return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101))
 
 
-def _shrunk(image: Array, factor: float) -> Array:
+def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
     """`image` made smaller before it is sampled `factor` times coarser, against aliasing."""
     if factor < 1.5:
         return image
@@ -280,7 +279,7 @@ def _shrunk(image: Array, factor: float) -> Array:
 
 def _path(
     hw: tuple[int, int], size_px: int, frames: int, aspect: float, rng: np.random.Generator
-) -> list[tuple[Array, float]]:
+) -> list[tuple[np.ndarray, float]]:
     """Affine matrices (2,3) from a cut-out to each frame, and its brightness."""
     scale = size_px * rng.uniform(0.15, 0.7) / max(hw)
     centre, speed = rng.uniform(0.15, 0.85, 2), rng.normal(0, 0.05, 2)
@@ -302,7 +301,9 @@ def _path(
     return path
 
 
-def _pasted(image: Array, piece: Array, matrix: Array, gain: float) -> tuple[Array, Array]:
+def _pasted(
+    image: np.ndarray, piece: np.ndarray, matrix: np.ndarray, gain: float
+) -> tuple[np.ndarray, np.ndarray]:
     """`image` with the cut-out over it, and where the cut-out covers it (S,S) bool."""
     shrink = np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     small = _shrunk(piece, 1 / max(shrink, 0.05))
@@ -313,7 +314,7 @@ def _pasted(image: Array, piece: Array, matrix: Array, gain: float) -> tuple[Arr
     return mixed.astype(np.uint8), np.asarray(alpha[..., 0] > 0.5)
 
 
-def coloured(frames: Array, rng: np.random.Generator) -> Array:
+def coloured(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The same change of light for all frames, with noise or blur now and then."""
     gain = (rng.uniform(0.75, 1.25) * rng.uniform(0.92, 1.08, 3)).astype(np.float32)
     out = frames * gain + np.float32(rng.uniform(-15, 15))
@@ -341,7 +342,7 @@ def _procedural(rng: np.random.Generator) -> Sources:
     return Sources([], [], photos, cutouts)
 
 
-def _noise(rng: np.random.Generator) -> Array:
+def _noise(rng: np.random.Generator) -> np.ndarray:
     """A (128,160,3) uint8 texture: noise of several scales around one colour."""
     image = np.full((128, 160, 3), rng.uniform(60, 200, 3), np.float32)
     for cells in (4, 16, 64):

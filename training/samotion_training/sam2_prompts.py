@@ -4,7 +4,7 @@ really have.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ from samotion.cues.mask_prompts import APPEARANCE_LOGITS
 from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX
 from samotion.prompts import spread
 
-Array = np.ndarray[Any, Any]
 POINTS = 6  # clicks per prompt; shorter lists are padded with label -1
 NEGATIVE_CLICKS = 3  # of these at most; runs have none, those who click may
 MASK_PX = 192  # longer side of the picture on which a training prompt is drawn
@@ -25,15 +24,15 @@ WITH_APPEARANCE = 0.72  # share of coarse masks to which appearance scores are a
 class Prompt(NamedTuple):
     """One object's prompt on one square image of side S."""
 
-    logits: Array  # (S/4,S/4) float32, the coarse mask
+    logits: np.ndarray  # (S/4,S/4) float32, the coarse mask
     has_mask: bool  # False: clicks only, `logits` is to be ignored
-    points: Array  # (POINTS,2) float32, x and y px of S
-    labels: Array  # (POINTS,) int32; 1 the object, 0 not, -1 padding
+    points: np.ndarray  # (POINTS,2) float32, x and y px of S
+    labels: np.ndarray  # (POINTS,) int32; 1 the object, 0 not, -1 padding
     is_noise: bool  # True: the prompt follows no object, nothing is there to segment
 
 
 def simulate(
-    mask: Array, aspect: float, rng: np.random.Generator, image: Array | None = None
+    mask: np.ndarray, aspect: float, rng: np.random.Generator, image: np.ndarray | None = None
 ) -> Prompt:
     """Draws a prompt for `mask` (S,S) bool, an image squeezed to a square from one `aspect` times
     as wide as high.
@@ -54,13 +53,13 @@ def simulate(
 
 
 def drawn(
-    xy: Array,
-    positive: Array,
+    xy: np.ndarray,
+    positive: np.ndarray,
     size_px: int,
     aspect: float,
     rng: np.random.Generator,
     is_noise: bool = False,
-    small: Array | None = None,
+    small: np.ndarray | None = None,
 ) -> Prompt:
     """The prompt of labelled tracks: xy (N,2) in [0,1], positive (N,) bool. Now and then without
     its clicks.
@@ -94,14 +93,14 @@ def drawn(
     )
 
 
-def shrunk(image: Array, aspect: float) -> Array:
+def shrunk(image: np.ndarray, aspect: float) -> np.ndarray:
     """A square image (S,S,3) uint8 in its own proportions, at the size of a motion map."""
     cells = LONG_SIDE_PX / CELL_PX
     size = round(cells * min(aspect, 1)), round(cells / max(aspect, 1))
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def noisy_tracks(mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+def noisy_tracks(mask: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Tracks over an image with labels of `mask` (S,S) as a motion net gives them: xy (N,2) in
     [0,1], positive (N,).
 
@@ -127,7 +126,7 @@ def noisy_tracks(mask: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     return (xy[keep], positive[keep]) if keep.any() else (xy, positive)
 
 
-def _places(rng: np.random.Generator) -> Array:
+def _places(rng: np.random.Generator) -> np.ndarray:
     """250 to 1500 points in [0,1], on a jittered grid or anywhere."""
     count = int(np.exp(rng.uniform(np.log(250), np.log(1500))))
     if rng.random() < 0.5:
@@ -139,7 +138,7 @@ def _places(rng: np.random.Generator) -> Array:
     return np.asarray(np.clip(np.stack([x.ravel(), y.ravel()], axis=1) + jitter, 0, 0.9999))
 
 
-def _grown(mask: Array, rng: np.random.Generator) -> Array:
+def _grown(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """`mask` grown (often) or shrunk (seldom) by up to 3 % of the image."""
     kind, radius = rng.random(), round(mask.shape[0] * rng.uniform(0.003, 0.03))
     if kind > 0.6 or radius < 1:
@@ -147,11 +146,11 @@ def _grown(mask: Array, rng: np.random.Generator) -> Array:
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
     if kind < 0.4:
         return np.asarray(cv2.dilate(mask.astype(np.uint8), kernel), bool)
-    eroded: Array = cv2.erode(mask.astype(np.uint8), kernel).astype(bool)
+    eroded: np.ndarray = cv2.erode(mask.astype(np.uint8), kernel).astype(bool)
     return mask if eroded.sum() < 0.3 * mask.sum() else eroded
 
 
-def _displacement(xy: Array, rng: np.random.Generator) -> Array:
+def _displacement(xy: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A smooth field at xy (N,2), up to about 2 % of the image, with a common shift now and
     then.
     """
@@ -164,7 +163,7 @@ def _displacement(xy: Array, rng: np.random.Generator) -> Array:
     ).reshape(-1, 2)
 
 
-def _chunk(xy: Array, own: Array, rng: np.random.Generator) -> Array:
+def _chunk(xy: np.ndarray, own: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Which points lie in a part of the object: beyond a random line through it, or in a disc on
     it.
     """
@@ -176,7 +175,7 @@ def _chunk(xy: Array, own: Array, rng: np.random.Generator) -> Array:
     return np.asarray(np.linalg.norm(xy - centre, axis=1) < rng.uniform(0.3, 1.0) * extent)
 
 
-def _clicks_only(mask: Array, rng: np.random.Generator) -> Prompt:
+def _clicks_only(mask: np.ndarray, rng: np.random.Generator) -> Prompt:
     """One to three true clicks on the object and up to three beside it."""
     size = mask.shape[0]
     inner = cv2.erode(mask.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)
@@ -185,13 +184,13 @@ def _clicks_only(mask: Array, rng: np.random.Generator) -> Prompt:
     return Prompt(np.zeros((size // 4,) * 2, np.float32), False, *_padded(yes, no), not mask.any())
 
 
-def _some(mask: Array, count: int, rng: np.random.Generator) -> Array:
+def _some(mask: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
     places = np.flatnonzero(mask)
     picked = rng.choice(places, count) if len(places) else places
     return np.stack([picked % mask.shape[1], picked // mask.shape[1]], axis=1).astype(np.float32)
 
 
-def _padded(yes: Array, no: Array) -> tuple[Array, Array]:
+def _padded(yes: np.ndarray, no: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points, labels = np.zeros((POINTS, 2), np.float32), np.full(POINTS, -1, np.int32)
     both = np.concatenate([yes, no])[:POINTS]
     points[: len(both)] = both

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from samotion import geometry
@@ -14,7 +14,6 @@ from samotion_bench.scenes.render import Clip
 
 from samotion_training.commands import files_of, reading
 
-Array = np.ndarray[Any, Any]
 POINTS = 1024  # followed in each clip
 DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest array
 
@@ -22,19 +21,19 @@ DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest ar
 class Sample(NamedTuple):
     """One clip of the pool, px of its frames with pixel centres at whole numbers."""
 
-    frames: Array  # (T, 256, 256, 3) uint8 RGB
-    disparity: Array  # (ceil(T / 4), 256, 256) float16, 1 / depth of every fourth frame
-    labels: Array  # (T, 256, 256) uint8 instance
-    instance_moving: Array  # (instances,) bool
-    xy: Array  # (N, T, 2) float32
-    visible: Array  # (N, T) bool
-    instance: Array  # (N,)
+    frames: np.ndarray  # (T, 256, 256, 3) uint8 RGB
+    disparity: np.ndarray  # (ceil(T / 4), 256, 256) float16, 1 / depth of every fourth frame
+    labels: np.ndarray  # (T, 256, 256) uint8 instance
+    instance_moving: np.ndarray  # (instances,) bool
+    xy: np.ndarray  # (N, T, 2) float32
+    visible: np.ndarray  # (N, T) bool
+    instance: np.ndarray  # (N,)
     # (N, T) float16: of what is seen where the point is, itself or what hides it
-    point_disparity: Array
-    aspect: Array  # () float: width over height of the picture as shown
+    point_disparity: np.ndarray
+    aspect: np.ndarray  # () float: width over height of the picture as shown
 
 
-def seen_disparity(clip: Clip, xy: Array) -> Array:
+def seen_disparity(clip: Clip, xy: np.ndarray) -> np.ndarray:
     """(N, T) disparity of the clip at xy (N, T, 2) px, clamped to the picture, min-max
     normalised per frame.
     """

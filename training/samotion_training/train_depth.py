@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +24,6 @@ from samotion_training.augment import SIZE_PX, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import DEPTH_EVERY, Sample, clips_of, load
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CLIPS = 4
 FRAMES_PER_CLIP = 3
@@ -47,7 +45,7 @@ def batch(rng: Rng, pool: list[Path], hw: tuple[int, int]) -> tuple[Tensor, Tens
     return torch.from_numpy(np.stack(frames)), torch.from_numpy(np.stack(disparity))
 
 
-def some_frames(rng: Rng, sample: Sample) -> tuple[Array, Array]:
+def some_frames(rng: Rng, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """A few augmented frames of one clip and their disparity."""
     chosen = rng.permutation(len(sample.disparity))[:FRAMES_PER_CLIP]
     matrix = place(rng)

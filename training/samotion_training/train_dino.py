@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +21,6 @@ from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import Sample, clips_of, load
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CLIPS = 4
 POINTS = 96
@@ -35,9 +34,9 @@ class Pair(NamedTuple):
     numbers.
     """
 
-    frames: Array  # (2, 256, 256, 3) uint8
-    xy: Array  # (N, 2, 2)
-    instance: Array  # (N,)
+    frames: np.ndarray  # (2, 256, 256, 3) uint8
+    xy: np.ndarray  # (N, 2, 2)
+    instance: np.ndarray  # (N,)
 
 
 def pair(rng: Rng, sample: Sample) -> Pair:

@@ -21,7 +21,6 @@ from samotion_training.common import Losses, arguments, load_weights, run_of, sa
 from samotion_training.metrics import auc
 from samotion_training.motion_data import TrackSet
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 CLIPS = 4
 TRACKS = 144  # of a long cut; half as many of a short one

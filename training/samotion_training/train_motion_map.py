@@ -7,7 +7,6 @@ from __future__ import annotations
 import argparse
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +21,6 @@ from torch import Tensor
 from samotion_training import commands, make_residuals
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 FRAMES = 8
 DIFFERENCES = slice(2, 7)  # channels: along the ground, and along the flow
@@ -35,7 +33,7 @@ UNREST_CELLS = (3, 20)  # their size
 UNREST_MOST = 2.0  # what they add to log differences, at most, and to the flow
 
 
-def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
+def frame_of(rng: Rng, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A residual (GH,GW,C), and the truth (GH,GW,2): the share of each cell that moves, and where
     objects end; mirrored, turned and recoloured at random.
     """
@@ -61,13 +59,13 @@ def frame_of(rng: Rng, path: Path) -> tuple[Array, Array]:
     return x, y
 
 
-def boundaries(labels: Array) -> Array:
+def boundaries(labels: np.ndarray) -> np.ndarray:
     """The cells (GH,GW) float32 that have one of another object, or of none, beside them."""
     beside = np.ones((3, 3), np.uint8)
     return np.asarray(cv2.dilate(labels, beside) != cv2.erode(labels, beside), np.float32)
 
 
-def unrest(rng: Rng, shape: tuple[int, ...]) -> Array:
+def unrest(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     """Smooth noise (GH,GW) of unit deviation."""
     noise = cv2.GaussianBlur(
         rng.normal(size=shape).astype(np.float32), (0, 0), rng.uniform(*UNREST_CELLS)

@@ -38,7 +38,6 @@ from samotion_training.common import CHECKPOINT, load_weights, save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
-Array = np.ndarray[Any, Any]
 CLIP_FRAMES = 4
 SAVE_EVERY_S = 120
 PROMPTS_SHARE = 0.5  # of single images, where there are prompts of runs
@@ -381,9 +380,9 @@ class Batches(Dataset[Batch]):
 
 def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> Batch:
     """Single images with the prompts that runs draw over them."""
-    frames: list[Array] = []
+    frames: list[np.ndarray] = []
     owners: list[int] = []
-    masks: list[Array] = []
+    masks: list[np.ndarray] = []
     prompts: list[Prompt] = []
     while len(frames) < stage.images:
         example = make_prompts.load(of_runs[int(rng.integers(len(of_runs)))])
@@ -417,7 +416,7 @@ def _clips(sources: data.Sources, stage: Stage, rng: np.random.Generator) -> Bat
 
 def _draw(
     sources: data.Sources, stage: Stage, frames: int, count: int, rng: np.random.Generator
-) -> tuple[list[data.Clip], list[int], Array, list[Prompt]]:
+) -> tuple[list[data.Clip], list[int], np.ndarray, list[Prompt]]:
     """`count` clips with objects: the clips, each object's clip (O,), masks (O,F,S,S), prompts
     on the first frame.
     """
@@ -441,9 +440,9 @@ def _draw(
 def _batch(
     kind: str,
     stage: Stage,
-    frames: Array,
+    frames: np.ndarray,
     owners: Sequence[int],
-    masks: Array,
+    masks: np.ndarray,
     prompts: Mapping[int, list[Prompt]],
     tokens: Sequence[int] = (0,),
 ) -> Batch:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +27,6 @@ from samotion_training.augment import SIZE_PX, move, place, recolour, warp
 from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
 from samotion_training.samples import Sample, clips_of, load
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 PAIR_SHARE = 0.3  # of training: the features alone, on pairs
 REFINE_SHARE = 0.35  # of training, at its end: the refinement alone
@@ -58,7 +57,7 @@ class Batch(NamedTuple):
     visible: Tensor  # (N, T) bool
 
 
-def choose_frames(rng: Rng, available: int, count: int) -> Array:
+def choose_frames(rng: Rng, available: int, count: int) -> np.ndarray:
     """`count` frames in a row, or every second or third one where the clip is long enough,
     forward or backward; all of a shorter clip.
     """
@@ -69,7 +68,7 @@ def choose_frames(rng: Rng, available: int, count: int) -> Array:
     return index[::-1] if rng.random() < 0.5 else index
 
 
-def cut(rng: Rng, sample: Sample, frames: Array, points: int) -> Batch:
+def cut(rng: Rng, sample: Sample, frames: np.ndarray, points: int) -> Batch:
     """An augmented batch of these frames, with up to `points` points that are visible in two of
     them at least.
     """

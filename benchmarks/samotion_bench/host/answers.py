@@ -7,7 +7,6 @@ pointers and query features hand on which box they are of.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,8 +14,7 @@ from samotion.geometry import TRACKER_PX
 
 from samotion_bench.host.scene import Scene, read_number
 
-Array = np.ndarray[Any, Any]
-Arrays = Mapping[str, Array]
+Arrays = Mapping[str, np.ndarray]
 Answer = Callable[[Scene, Arrays, Arrays], None]  # scene, inputs, outputs to fill in
 
 SURE = -9.0  # logit of occlusion: seen, and well placed
@@ -35,7 +33,7 @@ def answer(engine: str, scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
         ANSWERS[engine](scene, inputs, outputs)
 
 
-def _numbered(outputs: Arrays, frames: Array) -> None:
+def _numbered(outputs: Arrays, frames: np.ndarray) -> None:
     """The number of each frame as the first of its numbers in every output."""
     numbers = [read_number(frame) for frame in frames]
     for array in outputs.values():
@@ -72,18 +70,18 @@ def _refine(scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
     outputs["expected_dist"].fill(SURE)
 
 
-def _first(inputs: Arrays, level: str) -> Array:
+def _first(inputs: Arrays, level: str) -> np.ndarray:
     """The frame numbers that the tracker's grids hand on."""
     grid = inputs[level if level in inputs else f"large_{level}"]
-    numbers: Array = grid.reshape(len(grid), -1)[:, 0].astype(int)
+    numbers: np.ndarray = grid.reshape(len(grid), -1)[:, 0].astype(int)
     return numbers
 
 
-def _first_output(outputs: Arrays) -> Array:
+def _first_output(outputs: Arrays) -> np.ndarray:
     return next(array for name, array in outputs.items() if name.endswith("lowres"))
 
 
-def _first_input(inputs: Arrays) -> Array:
+def _first_input(inputs: Arrays) -> np.ndarray:
     return next(a for name, a in inputs.items() if name.startswith("query_"))
 
 
@@ -111,7 +109,7 @@ def _track(scene: Scene, inputs: Arrays, outputs: Arrays) -> None:
     _decoded(scene, frame, boxes, outputs)
 
 
-def _decoded(scene: Scene, frame: int, boxes: Array, outputs: Arrays) -> None:
+def _decoded(scene: Scene, frame: int, boxes: np.ndarray, outputs: Arrays) -> None:
     for mask, box in zip(outputs["masks"], boxes):
         scene.draw(mask, frame, int(box), INSIDE, OUTSIDE)
     outputs["iou"].fill(1)

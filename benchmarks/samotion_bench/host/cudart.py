@@ -16,7 +16,6 @@ import numpy as np
 
 from samotion_bench.host.meter import Meter, apart
 
-Array = np.ndarray[Any, Any]
 NAME = "stand-in GPU"
 GIB = 1 << 30
 
@@ -212,12 +211,12 @@ class Cudart(types.ModuleType):
         return (Status.cudaSuccess,)
 
 
-def array_at(address: int, shape: tuple[int, ...], dtype: Any) -> Array:
+def array_at(address: int, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """The memory at an address, as an array."""
     kind = np.dtype(dtype)
     size = int(np.prod(shape)) * kind.itemsize
     block: Any = (ctypes.c_uint8 * size).from_address(address)
-    array: Array = np.frombuffer(block, kind).reshape(shape)
+    array: np.ndarray = np.frombuffer(block, kind).reshape(shape)
     return array
 
 

@@ -12,8 +12,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
 BITS = 12  # of the bar code: clips of up to 4095 frames
 BAR = 1 / 16  # its height
 TOP = 0.12  # lanes begin below it
@@ -33,7 +31,7 @@ class Scene:
         """Of a box."""
         return HALF_HEIGHT * (1 - TOP) / self.objects
 
-    def centres(self, frame: Any) -> Array:
+    def centres(self, frame: Any) -> np.ndarray:
         """Where the boxes are in a frame: (...,M,2) x, y for frame numbers (...)."""
         one = np.asarray(frame, np.float64)[..., None]
         phase = one / PERIOD_FRAMES + np.arange(self.objects) / max(self.objects, 1) + 0.1
@@ -41,7 +39,7 @@ class Scene:
         y = TOP + (1 - TOP) * (np.arange(self.objects) + 0.5) / self.objects
         return np.stack(np.broadcast_arrays(0.5 + REACH * swing, y), axis=-1)
 
-    def under(self, frame: Any, xy: Array, margin: float = 0.0) -> Array:
+    def under(self, frame: Any, xy: np.ndarray, margin: float = 0.0) -> np.ndarray:
         """The number of the box (N,) under each point (N,2), or within a margin of it, from 1; 0
         for the ground.
         """
@@ -49,7 +47,7 @@ class Scene:
         inside = (off[..., 0] <= HALF_WIDTH) & (off[..., 1] <= self.half_height)
         return np.where(inside.any(1), inside.argmax(1) + 1, 0)
 
-    def draw(self, mask: Array, frame: int, number: int, inside: Any, outside: Any) -> None:
+    def draw(self, mask: np.ndarray, frame: int, number: int, inside: Any, outside: Any) -> None:
         """Fill `mask` (H,W,...) with `inside` where box `number` is, and else with `outside`."""
         mask[:] = outside
         if number:
@@ -60,7 +58,7 @@ class Scene:
             left, right = (round((x + side * HALF_WIDTH) * width) for side in (-1, 1))
             mask[rows, left:right] = inside
 
-    def frames(self, count: int, hw: tuple[int, int]) -> Array:
+    def frames(self, count: int, hw: tuple[int, int]) -> np.ndarray:
         """The clip (T,H,W,3) uint8."""
         height, width = hw
         rng = np.random.default_rng(0)
@@ -77,7 +75,7 @@ class Scene:
         return clip
 
 
-def read_number(frame: Array) -> int:
+def read_number(frame: np.ndarray) -> int:
     """The number in a frame's bar code, whatever size it was scaled to."""
     height, width = frame.shape[:2]
     columns = ((np.arange(BITS) + 0.5) * width / BITS).astype(int)
@@ -85,7 +83,7 @@ def read_number(frame: Array) -> int:
     return int((bits << np.arange(BITS)).sum())
 
 
-def _write_number(frame: Array, number: int) -> None:
+def _write_number(frame: np.ndarray, number: int) -> None:
     height, width = frame.shape[:2]
     edges = (np.arange(BITS + 1) * width / BITS).astype(int)
     for bit in range(BITS):

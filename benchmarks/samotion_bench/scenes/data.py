@@ -20,7 +20,6 @@ from samotion.errors import InputError
 
 from samotion_bench.scenes import textures
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 HELD_OUT_EVERY = 10  # every tenth file of each folder is never trained on
 MIN_CUTOUT_AREA = 900  # px: smaller instances are too coarse to texture a layer
@@ -47,7 +46,7 @@ class Library:
     families: tuple[str, ...] = textures.TRAIN_TEXTURES
     outlines: tuple[str, ...] = textures.TRAIN_OUTLINES
 
-    def background(self, rng: Rng, size_px: int) -> Array:
+    def background(self, rng: Rng, size_px: int) -> np.ndarray:
         """A square texture (size_px, size_px, 3) uint8 RGB: four times in five a photo where
         there are photos.
         """
@@ -56,7 +55,7 @@ class Library:
             return textures.texture(rng, size_px, self.families)
         return square_crop(rng, read_rgb(sources[int(rng.integers(len(sources)))]), size_px)
 
-    def cutout(self, rng: Rng, size_px: int) -> Array:
+    def cutout(self, rng: Rng, size_px: int) -> np.ndarray:
         """An object (size_px, size_px, 4) uint8 RGBA, its longer side filling most of the
         square.
         """
@@ -69,7 +68,7 @@ class Library:
             found = None
         return self.shape(rng, size_px) if found is None else found
 
-    def shape(self, rng: Rng, size_px: int, outline: str | None = None) -> Array:
+    def shape(self, rng: Rng, size_px: int, outline: str | None = None) -> np.ndarray:
         """A procedural outline (or the named one) filled with any texture: (size_px, size_px, 4)
         uint8 RGBA.
         """
@@ -114,7 +113,7 @@ def _share(items: Sequence[Any], held_out: bool, per_image: int = 1) -> list[Any
 
 # 1600 photos of at most 512 px are under 700 MB; scenes reuse them hundreds of times
 @lru_cache(maxsize=4096)
-def read_rgb(path: Path) -> Array:
+def read_rgb(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB. Raises InputError when the file is no picture."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
@@ -126,7 +125,7 @@ def read_rgb(path: Path) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def read_labels(path: Path) -> Array:
+def read_labels(path: Path) -> np.ndarray:
     """(H, W) uint8 label map. Raises InputError when the file is no picture."""
     labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if labels is None:
@@ -136,7 +135,7 @@ def read_labels(path: Path) -> Array:
     return np.asarray(labels)
 
 
-def square_crop(rng: Rng, image: Array, size_px: int) -> Array:
+def square_crop(rng: Rng, image: np.ndarray, size_px: int) -> np.ndarray:
     """A random square of at least 60 % of the shorter side, scaled to size_px, mirrored half of
     the time.
     """
@@ -153,7 +152,7 @@ def square_crop(rng: Rng, image: Array, size_px: int) -> Array:
 
 def real_cutout(
     rng: Rng, items: Sequence[Labelled], size_px: int, background_label: int | None
-) -> Array | None:
+) -> np.ndarray | None:
     """A random labelled area with its outline as alpha: (size_px, size_px, 4) uint8 RGBA, or
     None if it has none.
     """
@@ -172,7 +171,7 @@ def real_cutout(
     return fit_square(rgba, size_px)
 
 
-def fit_square(rgba: Array, size_px: int) -> Array:
+def fit_square(rgba: np.ndarray, size_px: int) -> np.ndarray:
     """`rgba` scaled into the middle of a transparent square, two px of margin left so that edges
     stay soft.
     """

@@ -5,14 +5,12 @@ are seen.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion_bench.scenes.motions import Camera, rotations, shake, smooth
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 
 
@@ -22,17 +20,17 @@ class Bend:
     q . grad + phase).
     """
 
-    way: Array  # (K, 2) px of the texture
-    grad: Array  # (K, 2) radians per px
-    turn: Array  # (K,) radians per 24 frames
-    phase: Array  # (K, 2): of place and of time
+    way: np.ndarray  # (K, 2) px of the texture
+    grad: np.ndarray  # (K, 2) radians per px
+    turn: np.ndarray  # (K,) radians per 24 frames
+    phase: np.ndarray  # (K, 2): of place and of time
 
-    def shift(self, q: Array, time: float) -> Array:
+    def shift(self, q: np.ndarray, time: float) -> np.ndarray:
         """Displacement (..., 2) of texture points q (..., 2)."""
         swing = np.sin(self.turn * time + self.phase[:, 1])
         return np.asarray((np.sin(q @ self.grad.T + self.phase[:, 0]) * swing) @ self.way)
 
-    def undo(self, p: Array, time: float) -> Array:
+    def undo(self, p: np.ndarray, time: float) -> np.ndarray:
         """The q that goes to p: three fixed-point steps, since |way| |grad| stays under 0.5
         (error below 0.1 px).
         """
@@ -48,14 +46,14 @@ class Layer:
     step.
     """
 
-    texture: Array  # (h, w, 4) uint8 RGBA
-    plane: Array  # (S, 3, 3)
+    texture: np.ndarray  # (h, w, 4) uint8 RGBA
+    plane: np.ndarray  # (S, 3, 3)
     instance: int
     endless: bool = False  # the texture repeats mirrored without end: walls, grounds, skies
     bend: Bend | None = None
     shade: float = 0.0  # how dark a shadow it throws on what lies behind it
 
-    def homographies(self, camera: Camera, hw: tuple[int, int]) -> Array:
+    def homographies(self, camera: Camera, hw: tuple[int, int]) -> np.ndarray:
         """(S, 3, 3) texture px to image px; the third row gives depth, that of the inverse gives
         1/depth.
         """
@@ -64,13 +62,13 @@ class Layer:
         return np.asarray(camera.intrinsics(hw) @ camera.rotation @ (self.plane - offset))
 
     @property
-    def centre(self) -> Array:
+    def centre(self) -> np.ndarray:
         """(S, 3) world position of the texture's middle."""
         height, width = self.texture.shape[:2]
         return np.asarray(self.plane @ np.array([width / 2, height / 2, 1.0]))
 
 
-def upright(path: Array, tilt: Array, size: float, texture: Array) -> Array:
+def upright(path: np.ndarray, tilt: np.ndarray, size: float, texture: np.ndarray) -> np.ndarray:
     """Planes (S, 3, 3) of a texture `size` units high, its middle on `path` (S, 3), turned by
     tilt (S, 3) radians.
     """
@@ -94,7 +92,7 @@ def random_bend(rng: Rng, size_px: int) -> Bend:
     return Bend(way, grad, rng.uniform(3, 14, 2), rng.uniform(0, 6.3, (2, 2)))
 
 
-def swing(rng: Rng, time: Array, amplitude: float) -> Array:
+def swing(rng: Rng, time: np.ndarray, amplitude: float) -> np.ndarray:
     """(S,) radians: a limb's swing, regular or wandering."""
     if rng.random() < 0.7:
         return np.asarray(
@@ -103,7 +101,7 @@ def swing(rng: Rng, time: Array, amplitude: float) -> Array:
     return smooth(rng, time, amplitude, 1)[:, 0]
 
 
-def hinge(angle: Array, pivot: Array, joint: Array, scale: float) -> Array:
+def hinge(angle: np.ndarray, pivot: np.ndarray, joint: np.ndarray, scale: float) -> np.ndarray:
     """(S, 3, 3): a part's texture px to the body's, turning by `angle` about its `pivot`, which
     sits on `joint`.
     """
@@ -116,7 +114,7 @@ def hinge(angle: Array, pivot: Array, joint: Array, scale: float) -> Array:
 
 
 def halves(
-    rng: Rng, texture: Array, time: Array, body: Array, instance: int, shade: float
+    rng: Rng, texture: np.ndarray, time: np.ndarray, body: np.ndarray, instance: int, shade: float
 ) -> list[Layer]:
     """A cut-out taken apart below its waist: the trunk and two legs that swing against each
     other at a joint.
@@ -146,7 +144,12 @@ def halves(
 
 
 def limbs(
-    rng: Rng, parts: list[Array], time: Array, body: Array, size_px: int, instance: int
+    rng: Rng,
+    parts: list[np.ndarray],
+    time: np.ndarray,
+    body: np.ndarray,
+    size_px: int,
+    instance: int,
 ) -> list[Layer]:
     """Loose parts hung around a body of size_px, each by its upper end."""
     layers = []
@@ -161,14 +164,14 @@ def limbs(
     return layers
 
 
-def wobble(rng: Rng, time: Array, amount: float) -> Array:
+def wobble(rng: Rng, time: np.ndarray, amount: float) -> np.ndarray:
     """(S, 3) radians of yaw, pitch and roll for an object that turns a little as it goes."""
     out = smooth(rng, time, amount) * [0.6, 0.4, 1.0]
     out[:, 2] += shake(rng, time, amount * 0.1, 1)[:, 0]
     return np.asarray(np.clip(out, -0.9, 0.9) if amount < 1 else out * [0, 0, 1])
 
 
-def shrink(texture: Array, factor: int) -> Array:
+def shrink(texture: np.ndarray, factor: int) -> np.ndarray:
     """The texture at 1/factor of its size, averaged: against aliasing where it is seen small."""
     height, width = texture.shape[:2]
     size = (max(1, width // factor), max(1, height // factor))

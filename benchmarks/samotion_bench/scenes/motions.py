@@ -5,11 +5,9 @@ scene's own unit.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 
 
@@ -19,12 +17,12 @@ class Camera:
     @ (X - position).
     """
 
-    rotation: Array  # (S, 3, 3)
-    position: Array  # (S, 3)
-    focal: Array  # (S,) in image heights
+    rotation: np.ndarray  # (S, 3, 3)
+    position: np.ndarray  # (S, 3)
+    focal: np.ndarray  # (S,) in image heights
     aspect: float  # width over height of the picture as shown, whatever the pixels' shape
 
-    def intrinsics(self, hw: tuple[int, int]) -> Array:
+    def intrinsics(self, hw: tuple[int, int]) -> np.ndarray:
         """(S, 3, 3) to px of a picture of size hw, pixel centres at whole numbers."""
         height, width = hw
         k = np.zeros((len(self.focal), 3, 3))
@@ -33,7 +31,7 @@ class Camera:
         k[:, 2, 2] = 1
         return k
 
-    def view_point(self, step: int, xy: Array, depth: float) -> Array:
+    def view_point(self, step: int, xy: np.ndarray, depth: float) -> np.ndarray:
         """World position (3,) of the point seen at xy (0..1 of width and height) at `depth` in
         time step `step`.
         """
@@ -43,7 +41,7 @@ class Camera:
         )
         return np.asarray(self.rotation[step].T @ (ray * depth) + self.position[step])
 
-    def see(self, points: Array) -> Array:
+    def see(self, points: np.ndarray) -> np.ndarray:
         """Image positions (S, 2), in image heights from the centre, of one world point per step
         (S, 3).
         """
@@ -56,7 +54,7 @@ def loguniform(rng: Rng, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def smooth(rng: Rng, time: Array, amplitude: float, width: int = 3) -> Array:
+def smooth(rng: Rng, time: np.ndarray, amplitude: float, width: int = 3) -> np.ndarray:
     """(S, width) random smooth path: a drift and two slow waves; of the order of `amplitude` per
     24 frames.
     """
@@ -70,7 +68,7 @@ def smooth(rng: Rng, time: Array, amplitude: float, width: int = 3) -> Array:
     return np.asarray((drift + waves) * amplitude)
 
 
-def shake(rng: Rng, time: Array, amplitude: float, width: int = 2) -> Array:
+def shake(rng: Rng, time: np.ndarray, amplitude: float, width: int = 2) -> np.ndarray:
     """(S, width) hand tremor: waves of 3 to 8 periods per 24 frames."""
     frequency, phase = rng.uniform(3, 8, (4, width)), rng.random((4, width))
     return np.asarray(
@@ -78,10 +76,10 @@ def shake(rng: Rng, time: Array, amplitude: float, width: int = 2) -> Array:
     )
 
 
-def rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
+def rotations(yaw: np.ndarray, pitch: np.ndarray, roll: np.ndarray) -> np.ndarray:
     """(S, 3, 3): turn about y by yaw, then about x by pitch, then about z by roll, in radians."""
 
-    def about(axis: int, angle: Array) -> Array:
+    def about(axis: int, angle: np.ndarray) -> np.ndarray:
         i, j = (axis + 1) % 3, (axis + 2) % 3
         matrix = np.broadcast_to(np.eye(3), (*angle.shape, 3, 3)).copy()
         matrix[..., i, i] = matrix[..., j, j] = np.cos(angle)
@@ -92,7 +90,7 @@ def rotations(yaw: Array, pitch: Array, roll: Array) -> Array:
     return np.asarray(about(2, roll) @ about(0, pitch) @ about(1, yaw))
 
 
-def still_camera(rng: Rng, time: Array, aspect: float) -> Camera:
+def still_camera(rng: Rng, time: np.ndarray, aspect: float) -> Camera:
     """A camera that neither moves nor turns nor zooms."""
     steps = len(time)
     focal = np.full(steps, rng.uniform(0.8, 2.0))
@@ -101,7 +99,7 @@ def still_camera(rng: Rng, time: Array, aspect: float) -> Camera:
     )
 
 
-def moving_camera(rng: Rng, time: Array, aspect: float) -> Camera:
+def moving_camera(rng: Rng, time: np.ndarray, aspect: float) -> Camera:
     """Travels (parallax), turns, zooms and shakes: each at random, from hardly to strongly."""
     still = still_camera(rng, time, aspect)
     # half a radian or so: turning by it moves the picture by one height
@@ -122,7 +120,7 @@ def moving_camera(rng: Rng, time: Array, aspect: float) -> Camera:
     )
 
 
-def follow(rng: Rng, camera: Camera, target: Array) -> Camera:
+def follow(rng: Rng, camera: Camera, target: np.ndarray) -> Camera:
     """`camera` panning after `target` (S, 3 world) so that it nearly keeps its place, or
     travelling beside it.
     """
@@ -142,7 +140,7 @@ def follow(rng: Rng, camera: Camera, target: Array) -> Camera:
     return replace(camera, rotation=pan @ camera.rotation)
 
 
-def blurred(path: Array) -> Array:
+def blurred(path: np.ndarray) -> np.ndarray:
     """`path` (S, D) smoothed over about a fifth of its length, ends held: an operator lags
     behind his subject.
     """
@@ -154,7 +152,7 @@ def blurred(path: Array) -> Array:
     )
 
 
-def progress(rng: Rng, time: Array) -> Array:
+def progress(rng: Rng, time: np.ndarray) -> np.ndarray:
     """(S,) how far along its way an object is: steady, speeding up, to and fro, or starting and
     stopping.
     """
@@ -173,7 +171,7 @@ def progress(rng: Rng, time: Array) -> Array:
     return np.asarray(np.maximum(t - edge, 0) if rng.random() < 0.5 else np.minimum(t - edge, 0))
 
 
-def travel(rng: Rng, time: Array, camera: Camera, depth: float, speed: float) -> Array:
+def travel(rng: Rng, time: np.ndarray, camera: Camera, depth: float, speed: float) -> np.ndarray:
     """(S, 3) world path of an object that passes through the middle of the view, `speed` view
     heights per 24 frames.
     """
@@ -184,7 +182,7 @@ def travel(rng: Rng, time: Array, camera: Camera, depth: float, speed: float) ->
     view = depth / float(camera.focal[middle])
     along = progress(rng, time)[:, None] * heading * speed * view
     sway = smooth(rng, time, rng.uniform(0, 0.3) * speed * view) * [1, 1, 0.3]
-    path: Array = start + along + sway - sway[middle]
+    path: np.ndarray = start + along + sway - sway[middle]
     # never runs into the camera
     path[:, 2] = np.maximum(path[:, 2], camera.position[:, 2] + 0.45 * depth)
     return path

@@ -5,7 +5,6 @@ same homographies.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,7 +14,6 @@ from samotion.geometry import inside
 from samotion_bench.scenes.layers import Layer, shrink
 from samotion_bench.scenes.scenes import Look, Scene
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 NEAREST = 0.3  # units before the camera: what is nearer is not drawn
 
@@ -26,19 +24,19 @@ class Clip:
     themselves.
     """
 
-    frames: Array  # (T, H, W, 3) uint8 RGB
-    disparity: Array  # (T, H, W) float32, 1 / depth
-    layers: Array  # (T, H, W) uint8, index into the scene's layers
-    labels: Array  # (T, H, W) uint8, instance
-    moving: Array  # (instances,) bool
+    frames: np.ndarray  # (T, H, W, 3) uint8 RGB
+    disparity: np.ndarray  # (T, H, W) float32, 1 / depth
+    layers: np.ndarray  # (T, H, W) uint8, index into the scene's layers
+    labels: np.ndarray  # (T, H, W) uint8, instance
+    moving: np.ndarray  # (instances,) bool
 
     @property
-    def masks(self) -> Array:
+    def masks(self) -> np.ndarray:
         """(T, H, W) bool: what moves."""
         return np.asarray(self.moving[self.labels])
 
     @property
-    def moving_labels(self) -> Array:
+    def moving_labels(self) -> np.ndarray:
         """(T, H, W) uint8: the instance where it moves by itself, else 0."""
         return np.where(self.masks, self.labels, 0).astype(np.uint8)
 
@@ -47,10 +45,10 @@ class Clip:
 class TruthTracks:
     """Points of a scene's surfaces through the whole clip."""
 
-    xy: Array  # (N, T, 2) float32 px, pixel centres at whole numbers
-    visible: Array  # (N, T) bool
-    instance: Array  # (N,) int
-    moving: Array  # (N,) bool
+    xy: np.ndarray  # (N, T, 2) float32 px, pixel centres at whole numbers
+    visible: np.ndarray  # (N, T) bool
+    instance: np.ndarray  # (N,) int
+    moving: np.ndarray  # (N,) bool
 
 
 def shown_hw(scene: Scene, short_side_px: int) -> tuple[int, int]:
@@ -107,7 +105,7 @@ class _Sheet:
 
     def draw(
         self, step: int, time: float, hw: tuple[int, int]
-    ) -> tuple[Array, Array, tuple[slice, slice]] | None:
+    ) -> tuple[np.ndarray, np.ndarray, tuple[slice, slice]] | None:
         """RGBA premultiplied and disparity in a window of the picture, or None where it is not
         seen.
         """
@@ -171,7 +169,7 @@ class _Sheet:
         )
 
 
-def _enlarge(factor: int) -> Array:
+def _enlarge(factor: int) -> np.ndarray:
     """From px of a texture reduced by `factor` to px of the whole, centres at whole numbers in
     both.
     """
@@ -179,7 +177,7 @@ def _enlarge(factor: int) -> Array:
     return np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.0]])
 
 
-def _reduction(forward: Array, texture_hw: tuple[int, ...]) -> int:
+def _reduction(forward: np.ndarray, texture_hw: tuple[int, ...]) -> int:
     """How many texture px fall on one image px in the middle of the clip, as a power of two."""
     h, w = texture_hw[:2]
     corners = np.array([[0, 0, 1], [w, 0, 1], [0, h, 1.0]]) @ forward[len(forward) // 2].T
@@ -192,7 +190,7 @@ def _reduction(forward: Array, texture_hw: tuple[int, ...]) -> int:
 
 def _shoot(
     sheets: list[_Sheet], scene: Scene, step: int, hw: tuple[int, int]
-) -> tuple[Array, Array, Array]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Image (H, W, 3) float32 0..255, disparity and layer index at one time step, painted from
     far to near.
     """
@@ -222,7 +220,9 @@ def _shoot(
     return image, disparity, ids
 
 
-def _cast_shadow(image: Array, alpha: Array, window: tuple[slice, slice], strength: float) -> None:
+def _cast_shadow(
+    image: np.ndarray, alpha: np.ndarray, window: tuple[slice, slice], strength: float
+) -> None:
     """Darken what is already painted under a soft, flattened copy of the object's outline at its
     foot.
     """
@@ -235,7 +235,7 @@ def _cast_shadow(image: Array, alpha: Array, window: tuple[slice, slice], streng
     target *= shade
 
 
-def develop(image: Array, look: Look, frame: int, rng: Rng) -> Array:
+def develop(image: np.ndarray, look: Look, frame: int, rng: Rng) -> np.ndarray:
     """Light, softness, grain and compression: float32 0..255 to uint8 RGB."""
     height = image.shape[0]
     if look.soft_px:
@@ -247,20 +247,20 @@ def develop(image: Array, look: Look, frame: int, rng: Rng) -> Array:
     )
     if look.grain:
         image = image + rng.standard_normal(image.shape, np.float32) * np.float32(look.grain)
-    out = np.clip(image, 0, 255).astype(np.uint8)
+    out: np.ndarray = np.clip(image, 0, 255).astype(np.uint8)
     if look.jpeg is None:
         return out
     coded = cv2.imencode(".jpg", out[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, look.jpeg])[1]
     return np.ascontiguousarray(np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR))[..., ::-1])
 
 
-def transform(matrix: Array, xy: Array) -> Array:
+def transform(matrix: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Points (..., 2) through a homography (3, 3)."""
     out = xy @ matrix[:, :2].T + matrix[:, 2]
     return np.asarray(out[..., :2] / out[..., 2:])
 
 
-def track(scene: Scene, clip: Clip, tyx: Array) -> TruthTracks:
+def track(scene: Scene, clip: Clip, tyx: np.ndarray) -> TruthTracks:
     """The surface points seen at `tyx` (N, 3) (frame, y, x px of the clip's frames), followed
     through all frames.
     """
@@ -281,7 +281,9 @@ def track(scene: Scene, clip: Clip, tyx: Array) -> TruthTracks:
     return TruthTracks(xy, visible, instance, scene.moving[instance])
 
 
-def _to_texture(layer: Layer, forward: Array, scene: Scene, frames: Array, xy: Array) -> Array:
+def _to_texture(
+    layer: Layer, forward: np.ndarray, scene: Scene, frames: np.ndarray, xy: np.ndarray
+) -> np.ndarray:
     """Texture points (n, 2) of image points xy (n, 2), each in its own frame."""
     q = np.empty((len(xy), 2))
     for frame in np.unique(frames):
@@ -292,7 +294,9 @@ def _to_texture(layer: Layer, forward: Array, scene: Scene, frames: Array, xy: A
     return q
 
 
-def _project(layer: Layer, forward: Array, scene: Scene, q: Array) -> tuple[Array, Array]:
+def _project(
+    layer: Layer, forward: np.ndarray, scene: Scene, q: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Image positions (n, T, 2) and depths (n, T) of texture points q (n, 2)."""
     moved = np.repeat(q[None], len(forward), 0)
     if layer.bend:
@@ -305,7 +309,7 @@ def _project(layer: Layer, forward: Array, scene: Scene, q: Array) -> tuple[Arra
     return np.clip(points[..., :2] / safe, -1e5, 1e5).astype(np.float32), depth
 
 
-def _seen(xy: Array, mine: Array, hw: tuple[int, int]) -> Array:
+def _seen(xy: np.ndarray, mine: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """(n, T): inside the picture and on a pixel of the point's own layer, or right beside one
     (rounding).
     """
@@ -316,7 +320,7 @@ def _seen(xy: Array, mine: Array, hw: tuple[int, int]) -> Array:
     return np.asarray(inside(xy, hw) & near[np.arange(len(mine))[None], y, x])
 
 
-def surface_points(rng: Rng, clip: Clip, count: int, object_share: float = 0.5) -> Array:
+def surface_points(rng: Rng, clip: Clip, count: int, object_share: float = 0.5) -> np.ndarray:
     """(count, 3) random (frame, y, x): `object_share` of them on instances other than the
     backdrop where there are.
     """

@@ -5,7 +5,6 @@ themselves, before a camera.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from samotion_bench.scenes.motions import (
     travel,
 )
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
 # of the picture's height: an object that moves less by itself is not worth the name
 MIN_MOTION = 0.03
@@ -48,7 +46,7 @@ class SceneSettings:
 class Look:
     """What the picture suffers on its way: light, softness, grain and compression."""
 
-    gain: Array  # (frames, 3) brightness per channel
+    gain: np.ndarray  # (frames, 3) brightness per channel
     gamma: float
     soft_px: float  # Gaussian blur at 256 px
     grain: float  # standard deviation, grey levels of 255
@@ -63,14 +61,14 @@ class Scene:
 
     layers: tuple[Layer, ...]
     camera: Camera
-    moving: Array  # (instances,) bool; instance 0 is the backdrop
+    moving: np.ndarray  # (instances,) bool; instance 0 is the backdrop
     look: Look
-    time: Array  # (steps,) in units of 24 frames
+    time: np.ndarray  # (steps,) in units of 24 frames
     substeps: int
     seed: int
 
     @property
-    def steps(self) -> Array:
+    def steps(self) -> np.ndarray:
         """(frames,) the time step in the middle of each frame."""
         return np.arange(self.substeps // 2, len(self.time), self.substeps)
 
@@ -108,7 +106,7 @@ def _next(layers: list[Layer]) -> int:
     return max(layer.instance for layer in layers) + 1
 
 
-def _path(rng: Rng, time: Array, camera: Camera) -> tuple[Array, float]:
+def _path(rng: Rng, time: np.ndarray, camera: Camera) -> tuple[np.ndarray, float]:
     """Where an object goes (S, 3) and its height in world units: from a tenth to two thirds of
     the view's.
     """
@@ -133,7 +131,7 @@ def own_motion(layer: Layer, camera: Camera) -> float:
 
 
 def backdrop(
-    rng: Rng, time: Array, camera: Camera, library: Library, settings: SceneSettings
+    rng: Rng, time: np.ndarray, camera: Camera, library: Library, settings: SceneSettings
 ) -> list[Layer]:
     """Instance 0: a far wall, perhaps slanted with a sky behind it, perhaps a ground that runs
     into the distance.
@@ -142,7 +140,7 @@ def backdrop(
     distance = rng.uniform(7, 14)
     view = distance / float(camera.focal[0])
 
-    def wall(depth: float, tilt: Array) -> Layer:
+    def wall(depth: float, tilt: np.ndarray) -> Layer:
         path = np.broadcast_to([0.0, 0.0, depth], (steps, 3))
         texture = opaque(library.background(rng, size_px))
         return Layer(
@@ -169,13 +167,13 @@ def backdrop(
     return layers
 
 
-def opaque(image: Array) -> Array:
+def opaque(image: np.ndarray) -> np.ndarray:
     """An RGB image with a full alpha channel."""
     return np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
 
 
 def still_object(
-    rng: Rng, time: Array, camera: Camera, library: Library, size_px: int, instance: int
+    rng: Rng, time: np.ndarray, camera: Camera, library: Library, size_px: int, instance: int
 ) -> list[Layer]:
     """A cut-out that stands where it is: now and then a long wall seen at a slant, or something
     with branches.
@@ -201,7 +199,13 @@ def still_object(
 
 
 def mover(
-    rng: Rng, time: Array, library: Library, size_px: int, path: Array, size: float, instance: int
+    rng: Rng,
+    time: np.ndarray,
+    library: Library,
+    size_px: int,
+    path: np.ndarray,
+    size: float,
+    instance: int,
 ) -> list[Layer]:
     """An object on its path (S, 3), `size` units high: rigid, bending, walking, or with limbs.
     Its body comes last.

@@ -5,17 +5,15 @@ held-out scenes.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Rng = np.random.Generator
-Family = Callable[[Rng, int], Array]
+Family = Callable[[Rng, int], np.ndarray]
 
 
-def texture(rng: Rng, size_px: int, families: tuple[str, ...]) -> Array:
+def texture(rng: Rng, size_px: int, families: tuple[str, ...]) -> np.ndarray:
     """A random texture (size_px, size_px, 3) uint8 RGB of one of the named families, with some
     grain on it.
     """
@@ -25,13 +23,13 @@ def texture(rng: Rng, size_px: int, families: tuple[str, ...]) -> Array:
     return np.asarray(np.clip(image, 0, 1) * 255, np.uint8)
 
 
-def outline(rng: Rng, size_px: int, families: tuple[str, ...]) -> Array:
+def outline(rng: Rng, size_px: int, families: tuple[str, ...]) -> np.ndarray:
     """A random alpha mask (size_px, size_px) uint8, 0 or 255, soft by one px at its edge."""
     mask = OUTLINES[str(rng.choice(families))](rng, size_px)
     return np.asarray(cv2.GaussianBlur(mask, (3, 3), 0.7), np.uint8)
 
 
-def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> Array:
+def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> np.ndarray:
     """Value noise (size_px, size_px) float32 in [0, 1]: random grids of growing fineness, added
     at falling weight.
     """
@@ -44,7 +42,7 @@ def noise(rng: Rng, size_px: int, octaves: int = 4, coarsest: int = 3) -> Array:
     return np.asarray((total - low) / max(high - low, 1e-6), np.float32)
 
 
-def colours(rng: Rng, count: int) -> Array:
+def colours(rng: Rng, count: int) -> np.ndarray:
     """(count, 3) float32 in [0, 1]; half of the palettes are shades of one colour, as most real
     surfaces are.
     """
@@ -54,17 +52,17 @@ def colours(rng: Rng, count: int) -> Array:
     return np.asarray(np.clip(base + spread * rng.standard_normal((count, 1), np.float32), 0, 1))
 
 
-def _paint(index: Array, rng: Rng) -> Array:
+def _paint(index: np.ndarray, rng: Rng) -> np.ndarray:
     palette = colours(rng, int(index.max()) + 1)
     return np.asarray(palette[index])
 
 
-def _blend(weight: Array, rng: Rng) -> Array:
+def _blend(weight: np.ndarray, rng: Rng) -> np.ndarray:
     low, high = colours(rng, 2)
     return np.asarray(low + (high - low) * weight[..., None])
 
 
-def _axes(rng: Rng, size_px: int) -> tuple[Array, Array]:
+def _axes(rng: Rng, size_px: int) -> tuple[np.ndarray, np.ndarray]:
     """Rotated coordinates in [-1, 1] over the square, bent a little by noise."""
     y, x = np.mgrid[-1 : 1 : size_px * 1j, -1 : 1 : size_px * 1j].astype(np.float32)
     angle, bend = rng.uniform(0, np.pi), rng.uniform(0, 0.15)
@@ -73,28 +71,28 @@ def _axes(rng: Rng, size_px: int) -> tuple[Array, Array]:
     return u, v
 
 
-def _clouds(rng: Rng, size_px: int) -> Array:
+def _clouds(rng: Rng, size_px: int) -> np.ndarray:
     weight = noise(rng, size_px, octaves=int(rng.integers(2, 7)))
     return np.asarray(_blend(weight, rng) * 0.7 + _blend(noise(rng, size_px), rng) * 0.3)
 
 
-def _flat(rng: Rng, size_px: int) -> Array:
+def _flat(rng: Rng, size_px: int) -> np.ndarray:
     return _blend(noise(rng, size_px, octaves=1, coarsest=2) * 0.3, rng)
 
 
-def _checker(rng: Rng, size_px: int) -> Array:
+def _checker(rng: Rng, size_px: int) -> np.ndarray:
     u, v = _axes(rng, size_px)
     k = rng.uniform(3, 12)
     return _paint((np.floor(u * k) + np.floor(v * k)).astype(int) % 2, rng)
 
 
-def _stripes(rng: Rng, size_px: int) -> Array:
+def _stripes(rng: Rng, size_px: int) -> np.ndarray:
     u, _ = _axes(rng, size_px)
     edge = rng.random(64) * 2.4 - 1.2
     return _paint(np.digitize(u, np.sort(edge)), rng)
 
 
-def _bricks(rng: Rng, size_px: int) -> Array:
+def _bricks(rng: Rng, size_px: int) -> np.ndarray:
     u, v = _axes(rng, size_px)
     k = rng.uniform(3, 9)
     row = np.floor(v * k)
@@ -104,7 +102,7 @@ def _bricks(rng: Rng, size_px: int) -> Array:
     return np.asarray(_paint(np.where(joint, 5, tone), rng))
 
 
-def _cells(rng: Rng, size_px: int) -> Array:
+def _cells(rng: Rng, size_px: int) -> np.ndarray:
     seeds = rng.random((int(rng.integers(12, 120)), 2)) * size_px
     spots = np.full((size_px, size_px), 255, np.uint8)
     spots[seeds[:, 0].astype(int), seeds[:, 1].astype(int)] = 0
@@ -113,7 +111,7 @@ def _cells(rng: Rng, size_px: int) -> Array:
     return np.asarray(_paint(label, rng) * shade)
 
 
-def _dots(rng: Rng, size_px: int) -> Array:
+def _dots(rng: Rng, size_px: int) -> np.ndarray:
     canvas = np.ascontiguousarray(_clouds(rng, size_px))
     for colour in colours(rng, int(rng.integers(20, 150))):
         centre = tuple(int(c) for c in rng.integers(0, size_px, 2))
@@ -122,7 +120,7 @@ def _dots(rng: Rng, size_px: int) -> Array:
     return canvas
 
 
-def _scribbles(rng: Rng, size_px: int) -> Array:
+def _scribbles(rng: Rng, size_px: int) -> np.ndarray:
     canvas = np.ascontiguousarray(_clouds(rng, size_px))
     for colour in colours(rng, int(rng.integers(15, 80))):
         points = np.cumsum(rng.normal(0, size_px / 12, (6, 2)), 0) + rng.random(2) * size_px
@@ -133,19 +131,19 @@ def _scribbles(rng: Rng, size_px: int) -> Array:
     return canvas
 
 
-def _rings(rng: Rng, size_px: int) -> Array:
+def _rings(rng: Rng, size_px: int) -> np.ndarray:
     u, v = _axes(rng, size_px)
     radius = np.hypot(u - rng.uniform(-1, 1), v - rng.uniform(-1, 1)) * rng.uniform(4, 14)
     return np.asarray(_blend(0.5 + 0.5 * np.sin(radius + 3 * noise(rng, size_px)), rng))
 
 
-def _plaid(rng: Rng, size_px: int) -> Array:
+def _plaid(rng: Rng, size_px: int) -> np.ndarray:
     u, v = _axes(rng, size_px)
     edges = np.sort(rng.random(24) * 2.4 - 1.2)
     return np.asarray((_paint(np.digitize(u, edges), rng) + _paint(np.digitize(v, edges), rng)) / 2)
 
 
-def _shards(rng: Rng, size_px: int) -> Array:
+def _shards(rng: Rng, size_px: int) -> np.ndarray:
     canvas = np.ascontiguousarray(_clouds(rng, size_px))
     for colour in colours(rng, int(rng.integers(20, 60))):
         points = rng.random(2) * size_px + rng.normal(0, size_px / 9, (3, 2))
@@ -170,18 +168,18 @@ TRAIN_TEXTURES = ("clouds", "flat", "checker", "stripes", "bricks", "cells", "do
 HELD_OUT_TEXTURES = ("rings", "plaid", "shards", "clouds")
 
 
-def _filled(points: Array, size_px: int) -> Array:
+def _filled(points: np.ndarray, size_px: int) -> np.ndarray:
     mask = np.zeros((size_px, size_px), np.uint8)
     cv2.fillPoly(mask, [points.astype(np.int32)], 255)
     return mask
 
 
-def _ellipse_points(size_px: int, radius: Array, angles: Array) -> Array:
+def _ellipse_points(size_px: int, radius: np.ndarray, angles: np.ndarray) -> np.ndarray:
     centre = size_px / 2
     return np.stack([centre + radius * np.cos(angles), centre + radius * np.sin(angles)], -1)
 
 
-def _blob(rng: Rng, size_px: int) -> Array:
+def _blob(rng: Rng, size_px: int) -> np.ndarray:
     angles = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     radius = np.ones(90)
     for k in range(2, 7):
@@ -192,21 +190,21 @@ def _blob(rng: Rng, size_px: int) -> Array:
     )
 
 
-def _polygon(rng: Rng, size_px: int) -> Array:
+def _polygon(rng: Rng, size_px: int) -> np.ndarray:
     angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(4, 9))))
     return _filled(
         _ellipse_points(size_px, rng.uniform(0.25, 0.48, len(angles)) * size_px, angles), size_px
     )
 
 
-def _capsule(rng: Rng, size_px: int) -> Array:
+def _capsule(rng: Rng, size_px: int) -> np.ndarray:
     mask = np.zeros((size_px, size_px), np.uint8)
     width = int(size_px * rng.uniform(0.15, 0.35))
     cv2.line(mask, (size_px // 2, width), (size_px // 2, size_px - width), 255, width)
     return mask
 
 
-def _branches(rng: Rng, size_px: int) -> Array:
+def _branches(rng: Rng, size_px: int) -> np.ndarray:
     """A trunk that forks: thin static structure through which the background shows."""
     mask = np.zeros((size_px, size_px), np.uint8)
     tips = [(size_px / 2, float(size_px), -np.pi / 2, size_px * 0.07)]
@@ -219,7 +217,7 @@ def _branches(rng: Rng, size_px: int) -> Array:
     return mask
 
 
-def _quad(rng: Rng, size_px: int) -> Array:
+def _quad(rng: Rng, size_px: int) -> np.ndarray:
     mask = np.zeros((size_px, size_px), np.uint8)
     height, width = (int(size_px * rng.uniform(0.2, 0.5)) for _ in range(2))
     mask[
@@ -228,7 +226,7 @@ def _quad(rng: Rng, size_px: int) -> Array:
     return mask
 
 
-def _crescent(rng: Rng, size_px: int) -> Array:
+def _crescent(rng: Rng, size_px: int) -> np.ndarray:
     mask = np.zeros((size_px, size_px), np.uint8)
     centre, radius = size_px // 2, int(size_px * 0.45)
     cv2.circle(mask, (centre, centre), radius, 255, -1)

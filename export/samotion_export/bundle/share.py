@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from samotion_export.bundle.stored import Array, Source, Stored, find, narrowed
+from samotion_export.bundle.stored import Source, Stored, find, narrowed
 
 LEAST = 64  # numbers; smaller tensors stay in the graph
 LEAST_TABLE = 4096  # numbers; what is smaller and made from no weight stays in the graph too
@@ -36,9 +36,11 @@ def load(path: Path) -> onnx.ModelProto:
     return model
 
 
-def tables_of(models: Mapping[str, onnx.ModelProto], stored: Sequence[Stored]) -> dict[str, Array]:
+def tables_of(
+    models: Mapping[str, onnx.ModelProto], stored: Sequence[Stored]
+) -> dict[str, np.ndarray]:
     """The large tensors that no weight gives, each once, in the smallest type that holds it."""
-    found: dict[bytes, tuple[str, Array]] = {}
+    found: dict[bytes, tuple[str, np.ndarray]] = {}
     for graph, model in models.items():
         for name, array in _large(model):
             if array.size >= LEAST_TABLE and find(array, stored) is None:
@@ -61,13 +63,13 @@ def share(model: onnx.ModelProto, stored: Sequence[Stored]) -> None:
     model.graph.node.extend(nodes)
 
 
-def _large(model: onnx.ModelProto) -> Iterator[tuple[str, Array]]:
+def _large(model: onnx.ModelProto) -> Iterator[tuple[str, np.ndarray]]:
     for tensor in model.graph.initializer:
         if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) >= LEAST:
             yield tensor.name, numpy_helper.to_array(tensor)
 
 
-def _smallest(array: Array) -> Array:
+def _smallest(array: np.ndarray) -> np.ndarray:
     for dtype in (np.uint8, np.float16):
         narrow = narrowed(array, dtype)
         if narrow is not None:

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
-
 TYPES = {"F16": np.float16, "F32": np.float32, "U8": np.uint8}
 LEAST_COLUMNS = 8  # of rows that are looked for by their direction: of fewer, too many look alike
 
@@ -32,8 +30,8 @@ class Source:
     offset: int
     dtype: Any
     shape: tuple[int, ...]
-    order: Array | None = None
-    factor: Array | None = None
+    order: np.ndarray | None = None
+    factor: np.ndarray | None = None
     transposed: bool = False
     final: tuple[int, ...] | None = None
 
@@ -52,17 +50,17 @@ class Stored:
         }
         self.types = {TYPES[entry["dtype"]] for entry in self._places.values()}
 
-    def tensors(self) -> Iterator[tuple[int, Array]]:
+    def tensors(self) -> Iterator[tuple[int, np.ndarray]]:
         """Each tensor with the place of its first byte in the file."""
         for entry in self._places.values():
             yield self._tensor(entry)
 
-    def _tensor(self, entry: Mapping[str, Any]) -> tuple[int, Array]:
+    def _tensor(self, entry: Mapping[str, Any]) -> tuple[int, np.ndarray]:
         begin, end = entry["data_offsets"]
         numbers = np.frombuffer(self._data[begin:end], TYPES[entry["dtype"]])
         return self.start + begin, numbers.reshape(entry["shape"])
 
-    def find_bytes(self, array: Array) -> int | None:
+    def find_bytes(self, array: np.ndarray) -> int | None:
         """The place in the file where the numbers of `array` lie in a row, None where nowhere."""
         wanted, place = array.tobytes(), -1
         while (place := self._data.find(wanted, place + 1)) >= 0:
@@ -71,7 +69,7 @@ class Stored:
         return None
 
 
-def find(array: Array, stored: Sequence[Stored]) -> Source | None:
+def find(array: np.ndarray, stored: Sequence[Stored]) -> Source | None:
     """How the float32 `array` is made from one of `stored`, None where no way is exact."""
     turns = (False, True) if array.ndim == 2 else (False,)
     for file in stored:
@@ -85,7 +83,7 @@ def find(array: Array, stored: Sequence[Stored]) -> Source | None:
     return None
 
 
-def _same(array: Array, transposed: bool, file: Stored) -> Source | None:
+def _same(array: np.ndarray, transposed: bool, file: Stored) -> Source | None:
     for dtype in file.types:
         narrow = narrowed(array, dtype)
         if narrow is not None and (place := file.find_bytes(narrow)) is not None:
@@ -93,7 +91,7 @@ def _same(array: Array, transposed: bool, file: Stored) -> Source | None:
     return None
 
 
-def _rows(array: Array, transposed: bool, file: Stored) -> Source | None:
+def _rows(array: np.ndarray, transposed: bool, file: Stored) -> Source | None:
     """The rows of `array` as rows of one stored tensor, in any order, each times a number."""
     matrix = array.T if transposed else array.reshape(len(array), -1)
     for place, tensor in file.tensors():
@@ -112,7 +110,9 @@ def _rows(array: Array, transposed: bool, file: Stored) -> Source | None:
     return None
 
 
-def match_rows(wanted: Array, rows: Array) -> tuple[Array | None, Array | None] | None:
+def match_rows(
+    wanted: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray | None, np.ndarray | None] | None:
     """The order and factors (R,1) with which `rows[order] * factor` is exactly `wanted`.
 
     None where there are none; an order that changes nothing and factors of 1 are None too.
@@ -129,12 +129,12 @@ def match_rows(wanted: Array, rows: Array) -> tuple[Array | None, Array | None] 
     return None if as_it_was else order, None if bool((factor == 1).all()) else factor
 
 
-def _directions(rows: Array) -> Array:
+def _directions(rows: np.ndarray) -> np.ndarray:
     wide = rows.astype(np.float64)
     return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-300)
 
 
-def _factors(wanted: Array, rows: Array) -> Array:
+def _factors(wanted: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """The float32 (R,1) that makes most of each row right.
 
     That is the quotient of its largest number, or one of the two floats beside that.
@@ -150,11 +150,11 @@ def _factors(wanted: Array, rows: Array) -> Array:
     )
     candidates = np.stack([quotient, below, above])  # (3,R,1)
     right = (rows * candidates == wanted).sum(2)
-    best: Array = np.take_along_axis(candidates, right.argmax(0)[None, :, None], 0)[0]
+    best: np.ndarray = np.take_along_axis(candidates, right.argmax(0)[None, :, None], 0)[0]
     return best
 
 
-def narrowed(array: Array, dtype: Any) -> Array | None:
+def narrowed(array: np.ndarray, dtype: Any) -> np.ndarray | None:
     """`array` in another type, None where that would change a number."""
     with np.errstate(invalid="ignore", over="ignore"):
         narrow = array.astype(dtype)

@@ -14,16 +14,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from samotion.backends.proof.measures import limits, measures
 from samotion.contract import SIGNATURES
 from samotion.errors import ParityError
 
-from samotion_export.graph import Array, Graph
+from samotion_export.graph import Graph
 from samotion_export.parity.verify import Parity, difference, merge
 
 
-def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]]) -> Parity:
     """As `measure`. Raises ParityError for the first output beyond a limit."""
     parity = measure(graph, path, answers)
     for name, figures in parity.items():
@@ -31,7 +32,7 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     return parity
 
 
-def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]]) -> Parity:
     """Run `path` on onnxruntime's CPU on every example and measure how far it is from PyTorch's
     `answers`.
 
@@ -41,7 +42,9 @@ def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     signature = SIGNATURES[graph.name]
     session = open_strictly(path)
     parity: Parity = {}
-    pairs: dict[str, list[tuple[Array, Array]]] = {name: [] for name in signature.output_names}
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
+        name: [] for name in signature.output_names
+    }
     for example, answer in zip(graph.examples, answers):
         outputs = session.run(
             list(signature.output_names), dict(zip(signature.input_names, example))

@@ -9,12 +9,12 @@ import numpy as np
 from samotion.contract import SIGNATURES
 from samotion.errors import ParityError
 
-from samotion_export.graph import Array, Graph
+from samotion_export.graph import Graph
 
 Parity = dict[str, dict[str, float]]
 
 
-def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) -> Parity:
+def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]]) -> Parity:
     """Run `path` on onnxruntime's CPU on every example and compare with PyTorch's `answers`.
 
     Per output the largest absolute difference, PyTorch's range (max - min), the two's ratio and the
@@ -38,7 +38,7 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, Array]]) ->
     return parity
 
 
-def difference(graph: Graph, name: str, got: Array, expected: Array) -> dict[str, float]:
+def difference(graph: Graph, name: str, got: np.ndarray, expected: np.ndarray) -> dict[str, float]:
     """The figures of one output. Raises ParityError for another shape, type, or a number that is
     not finite.
     """

@@ -11,7 +11,7 @@ from samotion.contract import SIGNATURES
 from samotion.presets import Sam2Net
 from torch import nn
 
-from samotion_export.graph import Array, Graph, run_module
+from samotion_export.graph import Graph, run_module
 from samotion_export.sam2 import resize
 from samotion_export.sam2.modules import ImageGraph, MemoryGraph, PromptGraph, TrackGraph
 from samotion_export.sam2.net import build_module
@@ -24,7 +24,7 @@ __all__ = ["build_module", "graphs"]
 # Nano shows 1e-5 and 1e-6.
 RELATIVE = {"level0": 1e-3, "level1": 1e-3, "level2": 1e-3, "query": 1e-3, "memory": 1e-3}
 ABSOLUTE = {"masks": 5e-3, "iou": 1e-3, "pointer": 2e-3, "object_score": 5e-3, "memory": 5e-3}
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 
 
 def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
@@ -63,7 +63,7 @@ def graphs(net: Sam2Net, module: nn.Module, spelling: Spelling = Spelling.CPU) -
     return [*others, image, prompt, memory, track]
 
 
-def example_frames(size_px: int, count: int) -> Array:
+def example_frames(size_px: int, count: int) -> np.ndarray:
     """Frames (count,S,S,3) uint8: two discs that move over a smooth, textured ground."""
     y, x = np.mgrid[:size_px, :size_px] / size_px
     frames = np.empty((count, size_px, size_px, 3), np.uint8)
@@ -75,7 +75,7 @@ def example_frames(size_px: int, count: int) -> Array:
     return frames
 
 
-def _centres(t: int) -> Array:
+def _centres(t: int) -> np.ndarray:
     """Where the two discs are (2,2), as parts of the side."""
     return np.array([[0.3 + 0.03 * t, 0.35], [0.7, 0.6 - 0.03 * t]])
 
@@ -85,7 +85,7 @@ def _graph(name: str, module: nn.Module, meta: dict[str, Any] | None = None) -> 
     return Graph(name, module, (), RELATIVE if relative else ABSOLUTE, relative, meta or {})
 
 
-def _with(graph: Graph, *examples: tuple[Array, ...]) -> Graph:
+def _with(graph: Graph, *examples: tuple[np.ndarray, ...]) -> Graph:
     tolerance = {name: graph.tolerance[name] for name in SIGNATURES[graph.name].output_names}
     return replace(graph, examples=examples, tolerance=tolerance)
 
@@ -98,7 +98,7 @@ def _meta(sam: Any, spelling: Spelling) -> dict[str, Any]:
     return {**meta, "pads": True} if spelling is Spelling.GPU else meta
 
 
-def _prompts(shot: Arrays, size_px: int, objects: int, points: int) -> tuple[Array, ...]:
+def _prompts(shot: Arrays, size_px: int, objects: int, points: int) -> tuple[np.ndarray, ...]:
     """One disc each: `points` points on it, and for the second object a mask prompt too."""
     rng = np.random.default_rng(points)
     xy = _centres(0)[:objects, None] + rng.uniform(-0.05, 0.05, (objects, points, 2))
@@ -121,8 +121,8 @@ def _prompts(shot: Arrays, size_px: int, objects: int, points: int) -> tuple[Arr
 
 
 def _step(
-    shot: Arrays, memory: Array, pointer: Array, frames: int, pointers: int
-) -> tuple[Array, ...]:
+    shot: Arrays, memory: np.ndarray, pointer: np.ndarray, frames: int, pointers: int
+) -> tuple[np.ndarray, ...]:
     """A bank that repeats one remembered frame, with a little noise to tell its frames apart."""
     rng = np.random.default_rng(frames)
     shape = (memory.shape[0], frames, *memory.shape[1:])

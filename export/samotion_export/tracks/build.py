@@ -15,7 +15,7 @@ from samotion.presets import TracksNet
 from torch import Tensor, nn
 
 from samotion_export import examples
-from samotion_export.graph import Array, Graph
+from samotion_export.graph import Graph
 from samotion_export.spelling import Spelling
 from samotion_export.tracks.maps import IMAGE_PX
 from samotion_export.tracks.tapir import Tapir
@@ -91,7 +91,7 @@ class OnlineGraph(TapirGraph):
         return *state, present
 
 
-Example = tuple[Array, ...]
+Example = tuple[np.ndarray, ...]
 
 
 def graphs(net: TracksNet, module: nn.Module, spelling: Spelling = Spelling.CPU) -> list[Graph]:
@@ -149,11 +149,11 @@ def _examples(tapir: Tapir, net: TracksNet, count: int, points: int) -> dict[str
     return found
 
 
-def _arrays(*tensors: Tensor) -> tuple[Array, ...]:
+def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(np.ascontiguousarray(t.numpy()) for t in tensors)
 
 
-def _queries(frames: int, points: int) -> Array:
+def _queries(frames: int, points: int) -> np.ndarray:
     """(points,3) t, y, x px of 256, two opposite corners of the image among them."""
     queries = np.random.default_rng(points).uniform(0, IMAGE_PX, (points, 3)).astype(np.float32)
     queries[:, 0] = np.arange(points) % frames

@@ -20,7 +20,6 @@ from samotion.backends.device_array import DeviceArray, Memory
 from samotion.backends.staging import Block, Download, Uploads
 from samotion.errors import DeviceError
 
-Array = np.ndarray[Any, Any]
 DRIVER_ERRORS = (
     "cudaErrorInsufficientDriver",
     "cudaErrorSystemDriverMismatch",
@@ -115,7 +114,7 @@ class Device:
         else:
             self.copy(address, array.address, array.nbytes)
 
-    def upload(self, array: Array, address: int) -> None:
+    def upload(self, array: np.ndarray, address: int) -> None:
         """Queue a copy of a contiguous array to the device; the array may change right after."""
         self._uploads.send(array, address)
 

@@ -10,8 +10,6 @@ import numpy as np
 if TYPE_CHECKING:
     from samotion.backends.cuda import Device
 
-Array = np.ndarray[Any, Any]
-
 
 class Memory:
     """A piece of device memory; it goes back to its device when nothing refers to it any more."""
@@ -84,6 +82,6 @@ class DeviceArray:
         with self.device.turn():
             self.device.write(target.address, values)
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         array = self.device.fetch({"array": self}).get()["array"]
         return array if dtype is None else array.astype(dtype, copy=False)

@@ -29,13 +29,12 @@ MOST_THREADS = 1024
 # which `mapped` calls from two threads at once, where the nets are small
 CALLED_IN_PAIRS = ("tracks_features", "tracks_refine", "depth", "motion_map")
 BY_CLIPS_IN_PAIRS = ("sam2_image",)  # and by live sources one by one, who wait for it
-Array = np.ndarray[Any, Any]
 
 
 class Engine(Protocol):
     """One opened graph."""
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """The outputs as NumPy arrays, by name."""
         ...
 
@@ -71,10 +70,10 @@ class Engines(Protocol):
 class FunctionEngine:
     """A function of NumPy arrays as an engine, whose outputs are kept in memory."""
 
-    def __init__(self, function: Callable[..., dict[str, Array]]) -> None:
+    def __init__(self, function: Callable[..., dict[str, np.ndarray]]) -> None:
         self._function = function
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """What the function answers."""
         return self._function(**inputs)
 

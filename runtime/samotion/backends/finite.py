@@ -12,10 +12,10 @@ import numpy as np
 from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
 
-Array = np.ndarray[Any, Any]
 
-
-def require_finite(engine: str, inputs: Mapping[str, Any], outputs: Mapping[str, Array]) -> None:
+def require_finite(
+    engine: str, inputs: Mapping[str, Any], outputs: Mapping[str, np.ndarray]
+) -> None:
     """Refuse outputs with NaN or infinity. None of the contract's outputs may hold any (see
     contract.py).
 
@@ -29,7 +29,7 @@ def require_finite(engine: str, inputs: Mapping[str, Any], outputs: Mapping[str,
             raise EngineError(_answers(engine, name, array))
 
 
-def _is_finite(array: Array) -> bool:
+def _is_finite(array: np.ndarray) -> bool:
     """Whether all numbers are. NaN and infinity show in the smallest or the largest one, which
     takes no memory.
     """
@@ -57,7 +57,7 @@ def _source(engine: str, tensor: str) -> str:
     return next(e for e, s in SIGNATURES.items() if s.net == net and tensor in s.output_names)
 
 
-def _answers(engine: str, output: str, array: Array) -> str:
+def _answers(engine: str, output: str, array: np.ndarray) -> str:
     bad = array.size - int(np.isfinite(array).sum())
     return (
         f"engine {engine!r} answers NaN or infinity ({bad} of {array.size} numbers of {output!r});"

@@ -10,12 +10,10 @@ import numpy as np
 from samotion.contract import Signature
 from samotion.errors import EngineError
 
-Array = np.ndarray[Any, Any]
-
 
 def checked_inputs(
     engine: str, signature: Signature, inputs: dict[str, Any], elsewhere: Container[str] = ()
-) -> dict[str, Array]:
+) -> dict[str, np.ndarray]:
     """The inputs as contiguous arrays of the contract's types; those named in `elsewhere` are taken
     care of already.
 
@@ -32,7 +30,7 @@ def checked_inputs(
     return arrays
 
 
-def _as_contract(inputs: dict[str, Any], name: str, dtype: str, engine: str) -> Array:
+def _as_contract(inputs: dict[str, Any], name: str, dtype: str, engine: str) -> np.ndarray:
     if name not in inputs:
         raise EngineError(
             f"engine {engine!r} needs input {name!r}; got {', '.join(inputs) or 'nothing'}"

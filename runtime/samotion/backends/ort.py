@@ -15,7 +15,7 @@ import numpy as np
 from samotion.backends.cuda import Device
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
-from samotion.backends.inputs import Array, checked_inputs
+from samotion.backends.inputs import checked_inputs
 from samotion.contract import SIGNATURES, Signature
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry
@@ -118,8 +118,8 @@ class OrtArray:
         """How much it holds."""
         return math.prod(self.shape) * self.dtype.itemsize
 
-    def __array__(self, dtype: Any = None, copy: Any = None) -> Array:
-        array: Array = self.value.numpy()
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
+        array: np.ndarray = self.value.numpy()
         return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -186,7 +186,7 @@ class OrtEngine:
         self._turn: Callable[[], Any] = stream.turn if stream else nullcontext
         self.device_ms = self._device_ms if stream else None
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """Run; the outputs by name, as NumPy arrays."""
         arrays = self._accepted(inputs)
         if any(isinstance(array, (OrtArray, DeviceArray)) for array in arrays.values()):

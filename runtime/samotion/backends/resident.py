@@ -16,7 +16,6 @@ from samotion.backends.device_array import DeviceArray
 from samotion.backends.engines import Engines
 from samotion.backends.finite import require_finite
 
-Array = np.ndarray[Any, Any]
 Item = TypeVar("Item")
 
 
@@ -61,7 +60,7 @@ class Answer:
         self._engine, self._inputs = engine, inputs
         self._download: Any = None
         self._wanted: tuple[str, ...] = ()
-        self._found: dict[str, Array] | None = None
+        self._found: dict[str, np.ndarray] | None = None
 
     def fetch(self, wanted: Collection[str] | None = None) -> Answer:
         """Queue the copies of these outputs, or of all, for `get`."""
@@ -72,13 +71,13 @@ class Answer:
             self._download = next(iter(there.values())).device.fetch(there)
         return self
 
-    def get(self) -> dict[str, Array]:
+    def get(self) -> dict[str, np.ndarray]:
         """What was fetched, as NumPy arrays. Raises EngineError for NaN and infinity."""
         if self._found is None:
             self._found = self._numbers()
         return self._found
 
-    def _numbers(self) -> dict[str, Array]:
+    def _numbers(self) -> dict[str, np.ndarray]:
         came = self._download.get() if self._download else {}
         found = {n: came[n] if n in came else np.asarray(self.arrays[n]) for n in self._wanted}
         if came:  # others were looked at when the engine answered
@@ -95,7 +94,7 @@ def call(engines: Engines, engine: str, **inputs: Any) -> Answer:
 
 def numbers(
     engines: Engines, started: Iterable[Answer], at_once: int = 1
-) -> Iterator[dict[str, Array]]:
+) -> Iterator[dict[str, np.ndarray]]:
     """What answers hold, in order. A GPU is given `at_once` before the host waits, for the last; of
     1 it has the next one to do, too.
     """

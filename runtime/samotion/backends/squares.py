@@ -15,7 +15,6 @@ import numpy as np
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 
-Array = np.ndarray[Any, Any]
 ENGINE = "sam2_resize"
 PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 
@@ -23,7 +22,7 @@ PRECISION_BITS = 22  # Pillow's fixed point for 8-bit images
 class Kernel(NamedTuple):
     """A filter: its value at distances in pixels, which is zero from `lobes` px on."""
 
-    value: Callable[[Array], Array]
+    value: Callable[[np.ndarray], np.ndarray]
     lobes: int
 
 
@@ -42,7 +41,7 @@ class Squares:
         """Whether it makes squares of frames of a size."""
         return self._is_there and max(hw) <= self._largest_px
 
-    def __call__(self, frames: Array) -> Any:
+    def __call__(self, frames: np.ndarray) -> Any:
         """Frames (B,H,W,3) uint8 to (B,side_px,side_px,3), on the GPU."""
         hw = frames.shape[1], frames.shape[2]
         if hw not in self._taps:
@@ -67,14 +66,14 @@ def _makes(engines: Engines, side_px: int) -> bool:
     return held.engines[ENGINE].inputs["index"][1] in ("N", side_px)
 
 
-def resample(frame: Array, side_px: int, kernel: Kernel) -> Array:
+def resample(frame: np.ndarray, side_px: int, kernel: Kernel) -> np.ndarray:
     """A frame (H,W,3) uint8 to (side_px,side_px,3)."""
     # whole rows are resampled, which is fast: the columns first, turned to be rows
     wide = _resample(cv2.transpose(np.ascontiguousarray(frame)), side_px, kernel)
     return _resample(cv2.transpose(wide), side_px, kernel)
 
 
-def _resample(image: Array, size: int, kernel: Kernel) -> Array:
+def _resample(image: np.ndarray, size: int, kernel: Kernel) -> np.ndarray:
     """An image (H,W,3) uint8 resampled to `size` rows, in fixed point."""
     index, weights = _taps(len(image), size, kernel)
     rows = image.reshape(len(image), -1).astype(np.int32)
@@ -90,7 +89,7 @@ def _resample(image: Array, size: int, kernel: Kernel) -> Array:
 
 
 @lru_cache(maxsize=8)
-def taps_of(hw: tuple[int, int], side_px: int, kernel: Kernel) -> tuple[Array, Array]:
+def taps_of(hw: tuple[int, int], side_px: int, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     """How the engine makes a square of frames (H,W): source pixels and their fixed-point weights
     (2,side_px,K) int64, those of rows second.
     """
@@ -101,13 +100,13 @@ def taps_of(hw: tuple[int, int], side_px: int, kernel: Kernel) -> tuple[Array, A
     return index, weight
 
 
-def _padded(x: Array, count: int) -> Array:
+def _padded(x: np.ndarray, count: int) -> np.ndarray:
     """(N,K) with zeros up to (N,count) int64."""
     return np.pad(x.astype(np.int64), ((0, 0), (0, count - x.shape[1])))
 
 
 @lru_cache(maxsize=8)
-def _taps(source: int, target: int, kernel: Kernel) -> tuple[Array, Array]:
+def _taps(source: int, target: int, kernel: Kernel) -> tuple[np.ndarray, np.ndarray]:
     """Which source pixels (target, taps) make a target pixel, and their fixed-point weights."""
     scale = source / target
     stretch = max(scale, 1.0)
@@ -130,7 +129,7 @@ def most_taps(source: int, target: int, lobes: int) -> int:
     return 2 * math.ceil(lobes * max(1.0, source / target)) + 1
 
 
-def _bicubic(x: Array, a: float = -0.5) -> Array:
+def _bicubic(x: np.ndarray, a: float = -0.5) -> np.ndarray:
     """Keys' cubic convolution kernel."""
     x = np.abs(x)
     near = ((a + 2) * x - (a + 3)) * x * x + 1
@@ -138,7 +137,7 @@ def _bicubic(x: Array, a: float = -0.5) -> Array:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-def _lanczos(x: Array) -> Array:
+def _lanczos(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 3, np.sinc(x) * np.sinc(x / 3), 0.0)
 
 

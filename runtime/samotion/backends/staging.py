@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from samotion.backends.cuda import Device
     from samotion.backends.device_array import DeviceArray
 
-Array = np.ndarray[Any, Any]
 BLOCK_BYTES = 32 << 20  # larger arrays get blocks of their own size
 MOST_BYTES = 64 << 20  # of blocks for uploads, before one is waited for
 LEAST_LENT = 1 << 20  # a download of so much is not copied again
@@ -36,10 +35,10 @@ class Block:
     event: Any
     used: int = 0
 
-    def bytes_at(self, start: int, count: int) -> Array:
+    def bytes_at(self, start: int, count: int) -> np.ndarray:
         """Some of it, as an array."""
         memory = (ctypes.c_uint8 * count).from_address(self.address + start)
-        array: Array = np.ctypeslib.as_array(memory)
+        array: np.ndarray = np.ctypeslib.as_array(memory)
         return array
 
 
@@ -51,7 +50,7 @@ class Uploads:
         self._now: Block | None = None
         self._before: deque[Block] = deque()  # the longest ago first
 
-    def send(self, array: Array, address: int) -> None:
+    def send(self, array: np.ndarray, address: int) -> None:
         """Queue a copy of a contiguous array; it may change right after."""
         if not array.nbytes:
             return
@@ -113,9 +112,9 @@ class Download:
             device.copy_down(block.address + block.used, array.address, array.nbytes)
             block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
         device.mark(block.event)
-        self._found: dict[str, Array] | None = None
+        self._found: dict[str, np.ndarray] | None = None
 
-    def get(self) -> dict[str, Array]:
+    def get(self) -> dict[str, np.ndarray]:
         """The arrays by name, once the GPU has got so far. They are the caller's own: copies, or
         the page-locked memory itself for as long as they are used.
         """
@@ -131,7 +130,7 @@ class Download:
         if self._found is None:
             self._device.give_back_host(self._block)
 
-    def _copies(self) -> dict[str, Array]:
+    def _copies(self) -> dict[str, np.ndarray]:
         found, block = {}, self._block
         for name, (start, shape, dtype) in self._kinds.items():
             array = np.empty(shape, dtype)
@@ -140,7 +139,7 @@ class Download:
         self._device.give_back_host(block)
         return found
 
-    def _views(self) -> dict[str, Array]:
+    def _views(self) -> dict[str, np.ndarray]:
         """Arrays in the block, which goes back when the last of them does."""
         memory: Any = (ctypes.c_uint8 * self._block.used).from_address(self._block.address)
         weakref.finalize(memory, self._device.give_back_host, self._block).atexit = False

@@ -19,7 +19,7 @@ from samotion.backends.cuda import ALIGNMENT
 from samotion.backends.cuda_graphs import Key, Step, Steps
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
-from samotion.backends.inputs import Array, checked_inputs
+from samotion.backends.inputs import checked_inputs
 from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend
 from samotion.backends.trt_profiles import Limits, Profiles
 from samotion.contract import SIGNATURES
@@ -75,7 +75,7 @@ class TrtEngine:
             else None
         )
 
-    def __call__(self, **inputs: Any) -> dict[str, Array]:
+    def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """Run; the outputs by name, as NumPy arrays."""
         with self._backend.device.turn():
             download = self._backend.device.fetch(self._run(inputs))

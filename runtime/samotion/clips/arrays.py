@@ -9,13 +9,11 @@ import numpy as np
 
 from samotion.errors import InputError
 
-Array = np.ndarray[Any, Any]
-
 FRAMES = "uint8 [T,H,W,3] in RGB"
 EXPECTED = f"expected a video file, a folder of frames, or frames {FRAMES}"
 
 
-def path_or_frames(source: Any) -> str | Array:
+def path_or_frames(source: Any) -> str | np.ndarray:
     """What a caller passed, as a path or as frames (T,H,W,3) uint8 RGB.
 
     Lists of images and what NumPy takes for an array (a tensor on the CPU) become frames. Raises
@@ -38,7 +36,7 @@ def check_frame(frame: Any) -> None:
         raise InputError(f"the frame is {_words(frame, frame)}; {expected}")
 
 
-def _as_array(source: Any) -> Array:
+def _as_array(source: Any) -> np.ndarray:
     listed = isinstance(source, (list, tuple))
     if not listed and not hasattr(source, "__array__"):
         hint = "; record the camera to a file first" if isinstance(source, int) else ""
@@ -53,7 +51,7 @@ def _as_array(source: Any) -> Array:
         raise InputError(f"the clip is {_kind(source)} of no use ({reason}); {EXPECTED}") from error
 
 
-def _words(source: Any, frames: Array) -> str:
+def _words(source: Any, frames: np.ndarray) -> str:
     shape = f"{frames.dtype}{list(frames.shape)}"
     return shape if isinstance(source, np.ndarray) else f"{shape} (from {_kind(source)})"
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from samotion.clips.sizes import allocate, check_size, resized, scaled_hw
-
-Array = np.ndarray[Any, Any]
 
 
 class Frame(NamedTuple):
@@ -19,7 +17,7 @@ class Frame(NamedTuple):
 
     number: int
     time_s: float
-    rgb: Array
+    rgb: np.ndarray
 
 
 class Scaled:
@@ -37,7 +35,7 @@ class Scaled:
         self._pictures, self._long_side_px, self._where = pictures, long_side_px, where
         self._other_sizes = 0
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         """Frames (H,W,3) uint8 of one size."""
         for picture in self._pictures:
             if not self.numbers:
@@ -64,15 +62,15 @@ class Collected:
 
     def __init__(self, scaled: Scaled, count: int, where: str) -> None:
         self._scaled, self._count, self._where = scaled, count, where
-        self._held: Array = np.empty((0, 0, 0, 3), np.uint8)
+        self._held: np.ndarray = np.empty((0, 0, 0, 3), np.uint8)
         self.done = 0
 
     @property
-    def frames(self) -> Array:
+    def frames(self) -> np.ndarray:
         """Those that have come."""
         return self._held[: self.done]
 
-    def parts(self, size: int) -> Iterator[Array]:
+    def parts(self, size: int) -> Iterator[np.ndarray]:
         """Read all; `size` frames as soon as they are there, the last ones fewer."""
         given = 0
         for frame in self._scaled:
@@ -83,7 +81,7 @@ class Collected:
         if self.done > given:
             yield self.frames[given:]
 
-    def _add(self, frame: Array) -> None:
+    def _add(self, frame: np.ndarray) -> None:
         if not self.done:
             self._held = allocate(self._count, (frame.shape[0], frame.shape[1]), self._where)
         elif self.done == len(self._held):
@@ -92,7 +90,7 @@ class Collected:
         self.done += 1
 
 
-def _enlarged(frames: Array, where: str) -> Array:
+def _enlarged(frames: np.ndarray, where: str) -> np.ndarray:
     """The same frames with room for a quarter more."""
     larger = allocate(len(frames) + len(frames) // 4 + 1, frames.shape[1:3], where)
     larger[: len(frames)] = frames

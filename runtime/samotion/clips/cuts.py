@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 SMALL_WH = (64, 36)  # frames are compared at this size
 SHRUNK_WH = (256, 144)  # on the way there: OpenCV's area averages are quick by whole factors alone
@@ -26,17 +24,17 @@ class _Look(NamedTuple):
     mean 0 and length 1.
     """
 
-    colours: Array
-    structure: Array
+    colours: np.ndarray
+    structure: np.ndarray
 
 
-def mark_cuts(frames: Iterable[Array]) -> Iterator[tuple[Array, bool]]:
+def mark_cuts(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]:
     """Each of `frames` (H,W,3) uint8, and whether another scene begins with it.
 
     A cut changes colours and structure at once, by much more than the frames before it did, and
     for good: LASTS_FRAMES are looked ahead.
     """
-    cuts, ahead = Cuts(), deque[Array]()
+    cuts, ahead = Cuts(), deque[np.ndarray]()
     for frame in frames:
         ahead.append(frame)
         if (is_cut := cuts.push(frame)) is not None:
@@ -55,7 +53,7 @@ class Cuts:
         self._before: _Look | None = None
         self._ahead: deque[_Look] = deque()
 
-    def push(self, frame: Array) -> bool | None:
+    def push(self, frame: np.ndarray) -> bool | None:
         """Take the next frame (H,W,3) uint8; the answer for the one that is due, None at the
         start.
         """
@@ -90,7 +88,7 @@ class Cuts:
         return bool(self._usual) and change > SUDDEN * float(np.median(self._usual))
 
 
-def _look(frame: Array) -> _Look:
+def _look(frame: np.ndarray) -> _Look:
     shrunk = cv2.resize(frame, SHRUNK_WH, interpolation=cv2.INTER_LINEAR)
     small = cv2.resize(shrunk, SMALL_WH, interpolation=cv2.INTER_AREA)
     ranges = [0, 256] * 3

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
-Array = np.ndarray[Any, Any]
 UPRIGHT = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1], np.int32)
 # Formats of one stream of pictures. Playlists and scripts (HLS, concat, DASH) stay out: they open
 # other files. The last four are here so that audio is named as such.
@@ -195,7 +194,7 @@ def _time(picture: VideoFrame) -> float:
     return math.nan if picture.pts is None else seconds(picture.pts, picture.time_base)
 
 
-def _display_matrix(picture: VideoFrame) -> Array:
+def _display_matrix(picture: VideoFrame) -> np.ndarray:
     side_data: Any = picture.side_data  # iterating gives entries up to PyAV 18, then keys
     try:
         return np.frombuffer(side_data["DISPLAYMATRIX"], np.int32).copy()
@@ -203,7 +202,7 @@ def _display_matrix(picture: VideoFrame) -> Array:
         return UPRIGHT
 
 
-def orient(rgb: Array, matrix: Array) -> Array:
+def orient(rgb: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """Apply a display matrix to an image (H,W,...): its quarter turns and mirrors only.
 
     9 int32 (a b u / c d v / x y w; x' = ax + cy, y' = bx + dy): the signs count, scale and shift

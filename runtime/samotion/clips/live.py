@@ -23,8 +23,7 @@ from samotion.clips.times import MAX_PAUSE_S
 from samotion.clips.video import FOLDER_FPS, open_clip
 from samotion.errors import InputError, UsageError
 
-Array = np.ndarray[Any, Any]
-Item = tuple[Array, float]  # a frame (H,W,3) uint8 RGB, and when it was taken, in s
+Item = tuple[np.ndarray, float]  # a frame (H,W,3) uint8 RGB, and when it was taken, in s
 Read = Callable[[], Item | None]  # the next one; None at the end
 
 NETWORK = re.compile(r"(rtsps?|rtp|udp)://")

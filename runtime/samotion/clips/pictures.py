@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,15 +11,13 @@ import numpy as np
 from samotion.clips.sizes import check_size
 from samotion.errors import InputError
 
-Array = np.ndarray[Any, Any]
-
 FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
 JPEG_END = b"\xff\xd9"
 PNG_START, PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
 MAX_BYTES = 1 << 29  # an uncompressed 16-bit picture of the largest size
 
 
-def read_image(path: Path) -> tuple[Array, bool]:
+def read_image(path: Path) -> tuple[np.ndarray, bool]:
     """RGB (H,W,3) uint8, turned upright by its EXIF, and whether all of it is there.
 
     The header is looked at first, so that no bomb is unpacked. Raises InputError.
@@ -33,11 +30,11 @@ def read_image(path: Path) -> tuple[Array, bool]:
         raise InputError(
             f"{str(path)!r} cannot be read as an image; expected frames that are whole"
         )
-    rgb: Array = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    rgb: np.ndarray = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
     return rgb, whole
 
 
-def _decode(data: bytes, where: str) -> Array | None:
+def _decode(data: bytes, where: str) -> np.ndarray | None:
     """BGR (H,W,3), or None for what is no image."""
     import av
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion.errors import InputError
-
-Array = np.ndarray[Any, Any]
 
 MIN_FRAMES = 2
 MIN_SIDE_PX = 16  # less than one cell of every net's grid
@@ -78,7 +75,7 @@ def check_count(count: int, where: str, why: str = "") -> None:
         )
 
 
-def allocate(count: int, hw: tuple[int, int], where: str) -> Array:
+def allocate(count: int, hw: tuple[int, int], where: str) -> np.ndarray:
     """Room for `count` frames (count,H,W,3) uint8. Raises InputError where that is too much."""
     if (size := count * hw[0] * hw[1] * 3) > MAX_CLIP_BYTES:
         raise InputError(
@@ -88,10 +85,10 @@ def allocate(count: int, hw: tuple[int, int], where: str) -> Array:
     return np.empty((count, *hw, 3), np.uint8)
 
 
-def resized(rgb: Array, hw: tuple[int, int]) -> Array:
+def resized(rgb: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """An image (H,W,3) at another size, by the mean of each area."""
     if rgb.shape[:2] == hw:
         return rgb
     size = hw[1], hw[0]
-    smaller: Array = cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA)
+    smaller: np.ndarray = cv2.resize(np.ascontiguousarray(rgb), size, interpolation=cv2.INTER_AREA)
     return smaller

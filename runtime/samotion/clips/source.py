@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -15,10 +14,8 @@ from samotion.clips.stream import check_read, check_unchanged
 from samotion.clips.video import Clip
 from samotion.errors import InputError
 
-Array = np.ndarray[Any, Any]
 
-
-def frames_at_source(clip: Clip) -> Iterator[Array]:
+def frames_at_source(clip: Clip) -> Iterator[np.ndarray]:
     """Each frame of a clip, RGB (H,W,3) uint8 at `clip.source_hw`, read again one by one.
 
     Where the clip's frames are that large, these are given; a clip that came from an array has no
@@ -34,7 +31,7 @@ def frames_at_source(clip: Clip) -> Iterator[Array]:
         yield from _checked(clip, _read(Path(clip.path), clip))
 
 
-def _read(path: Path, clip: Clip) -> Iterator[Array]:
+def _read(path: Path, clip: Clip) -> Iterator[np.ndarray]:
     try:
         if clip.frame_names is None:
             yield from _decoded(path, clip)
@@ -45,7 +42,7 @@ def _read(path: Path, clip: Clip) -> Iterator[Array]:
         raise InputError(f"cannot read {str(where)!r} once more: {reason}") from error
 
 
-def _picture(path: Path, hw: tuple[int, int]) -> Array:
+def _picture(path: Path, hw: tuple[int, int]) -> np.ndarray:
     rgb, _ = read_image(path)
     if rgb.shape[:2] != hw:
         now, before = (f"{size[1]}x{size[0]}" for size in (rgb.shape, hw))
@@ -53,7 +50,7 @@ def _picture(path: Path, hw: tuple[int, int]) -> Array:
     return rgb
 
 
-def _decoded(path: Path, clip: Clip) -> Iterator[Array]:
+def _decoded(path: Path, clip: Clip) -> Iterator[np.ndarray]:
     from samotion.clips import decode
     from samotion.clips.survey import survey
 
@@ -66,7 +63,7 @@ def _decoded(path: Path, clip: Clip) -> Iterator[Array]:
             yield frame.rgb
 
 
-def _checked(clip: Clip, pictures: Iterator[Array]) -> Iterator[Array]:
+def _checked(clip: Clip, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     """The same pictures, as many and as large as the clip's."""
     count = 0
     for rgb in pictures:
@@ -75,6 +72,6 @@ def _checked(clip: Clip, pictures: Iterator[Array]) -> Iterator[Array]:
     check_read(clip.path, count, len(clip.frames))
 
 
-def _enlarged(frame: Array, hw: tuple[int, int]) -> Array:
-    larger: Array = cv2.resize(frame, (hw[1], hw[0]), interpolation=cv2.INTER_CUBIC)
+def _enlarged(frame: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
+    larger: np.ndarray = cv2.resize(frame, (hw[1], hw[0]), interpolation=cv2.INTER_CUBIC)
     return larger

@@ -18,10 +18,9 @@ from samotion.clips.collect import Collected, Frame, Scaled
 from samotion.clips.survey import Facts
 from samotion.errors import InputError, UsageError
 
-Array = np.ndarray[Any, Any]
 HEAD_BYTES = 1 << 16
 # when each frame shows (T,) in s, and a line for each thing that may surprise
-Ended = tuple[Array, list[str]]
+Ended = tuple[np.ndarray, list[str]]
 
 
 @dataclass(frozen=True)
@@ -45,10 +44,10 @@ class Clip:
     `frames` are `Frames`, which hold none.
     """
 
-    frames: Array
+    frames: np.ndarray
     source_hw: tuple[int, int]
-    indices: Array
-    timestamps_s: Array
+    indices: np.ndarray
+    timestamps_s: np.ndarray
     fps: float
     name: str
     path: str | None
@@ -95,7 +94,7 @@ class Stream:
         """What holds the frames of a pass as they come, for `clip` when all have."""
         return Collected(reading.scaled, self.count, self.where)
 
-    def clip(self, frames: Array, reading: Reading) -> Clip:
+    def clip(self, frames: np.ndarray, reading: Reading) -> Clip:
         """The clip of a pass that has come to its end."""
         times_s, warnings = reading.end(reading.scaled)
         height, width = frames.shape[1:3]
@@ -212,7 +211,7 @@ class Frames:
     def __init__(self, stream: Stream, shape: tuple[int, int, int, int]) -> None:
         self.shape = shape
         self._stream = stream
-        self._pass: Iterator[Array] = iter(())
+        self._pass: Iterator[np.ndarray] = iter(())
         self._next = 0  # of the pass; 0: there is none
         self._lock = threading.Lock()
 
@@ -222,14 +221,14 @@ class Frames:
     def __deepcopy__(self, _: Any) -> Frames:
         return self.__copy__()
 
-    def as_array(self) -> Array:
+    def as_array(self) -> np.ndarray:
         """Itself, for all that is typed for arrays and goes through frames one by one."""
-        return cast(Array, self)
+        return cast(np.ndarray, self)
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         check_unchanged(self._stream.path, self._stream.file)
         count = 0
         for frame in self._stream.open().scaled:
@@ -242,14 +241,14 @@ class Frames:
             yield frame
         check_read(self._stream.path, count, len(self))
 
-    def __getitem__(self, number: int | slice) -> Array:
+    def __getitem__(self, number: int | slice) -> np.ndarray:
         if isinstance(number, slice):
             wanted = range(len(self))[number]
             return np.array([self[k] for k in wanted], np.uint8).reshape(-1, *self.shape[1:])
         with self._lock:
             return self._read(range(len(self))[number])
 
-    def _read(self, number: int) -> Array:
+    def _read(self, number: int) -> np.ndarray:
         """One frame; a pass that breaks off is begun anew by the next call."""
         ahead, self._next = number - self._next, 0
         if ahead < 0 or ahead == number:

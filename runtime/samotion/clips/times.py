@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Any
 
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 LEAP = 1.75  # of the usual distance between frames; with one frame missing it is 2
 EVEN = 0.1  # a distance differs from the usual one by at most this part of it
@@ -16,7 +13,7 @@ MIN_DISTANCES = 6
 MAX_PAUSE_S = 60.0  # between two frames that are played; the source's own is kept up to here
 
 
-def repair(times_s: Array, period_s: float) -> tuple[Array, int]:
+def repair(times_s: np.ndarray, period_s: float) -> tuple[np.ndarray, int]:
     """Make times (T,) increase, and tell how many were repaired.
 
     The longest increasing row of times is kept, so that one wrong time costs no other. Each of the
@@ -35,7 +32,7 @@ def repair(times_s: Array, period_s: float) -> tuple[Array, int]:
     return times, len(times) - len(kept)
 
 
-def _fill(times: Array, before: int, after: int, period_s: float) -> None:
+def _fill(times: np.ndarray, before: int, after: int, period_s: float) -> None:
     """Set the times between two kept ones; -1 and len(times) stand for the ends."""
     count = after - before - 1
     steps = np.arange(1, count + 1)
@@ -48,7 +45,7 @@ def _fill(times: Array, before: int, after: int, period_s: float) -> None:
     times[before + 1 : after] = times[before] + min(period_s, room) * steps
 
 
-def _longest_increasing(times: Array) -> list[int]:
+def _longest_increasing(times: np.ndarray) -> list[int]:
     """Places of the longest strictly increasing row of the finite times; of equal rows the first.
 
     Patience sorting from the end: `lasts[n]` is the least negated time that ends a row of n + 1.
@@ -70,7 +67,7 @@ def _longest_increasing(times: Array) -> list[int]:
     return row
 
 
-def leaps(times_s: Array) -> list[str]:
+def leaps(times_s: np.ndarray) -> list[str]:
     """The warning that evenly spaced times (T,) leap, as they do where frames are missing."""
     distances = np.diff(times_s)
     usual = float(np.median(distances)) if len(distances) >= MIN_DISTANCES else 0.0

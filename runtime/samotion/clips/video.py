@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from samotion.clips.decode import Report
     from samotion.clips.survey import Facts
 
-Array = np.ndarray[Any, Any]
 
 FOLDER_FPS = 24.0  # of frames that carry no times; DAVIS is 24 frames/s
 _ADDRESS = re.compile(r"\w+://")
@@ -52,7 +51,7 @@ class _Wish:
 
 
 def read_clip(
-    source: str | bytes | os.PathLike[str] | Array | list[Array] | Any,
+    source: str | bytes | os.PathLike[str] | np.ndarray | list[np.ndarray] | Any,
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
@@ -69,7 +68,7 @@ def read_clip(
 
 
 def open_clip(
-    source: str | bytes | os.PathLike[str] | Array | list[Array] | Any,
+    source: str | bytes | os.PathLike[str] | np.ndarray | list[np.ndarray] | Any,
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
@@ -140,7 +139,7 @@ def _refuse_streams(given: str) -> None:
         raise InputError(f"{given!r} is an address; download it first; {_HINT}")
 
 
-def _open_array(source: Array, wish: _Wish) -> Stream:
+def _open_array(source: np.ndarray, wish: _Wish) -> Stream:
     check_count(len(source), "frames")
     step = sizes.every_kth(len(source), wish.max_frames)
     kept = range(0, len(source), step)

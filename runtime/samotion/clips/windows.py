@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 OVERLAP_FRAMES = 32  # that neighbours share, or a quarter of shorter windows
 
@@ -21,7 +19,7 @@ class Window(NamedTuple):
     """
 
     start: int
-    frames: Array
+    frames: np.ndarray
     shared: int
     last: bool
 
@@ -39,7 +37,7 @@ def overlap_of(window_frames: int) -> int:
 
 
 def windows(
-    marked: Iterable[tuple[Array, bool]], window_frames: int, start: int = 0, shared: int = 0
+    marked: Iterable[tuple[np.ndarray, bool]], window_frames: int, start: int = 0, shared: int = 0
 ) -> Iterator[Window]:
     """The windows of frames (H,W,3) that come with whether a scene begins with them; see
     `samotion.clips.cuts.mark_cuts`.
@@ -47,7 +45,7 @@ def windows(
     `start`: place in the clip of the first one, which shares so many with one before; frames before
     it are passed over. A scene's windows have `window_frames` each but for its last one.
     """
-    buffer: Array | None = None
+    buffer: np.ndarray | None = None
     begin, count = start, 0
     overlap = overlap_of(window_frames)
     for place, (frame, is_cut) in enumerate(marked):

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -34,7 +34,6 @@ from samotion.commands.options import Quiet, Verbose, Version
 from samotion.errors import DeviceError, EngineError, InputError, ParityError
 from samotion.manifest import typed
 
-Array = np.ndarray[Any, Any]
 PACKAGES = (
     "numpy",
     "av",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,6 @@ from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError, SamotionError
 from samotion.manifest import BUNDLED, Entry, Manifest
 
-Array = np.ndarray[Any, Any]
 SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are 1
 
 
@@ -95,7 +93,7 @@ def _keep(folder: Path, held: Manifest) -> None:
         return
 
 
-def small_inputs(name: str, entry: Entry) -> dict[str, Array]:
+def small_inputs(name: str, entry: Entry) -> dict[str, np.ndarray]:
     """Random inputs of an engine, as small as its shapes allow."""
     rng = np.random.default_rng(0)
     arrays = {}

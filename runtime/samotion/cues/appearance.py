@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import comb
-from typing import Any
 
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 NUMBERS, DEGREE = 5, 4  # three of colour and two of place
 MONOMIALS = comb(NUMBERS + DEGREE, DEGREE)
 LAB_SCALE = np.array([128, 50, 50], np.float32)  # of CIELAB in 8 bits, around 128
@@ -21,7 +19,7 @@ CHUNK = 2048  # cells at a time, so that their monomials stay near the caches
 MAX_SAMPLES = 10_000  # cells fitted to of either class, spread over the frames
 
 
-def scores(cells: Array, models: Sequence[Array]) -> Array:
+def scores(cells: np.ndarray, models: Sequence[np.ndarray]) -> np.ndarray:
     """The scores (K,...) of cells (...,5) by each of K models: near 1 for the object, near -1 for
     the rest.
     """
@@ -31,7 +29,7 @@ def scores(cells: Array, models: Sequence[Array]) -> Array:
     return by_model.reshape(-1, *cells.shape[:-1])
 
 
-def monomials(x: Array) -> Array:
+def monomials(x: np.ndarray) -> np.ndarray:
     """Products (MONOMIALS,n) of up to DEGREE numbers of x (n,5); the first is 1."""
     numbers = np.vstack([np.ones(len(x), x.dtype), x.T])
     products = list(numbers[:, None])  # by their first factor
@@ -40,7 +38,7 @@ def monomials(x: Array) -> Array:
     return np.vstack(products)
 
 
-def learn(cells: Sequence[Array], evidence: Sequence[Array]) -> Array:
+def learn(cells: Sequence[np.ndarray], evidence: Sequence[np.ndarray]) -> np.ndarray:
     """A model from frames' cells (GH,GW,5) and logits (GH,GW) of being the object, fitted to those
     beyond MIN_LOGIT.
 
@@ -59,7 +57,7 @@ def learn(cells: Sequence[Array], evidence: Sequence[Array]) -> Array:
     return fit(x[chosen], logits[chosen] > 0)
 
 
-def fit(x: Array, y: Array) -> Array:
+def fit(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """A model, the weights float32 of the monomials: ridge regression of y (n,) bool, as 1 and
     -1, on x (n,5); both classes weigh the same.
     """
@@ -70,7 +68,7 @@ def fit(x: Array, y: Array) -> Array:
     return weights.astype(np.float32)
 
 
-def colour_and_place(image: Array, grid_hw: tuple[int, int]) -> Array:
+def colour_and_place(image: np.ndarray, grid_hw: tuple[int, int]) -> np.ndarray:
     """Colour and place of each cell of an image (H,W,3) uint8 RGB, in about [-1,1]: (GH,GW,5)."""
     rows, columns = grid_hw
     small = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)

@@ -8,14 +8,12 @@ the same errors.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion.geometry import dino_cells
 
-Array = np.ndarray[Any, Any]
 # sigmoid(6) = 0.998: certain, and still inside the range that SAM 2's own mask logits have
 LOGIT_MAX = 6.0
 CELLS_PER_SPACING = 3.0  # of the grid for drawing: a track every 3 cells is fine enough for blobs
@@ -27,7 +25,7 @@ FALLOFF = 0.05
 PRIOR = 1e-5  # weight of "not the object" where no kernel reaches
 
 
-def splat(xy: Array, shares: Array, hw: tuple[int, int]) -> Array:
+def splat(xy: np.ndarray, shares: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Soft masks of K objects in a frame of size `hw`: (K,H,W) float32 logits in [-6,6]; all -6
     without tracks.
 
@@ -43,7 +41,7 @@ def splat(xy: Array, shares: Array, hw: tuple[int, int]) -> Array:
     x, y = dino_cells(xy[inside].astype(np.float64), hw, (rows, columns)).T
     sigma = SIGMA_SPACINGS * spacing_px * columns / hw[1]
 
-    def weight(own: Array) -> Array:
+    def weight(own: np.ndarray) -> np.ndarray:
         """Gaussians of all scales, times the tracks' shares (N,), added up."""
         impulses = np.zeros((rows, columns), np.float32)
         np.add.at(impulses, (y, x), own[inside])

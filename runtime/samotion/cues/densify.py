@@ -4,8 +4,6 @@ docs/method.md, section 7.3.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
@@ -18,7 +16,6 @@ from samotion.cues.motion_map import MotionMaps, weigh
 from samotion.cues.track_flow import FlowCache, track
 from samotion.tracks import Tracks, filter_tracks, join, resize_for_tracking
 
-Array = np.ndarray[Any, Any]
 EVERY = 5  # frames
 FAR_CELLS = 2.5  # of a map: what is as far from all visible tracks lacks some
 RESERVED_SHARE = 9  # one in so many of a clip's tracks is reserved for densification
@@ -27,14 +24,14 @@ PRIOR_SCORE = 0.5  # the motion score of a track that only the maps judge
 
 def densify(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     tracks: Tracks,
-    scores: Array,
+    scores: np.ndarray,
     most: int,
     seed: int = 0,
     progress: StageProgress | None = None,
     cache: FlowCache | None = None,
-) -> tuple[Tracks, Array, MotionMaps]:
+) -> tuple[Tracks, np.ndarray, MotionMaps]:
     """The tracks with at most `most` more, the scores (N,) of all weighed by the motion maps, and
     the maps.
 
@@ -60,7 +57,7 @@ def densify(
 
 def sparse_queries(
     maps: MotionMaps, tracks: Tracks, hw: tuple[int, int], most: int, seed: int
-) -> Array:
+) -> np.ndarray:
     """At most `most` queries (N,3) float32 t, y, x px of frames of size `hw`: cells drawn at random
     from those where a map shows motion, FAR_CELLS and more from the nearest visible track.
     """

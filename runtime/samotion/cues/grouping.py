@@ -4,8 +4,6 @@ docs/method.md, section 7.4.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from samotion.cues.motion_map import MotionMaps, most_between
@@ -13,7 +11,6 @@ from samotion.cues.parallax import LONG_SIDE_PX
 from samotion.presets import Prompting
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
 # Log odds of being of one object, of two tracks by their `pairwise_features`: by
 # samotion_training.fit_objects, but its bias, 5.47, is raised, for a part too many costs an object
 # more than a neighbour's. Of two parts by their `part_features`: chosen to join what is hardly seen
@@ -24,7 +21,7 @@ FLOOR_PX = 0.1  # added to lengths before their logarithm
 SAMPLED_FRAMES = 12  # in which tracks are compared with each other, spread over the clip
 
 
-def objects(log_odds: Array, visible: Array) -> list[Array]:
+def objects(log_odds: np.ndarray, visible: np.ndarray) -> list[np.ndarray]:
     """Groups of tracks, visible (P,T), of which those that are seen in turn are joined; `log_odds`
     (P,P) of being of one object, NaN for tracks never visible together.
     """
@@ -35,7 +32,7 @@ def objects(log_odds: Array, visible: Array) -> list[Array]:
     ]
 
 
-def part_features(parts: list[Array], log_odds: Array, visible: Array) -> Array:
+def part_features(parts: list[np.ndarray], log_odds: np.ndarray, visible: np.ndarray) -> np.ndarray:
     """Features (S,S,2) of pairs of parts: the mean log odds of their tracks, NaN where no frame
     shows two of them; and how much of both is in view at a time, as the mean over the frames of the
     product of the shares of their tracks.
@@ -52,12 +49,12 @@ def part_features(parts: list[Array], log_odds: Array, visible: Array) -> Array:
 
 def partition(
     tracks: Tracks,
-    moving: Array,
-    candidates: Array,
+    moving: np.ndarray,
+    candidates: np.ndarray,
     hw: tuple[int, int],
     maps: MotionMaps,
     prompting: Prompting,
-) -> list[Array]:
+) -> list[np.ndarray]:
     """Groups of tracks that belong together, of the `candidates` (P,), largest first; at least
     `min_object_tracks` of each are in `moving`.
     """
@@ -69,8 +66,8 @@ def partition(
 
 
 def pairwise_log_odds(
-    tracks: Tracks, candidates: Array, hw: tuple[int, int], maps: MotionMaps
-) -> Array:
+    tracks: Tracks, candidates: np.ndarray, hw: tuple[int, int], maps: MotionMaps
+) -> np.ndarray:
     """Log odds (P,P) of being of one object, NaN for tracks never visible together; arguments as
     of `pairwise_features`.
     """
@@ -81,8 +78,8 @@ def pairwise_log_odds(
 
 
 def pairwise_features(
-    tracks: Tracks, candidates: Array, hw: tuple[int, int], maps: MotionMaps
-) -> tuple[tuple[Array, Array], Array]:
+    tracks: Tracks, candidates: np.ndarray, hw: tuple[int, int], maps: MotionMaps
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """The pairs (Q,), (Q,) of `candidates` (P,) visible together, and their features (Q,4).
 
     In how many frames they are visible together; their distance, in mean spacings of all visible
@@ -110,7 +107,7 @@ def pairwise_features(
     return (first, second), np.column_stack(columns)
 
 
-def average_linkage(log_odds: Array) -> list[Array]:
+def average_linkage(log_odds: np.ndarray) -> list[np.ndarray]:
     """Groups of indices, of symmetric log odds (P,P) of being together, NaN where nothing is known.
 
     The two groups with the highest mean of the log odds between them become one, as long as there

@@ -4,14 +4,11 @@ docs/method.md, section 7.8.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from samotion.geometry import box_around
 
-Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 304  # frames are filtered at most this large
 RADIUS = 0.0175  # of the frame's long side: how far from the mask's outline an edge may be
 RADIUS_OF_SIZE = 0.3  # of the square root of the mask's area, at most
@@ -21,7 +18,7 @@ EPSILON = 3e-4
 RIDGE = np.diag([EPSILON, EPSILON, EPSILON, 0]).astype(np.float32)
 
 
-def refine_mask(frame: Array, logits: Array) -> Array:
+def refine_mask(frame: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """Logits (H,W) float32 of a mask, positive on it, as a filtered copy in about [-1,1] that ends
     where colours do.
 
@@ -47,13 +44,13 @@ def refine_mask(frame: Array, logits: Array) -> Array:
     return filtered
 
 
-def _fit(picture: Array, mask: Array, radius_px: int) -> Array:
+def _fit(picture: np.ndarray, mask: np.ndarray, radius_px: int) -> np.ndarray:
     """(H,W,4): the mask (H,W) as a linear function of the colours (H,W,3) nearby, three slopes
     and the intercept.
     """
     side_px = 2 * radius_px + 1
 
-    def mean(values: Array) -> Array:
+    def mean(values: np.ndarray) -> np.ndarray:
         """Means (H,W,...) of the square windows around each px."""
         layers = values.reshape(*mask.shape, -1)
         return cv2.blur(layers, (side_px, side_px)).reshape(values.shape)

@@ -17,22 +17,20 @@ from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.cues.motion_map import MotionMaps
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
-
 TRACKS_WEIGHT = 0.5  # of the tracks' logits beside the motion map's
 APPEARANCE_LOGITS = 7.0  # of an appearance score of 1; 4 to 8 are within 0.01 of J
 
 
 def draw(
     tracks: Tracks,
-    members: Sequence[Array],
+    members: Sequence[np.ndarray],
     frames_of: Sequence[Collection[int]],
-    candidate: Array,
-    frames: Array,
+    candidate: np.ndarray,
+    frames: np.ndarray,
     maps: MotionMaps,
     side: int,
     progress: StageProgress | None = None,
-) -> list[dict[int, Array]]:
+) -> list[dict[int, np.ndarray]]:
     """Coarse masks of objects, each in its own of `frames` (T,H,W,3) uint8 RGB: logits (side,side)
     float32 in [-6,6] of the frame squeezed to a square, positive on the object.
 
@@ -45,7 +43,7 @@ def draw(
     owned = np.array([np.isin(np.arange(len(tracks)), own) for own in members])
     telling = tracks.visible & (owned.any(axis=0) | ~candidate)[:, None]
 
-    def evidence_in(t: int) -> Array:
+    def evidence_in(t: int) -> np.ndarray:
         return _evidence(tracks.xy[:, t], telling[:, t], owned, maps[t], hw)
 
     def told(results: Iterable[Any], first: int) -> Iterator[Any]:
@@ -63,7 +61,7 @@ def draw(
         for k, own in enumerate(frames_of)
     ]
 
-    def masks_in(t: int) -> dict[int, Array]:
+    def masks_in(t: int) -> dict[int, np.ndarray]:
         logits = evidence[t] + APPEARANCE_LOGITS * appearance.scores(cells[t], models)
         return {k: _squeeze(logits[k], hw, side) for k, own in enumerate(frames_of) if t in own}
 
@@ -71,7 +69,9 @@ def draw(
     return [{t: masks[t][k] for t in own} for k, own in enumerate(frames_of)]
 
 
-def _evidence(xy: Array, telling: Array, owned: Array, moving: Array, hw: tuple[int, int]) -> Array:
+def _evidence(
+    xy: np.ndarray, telling: np.ndarray, owned: np.ndarray, moving: np.ndarray, hw: tuple[int, int]
+) -> np.ndarray:
     """Logits (K,GH,GW): what the tracks `telling` (N,) of all at xy (N,2) px of a frame of size
     `hw` and its motion map `moving` (GH,GW) say of the objects whose tracks are `owned` (K,N).
 
@@ -88,7 +88,7 @@ def _evidence(xy: Array, telling: Array, owned: Array, moving: Array, hw: tuple[
     return TRACKS_WEIGHT * of_all + np.where(alone, moving, np.minimum(moving, of_objects))
 
 
-def _squeeze(logits: Array, hw: tuple[int, int], side: int) -> Array:
+def _squeeze(logits: np.ndarray, hw: tuple[int, int], side: int) -> np.ndarray:
     """Logits (GH,GW) of a frame of size `hw` as a coarse mask (side,side) in [-6,6]."""
     large = cv2.resize(logits, hw[::-1], interpolation=cv2.INTER_LINEAR)
     np.clip(large, -LOGIT_MAX, LOGIT_MAX, out=large)

@@ -5,7 +5,6 @@ docs/method.md, section 7.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -22,12 +21,10 @@ from samotion.results.result import NOTHING, Carried, Found
 from samotion.settings import Numbers
 from samotion.tracks import Tracks, resize_for_tracking, sample_and_track
 
-Array = np.ndarray[Any, Any]
-
 
 def find_objects(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     numbers: Numbers,
     stages: Stages,
     carried: Carried = NOTHING,
@@ -71,8 +68,8 @@ def find_objects(
 
 
 def _scored(
-    engines: Engines, frames: Array, numbers: Numbers, stages: Stages, carried: Carried
-) -> tuple[Tracks, Array, MotionMaps, Thumbnails]:
+    engines: Engines, frames: np.ndarray, numbers: Numbers, stages: Stages, carried: Carried
+) -> tuple[Tracks, np.ndarray, MotionMaps, Thumbnails]:
     """Tracks with their motion scores, and what else the frames (T,H,W,3) show."""
     hw = frames.shape[1], frames.shape[2]
     reserved = numbers.max_tracks // RESERVED_SHARE

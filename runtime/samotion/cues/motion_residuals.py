@@ -5,7 +5,6 @@ docs/method.md, section 7.2.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +13,6 @@ from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 384  # of the frames compared
 CELL_PX = 2  # of those
 MIN_SIDE_PX, MIN_CELLS = 16, 2  # of very long or very high frames
@@ -40,7 +38,7 @@ class MotionResiduals:
     and whether they are much).
     """
 
-    def __init__(self, frames: Array, tracks: Tracks, scores: Array) -> None:
+    def __init__(self, frames: np.ndarray, tracks: Tracks, scores: np.ndarray) -> None:
         """Nothing is compared yet."""
         hw = frames.shape[1], frames.shape[2]
         self._frames, self._tracks, self._scores = frames, tracks, scores
@@ -59,7 +57,7 @@ class MotionResiduals:
         self._unknown = np.full((*self._hw, 4), [np.inf, np.inf, 0, 0], np.float32)
         self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
 
-    def __getitem__(self, frame: int) -> Array:
+    def __getitem__(self, frame: int) -> np.ndarray:
         """The residual of one frame."""
         colours = cv2.cvtColor(self._small(frame), cv2.COLOR_RGB2LAB).astype(np.float32)
         scores, high, *parallax = self._splat_tracks(frame)
@@ -67,7 +65,7 @@ class MotionResiduals:
         size = self._grid_hw[::-1]
         return np.dstack([cv2.resize(one, size, interpolation=cv2.INTER_AREA) for one in layers])
 
-    def _motion_layers(self, frame: int) -> list[Array]:
+    def _motion_layers(self, frame: int) -> list[np.ndarray]:
         """Log differences along the ground and the flow, relative flow, and the median difference,
         of the frame and those after and before it, for each of FRAME_OFFSETS.
         """
@@ -89,12 +87,12 @@ class MotionResiduals:
         usual = np.full(self._hw, np.median(along_ground[0]), np.float32)
         return [*along_ground, *along_flow[: len(flows)], np.arcsinh(motion / spread), usual]
 
-    def _splat_tracks(self, frame: int) -> Array:
+    def _splat_tracks(self, frame: int) -> np.ndarray:
         """Maps (5,h,w) in [-1,1] of the tracks' shares."""
         visible = np.flatnonzero(self._tracks.visible[:, frame])
         return splat(self._xy[visible, frame], self._shares[:, visible], self._hw) / LOGIT_MAX
 
-    def _compare(self, frame: int, offset: int) -> Array:
+    def _compare(self, frame: int, offset: int) -> np.ndarray:
         """A frame and the one `offset` frames later: (h,w,4) differences along the ground's motion
         and along the optical flow, infinite where unknown; and the flow relative to the ground, px
         per frame.
@@ -110,7 +108,7 @@ class MotionResiduals:
                 compared[..., 2:] = (flow - ground) * np.float32(1 / offset)
         return compared
 
-    def _ground_motion(self, frame: int, other: int) -> Array | None:
+    def _ground_motion(self, frame: int, other: int) -> np.ndarray | None:
         """The ground's motion (h,w,2) px from one frame to another; None where too few tracks
         show it.
         """
@@ -130,7 +128,7 @@ class MotionResiduals:
         motion = motion.astype(np.float32)
         return np.asarray(cv2.resize(motion, self._hw[::-1], interpolation=cv2.INTER_LINEAR))
 
-    def _optical_flow(self, frame: int, other: int, start: Array) -> Array:
+    def _optical_flow(self, frame: int, other: int, start: np.ndarray) -> np.ndarray:
         """Dense flow (h,w,2) px from one frame to another, searched from `start` (h,w,2)."""
         grey, other_grey = (
             cv2.cvtColor(self._small(t), cv2.COLOR_RGB2GRAY) for t in (frame, other)
@@ -138,7 +136,7 @@ class MotionResiduals:
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         return np.asarray(dis.calc(grey, other_grey, start.copy()))
 
-    def _difference(self, frame: int, other: int, motion: Array) -> Array:
+    def _difference(self, frame: int, other: int, motion: np.ndarray) -> np.ndarray:
         """Mean difference (h,w) in grey levels between patches and those to which `motion` (h,w,2)
         leads; infinite outside the frame.
         """
@@ -152,7 +150,7 @@ class MotionResiduals:
         inside = cv2.inRange(places, np.array([-1.0, -1.0]), np.array(self._hw[::-1], float))
         return np.where(inside, of_patches, np.float32(np.inf))
 
-    def _make_small(self, frame: int) -> Array:
+    def _make_small(self, frame: int) -> np.ndarray:
         """A frame (h,w,3) at the size of comparison."""
         small = cv2.resize(self._frames[frame], self._hw[::-1], interpolation=cv2.INTER_AREA)
         return np.asarray(cv2.GaussianBlur(small, (0, 0), BLUR_PX))
@@ -164,7 +162,7 @@ def _scaled(hw: tuple[int, int], factor: float, least: int) -> tuple[int, int]:
     return height, width
 
 
-def _cell_centres(side: int) -> Array:
+def _cell_centres(side: int) -> np.ndarray:
     """Centres of the ground's cells along a side, px."""
     count = max(MIN_CELLS, round(side / GROUND_CELL_PX))
     return (np.arange(count, dtype=np.float32) + 0.5) * side / count

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from samotion.cues.motion_map import logits, probability
@@ -11,14 +9,13 @@ from samotion.cues.motion_residuals import STILL_SCORE
 from samotion.cues.parallax import parallax_residuals
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
 # Log odds of moving, of `group_features`. As fitted they are 0.81, 2.15, 1.54 and 0.52, by which
 # more moving objects are lost; docs/experiments.md, "Travel told by still tracks".
 MOTION_WEIGHTS, MOTION_BIAS = np.array([0.9, 1.2, 1.8]), 0.5
 
 
 def confidences(
-    groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
+    groups: list[np.ndarray], tracks: Tracks, scores: np.ndarray, hw: tuple[int, int]
 ) -> list[float]:
     """How probable it is that each of some `groups` of tracks moves by itself; `scores` (N,) are
     of all tracks.
@@ -29,8 +26,8 @@ def confidences(
 
 
 def group_features(
-    groups: list[Array], tracks: Tracks, scores: Array, hw: tuple[int, int]
-) -> Array:
+    groups: list[np.ndarray], tracks: Tracks, scores: np.ndarray, hw: tuple[int, int]
+) -> np.ndarray:
     """Features of groups of tracks (S,3), the means of their tracks' score logits and log ratios
     of parallax residuals.
     """

@@ -5,12 +5,10 @@ point before a plane (Irani and Anandan, 1998); docs/method.md, section 7.6.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import cv2
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 LONG_SIDE_PX = 256  # of the picture that lengths in px belong to
 WINDOW_FRAMES = 3  # between the two frames of a homography
 STRIDE_FRAMES = 2  # between the starts of windows
@@ -26,8 +24,8 @@ RIDGE, TINY = 1e-2, 1e-9  # of least squares, relative and absolute
 
 
 def parallax_residuals(
-    xy: Array, visible: Array, still: Array, hw: tuple[int, int]
-) -> tuple[Array, Array]:
+    xy: np.ndarray, visible: np.ndarray, still: np.ndarray, hw: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """What parallax leaves of the off-plane displacement of tracks: its ratios (2,N) in (0,1] to
     all of it, and the root mean square (N,) px of what the first leaves.
 
@@ -46,7 +44,7 @@ def parallax_residuals(
     seen = design[..., 0, 0]  # 1 for tracks that show in a window
     count = seen.sum(axis=0).clip(1)
 
-    def mean_square(displacement: Array) -> Array:
+    def mean_square(displacement: np.ndarray) -> np.ndarray:
         """(N,) of displacements (W,N,2), over the windows in which a track shows."""
         return np.asarray(np.square(displacement).sum(axis=(0, 2)) / count)
 
@@ -62,7 +60,9 @@ def parallax_residuals(
     return ratios, np.sqrt(left_px2[0])
 
 
-def _fit(design: Array, weight: Array, factor: Array, displacement: Array) -> Array:
+def _fit(
+    design: np.ndarray, weight: np.ndarray, factor: np.ndarray, displacement: np.ndarray
+) -> np.ndarray:
     """Travel (W,3) of the camera in each window, by weighted least squares: tracks are displaced
     by `displacement` (W,N,2) px, a `factor` (N,) times the field that `design` (W,N,2,3) makes of
     it.
@@ -75,7 +75,9 @@ def _fit(design: Array, weight: Array, factor: Array, displacement: Array) -> Ar
     return np.linalg.solve(left + ridge * np.eye(3), right[..., None])[..., 0]
 
 
-def _explain(design: Array, travel: Array, off_plane: Array) -> tuple[Array, Array]:
+def _explain(
+    design: np.ndarray, travel: np.ndarray, off_plane: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What the camera's travel (W,3) leaves of displacements (W,N,2) px, and the factor (N,) of
     each track: how much nearer than the plane it is, not negative.
     """
@@ -85,7 +87,9 @@ def _explain(design: Array, travel: Array, off_plane: Array) -> tuple[Array, Arr
     return off_plane - factor[:, None] * field, factor
 
 
-def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, Array, Array]]:
+def _windows(
+    px: np.ndarray, visible: np.ndarray, still: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """The windows of the clip in which a plane is found, each as three arrays that are 0 for tracks
     that do not show there: the design (N,2,3) of `a - b p`, the displacement of a still point at p
     by the camera's travel a (2,) and b; and px (N,2), the tracks' displacement beside the plane,
@@ -109,7 +113,7 @@ def _windows(px: Array, visible: Array, still: Array) -> Iterator[tuple[Array, A
             yield design * seen[..., None], (after - on_plane) * seen, (on_plane - before) * seen
 
 
-def _plane(before: Array, after: Array) -> Array | None:
+def _plane(before: np.ndarray, after: np.ndarray) -> np.ndarray | None:
     """The homography (3,3) of the plane that most of some points (M,2) px lie in; None where there
     is none.
     """

@@ -5,7 +5,6 @@ mask drawn from the tracks.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -17,13 +16,11 @@ from samotion.prompts import ObjectPrompt, busiest_frame, select_moving, spread
 from samotion.sam2.clicks import Click
 from samotion.tracks.tracking import Tracks
 
-Array = np.ndarray[Any, Any]
-
 
 def group_objects(
     tracks: Tracks,
-    scores: Array,
-    candidate: Array,
+    scores: np.ndarray,
+    candidate: np.ndarray,
     maps: MotionMaps,
     hw: tuple[int, int],
     prompting: Prompting,
@@ -43,10 +40,10 @@ def group_objects(
 
 def prompt_objects(
     objects: list[ObjectPrompt],
-    visible: list[dict[int, Array]],
+    visible: list[dict[int, np.ndarray]],
     tracks: Tracks,
-    candidate: Array,
-    frames: Array,
+    candidate: np.ndarray,
+    frames: np.ndarray,
     maps: MotionMaps,
     side: int,
     progress: StageProgress | None = None,
@@ -64,7 +61,10 @@ def prompt_objects(
 
 
 def prompt(
-    unprompted: ObjectPrompt, tracks: Tracks, visible: dict[int, Array], masks: dict[int, Array]
+    unprompted: ObjectPrompt,
+    tracks: Tracks,
+    visible: dict[int, np.ndarray],
+    masks: dict[int, np.ndarray],
 ) -> ObjectPrompt:
     """Prompts for one object on the frames of its `visible_members`, with the coarse `masks` (M,M)
     of these frames.

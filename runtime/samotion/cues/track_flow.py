@@ -16,7 +16,6 @@ from samotion.backends.threads import mapped
 from samotion.tracks import tracking
 from samotion.tracks.records import RawTracks, visibility_of
 
-Array = np.ndarray[Any, Any]
 # flow is read where the last round put the track; later rounds change delta-avg by less than 0.002
 ROUNDS = 3
 # standard error of the tracker's positions; 1 to 8 are within 0.01 delta-avg of each other
@@ -34,12 +33,14 @@ class FlowCache(tracking.FrameCache):
     """A frame cache that computes the optical flow between its frames once as well."""
 
     @cached_property
-    def flows(self) -> list[Array]:
+    def flows(self) -> list[np.ndarray]:
         """Optical flow of the frames, both ways."""
         return optical_flow(self.frames)
 
 
-def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options: Any) -> RawTracks:
+def track(
+    engines: Engines, frames: np.ndarray | FlowCache, queries: np.ndarray, **options: Any
+) -> RawTracks:
     """As `samotion.tracks.track`, its positions smoothed with optical flow; the logits are the
     tracker's.
     """
@@ -49,7 +50,9 @@ def track(engines: Engines, frames: Array | FlowCache, queries: Array, **options
     return raw._replace(tracks=smooth(raw.tracks, visibility * confidence, queries, cache.flows))
 
 
-def smooth(tracks: Array, certainty: Array, queries: Array, flows: list[Array]) -> Array:
+def smooth(
+    tracks: np.ndarray, certainty: np.ndarray, queries: np.ndarray, flows: list[np.ndarray]
+) -> np.ndarray:
     """Tracks (N,T,2) px of the tracker, smoothed with the optical flow between neighbouring frames
     (see `optical_flow`).
 
@@ -76,7 +79,7 @@ def smooth(tracks: Array, certainty: Array, queries: Array, flows: list[Array]) 
     return geometry.to_corner(chain).astype(np.float32)
 
 
-def optical_flow(frames: Array) -> list[Array]:
+def optical_flow(frames: np.ndarray) -> list[np.ndarray]:
     """Flow of each of `frames` (T,H,W,3) uint8 to the next and back, T-1 of (2,H,W,2) px in half
     precision.
 
@@ -84,7 +87,7 @@ def optical_flow(frames: Array) -> list[Array]:
     """
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
 
-    def both_ways(t: int) -> Array:
+    def both_ways(t: int) -> np.ndarray:
         dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         here, there = grey[t : t + 2]
         start = np.zeros((*here.shape, 2), np.float32)
@@ -94,7 +97,7 @@ def optical_flow(frames: Array) -> list[Array]:
     return list(mapped(both_ways, range(len(grey) - 1)))
 
 
-def _flow_under(flows: list[Array], xy: Array) -> tuple[Array, Array]:
+def _flow_under(flows: list[np.ndarray], xy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The forward flow under each point (N,T-1,2), and its forward-backward error (N,T-1), px."""
     steps = np.empty((len(xy), len(flows), 2))
     error_px = np.empty((len(xy), len(flows)))
@@ -105,7 +108,7 @@ def _flow_under(flows: list[Array], xy: Array) -> tuple[Array, Array]:
     return steps, error_px
 
 
-def _bilinear(flow: Array, xy: Array) -> Array:
+def _bilinear(flow: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """The flow (N,2) at points (N,2) px; beyond the border as at it."""
     x, y = np.ascontiguousarray(xy.T[:, :, None], np.float32)
     values = cv2.remap(
@@ -114,7 +117,9 @@ def _bilinear(flow: Array, xy: Array) -> Array:
     return values[:, 0]
 
 
-def _solve_chain(measured: Array, weight: Array, steps: Array, stiffness: Array) -> Array:
+def _solve_chain(
+    measured: np.ndarray, weight: np.ndarray, steps: np.ndarray, stiffness: np.ndarray
+) -> np.ndarray:
     """The chains (N,T,2) that minimise weight * |x_t - measured_t|^2 + stiffness * |x_t+1 - x_t -
     step_t|^2.
 
@@ -132,7 +137,7 @@ def _solve_chain(measured: Array, weight: Array, steps: Array, stiffness: Array)
         factor = stiffness[:, t - 1] / diagonal[:, t - 1]
         diagonal[:, t] -= factor * stiffness[:, t - 1]
         right[:, t] += factor[:, None] * right[:, t - 1]
-    chain = right / diagonal[..., None]
+    chain: np.ndarray = right / diagonal[..., None]
     for t in range(measured.shape[1] - 2, -1, -1):
         chain[:, t] += (stiffness[:, t] / diagonal[:, t])[:, None] * chain[:, t + 1]
     return chain

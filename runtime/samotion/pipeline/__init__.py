@@ -56,12 +56,10 @@ __all__ = [
     "segment_windows",
 ]
 
-Array = np.ndarray[Any, Any]
-
 
 @one_thread_for_numpy()
 def segment_clip(
-    clip: str | os.PathLike[str] | Array | video.Clip,
+    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -89,7 +87,7 @@ def segment_clip(
 
 
 def _segment_by_windows(
-    clip: str | os.PathLike[str] | Array | video.Clip,
+    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
     stream: Stream,
     engines: Engines,
     numbers: Numbers,
@@ -97,7 +95,7 @@ def _segment_by_windows(
 ) -> Result:
     """A clip of several windows."""
     reading = stream.open()
-    labels: list[Array] = []
+    labels: list[np.ndarray] = []
     tracks: list[TrackWindow] = []
     state = State()
     for window in _run(stream, reading, engines, numbers, progress):
@@ -115,7 +113,7 @@ def _segment_by_windows(
 
 
 def segment_windows(
-    clip: str | os.PathLike[str] | Array | video.Clip,
+    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -130,7 +128,7 @@ def segment_windows(
 
 def segment_to(
     target: OutputFolder,
-    clip: str | os.PathLike[str] | Array | video.Clip,
+    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -207,7 +205,7 @@ def _run(
 
 def find(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     numbers: Numbers,
     stages: Stages,
     carried: Carried = NOTHING,
@@ -223,7 +221,7 @@ def find(
     return find_by_cues(engines, frames, numbers, stages, carried)
 
 
-def refine_of(engines: Engines) -> Callable[[Array, Array], Array] | None:
+def refine_of(engines: Engines) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
     """What improves the masks of the preset's SAM 2, given a frame and logits; None: nothing."""
     if engines.preset.cues is None:
         return None
@@ -234,7 +232,7 @@ def refine_of(engines: Engines) -> Callable[[Array, Array], Array] | None:
 
 def find_objects(
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     numbers: Numbers,
     stages: Stages,
     carried: Carried = NOTHING,
@@ -298,15 +296,15 @@ def _numbers(settings: Settings | None, engines: Engines) -> Numbers:
 
 
 def _fitted(
-    clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers
-) -> str | os.PathLike[str] | Array | video.Clip:
+    clip: str | os.PathLike[str] | np.ndarray | video.Clip, numbers: Numbers
+) -> str | os.PathLike[str] | np.ndarray | video.Clip:
     """A clip that has been read, as large and long as the numbers allow; any other as it is."""
     if not isinstance(clip, video.Clip):
         return clip
     return fitted(clip, numbers.max_frames, numbers.long_side_px)
 
 
-def _open(clip: str | os.PathLike[str] | Array | video.Clip, numbers: Numbers) -> Stream:
+def _open(clip: str | os.PathLike[str] | np.ndarray | video.Clip, numbers: Numbers) -> Stream:
     if isinstance(clip, video.Clip):
         return stream_of(clip)
     return video.open_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)

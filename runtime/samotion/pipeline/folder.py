@@ -37,7 +37,6 @@ from samotion.results.writers import OF_TRACKS
 from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
 # the windows of a pass through the clip, from where a state says
 Run = Callable[[Reading, State], Iterator[WindowResult]]
 STATE = 3  # goes up where `_dump` writes another state: then a run begins anew
@@ -125,7 +124,7 @@ def _needs_tracks(target: OutputFolder) -> bool:
     return not {*OF_TRACKS}.isdisjoint(wanted)
 
 
-def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, Array]]:
+def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, np.ndarray]]:
     """A window as a part holds it."""
     state, held = window.state, window.tracks
     record = {

@@ -8,7 +8,6 @@ still, is followed all the same. Its last mask is a prompt for SAM 2.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -17,8 +16,6 @@ from samotion.prompts import ObjectPrompt
 from samotion.results.result import Carried, Found
 from samotion.sam2.clicks import Click
 from samotion.tracks.records import MIN_CERTAINTY, Tracks
-
-Array = np.ndarray[Any, Any]
 
 TRACKS_SHARE = 4  # one in so many of a window's tracks goes on from the window before, at most
 SAME_TRACKS = 0.3  # of the tracks that go on, or of the group that they lie in
@@ -38,10 +35,10 @@ class Seam(Carried):
     preset's numbers.
     """
 
-    labels: Array
+    labels: np.ndarray
     ids: tuple[int, ...]
     confidences: tuple[float, ...]
-    owners: Array
+    owners: np.ndarray
     prompting: Prompting
 
     def regroup(self, tracks: Tracks, objects: list[ObjectPrompt]) -> list[ObjectPrompt]:
@@ -67,7 +64,7 @@ class Seam(Carried):
         first = len(self.ids) + 1
         return known + [replace(one, object_id=n) for n, one in enumerate(fresh, first)]
 
-    def _owners(self, tracks: Tracks) -> Array:
+    def _owners(self, tracks: Tracks) -> np.ndarray:
         """For each track (N,) which of `ids` it goes on from, by number; -1: none."""
         place = {one: k for k, one in enumerate(self.ids)}
         by_query = {
@@ -77,7 +74,7 @@ class Seam(Carried):
         tyx = np.column_stack([tracks.query_frame, tracks.query_xy[:, ::-1]]).tolist()
         return np.array([by_query.get(tuple(query), -1) for query in tyx], np.int64)
 
-    def _known_groups(self, owner: Array, objects: list[ObjectPrompt]) -> list[list[int]]:
+    def _known_groups(self, owner: np.ndarray, objects: list[ObjectPrompt]) -> list[list[int]]:
         """For each of `ids` the numbers of the `objects` that it is, the surest first."""
         followed = np.bincount(owner[owner >= 0], minlength=len(self.ids))
         votes = [
@@ -129,7 +126,12 @@ class Seam(Carried):
 
 
 def hand_on(
-    found: Found, labels: Array, ids: list[int], first: int, max_tracks: int, prompting: Prompting
+    found: Found,
+    labels: np.ndarray,
+    ids: list[int],
+    first: int,
+    max_tracks: int,
+    prompting: Prompting,
 ) -> Seam:
     """What goes on from a window whose frames from `first` on are shared with the next.
 
@@ -156,7 +158,7 @@ def hand_on(
     )
 
 
-def _queries(tracks: Tracks, first: int) -> Array:
+def _queries(tracks: Tracks, first: int) -> np.ndarray:
     """Queries (Q,3), t from frame `first`, of the tracks that are visible from there on, the
     surest first.
     """
@@ -170,13 +172,13 @@ def _queries(tracks: Tracks, first: int) -> Array:
     return np.column_stack([best[rows], xy[:, ::-1]]).astype(np.float32)
 
 
-def _prompt(number: int, tracks: Tracks, members: Array, confidence: float) -> ObjectPrompt:
+def _prompt(number: int, tracks: Tracks, members: np.ndarray, confidence: float) -> ObjectPrompt:
     """An object of these tracks, by the frame in which most of them are visible."""
     fullest = int(tracks.visible[members].sum(axis=0).argmax())
     return ObjectPrompt(number, fullest, members, confidence=confidence)
 
 
-def _with_mask(one: ObjectPrompt, frame: int, mask: Array) -> tuple[Click, ...]:
+def _with_mask(one: ObjectPrompt, frame: int, mask: np.ndarray) -> tuple[Click, ...]:
     """An object's clicks with a mask (H,W) bool as the prompt on a frame."""
     if not mask.any():
         return one.clicks
@@ -188,7 +190,7 @@ def _with_mask(one: ObjectPrompt, frame: int, mask: Array) -> tuple[Click, ...]:
     return tuple(sorted([*others, seeded], key=lambda click: click.frame))
 
 
-def _ious(known: Array, ids: tuple[int, ...], found: Array, count: int) -> Array:
+def _ious(known: np.ndarray, ids: tuple[int, ...], found: np.ndarray, count: int) -> np.ndarray:
     """IoU (count,K) over all frames of the masks 1 to `count` with those of `ids`; NaN where both
     are empty.
     """

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -22,7 +22,6 @@ from samotion.sam2.flow import Flow, Leap, joined
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import Numbers
 
-Array = np.ndarray[Any, Any]
 SAME_IOU = 0.3  # of what is followed and what is found
 FAR_FRAMES, LONGEST_LEAP = 8, 4  # so far behind, an answer catches up by longer leaps
 MOST_LEAPS = 50  # that it takes; the rest is one
@@ -42,12 +41,12 @@ class Search:
     """
 
     number: int
-    frames: Array
+    frames: np.ndarray
     carried: Carried
-    masks: Mapping[int, Array]
+    masks: Mapping[int, np.ndarray]
     since: list[Leap] = field(default_factory=list)
 
-    def pass_by(self, frame: Array, flow: Flow) -> None:
+    def pass_by(self, frame: np.ndarray, flow: Flow) -> None:
         """One more frame (H,W,3) has come since; `flow` leads back from it."""
         leap = Leap(frame, flow.back)
         if len(self.since) < MOST_HELD:
@@ -60,8 +59,8 @@ class Seen(NamedTuple):
     """An object that was found, its mask (H,W) bool in the frame that was searched, and `now`."""
 
     result: ObjectResult
-    then: Array
-    now: Array
+    then: np.ndarray
+    now: np.ndarray
 
 
 class Answer(NamedTuple):
@@ -70,9 +69,9 @@ class Answer(NamedTuple):
     """
 
     found: Found
-    masks: list[Array]
+    masks: list[np.ndarray]
     followers: list[Follower]
-    later: list[Array]
+    later: list[np.ndarray]
     done: int
 
     def arrive(self, search: Search, images: Features) -> list[Seen]:
@@ -168,12 +167,12 @@ class Searcher:
             raise Stopped
 
 
-def thinned(frames: Sequence[Array]) -> list[Array]:
+def thinned(frames: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Every second of many frames, and the last one: objects are found as well in half the time."""
     return [*frames] if len(frames) < MANY_FRAMES else [*frames][::-2][::-1]
 
 
-def with_parts(seen: Sequence[Seen], followed: Mapping[int, Array]) -> list[Seen]:
+def with_parts(seen: Sequence[Seen], followed: Mapping[int, np.ndarray]) -> list[Seen]:
     """The same, but those that touch and lie in one object that is followed are one: what moved as
     one stays so until it comes apart.
     """
@@ -193,7 +192,7 @@ def with_parts(seen: Sequence[Seen], followed: Mapping[int, Array]) -> list[Seen
     return kept
 
 
-def _owner(mask: Array, followed: Mapping[int, Array]) -> int | None:
+def _owner(mask: np.ndarray, followed: Mapping[int, np.ndarray]) -> int | None:
     """The object that is followed in which most of a mask lies."""
     area = max(1, int(mask.sum()))
     return next((i for i, own in followed.items() if (own & mask).sum() / area > PART_SHARE), None)
@@ -207,18 +206,18 @@ def _is_part(one: Seen, owner: int | None, other: Seen, others: int | None) -> b
     return bool((near & other.then).any())
 
 
-def last_masks(found: Found) -> list[Array]:
+def last_masks(found: Found) -> list[np.ndarray]:
     """Where each object found is, (H,W) bool."""
     return [np.equal(found.labels[-1], label) for label in range(1, len(found.objects) + 1)]
 
 
-def find_same(mask: Array, followed: Mapping[int, Array]) -> int | None:
+def find_same(mask: np.ndarray, followed: Mapping[int, np.ndarray]) -> int | None:
     """The object that is followed, by its mask, where one has been found."""
     ious = {number: iou(mask, other) for number, other in followed.items()}
     best = max(ious, key=ious.__getitem__, default=None)
     return best if best is not None and ious[best] > SAME_IOU else None
 
 
-def iou(a: Array, b: Array) -> float:
+def iou(a: np.ndarray, b: np.ndarray) -> float:
     """Of two masks."""
     return float((a & b).sum() / max(1, (a | b).sum()))

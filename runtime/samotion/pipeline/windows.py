@@ -6,7 +6,6 @@ import gc
 import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -30,9 +29,8 @@ from samotion.results.windows import TrackWindow, joined_evidence
 from samotion.settings import MAX_LABELS, Numbers
 from samotion.tracks.records import no_tracks
 
-Array = np.ndarray[Any, Any]
 # a method: what moves in frames (T,H,W,3), given what goes on from those before
-Find = Callable[[Engines, Array, Numbers, Stages, Carried], Found]
+Find = Callable[[Engines, np.ndarray, Numbers, Stages, Carried], Found]
 LEAST_TOLD = 0.01  # probability of motion that is told where all objects are left out
 CUTS_NAMED = 5  # in a warning
 
@@ -90,8 +88,8 @@ class WindowResult:
     """
 
     place: int
-    frames: Array
-    labels: Array
+    frames: np.ndarray
+    labels: np.ndarray
     tracks: TrackWindow
     state: State
 
@@ -160,7 +158,7 @@ def _next(
     engines: Engines,
     window: Window,
     found: Found,
-    labels: Array,
+    labels: np.ndarray,
     ids: list[int],
     numbers: Numbers,
     state: State,
@@ -217,7 +215,7 @@ def _longest_gone(objects: Sequence[Known], taken: Collection[int | None]) -> in
     return min(free, key=lambda number: objects[number - 1].window)
 
 
-def _owners(found: Found, ids: list[int]) -> Array:
+def _owners(found: Found, ids: list[int]) -> np.ndarray:
     """The id (N,) uint8 of each track's object, 0 for none."""
     owner = np.zeros(len(found.tracks), np.uint8)
     for one, number in reversed(list(zip(found.objects, ids))):
@@ -230,7 +228,7 @@ def _maps(found: Found) -> Evidence:
     return Evidence(depth=found.evidence.depth, motion=found.evidence.motion)
 
 
-def _nothing(frames: Array) -> Found:
+def _nothing(frames: np.ndarray) -> Found:
     """What is found in a scene of one frame."""
     return Found(
         no_tracks(len(frames)), np.zeros(0, np.float32), [], np.zeros(frames.shape[:3], np.uint8)
@@ -238,7 +236,7 @@ def _nothing(frames: Array) -> Found:
 
 
 def to_result(
-    state: State, clip: Clip, labels: Array, tracks: Sequence[WindowTracks], numbers: Numbers
+    state: State, clip: Clip, labels: np.ndarray, tracks: Sequence[WindowTracks], numbers: Numbers
 ) -> Result:
     """The result of a clip after its last window; `labels` and `clip.frames` may be read from
     elsewhere when one goes through them.

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from samotion.png import voc_colour
-
-Array = np.ndarray[Any, Any]
 
 # The levels of red, green and blue in the palette of the masks, and what they are drawn as: dark
 # hues would not show on dark frames.
 _DRAWN = {0: 45, 64: 120, 128: 210, 192: 250, 224: 255}
 
 
-def palette() -> Array:
+def palette() -> np.ndarray:
     """The colour of every label (256,3) uint8."""
     labels = [voc_colour(label) for label in range(256)]
     return np.array([[_lighter(level) for level in colour] for colour in labels], np.uint8)

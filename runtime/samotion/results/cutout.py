@@ -15,7 +15,6 @@ from samotion.results.material import Material
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-Array = np.ndarray[Any, Any]
 
 FILE = "cutout.mov"
 # One quantiser for all blocks, 2 in FFmpeg's units of 118: 52 dB, 3.5 times as fast as a search.
@@ -51,7 +50,7 @@ def _pictures(material: Material, look: Look) -> Iterator[VideoFrame]:
         yield with_alpha(cv2.copyTo(np.ascontiguousarray(rgb), near), moving, look.matrix)
 
 
-def with_alpha(rgb: Array, moving: Array, matrix: str = PLAIN.matrix) -> VideoFrame:
+def with_alpha(rgb: np.ndarray, moving: np.ndarray, matrix: str = PLAIN.matrix) -> VideoFrame:
     """A picture (H,W,3) uint8 with straight alpha, full where `moving` (H,W) uint8 is 1, none where
     it is 0.
 
@@ -61,7 +60,7 @@ def with_alpha(rgb: Array, moving: Array, matrix: str = PLAIN.matrix) -> VideoFr
     import av
 
     height, width = moving.shape
-    padded: Array = cv2.copyMakeBorder(rgb, 0, 0, 0, -width % BLOCK_PX, cv2.BORDER_REPLICATE)
+    padded: np.ndarray = cv2.copyMakeBorder(rgb, 0, 0, 0, -width % BLOCK_PX, cv2.BORDER_REPLICATE)
     colours: Any = av.VideoFrame.from_ndarray(padded, "rgb24")
     colours = colours.reformat(format=COLOURS, dst_colorspace=matrix)
     frame = av.VideoFrame(width, height, PRORES.pixels)
@@ -71,7 +70,7 @@ def with_alpha(rgb: Array, moving: Array, matrix: str = PLAIN.matrix) -> VideoFr
     return frame
 
 
-def _fill(plane: Any, values: Array) -> None:
+def _fill(plane: Any, values: np.ndarray) -> None:
     """Put values (H,W) into a plane of 16-bit numbers, whose rows may be longer."""
     rows = np.zeros((len(values), plane.line_size // 2), np.uint16)
     rows[:, : values.shape[1]] = values

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from samotion.geometry import box_around
 from samotion.masks import ids_in
 
-Array = np.ndarray[Any, Any]
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -30,7 +27,7 @@ def line_px(hw: tuple[int, ...]) -> int:
     return max(1, round(max(hw) / LINE_PER_PX))
 
 
-def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
+def draw(frame: np.ndarray, labels: np.ndarray, colour_of: np.ndarray) -> np.ndarray:
     """`frame` (H,W,3) uint8 with `labels` (H,W) uint8 tinted and outlined in two tones, one of
     which shows on any ground: its colour inside its border, white outside. Without labels `frame`
     itself.
@@ -39,12 +36,14 @@ def draw(frame: Array, labels: Array, colour_of: Array) -> Array:
         return frame
     line = line_px(labels.shape)
     region = box_around(np.ascontiguousarray(labels), line)
-    drawn: Array = np.array(frame)
+    drawn: np.ndarray = np.array(frame)
     drawn[region] = _tinted(np.ascontiguousarray(drawn[region]), labels[region], colour_of, line)
     return drawn
 
 
-def _tinted(picture: Array, labels: Array, colour_of: Array, line: int) -> Array:
+def _tinted(
+    picture: np.ndarray, labels: np.ndarray, colour_of: np.ndarray, line: int
+) -> np.ndarray:
     own = np.ascontiguousarray(labels)
     colours = cv2.applyColorMap(own, colour_of[:, None])  # ten times as fast as indexing
     kernel = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
@@ -54,11 +53,11 @@ def _tinted(picture: Array, labels: Array, colour_of: Array, line: int) -> Array
     mixed = cv2.copyTo(
         np.full_like(picture, 255), cv2.bitwise_and(border, 255 * (own == 0).view(np.uint8)), mixed
     )
-    drawn: Array = cv2.copyTo(colours, cv2.bitwise_and(border, own), mixed)
+    drawn: np.ndarray = cv2.copyTo(colours, cv2.bitwise_and(border, own), mixed)
     return drawn
 
 
-def boxes_of(labels: Array, ids: list[int], hw: tuple[int, int]) -> dict[int, Box]:
+def boxes_of(labels: np.ndarray, ids: list[int], hw: tuple[int, int]) -> dict[int, Box]:
     """The boxes of objects that labels (h,w) show, by id, on a picture of size `hw`."""
     across, down = hw[1] / labels.shape[1], hw[0] / labels.shape[0]
     boxes, there = {}, ids_in(labels)
@@ -70,7 +69,7 @@ def boxes_of(labels: Array, ids: list[int], hw: tuple[int, int]) -> dict[int, Bo
     return boxes
 
 
-def draw_box(picture: Array, box: Box, colour: Colour) -> None:
+def draw_box(picture: np.ndarray, box: Box, colour: Colour) -> None:
     """A box in two tones, into the picture."""
     x, y, width, height = box
     corners = (x, y), (x + width - 1, y + height - 1)
@@ -79,7 +78,7 @@ def draw_box(picture: Array, box: Box, colour: Colour) -> None:
         cv2.rectangle(picture, *corners, tone, wide, cv2.LINE_AA)
 
 
-def draw_name(picture: Array, text: str, box: Box, colour: Colour) -> None:
+def draw_name(picture: np.ndarray, text: str, box: Box, colour: Colour) -> None:
     """A name on its colour, above a box where there is room, into the picture."""
     height, width = picture.shape[:2]
     text_px = max(MIN_TEXT_PX, round(TEXT_SHARE * min(height, width)))
@@ -98,7 +97,7 @@ def draw_name(picture: Array, text: str, box: Box, colour: Colour) -> None:
     cv2.putText(picture, text, (left + pad, bottom - pad), FONT, scale, ink, wide, cv2.LINE_AA)
 
 
-def draw_trails(picture: Array, trails: list[Array], colour: Colour) -> None:
+def draw_trails(picture: np.ndarray, trails: list[np.ndarray], colour: Colour) -> None:
     """Lines through points (K,2) px, with a dot at the last one, into the picture."""
     line = line_px(picture.shape[:2])
     fixed = [np.round(points * (1 << _BITS)).astype(np.int32) for points in trails]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import cv2
 import numpy as np
 
 from samotion.prompts import ObjectPrompt
-
-Array = np.ndarray[Any, Any]
 
 PICTURES = 8  # of a clip, spread over it
 LONG_SIDE_PX = 240
@@ -27,8 +24,8 @@ class Evidence:
 
     threshold: float | None = None
     prompts: tuple[ObjectPrompt, ...] = ()
-    depth: dict[int, Array] = field(default_factory=dict)
-    motion: dict[int, Array] = field(default_factory=dict)
+    depth: dict[int, np.ndarray] = field(default_factory=dict)
+    motion: dict[int, np.ndarray] = field(default_factory=dict)
 
 
 class Thumbnails:
@@ -37,9 +34,9 @@ class Thumbnails:
     def __init__(self, frame_count: int) -> None:
         """Of a clip of so many frames."""
         self.frames = spread_frames(frame_count)
-        self.by_frame: dict[int, Array] = {}
+        self.by_frame: dict[int, np.ndarray] = {}
 
-    def add(self, first: int, maps: Array) -> None:
+    def add(self, first: int, maps: np.ndarray) -> None:
         """Take what is wanted of maps (K,H,W) in [0,1] of the frames from `first` on."""
         for frame, one in enumerate(maps, first):
             if frame in self.frames:
@@ -52,12 +49,12 @@ def spread_frames(frame_count: int) -> list[int]:
     return sorted({int(frame) // 2 * 2 for frame in middle})
 
 
-def thumbnail(unit: Array) -> Array:
+def thumbnail(unit: np.ndarray) -> np.ndarray:
     """A map (H,W) in [0,1] as a small picture (h,w) uint8."""
     scale = min(1.0, LONG_SIDE_PX / max(unit.shape))
     width, height = (max(1, round(side * scale)) for side in unit.shape[::-1])
     small = cv2.resize(unit.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    picture: Array = np.rint(small.clip(0, 1) * 255).astype(np.uint8)
+    picture: np.ndarray = np.rint(small.clip(0, 1) * 255).astype(np.uint8)
     return picture
 
 

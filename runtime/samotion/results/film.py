@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from samotion.results.sound import Sound
 
-Array = np.ndarray[Any, Any]
 
 TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
 DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
@@ -72,7 +71,7 @@ def write_film(
     kind: Kind,
     hw: tuple[int, int],
     pictures: Iterable[VideoFrame],
-    ticks: Array,
+    ticks: np.ndarray,
     sound: Sound | None = None,
     look: Look = PLAIN,
 ) -> None:
@@ -127,7 +126,7 @@ def _encode(
             container.mux(sound.until(float(tick * TIME_BASE + 1 / rate), ends=True))
 
 
-def show_ticks(timestamps_s: Array) -> Array:
+def show_ticks(timestamps_s: np.ndarray) -> np.ndarray:
     """When each frame shows (T,) int64, in `TIME_BASE` from the first frame on, strictly
     increasing.
 
@@ -139,16 +138,16 @@ def show_ticks(timestamps_s: Array) -> Array:
     times = np.concatenate([[0.0], np.cumsum(np.clip(pauses, 0.0, MAX_PAUSE_S))])
     ticks = np.round(times / float(TIME_BASE)).astype(np.int64)
     order = np.arange(len(ticks))
-    increasing: Array = np.maximum.accumulate(ticks - order) + order
+    increasing: np.ndarray = np.maximum.accumulate(ticks - order) + order
     return increasing
 
 
-def long_pauses(timestamps_s: Array) -> int:
+def long_pauses(timestamps_s: np.ndarray) -> int:
     """How many pauses between frames a film cuts to `MAX_PAUSE_S`."""
     return int((np.diff(timestamps_s) > MAX_PAUSE_S).sum())
 
 
-def mean_rate(ticks: Array) -> Fraction:
+def mean_rate(ticks: np.ndarray) -> Fraction:
     """The mean frame rate, which the encoder wants for its rate control; times do not follow
     from it.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -12,8 +11,6 @@ import numpy as np
 from samotion.clips.source import frames_at_source
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
-
-Array = np.ndarray[Any, Any]
 
 FOLDER = "images"
 # with alpha and 16 bits, as it lies there
@@ -53,7 +50,9 @@ def upright(data: bytes, name: str) -> bytes:
     return _encoded(_turned_like(shown, as_stored, cv2.imdecode(stored, UNCHANGED)), name)
 
 
-def _turned_like(shown: Array, as_stored: Array, unchanged: Array | None) -> Array:
+def _turned_like(
+    shown: np.ndarray, as_stored: np.ndarray, unchanged: np.ndarray | None
+) -> np.ndarray:
     """A picture with all its channels and bits, turned as `shown` (H,W,3) is of `as_stored`."""
     for turned, whole in zip(_turns(as_stored), _turns(unchanged)) if unchanged is not None else ():
         if np.array_equal(turned, shown):
@@ -61,13 +60,13 @@ def _turned_like(shown: Array, as_stored: Array, unchanged: Array | None) -> Arr
     return shown
 
 
-def _turns(picture: Array) -> Iterator[Array]:
+def _turns(picture: np.ndarray) -> Iterator[np.ndarray]:
     """The eight ways in which a picture may be shown."""
     for mirrored in (picture, picture[:, ::-1]):
         yield from (np.rot90(mirrored, k) for k in range(4))
 
 
-def _encoded(bgr: Array, name: str) -> bytes:
+def _encoded(bgr: np.ndarray, name: str) -> bytes:
     """A picture as a file of this name holds it; by OpenCV's choice a JPEG has quality 95, in which
     no block can be seen, and a WebP loses nothing.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from samotion.manifest import write_atomically
 from samotion.png import encode_indexed
 from samotion.results.material import Material
 from samotion.results.record import OutputFolder
-
-Array = np.ndarray[Any, Any]
 
 
 def files(material: Material) -> list[str]:
@@ -26,7 +23,7 @@ def write(material: Material) -> None:
     write_some(material.target, material.mask_names, material.labels())
 
 
-def write_some(target: OutputFolder, names: Iterable[str], labels: Iterable[Array]) -> None:
+def write_some(target: OutputFolder, names: Iterable[str], labels: Iterable[np.ndarray]) -> None:
     """Write the masks of these names, labels (H,W) uint8 at the source's size."""
     target.masks.mkdir(parents=True, exist_ok=True)
     for name, png in zip(names, mapped(encode_indexed, labels)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,8 +16,6 @@ from samotion.results.sizes import at_source
 
 if TYPE_CHECKING:
     from samotion.results.result import Result
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Material:
         if line not in self.result.warnings:
             self.result.warnings.append(line)
 
-    def labels(self) -> Iterator[Array]:
+    def labels(self) -> Iterator[np.ndarray]:
         """The labels (H,W) uint8 of each frame at the source's size."""
         for small in self.result.labels:
             yield at_source(small, self.result.clip.source_hw)
@@ -66,7 +64,7 @@ class Material:
         return [encode_rles(labels, self.ids) for labels in self.labels()]
 
 
-def encode_rles(labels: Array, ids: list[int]) -> list[Record | None]:
+def encode_rles(labels: np.ndarray, ids: list[int]) -> list[Record | None]:
     """COCO's compressed run lengths of each object in one frame, None where it is not seen."""
     from pycocotools import mask as coco
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,7 +15,6 @@ from samotion.results.material import Material
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-Array = np.ndarray[Any, Any]
 
 FILE = "matte.mp4"
 H264 = Kind("mp4", "libx264", "yuv420p", {"crf": "8", "preset": "ultrafast"})  # edges stay hard
@@ -49,5 +48,5 @@ def _pictures(
         there = labels > 0 if object_id is None else labels == object_id
         white = np.where(there, np.uint8(255), np.uint8(0))
         below, right = hw[0] - labels.shape[0], hw[1] - labels.shape[1]
-        grown: Array = cv2.copyMakeBorder(white, 0, below, 0, right, cv2.BORDER_REPLICATE)
+        grown: np.ndarray = cv2.copyMakeBorder(white, 0, below, 0, right, cv2.BORDER_REPLICATE)
         yield av.VideoFrame.from_ndarray(grown, "gray")

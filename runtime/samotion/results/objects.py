@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import numpy as np
 
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
 from samotion.results.record import OBJECTS, SCHEMA, Record
-
-Array = np.ndarray[Any, Any]
 
 
 def files(material: Material) -> list[str]:
@@ -46,7 +43,7 @@ def _objects(material: Material) -> Record:
     }
 
 
-def _seen(rles: list[Record | None], indices: Array) -> Record:
+def _seen(rles: list[Record | None], indices: np.ndarray) -> Record:
     """One object's entries."""
     seen = [k for k, rle in enumerate(rles) if rle]
     return {

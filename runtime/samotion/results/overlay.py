@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -37,7 +37,6 @@ from samotion.tracks.records import Tracks
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
-Array = np.ndarray[Any, Any]
 
 TRAIL_FRAMES = 12
 MAX_SIDE_PX = 4096  # of H.264 that browsers and phones play
@@ -89,8 +88,8 @@ def _write(material: Material, sound: Sound | None) -> None:
 
 def write_overlay(
     path: Path,
-    pictures: Iterable[Array],
-    timestamps_s: Array,
+    pictures: Iterable[np.ndarray],
+    timestamps_s: np.ndarray,
     sound: Sound | None = None,
     look: Look = PLAIN,
 ) -> None:
@@ -110,8 +109,11 @@ def write_overlay(
 
 
 def drawn(
-    result: Result, frames: Iterable[Array], labels: Iterable[Array], layers: tuple[str, ...]
-) -> Iterator[Array]:
+    result: Result,
+    frames: Iterable[np.ndarray],
+    labels: Iterable[np.ndarray],
+    layers: tuple[str, ...],
+) -> Iterator[np.ndarray]:
     """Each of `frames` (H,W,3) with its `labels` (H,W), at the source's size, with the `layers` on
     it.
     """
@@ -128,7 +130,7 @@ def drawn(
 
 
 def _draw_objects(
-    picture: Array, result: Result, t: int, layers: tuple[str, ...], colour_of: Array
+    picture: np.ndarray, result: Result, t: int, layers: tuple[str, ...], colour_of: np.ndarray
 ) -> None:
     """Boxes of all objects, then their names, into the picture of frame `t`."""
     if not {"boxes", "ids", "score"} & {*layers}:
@@ -155,7 +157,7 @@ class Trails:
         self._window: TrackWindow | None = None
         self._next: TrackWindow | None = next(self._windows, None)
 
-    def draw(self, picture: Array, frame: int, colour_of: Array) -> None:
+    def draw(self, picture: np.ndarray, frame: int, colour_of: np.ndarray) -> None:
         """Draw those that are visible in a frame, into the picture; frames come in order."""
         while self._next and self._next.first <= frame:
             self._window = self._owned(self._next)
@@ -181,20 +183,20 @@ class Trails:
         return TrackWindow(window.first, tracks, window.scores[chosen], window.owners[chosen])
 
 
-def _trail(tracks: Tracks, track: int, start: int, frame: int) -> Array:
+def _trail(tracks: Tracks, track: int, start: int, frame: int) -> np.ndarray:
     """A track's last visible points without a gap, (K,2)."""
     hidden = np.flatnonzero(~tracks.visible[track, start:frame])
     first = start + int(hidden[-1]) + 1 if len(hidden) else start
-    points: Array = tracks.xy[track, first : frame + 1]
+    points: np.ndarray = tracks.xy[track, first : frame + 1]
     return points
 
 
-def _colour(colour_of: Array, label: int) -> tuple[int, int, int]:
+def _colour(colour_of: np.ndarray, label: int) -> tuple[int, int, int]:
     red, green, blue = colour_of[label].tolist()
     return red, green, blue
 
 
-def _with(first: Array, others: Iterator[Array]) -> Iterator[Array]:
+def _with(first: np.ndarray, others: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
     yield first
     yield from others
 
@@ -206,7 +208,7 @@ def _even_hw(hw: tuple[int, ...]) -> tuple[int, int]:
     return height + height % 2, width + width % 2
 
 
-def _fitted(picture: Array, hw: tuple[int, int]) -> VideoFrame:
+def _fitted(picture: np.ndarray, hw: tuple[int, int]) -> VideoFrame:
     import av
 
     height, width = hw

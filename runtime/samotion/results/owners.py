@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from samotion.prompts import ObjectPrompt
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
-
 
 def owners(
-    tracks: Tracks, labels: Array, ids: Sequence[int], prompts: Sequence[ObjectPrompt] = ()
-) -> Array:
+    tracks: Tracks, labels: np.ndarray, ids: Sequence[int], prompts: Sequence[ObjectPrompt] = ()
+) -> np.ndarray:
     """The label (N,) uint8 of each track's object, 0 for none.
 
     By the tracks that `prompts` say were found to move together, those of the object of the same
@@ -32,12 +29,12 @@ def owners(
     return owner
 
 
-def _under_most_points(tracks: Tracks, labels: Array) -> Array:
+def _under_most_points(tracks: Tracks, labels: np.ndarray) -> np.ndarray:
     height, width = labels.shape[1:]
     x, y = np.rint(tracks.xy).astype(np.int64).transpose(2, 0, 1)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & tracks.visible
     frames = np.arange(len(labels))
     under = labels[frames, y.clip(0, height - 1), x.clip(0, width - 1)]
     counts = np.stack([((under == n) & inside).sum(1) for n in range(int(labels.max()) + 1)])
-    owner: Array = counts.argmax(0).astype(np.uint8)
+    owner: np.ndarray = counts.argmax(0).astype(np.uint8)
     return owner

@@ -20,18 +20,16 @@ from samotion.manifest import replacing
 from samotion.results.evidence import Evidence
 from samotion.tracks.records import Tracks
 
-Array = np.ndarray[Any, Any]
-
 _NAME = re.compile(r"\.samotion-window-(\d+)\.npz")
 TRACKS = tuple(Tracks.__dataclass_fields__)
 MAPS = ("depth", "motion")
 
 
-def dump_evidence(evidence: Evidence) -> dict[str, Array]:
+def dump_evidence(evidence: Evidence) -> dict[str, np.ndarray]:
     """The pictures of a window's maps as arrays of a part."""
     arrays = {}
     for name in MAPS:
-        by_frame: dict[int, Array] = getattr(evidence, name)
+        by_frame: dict[int, np.ndarray] = getattr(evidence, name)
         if by_frame:
             arrays[name] = np.stack(list(by_frame.values()))
             arrays[f"{name}_frames"] = np.array(list(by_frame), np.int64)
@@ -44,7 +42,7 @@ class Part:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def array(self, name: str) -> Array:
+    def array(self, name: str) -> np.ndarray:
         """One of its arrays. Raises OSError, ValueError or KeyError for a file of another kind."""
         with np.load(self.path, allow_pickle=False) as file:
             return np.asarray(file[name])
@@ -60,7 +58,7 @@ class Part:
         return int(self.array("first"))
 
     @property
-    def labels(self) -> Array:
+    def labels(self) -> np.ndarray:
         """Of the frames that it answers, (n,H,W) uint8."""
         return self.array("labels")
 
@@ -70,12 +68,12 @@ class Part:
         return Tracks(*(self.array(name) for name in TRACKS))
 
     @property
-    def owners(self) -> Array:
+    def owners(self) -> np.ndarray:
         """The id of each track's object, (N,)."""
         return self.array("owners")
 
     @property
-    def scores(self) -> Array:
+    def scores(self) -> np.ndarray:
         """One a track, (N,)."""
         return self.array("scores")
 
@@ -84,7 +82,7 @@ class Part:
         """The pictures of its maps, by frame of the window; none where no tracks are kept."""
         return Evidence(depth=self._pictures("depth"), motion=self._pictures("motion"))
 
-    def _pictures(self, name: str) -> dict[int, Array]:
+    def _pictures(self, name: str) -> dict[int, np.ndarray]:
         try:
             return dict(zip(self.array(f"{name}_frames").tolist(), self.array(name)))
         except KeyError:
@@ -113,7 +111,7 @@ class Parts:
             return False
 
     def write(
-        self, state: Mapping[str, Any], arrays: Mapping[str, Array], compressed: bool = True
+        self, state: Mapping[str, Any], arrays: Mapping[str, np.ndarray], compressed: bool = True
     ) -> None:
         """Add a part: it is there as a whole or not at all."""
         path = self.folder / f".samotion-window-{len(self.done):05d}.npz"
@@ -124,9 +122,9 @@ class Parts:
             save(file, **held)
         self.done.append(Part(path))
 
-    def labels(self, shape: tuple[int, int, int]) -> Array:
+    def labels(self, shape: tuple[int, int, int]) -> np.ndarray:
         """All labels (T,H,W) uint8, read part by part when one goes through them."""
-        return cast(Array, PartArray(self.done, "labels", shape))
+        return cast(np.ndarray, PartArray(self.done, "labels", shape))
 
     def clear(self) -> None:
         """Delete them."""
@@ -160,30 +158,30 @@ class PartArray:
     def __init__(self, parts: list[Part], name: str, shape: tuple[int, ...]) -> None:
         self.shape, self.ndim = shape, len(shape)
         self._parts, self._name = parts, name
-        self._held: tuple[int, Sequence[Array]] | None = None  # from the first one's place on
+        self._held: tuple[int, Sequence[np.ndarray]] | None = None  # from the first one's place on
 
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         for part in self._parts:
             yield from self._read(part)
 
-    def __getitem__(self, number: int) -> Array:
+    def __getitem__(self, number: int) -> np.ndarray:
         number = range(len(self))[number]
         if self._held is None or not 0 <= number - self._held[0] < len(self._held[1]):
             self._held = self._hold(number)
         first, held = self._held
         return np.asarray(held[number - first])
 
-    def _hold(self, number: int) -> tuple[int, Sequence[Array]]:
+    def _hold(self, number: int) -> tuple[int, Sequence[np.ndarray]]:
         """The part that a frame lies in."""
         row = bisect_right(self._places, number) - 1
         return self._places[row], self._read(self._parts[row])
 
-    def _read(self, part: Part) -> Sequence[Array]:
+    def _read(self, part: Part) -> Sequence[np.ndarray]:
         """What a part holds, by frame."""
-        return cast(Sequence[Array], part.array(self._name))
+        return cast(Sequence[np.ndarray], part.array(self._name))
 
     @cached_property
     def _places(self) -> list[int]:

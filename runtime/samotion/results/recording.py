@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from samotion.clips.live import Source
     from samotion.live import LiveResult
 
-Array = np.ndarray[Any, Any]
 
 PART_FRAMES = 64
 
@@ -31,7 +30,7 @@ class Kept(NamedTuple):
 
     number: int
     time_s: float
-    pictures: dict[str, Future[Array]]
+    pictures: dict[str, Future[np.ndarray]]
 
 
 class Recording:
@@ -55,7 +54,7 @@ class Recording:
         """How many frames are kept."""
         return len(self._kept)
 
-    def add(self, frame: Array, result: LiveResult, number: int) -> None:
+    def add(self, frame: np.ndarray, result: LiveResult, number: int) -> None:
         """One more frame, (H,W,3) as it came, and its number in the source; the first one takes the
         folder over.
         """
@@ -94,7 +93,7 @@ class Recording:
         frames = PackedArray(self._parts.done, "frames", shape) if self._with_frames else nothing
         names = self._source.frame_names
         clip = Clip(
-            cast(Array, frames),
+            cast(np.ndarray, frames),
             self._source_hw,
             np.array([one.number for one in self._kept], np.int64),
             np.maximum.accumulate(np.array([one.time_s for one in self._kept])),
@@ -103,7 +102,7 @@ class Recording:
             None,
             frame_names=names and tuple(names[one.number] for one in self._kept),
         )
-        labels = cast(Array, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
+        labels = cast(np.ndarray, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
         by_label = {one.id: one for _, one in sorted(self._objects.items())}  # the latest
         objects = [by_label[label] for label in sorted(by_label)]
         confidence = max((one.confidence for one in objects), default=0.0)
@@ -131,17 +130,17 @@ class Recording:
 class PackedArray(parts.PartArray):
     """As its base, of pictures that the parts hold as PNGs."""
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         return (self[number] for number in range(len(self)))
 
-    def __getitem__(self, number: int) -> Array:
+    def __getitem__(self, number: int) -> np.ndarray:
         return np.asarray(cv2.imdecode(super().__getitem__(number), cv2.IMREAD_UNCHANGED))
 
-    def _read(self, part: parts.Part) -> Sequence[Array]:
+    def _read(self, part: parts.Part) -> Sequence[np.ndarray]:
         return np.split(part.array(self._name), part.array(_ends(self._name))[:-1])
 
 
-def _png(picture: Array) -> Array:
+def _png(picture: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.imencode(".png", picture)[1])
 
 

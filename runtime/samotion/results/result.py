@@ -23,8 +23,6 @@ from samotion.tracks.records import Tracks
 if TYPE_CHECKING:
     from samotion.results.windows import TrackWindow
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class ObjectResult:
@@ -40,12 +38,12 @@ class ObjectResult:
     confidence: float
 
     @property
-    def masks(self) -> Array:
+    def masks(self) -> np.ndarray:
         """Where it is (T,H,W) bool."""
-        return np.equal(self._result.labels, self.id)
+        return np.asarray(self._result.labels == self.id)
 
     @property
-    def boxes(self) -> Array:
+    def boxes(self) -> np.ndarray:
         """The box around it (T,4) float32: left, top, right, bottom, the last two past its last
         pixel; NaN where it is not seen.
         """
@@ -93,12 +91,12 @@ class WindowTracks(Protocol):
         ...
 
     @property
-    def scores(self) -> Array:
+    def scores(self) -> np.ndarray:
         """One a track."""
         ...
 
     @property
-    def owners(self) -> Array:
+    def owners(self) -> np.ndarray:
         """The id of each track's object, 0 for none."""
         ...
 
@@ -122,10 +120,10 @@ class Result:
     when one goes through them, and holds none.
     """
 
-    labels: Array
+    labels: np.ndarray
     objects: list[ObjectResult]
     tracks: Tracks
-    scores: Array
+    scores: np.ndarray
     timings: dict[str, float]
     clip: Clip
     settings: Numbers
@@ -168,7 +166,7 @@ class Result:
 
         return windows.joined(self)
 
-    def track_objects(self) -> Array:
+    def track_objects(self) -> np.ndarray:
         """The id (N,) uint8 of the object that each track belongs to, 0 for none."""
         ids = [one.id for one in self.objects]
         return owners(self.tracks, self.labels, ids, self.evidence.prompts)
@@ -193,7 +191,7 @@ class Result:
             windows=[windows.owned_by(one, ids) for one in self.windows],
         )
 
-    def labels_at_source(self, frame: int | None = None) -> Array:
+    def labels_at_source(self, frame: int | None = None) -> np.ndarray:
         """The labels at the source's size: of all frames (T,H,W) uint8, or of one (H,W)."""
         if frame is not None:
             return at_source(self.labels[checked(self, frame)], self.clip.source_hw)
@@ -219,7 +217,7 @@ class Result:
             windows=[windows.at_source(one, self.clip) for one in self.windows],
         )
 
-    def plot(self, frame: int) -> Array:
+    def plot(self, frame: int) -> np.ndarray:
         """A picture (H,W,3) uint8 RGB of the frame with every object tinted and outlined, at the
         size of `clip.frames`. Frames count from 0, as in `labels`.
         """
@@ -263,7 +261,7 @@ class Carried:
     last frame alone, and need not be right in the others.
     """
 
-    queries: Array = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    queries: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
     tracks: Tracks | None = None
     only_last: bool = False
 
@@ -288,9 +286,9 @@ class Found:
     """
 
     tracks: Tracks
-    scores: Array
+    scores: np.ndarray
     objects: list[ObjectPrompt]
-    labels: Array
+    labels: np.ndarray
     evidence: Evidence = field(default_factory=Evidence)
     confidence: float = 0.0
 

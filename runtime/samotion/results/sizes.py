@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,15 +14,13 @@ from samotion.tracks.records import Tracks
 if TYPE_CHECKING:
     from samotion.clips.stream import Clip
 
-Array = np.ndarray[Any, Any]
 
-
-def at_source(labels: Array, source_hw: tuple[int, int]) -> Array:
+def at_source(labels: np.ndarray, source_hw: tuple[int, int]) -> np.ndarray:
     """Labels (h,w) at the source's size: each pixel takes the nearest one's."""
     if labels.shape == source_hw:
         return labels
     height, width = source_hw
-    larger: Array = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
+    larger: np.ndarray = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
     return larger
 
 
@@ -36,7 +34,7 @@ def tracks_at_source(tracks: Tracks, clip: Clip) -> Tracks:
     return replace(tracks, xy=xy, query_xy=query_xy)
 
 
-def boxes_of(masks: Array) -> Array:
+def boxes_of(masks: np.ndarray) -> np.ndarray:
     """The box (T,4) float32 around each mask of (T,H,W): left, top, right, bottom, the last two
     past the last pixel; NaN around an empty one.
     """

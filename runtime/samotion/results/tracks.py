@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import zipfile
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,6 @@ from samotion.results.material import Material
 from samotion.results.record import TRACKS
 from samotion.results.sizes import tracks_at_source
 from samotion.tracks.records import Tracks
-
-Array = np.ndarray[Any, Any]
 
 _START = (1980, 1, 1, 0, 0, 0)  # the time of all that is in the file: same tracks, same bytes
 
@@ -48,13 +45,13 @@ def write(material: Material) -> None:
         _add(file, {"frames": result.clip.indices})
 
 
-def _arrays(tracks: Tracks, clip: Clip) -> dict[str, Array]:
+def _arrays(tracks: Tracks, clip: Clip) -> dict[str, np.ndarray]:
     """Tracks by name; xy in px of the source, pixel centres whole."""
     at_source = tracks_at_source(tracks, clip)
     return {name: getattr(at_source, name) for name in Tracks.__dataclass_fields__}
 
 
-def _add(file: zipfile.ZipFile, arrays: dict[str, Array]) -> None:
+def _add(file: zipfile.ZipFile, arrays: dict[str, np.ndarray]) -> None:
     """Add arrays to an npz file."""
     for name, array in arrays.items():
         data = io.BytesIO()

@@ -16,12 +16,11 @@ from samotion.results.windows import TrackWindow, windows_of
 if TYPE_CHECKING:
     from samotion.results.result import ObjectResult, Result
 
-Array = np.ndarray[Any, Any]
 
 CLASS_NAME = "moving object"
 
 
-def plot(result: Result, frame: int) -> Array:
+def plot(result: Result, frame: int) -> np.ndarray:
     """A frame (H,W,3) uint8 RGB with every object tinted and outlined."""
     return draw(result.clip.frames[frame], result.labels[frame], palette()).copy()
 
@@ -79,7 +78,7 @@ def _log_tracks(rr: Any, windows: Sequence[TrackWindow], frame: int, path: str) 
     rr.log(path, rr.Points2D(from_corner, class_ids=np.concatenate(ids)))
 
 
-def _seen(result: Result, frame: int) -> list[tuple[ObjectResult, Array, Array]]:
+def _seen(result: Result, frame: int) -> list[tuple[ObjectResult, np.ndarray, np.ndarray]]:
     """The objects that a frame shows, with their masks (H,W) and boxes (4,)."""
     from samotion.results.sizes import boxes_of
 

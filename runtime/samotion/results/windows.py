@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from samotion.clips.stream import Clip
     from samotion.results.result import Result, WindowTracks
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass(frozen=True)
 class TrackWindow:
@@ -28,8 +26,8 @@ class TrackWindow:
 
     first: int
     tracks: Tracks
-    scores: Array
-    owners: Array
+    scores: np.ndarray
+    owners: np.ndarray
     evidence: Evidence = field(default_factory=Evidence)
 
     @property
@@ -101,7 +99,7 @@ def joined_evidence(windows: Sequence[WindowTracks], frame_count: int) -> Eviden
     return whole
 
 
-def scores_of(result: Result) -> Array:
+def scores_of(result: Result) -> np.ndarray:
     """The motion scores of all tracks."""
     parts = [one.scores for one in result.windows] or [result.scores]
     return np.concatenate(parts)

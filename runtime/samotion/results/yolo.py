@@ -7,16 +7,12 @@ part along the shortest way and back.
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from samotion.manifest import write_atomically
 from samotion.masks import ids_in
 from samotion.results.material import Material
-
-Array = np.ndarray[Any, Any]
 
 FOLDER = "labels"
 NAMES = "data.yaml"
@@ -57,7 +53,7 @@ def _data_yaml(material: Material) -> str:
     return "".join(f"{line}\n" for line in lines + [f"  {k}: {n}" for k, n in enumerate(names)])
 
 
-def _lines(labels: Array, ids: list[int]) -> list[str]:
+def _lines(labels: np.ndarray, ids: list[int]) -> list[str]:
     there = ids_in(labels)
     scale = np.array(labels.shape[::-1], np.float64)
     lines = []
@@ -68,7 +64,7 @@ def _lines(labels: Array, ids: list[int]) -> list[str]:
     return lines
 
 
-def polygon(mask: Array) -> Array:
+def polygon(mask: np.ndarray) -> np.ndarray:
     """One polygon (P,2), x and y of pixels, around all of a mask (H,W) bool that is not empty.
 
     Filled with its border it is the mask again, but for lines of one pixel between parts.
@@ -82,14 +78,14 @@ def polygon(mask: Array) -> Array:
     return np.concatenate([joined, joined[-1:].repeat(missing, 0)]) if missing > 0 else joined
 
 
-def _joined(first: Array, second: Array) -> Array:
+def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Two outlines as one: from the first to the second where they are nearest, around it, back."""
     a, b = _nearest(first, second)
     around = np.concatenate([second[b:], second[: b + 1]])
     return np.concatenate([first[: a + 1], around, first[a:]])
 
 
-def _nearest(first: Array, second: Array) -> tuple[int, int]:
+def _nearest(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
     """Which points of two rows (P,2) and (Q,2) are nearest to each other; a block at a time, for
     outlines of large frames have thousands.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -15,8 +15,6 @@ from samotion.checks.arguments import whole_number
 from samotion.errors import UsageError
 from samotion.sam2.features import Features
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
-
-Array = np.ndarray[Any, Any]
 
 PROMPT_LIMIT = 32.0  # largest mask logit that is fed back as a prompt
 LABELS = (0, 1, 2, 3)  # outside, inside, a box's top left and its bottom right corner
@@ -35,9 +33,9 @@ class Click:
 
     object_id: int
     frame: int
-    points_xy: Array
-    labels: Array
-    mask: Array | None = None
+    points_xy: np.ndarray
+    labels: np.ndarray
+    mask: np.ndarray | None = None
 
 
 class Decoded(NamedTuple):
@@ -45,14 +43,14 @@ class Decoded(NamedTuple):
     logit.
     """
 
-    mask: Array
-    pointer: Array
+    mask: np.ndarray
+    pointer: np.ndarray
     score: float
 
 
 def segment(
     engines: Engines, features: Features, click: Click, fill_holes_area: int = HOLE_AREA
-) -> Array:
+) -> np.ndarray:
     """The mask (H,W) bool of one prompt on its own frame, without memory; for one point, the
     best of three.
     """
@@ -94,7 +92,7 @@ def decode(
     engines: Engines,
     images: Features,
     clicks: Sequence[Click],
-    previous: Sequence[Array | None],
+    previous: Sequence[np.ndarray | None],
     fill_holes_area: int,
 ) -> list[Decoded]:
     """Decode clicks with as many points each, on one frame, in one call; `previous` (M,M) are the
@@ -119,7 +117,7 @@ def decode(
     ]
 
 
-def _points_and_labels(click: Click, images: Features) -> tuple[Array, Array]:
+def _points_and_labels(click: Click, images: Features) -> tuple[np.ndarray, np.ndarray]:
     """A click's points (P,2) in px of SAM 2's square image, and their labels (P,)."""
     points = np.asarray(click.points_xy, np.float32)
     labels = np.asarray(click.labels, np.int64)
@@ -130,16 +128,16 @@ def _points_and_labels(click: Click, images: Features) -> tuple[Array, Array]:
     return points / frame_wh * np.float32(images.side_px), labels
 
 
-def _mask_prompt(click: Click, previous: Array | None, side: int) -> Array | None:
+def _mask_prompt(click: Click, previous: np.ndarray | None, side: int) -> np.ndarray | None:
     """The logits (side,side) that a click is decoded with: its own mask, or an earlier click's."""
     if click.mask is None:
         return previous
     mask = np.asarray(click.mask, np.float32)
-    small: Array = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
+    small: np.ndarray = cv2.resize(mask, (side, side), interpolation=cv2.INTER_AREA)
     return small
 
 
-def _clamped(mask: Array | None, side: int) -> Array:
+def _clamped(mask: np.ndarray | None, side: int) -> np.ndarray:
     """A mask prompt inside the limits of its logits; zeros for none."""
     if mask is None:
         return np.zeros((side, side), np.float32)

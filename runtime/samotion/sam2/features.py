@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,7 @@ from samotion.backends.squares import BICUBIC, Squares, resample
 from samotion.backends.threads import ahead
 from samotion.checks.arguments import check_frames
 
-Array = np.ndarray[Any, Any]
-Levels = dict[str, Array]  # the outputs of engine sam2_image for one frame, by name
+Levels = dict[str, np.ndarray]  # the outputs of engine sam2_image for one frame, by name
 
 # of frames at SAM 2's size: 16 at 1024 px, where a frame's features take 20 MB
 CAPACITY_PX = 16 * 1024**2
@@ -33,7 +31,7 @@ class Features:
     used ones. None: as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
     """
 
-    def __init__(self, engines: Engines, frames: Array, capacity: int | None = None) -> None:
+    def __init__(self, engines: Engines, frames: np.ndarray, capacity: int | None = None) -> None:
         check_frames(frames)
         self.frames = frames
         self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
@@ -111,7 +109,7 @@ class Features:
                 self._cache_if_room(frame, known[frame])
         return [known[frame] for frame in wanted]
 
-    def _pictures(self, frames: Sequence[int]) -> Array:
+    def _pictures(self, frames: Sequence[int]) -> np.ndarray:
         """Some frames (B,H,W,3), by ascending number; those that follow each other are not
         copied.
         """
@@ -130,17 +128,17 @@ class Features:
             levels = self._engine(frames=self._resized(self.frames[frame][None]))
         return levels
 
-    def _resized(self, frames: Array) -> Array:
+    def _resized(self, frames: np.ndarray) -> np.ndarray:
         """Frames as engine sam2_image takes them: (B,S,S,3), on the GPU where that can be."""
         if self.hw == (self.side_px, self.side_px):
             return frames
         if self._squares.takes(self.hw):
-            squares: Array = self._squares(frames)
+            squares: np.ndarray = self._squares(frames)
             return squares
         return np.stack([resize_frame(frame, self.side_px) for frame in frames])
 
 
-def resize_frame(frame: Array, side_px: int) -> Array:
+def resize_frame(frame: np.ndarray, side_px: int) -> np.ndarray:
     """A frame (H,W,3) uint8 to (side_px, side_px, 3), as the sam2 package loads images: with
     Pillow's bicubic `resize`.
     """

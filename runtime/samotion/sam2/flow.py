@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 SIDE_PX = 256  # of the longer side, at which flow is found
 ASKED_FRAMES = 2  # of so many, a small SAM 2 is asked on one: it takes half the time
@@ -18,7 +16,7 @@ class Back(Protocol):
     """The way from a frame back to an earlier one."""
 
     @property
-    def back(self) -> Array:
+    def back(self) -> np.ndarray:
         """Flow (h,w,2) float32, x and y in px of its own size."""
         ...
 
@@ -34,17 +32,17 @@ class Flow:
     def __init__(self) -> None:
         self._finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         self._before = self._grey = np.zeros((1, 1), np.uint8)
-        self._back: Array | None = None
+        self._back: np.ndarray | None = None
         self._count = 0  # of frames
 
-    def push(self, frame: Array) -> None:
+    def push(self, frame: np.ndarray) -> None:
         """The next frame (H,W,3) uint8."""
         self._before, self._grey = self._grey, _grey(frame)
         self._back = None
         self._count += 1
 
     @property
-    def back(self) -> Array:
+    def back(self) -> np.ndarray:
         """(h,w,2) float32, x and y in px of its own size."""
         if self._back is None:
             start = np.zeros((*self._grey.shape, 2), np.float32)
@@ -60,21 +58,21 @@ class Flow:
 class Leap(NamedTuple):
     """The way from `frame` (H,W,3) back to the frame before, or to an earlier one."""
 
-    frame: Array
-    back: Array
+    frame: np.ndarray
+    back: np.ndarray
     asks: bool = True
 
 
 def joined(leaps: Sequence[Leap], asks: bool = True) -> Leap:
     """Some leaps, in order, as one."""
-    back: Array | None = None
+    back: np.ndarray | None = None
     for leap in leaps:
         back = chained(leap.back, back)
     assert back is not None
     return Leap(leaps[-1].frame, back, asks)
 
 
-def chained(back: Array, further: Array | None) -> Array:
+def chained(back: np.ndarray, further: np.ndarray | None) -> np.ndarray:
     """Flow `back` (h,w,2) from a frame to the one before, and from there `further` back."""
     if further is None:
         return back
@@ -83,7 +81,7 @@ def chained(back: Array, further: Array | None) -> Array:
     return np.asarray(back + there)
 
 
-def warped(mask: Array, back: Array) -> Array:
+def warped(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
     """A mask (H,W) bool brought to the frame whose flow to the mask's own is `back` (h,w,2)."""
     height, width = mask.shape
     scale = np.array([width / back.shape[1], height / back.shape[0]], np.float32)
@@ -92,14 +90,14 @@ def warped(mask: Array, back: Array) -> Array:
     return np.asarray(moved > 0.5)
 
 
-def _grid(flow: Array) -> tuple[Array, Array]:
+def _grid(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from, x and y (h,w) float32."""
     height, width = flow.shape[:2]
     x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     return x + flow[..., 0], y + flow[..., 1]
 
 
-def _grey(frame: Array) -> Array:
+def _grey(frame: np.ndarray) -> np.ndarray:
     """A frame (H,W,3) as flow sees it."""
     scale = min(1.0, SIDE_PX / max(frame.shape))
     size = tuple(max(16, round(side * scale)) for side in frame.shape[1::-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -16,9 +16,8 @@ from samotion.sam2.flow import Back, warped
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
 from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
 
-Array = np.ndarray[Any, Any]
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
-Refine = Callable[[Array, Array], Array]
+Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 PROMPTED = 2  # frames that are remembered as prompted, the last ones
 MASK_LOGIT = 6.0
@@ -31,11 +30,11 @@ SMALLEST_PX = 12  # of a mask
 class Follower(Protocol):
     """Follows one object. `prompt` says where it is in a frame, `follow` takes it to the next."""
 
-    def prompt(self, images: Features, mask: Array) -> None:
+    def prompt(self, images: Features, mask: np.ndarray) -> None:
         """Its mask (H,W) bool in the only frame of `images`."""
         ...
 
-    def follow(self, images: Features, flow: Back) -> Array:
+    def follow(self, images: Features, flow: Back) -> np.ndarray:
         """Its mask (H,W) bool in the next frame: the one of `images`, from which `flow` leads
         back.
         """
@@ -61,7 +60,7 @@ class MemoryFollower:
         self._bank = Bank(0, {})
         self._frame = 0
 
-    def prompt(self, images: Features, mask: Array) -> None:
+    def prompt(self, images: Features, mask: np.ndarray) -> None:
         """Remember the mask as a prompted frame's."""
         decoded = _decode(self._engines, images, mask)
         memory = self._engines["sam2_memory"](
@@ -74,7 +73,7 @@ class MemoryFollower:
         tracked = {t: one for t, one in self._bank.tracked.items() if t != self._frame}
         self._bank = Bank(self._frame, prompted, tracked)
 
-    def follow(self, images: Features, flow: Back) -> Array:
+    def follow(self, images: Features, flow: Back) -> np.ndarray:
         """By the last frames' memories."""
         self._frame += 1
         frame = self._frame
@@ -95,18 +94,18 @@ class FlowFollower:
         self._engines, self._refine = engines, refine
         self._mask = np.zeros((1, 1), bool)
 
-    def prompt(self, images: Features, mask: Array) -> None:
+    def prompt(self, images: Features, mask: np.ndarray) -> None:
         """Go on from this mask."""
         self._mask = mask
 
-    def follow(self, images: Features, flow: Back) -> Array:
+    def follow(self, images: Features, flow: Back) -> np.ndarray:
         """By the flow, and what SAM 2 and the picture's edges make of it."""
         if self._mask.any():
             there = _large(warped(self._mask, flow.back))
             self._mask = self._improved(images, there, flow.asks) if there.any() else there
         return self._mask
 
-    def _improved(self, images: Features, there: Array, by_sam2: bool) -> Array:
+    def _improved(self, images: Features, there: np.ndarray, by_sam2: bool) -> np.ndarray:
         """A mask (H,W) bool near the one where the flow leads."""
         if by_sam2:
             logits = to_frame(_decode(self._engines, images, there).mask, images.hw)
@@ -119,20 +118,20 @@ class FlowFollower:
         return mask if iou > FOLLOWED_IOU else there
 
 
-def _decode(engines: Engines, images: Features, mask: Array) -> Decoded:
+def _decode(engines: Engines, images: Features, mask: np.ndarray) -> Decoded:
     """SAM 2's answer to a mask (H,W) bool with points inside it, in the only frame of `images`."""
     points = _points(mask)
     click = Click(1, 0, points, np.ones(len(points), np.int32), _soft(mask))
     return decode(engines, images, [click], [None], HOLE_AREA)[0]
 
 
-def _soft(mask: Array) -> Array:
+def _soft(mask: np.ndarray) -> np.ndarray:
     """Logits (H,W) float32 of a mask, which fade at its outline."""
     soft = cv2.blur(mask.astype(np.float32), (2 * SOFT_PX + 1,) * 2)
     return np.asarray((2 * soft - 1) * MASK_LOGIT, np.float32)
 
 
-def _points(mask: Array) -> Array:
+def _points(mask: np.ndarray) -> np.ndarray:
     """POINTS (P,2) x, y px inside a mask, each as far from its outline and those before it as can
     be.
     """
@@ -148,6 +147,6 @@ def _points(mask: Array) -> Array:
     return np.array(points, np.float32)
 
 
-def _large(mask: Array) -> Array:
+def _large(mask: np.ndarray) -> np.ndarray:
     """The mask, or none where it is too small to be one."""
     return mask if np.count_nonzero(mask) >= SMALLEST_PX else np.zeros_like(mask)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 
 from samotion.geometry import box_around
-
-Array = np.ndarray[Any, Any]
 
 # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
 HOLE_AREA = 8
 FILLED = np.float32(0.1)  # the logit of a filled hole: just inside
 
 
-def fill_holes(mask: Array, area: int) -> Array:
+def fill_holes(mask: np.ndarray, area: int) -> np.ndarray:
     """Logits (M,M) with holes of at most `area` px (8-connected) raised to just inside."""
     if area <= 0:
         return mask
@@ -33,6 +29,6 @@ def fill_holes(mask: Array, area: int) -> Array:
     return filled
 
 
-def to_frame(mask: Array, hw: tuple[int, int]) -> Array:
+def to_frame(mask: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """Logits (M,M) at the frame's size, bilinearly."""
     return cv2.resize(mask, (hw[1], hw[0]), interpolation=cv2.INTER_LINEAR)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 Sizes = tuple[int, int]
 
 
@@ -68,10 +67,10 @@ class MemoryInputs(NamedTuple):
     (P,).
     """
 
-    bank: Array
-    slot: Array
-    pointers: Array
-    age: Array
+    bank: np.ndarray
+    slot: np.ndarray
+    pointers: np.ndarray
+    age: np.ndarray
 
 
 def remember(bank: Bank, frame: int, entry: MemoryEntry, window: MemoryWindow) -> Bank:
@@ -170,7 +169,7 @@ def nearest_prompted(frames: Collection[int], frame: int, limit: int | None) -> 
     return chosen + rest[: limit - len(chosen)]
 
 
-def to_bfloat16(x: Array) -> Array:
+def to_bfloat16(x: np.ndarray) -> np.ndarray:
     """float32 to the bits of bfloat16 (uint16), rounded to nearest, ties to even."""
     half = np.uint32(16)
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
@@ -179,6 +178,6 @@ def to_bfloat16(x: Array) -> Array:
     return (rounded >> half).astype(np.uint16)
 
 
-def from_bfloat16(bits: Array) -> Array:
+def from_bfloat16(bits: np.ndarray) -> np.ndarray:
     """The bits of bfloat16 (uint16) to float32, exactly."""
     return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)

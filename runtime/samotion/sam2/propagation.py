@@ -36,15 +36,14 @@ from samotion.sam2.schedule import Clip, Do, Keep, Step, attended_frames, steps_
 
 __all__ = ["Click", "Features", "propagate", "segment"]
 
-Array = np.ndarray[Any, Any]
 SMALL_PX = 512  # SAM 2's own size, up to which one frame at a time leaves a CPU's cores idle
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
-Refine = Callable[[Array, Array], Array]
+Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def propagate(  # noqa: PLR0913 (a public signature)
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     clicks: Iterable[Click],
     return_logits: bool = False,
     features: Features | None = None,
@@ -52,7 +51,7 @@ def propagate(  # noqa: PLR0913 (a public signature)
     fill_holes_area: int = HOLE_AREA,
     reach_frames: int | None = None,
     refine: Refine | None = None,
-) -> dict[int, Array]:
+) -> dict[int, np.ndarray]:
     """Follow every prompted object through the clip: object id -> (T,H,W) bool, or float32 logits.
 
     frames (T,H,W,3) uint8 RGB; `features` of the same frames, where the caller has some already.
@@ -69,9 +68,9 @@ def propagate(  # noqa: PLR0913 (a public signature)
     clip = Clip(engines, images, window, fill_holes_area, one_by_one, on_gpu)
     shape = (len(images), *images.hw)
     kind = np.float32 if return_logits else np.bool_
-    masks: dict[int, Array] = {click.object_id: np.zeros(shape, kind) for click in clicks}
+    masks: dict[int, np.ndarray] = {click.object_id: np.zeros(shape, kind) for click in clicks}
 
-    def keep(frame: int, object_id: int, mask: Array) -> None:
+    def keep(frame: int, object_id: int, mask: np.ndarray) -> None:
         logits = to_frame(mask, images.hw)
         if refine is not None:
             logits = refine(images.frames[frame], logits)
@@ -209,7 +208,7 @@ def _track_step(clip: Clip, banks: dict[int, Bank], step: Step, keep: Keep) -> N
             keep(frame, i, fill_holes(out["masks"][row], clip.fill_holes_area))
 
 
-def _stack(recalled: Sequence[MemoryInputs]) -> dict[str, Array]:
+def _stack(recalled: Sequence[MemoryInputs]) -> dict[str, np.ndarray]:
     """The inputs of several objects with memories of one length, as one batch."""
     fields = zip(*recalled)
     return {name: np.stack(values) for name, values in zip(MemoryInputs._fields, fields)}

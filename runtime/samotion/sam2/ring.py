@@ -15,7 +15,6 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.sam2.memory import Attended, Bank
 
-Array = np.ndarray[Any, Any]
 ABSENT = -1
 
 

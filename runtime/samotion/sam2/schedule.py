@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,9 +11,8 @@ from samotion.backends.engines import Engines
 from samotion.sam2.features import Features
 from samotion.sam2.memory import MemoryWindow, frames_attended
 
-Array = np.ndarray[Any, Any]
 # frame, object id, and the object's logits (M,M) there
-Keep = Callable[[int, int, Array], None]
+Keep = Callable[[int, int, np.ndarray], None]
 Do = Callable[..., None]  # a function and its arguments: call it, now or soon
 
 

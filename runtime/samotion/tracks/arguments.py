@@ -11,10 +11,8 @@ from samotion.backends.engines import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.presets import REFINE_PX
 
-Array = np.ndarray[Any, Any]
 
-
-def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
+def checked_frames(frames: Any, queries: np.ndarray) -> tuple[Any, np.ndarray]:
     """Both as the tracker takes them. Raises UsageError for other shapes and times."""
     size = geometry.TRACKER_PX
     if not hasattr(frames, "dtype"):
@@ -41,7 +39,7 @@ def checked_frames(frames: Any, queries: Array) -> tuple[Any, Array]:
     return frames, queries
 
 
-def check_large(engines: Engines, large: Array, count: int) -> None:
+def check_large(engines: Engines, large: np.ndarray, count: int) -> None:
     """Raises EngineError for engines that take no `large` frames, UsageError for other shapes."""
     numbers = engines.preset.tracks
     if not numbers.refines_large:

@@ -17,7 +17,6 @@ from samotion.checks.stages import StageProgress
 from samotion.geometry import TRACKER_PX
 from samotion.tracks.queries import resize_for_tracking
 
-Array = np.ndarray[Any, Any]
 Grids = dict[str, Any]  # of some frames, by the engine's names
 
 FEATURE_FRAMES = 8  # frames whose features are computed at once
@@ -40,7 +39,7 @@ def resizing(engines: Engines) -> Resize:
     """`resize_for_tracking`; on a GPU that can it answers there, with Pillow's own numbers."""
     squares = cache(lambda size_px: Squares(engines, size_px, LANCZOS, LARGEST_TRACKED_PX))
 
-    def resize(frames: Array, size_px: int = TRACKER_PX) -> Any:
+    def resize(frames: np.ndarray, size_px: int = TRACKER_PX) -> Any:
         hw = frames.shape[1], frames.shape[2]
         if hw != (size_px, size_px) and squares(size_px).takes(hw):
             return squares(size_px)(frames)
@@ -53,7 +52,7 @@ class ResizedFrames:
     """Frames (T,H,W,3) uint8 as the tracker takes them, made when rows are asked for."""
 
     def __init__(
-        self, frames: Array, size_px: int = TRACKER_PX, resize: Resize = resize_for_tracking
+        self, frames: np.ndarray, size_px: int = TRACKER_PX, resize: Resize = resize_for_tracking
     ) -> None:
         self._frames, self._size_px, self._resize = frames, size_px, resize
         self.shape = (len(frames), size_px, size_px, 3)
@@ -67,7 +66,7 @@ class ResizedFrames:
 
 
 def features_of(
-    engines: Engines, engine: str, frames: Array | ResizedFrames, window: slice, at_once: int
+    engines: Engines, engine: str, frames: np.ndarray | ResizedFrames, window: slice, at_once: int
 ) -> Grids:
     """The feature grids of a window's frames, `at_once` frames in a call."""
     starts = range(window.start, window.stop, at_once)
@@ -77,7 +76,7 @@ def features_of(
 
 
 def features_while_read(
-    engines: Engines, parts: Iterable[Array], count: int, progress: StageProgress | None = None
+    engines: Engines, parts: Iterable[np.ndarray], count: int, progress: StageProgress | None = None
 ) -> Grids:
     """The feature grids of frames (T,H,W,3) that come in parts of FEATURE_FRAMES, `count` in all.
     Parts are read and made ready on threads of their own. Empty where more frames come.
@@ -90,7 +89,7 @@ def features_while_read(
 def _computed(
     engines: Engines,
     engine: str,
-    parts: Iterable[Array],
+    parts: Iterable[np.ndarray],
     count: int,
     progress: StageProgress | None = None,
 ) -> Grids:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from samotion.backends.engines import Engines
 from samotion.tracks import live
 from samotion.tracks.queries import resize_for_tracking, sample_queries
 from samotion.tracks.records import RawTracks, Tracks, empty_tracks, filter_tracks
-
-Array = np.ndarray[Any, Any]
 
 RENEWED_SHARE = 4  # one in so many points is drawn anew each time, the oldest ones first
 UNKNOWN = 20.0  # the logit of hidden, and of far off, before a point was followed
@@ -27,9 +24,9 @@ class History:
 
     tracker: live.OnlineTracker
     raw: RawTracks
-    known: Array
+    known: np.ndarray
 
-    def take(self, index: Array) -> History:
+    def take(self, index: np.ndarray) -> History:
         """The points that `index` selects."""
         raw = RawTracks(*(values[index] for values in self.raw))
         return History(self.tracker.take(index), raw, self.known[index])
@@ -44,7 +41,7 @@ def begin(engines: Engines, frame_count: int) -> History:
 
 
 def advance(
-    engines: Engines, frame: Array, history: History, points: Array | None = None
+    engines: Engines, frame: np.ndarray, history: History, points: np.ndarray | None = None
 ) -> History:
     """The history with the next `frame` (H,W,3) uint8; `points` (M,2) x, y px of it are followed
     from now on.
@@ -65,7 +62,7 @@ def advance(
     return History(tracker, raw, known)
 
 
-def _appended(past: Array, now: Array, before: float | None = None) -> Array:
+def _appended(past: np.ndarray, now: np.ndarray, before: float | None = None) -> np.ndarray:
     """One more frame (N+M,1,...) after those of the past (N,W,...), the first of which goes; before
     M new points were followed they had the value `before`, or that of now.
     """
@@ -76,7 +73,9 @@ def _appended(past: Array, now: Array, before: float | None = None) -> Array:
     return np.concatenate([np.concatenate([past[:, 1:], fresh]), now], axis=1)
 
 
-def renewed(history: History, hw: tuple[int, int], most: int, seed: int) -> tuple[History, Array]:
+def renewed(
+    history: History, hw: tuple[int, int], most: int, seed: int
+) -> tuple[History, np.ndarray]:
     """The points worth following on, and new ones (M,2) x, y px for the next frame of size `hw`, so
     that there are `most`.
     """

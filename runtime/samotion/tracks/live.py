@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +14,6 @@ from samotion.errors import EngineError, UsageError
 from samotion.geometry import TRACKER_PX
 from samotion.tracks.records import RawTracks, empty_tracks
 from samotion.tracks.windows import chunks
-
-Array = np.ndarray[Any, Any]
 
 ONLINE_POINTS = 512  # points followed at once: about 1 MB each with BootsTAPIR
 
@@ -30,11 +27,11 @@ class OnlineTracker:
     0.4 MB a point with BootsTAPIR.
     """
 
-    query_lowres: Array
-    query_hires: Array
-    past: Array
+    query_lowres: np.ndarray
+    query_hires: np.ndarray
+    past: np.ndarray
 
-    def take(self, index: Array | slice) -> OnlineTracker:
+    def take(self, index: np.ndarray | slice) -> OnlineTracker:
         """The points that `index` selects, numbers or a boolean mask; the others are followed no
         more.
         """
@@ -62,14 +59,14 @@ def start(engines: Engines) -> OnlineTracker:
     )
 
 
-def _no_points(axes: Sequence[int | str]) -> Array:
+def _no_points(axes: Sequence[int | str]) -> np.ndarray:
     """An input of engine tracks_online for no points, by its axes in the manifest."""
     shape = [0 if axis == "N" else int(axis) for axis in axes]
     return np.zeros(shape, np.float32)
 
 
 def step(
-    engines: Engines, frame: Array, tracker: OnlineTracker, points: Array | None = None
+    engines: Engines, frame: np.ndarray, tracker: OnlineTracker, points: np.ndarray | None = None
 ) -> tuple[RawTracks, OnlineTracker]:
     """Where the tracker's points are in the next `frame` (256,256,3) uint8, and the tracker for the
     frame after it.
@@ -96,7 +93,9 @@ def step(
     return raw, OnlineTracker(tracker.query_lowres, tracker.query_hires, present)
 
 
-def _join(tracker: OnlineTracker, query_lowres: Array, query_hires: Array) -> OnlineTracker:
+def _join(
+    tracker: OnlineTracker, query_lowres: np.ndarray, query_hires: np.ndarray
+) -> OnlineTracker:
     """The tracker with more points, which have no past."""
     rounds, _, *rest = tracker.past.shape
     fresh = np.zeros((rounds, len(query_lowres), *rest), np.float32)
@@ -107,7 +106,7 @@ def _join(tracker: OnlineTracker, query_lowres: Array, query_hires: Array) -> On
     )
 
 
-def _checked(frame: Array, points: Array | None) -> tuple[Array, Array]:
+def _checked(frame: np.ndarray, points: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
     shape = (TRACKER_PX, TRACKER_PX, 3)
     if frame.dtype != np.uint8 or frame.shape != shape:
         raise UsageError(

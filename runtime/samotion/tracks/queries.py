@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +12,6 @@ from samotion.backends.threads import mapped
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 
-Array = np.ndarray[Any, Any]
-
 GRID_POINTS = 9000  # the reference's grid has about this many points on each query frame
 LANCZOS_LOBES = 3
 BAND_PX = 32  # resampled by one matrix: most of a matrix for a whole line would be zeros
@@ -22,7 +19,7 @@ BAND_PX = 32  # resampled by one matrix: most of a matrix for a whole line would
 
 def sample_queries(
     frame_count: int, hw: tuple[int, int], step: int, max_tracks: int, seed: int
-) -> Array:
+) -> np.ndarray:
     """Points to follow: (N,3) float32 t, y, x px of the source, spread evenly over query frames and
     the image.
 
@@ -48,7 +45,7 @@ def sample_queries(
     return np.concatenate(queries).astype(np.float32)
 
 
-def _evenly(points: Array, count: int, start: float) -> Array:
+def _evenly(points: np.ndarray, count: int, start: float) -> np.ndarray:
     """`count` of the points (G,2) at equal steps, the first at `start` (in [0,1)) of a step; all
     where there are no more.
     """
@@ -58,14 +55,14 @@ def _evenly(points: Array, count: int, start: float) -> Array:
     return np.asarray(points[np.minimum(chosen, len(points) - 1)])
 
 
-def _grid(hw: tuple[int, int]) -> Array:
+def _grid(hw: tuple[int, int]) -> np.ndarray:
     """The reference's grid of points on one frame: (G,2) y, x px."""
     spacing = max(1, int(math.sqrt(hw[0] * hw[1] / GRID_POINTS)))
     rows, columns = np.mgrid[0 : hw[0] : spacing, 0 : hw[1] : spacing]
     return np.column_stack((rows.ravel(), columns.ravel()))
 
 
-def _along_curve(yx: Array) -> Array:
+def _along_curve(yx: np.ndarray) -> np.ndarray:
     """Points in the order of a Z-curve through their ranks, so that neighbours in order are
     neighbours in space.
     """
@@ -74,16 +71,16 @@ def _along_curve(yx: Array) -> Array:
     for bit in range(16):
         code |= (row_ranks >> bit & 1) << (2 * bit + 1)
         code |= (column_ranks >> bit & 1) << (2 * bit)
-    ordered: Array = yx[np.argsort(code, kind="stable")]
+    ordered: np.ndarray = yx[np.argsort(code, kind="stable")]
     return ordered
 
 
-def _ranks(values: Array) -> Array:
+def _ranks(values: np.ndarray) -> np.ndarray:
     """The place of each value among the different ones in order, from 0."""
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
-def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
+def resize_for_tracking(frames: np.ndarray, size_px: int = TRACKER_PX) -> np.ndarray:
     """uint8 (T,H,W,3) -> (T,256,256,3) or another size, with a Lanczos filter that widens when it
     shrinks.
 
@@ -96,7 +93,7 @@ def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
     down = _lanczos(height, size_px)
     across = _lanczos(width, size_px)
 
-    def square(frame: Array) -> Array:
+    def square(frame: np.ndarray) -> np.ndarray:
         columns = cv2.transpose(np.ascontiguousarray(frame))
         narrow = _resample(across, columns.reshape(width, -1).astype(np.float32))
         rows = cv2.transpose(narrow.reshape(size_px, height, 3))
@@ -109,10 +106,10 @@ def resize_for_tracking(frames: Array, size_px: int = TRACKER_PX) -> Array:
 
 
 # (pixels out, pixels in, matrix from these to those)
-Bands = list[tuple[slice, slice, Array]]
+Bands = list[tuple[slice, slice, np.ndarray]]
 
 
-def _resample(bands: Bands, lines: Array) -> Array:
+def _resample(bands: Bands, lines: np.ndarray) -> np.ndarray:
     """(from,M) -> (to,M), rounded to whole levels as Pillow does after either pass."""
     out = np.empty((bands[-1][0].stop, lines.shape[1]), np.float32)
     for pixels_out, pixels_in, weights in bands:
@@ -135,7 +132,7 @@ def _lanczos(size: int, size_out: int) -> Bands:
     return bands
 
 
-def _lanczos_weights(size: int, size_out: int) -> Array:
+def _lanczos_weights(size: int, size_out: int) -> np.ndarray:
     """The whole matrix (size_out,size): a Lanczos filter around the centre of each pixel out."""
     scale = size / size_out
     width = max(scale, 1.0)
@@ -143,5 +140,5 @@ def _lanczos_weights(size: int, size_out: int) -> Array:
     offset = (np.arange(size) + 0.5 - centres[:, None]) / width
     window = np.sinc(offset / LANCZOS_LOBES)
     weights = np.where(np.abs(offset) < LANCZOS_LOBES, np.sinc(offset) * window, 0)
-    normalised: Array = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    normalised: np.ndarray = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
     return normalised

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from samotion import geometry
-
-Array = np.ndarray[Any, Any]
 
 MIN_CERTAINTY = 0.5  # of visibility times confidence, where a point counts as visible
 
@@ -19,9 +17,9 @@ class RawTracks(NamedTuple):
     logits.
     """
 
-    tracks: Array
-    occlusion: Array
-    expected_dist: Array
+    tracks: np.ndarray
+    occlusion: np.ndarray
+    expected_dist: np.ndarray
 
 
 def empty_tracks(track_count: int, frame_count: int) -> RawTracks:
@@ -39,14 +37,14 @@ class Tracks:
     `visibility` and `confidence` (N,T) float32 in [0,1]; `query_frame` (N,) int.
     """
 
-    xy: Array
-    visible: Array
-    visibility: Array
-    confidence: Array
-    query_frame: Array
-    query_xy: Array
+    xy: np.ndarray
+    visible: np.ndarray
+    visibility: np.ndarray
+    confidence: np.ndarray
+    query_frame: np.ndarray
+    query_xy: np.ndarray
 
-    def take(self, index: Array) -> Tracks:
+    def take(self, index: np.ndarray) -> Tracks:
         """The tracks that `index` selects: numbers or a boolean mask."""
         return Tracks(*(value[index] for value in self.__dict__.values()))
 
@@ -78,7 +76,9 @@ def join(first: Tracks, second: Tracks) -> Tracks:
     return Tracks(*(np.concatenate(values) for values in both))
 
 
-def visibility_of(occlusion: Array, expected_dist: Array) -> tuple[Array, Array]:
+def visibility_of(
+    occlusion: np.ndarray, expected_dist: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities that a point can be seen, and that its place is right, from the tracker's
     logits.
     """
@@ -87,13 +87,13 @@ def visibility_of(occlusion: Array, expected_dist: Array) -> tuple[Array, Array]
     return visibility, confidence
 
 
-def _one_minus_sigmoid(logits: Array) -> Array:
+def _one_minus_sigmoid(logits: np.ndarray) -> np.ndarray:
     """By tanh, which does not overflow."""
     return np.asarray(0.5 - 0.5 * np.tanh(0.5 * logits))
 
 
 def filter_tracks(
-    raw: RawTracks, queries: Array, hw: tuple[int, int], one_a_frame: bool = True
+    raw: RawTracks, queries: np.ndarray, hw: tuple[int, int], one_a_frame: bool = True
 ) -> Tracks:
     """Tracks in px of the source of size `hw`, by `queries` (N,3) t, y, x px of it, with their
     visibility decided; docs/method.md, stages 3 and 4.

@@ -66,7 +66,6 @@ __all__ = [
     "visibility_of",
 ]
 
-Array = np.ndarray[Any, Any]
 POINT_FRAMES = 6000  # points x frames that a GPU's engine refines at once: about 0.24 MB each
 CPU_POINT_FRAMES = 2000  # the same by each of two threads; as fast from 2000 to 12000
 GPU_POINT_FRAMES = 60_000  # in one call, which its engine may cut; the host waits once for it
@@ -77,10 +76,10 @@ LARGE_WINDOW_FRAMES = 128  # with the features of frames of 512 px, 15.7 MB a fr
 
 def track(
     engines: Engines,
-    frames: Array | FrameCache,
-    queries: Array,
+    frames: np.ndarray | FrameCache,
+    queries: np.ndarray,
     *,
-    large: Array | None = None,
+    large: np.ndarray | None = None,
     progress: StageProgress | None = None,
     point_frames: int | None = None,
     window_frames: int | None = None,
@@ -125,15 +124,15 @@ class _Job:
 
     engines: Engines
     cache: FrameCache
-    large: Array | None
-    queries: Array
+    large: np.ndarray | None
+    queries: np.ndarray
     windows: list[slice]
     point_frames: int
     answer: RawTracks
-    query_features: dict[str, Array] = field(default_factory=dict)
+    query_features: dict[str, np.ndarray] = field(default_factory=dict)
 
 
-def _window_frames(given: int | None, overlap_frames: int, large: Array | None) -> int:
+def _window_frames(given: int | None, overlap_frames: int, large: np.ndarray | None) -> int:
     """How many frames are tracked together. Raises UsageError where windows could not overlap."""
     window_frames = WINDOW_FRAMES if large is None else LARGE_WINDOW_FRAMES
     if given is not None:
@@ -158,7 +157,7 @@ def _passes(job: _Job) -> Iterator[int]:
         previous = one.window
 
 
-def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
+def _pass(job: _Job, grids: Grids, one: Pass, rows: np.ndarray) -> Iterator[int]:
     """Track `rows` through one window, a chunk at a time. The next chunk is on its way when an
     answer is waited for.
     """
@@ -184,13 +183,13 @@ def _pass(job: _Job, grids: Grids, one: Pass, rows: Array) -> Iterator[int]:
 
 def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     engines: Engines,
-    frames: Array,
+    frames: np.ndarray,
     *,
     step_frames: int,
     max_tracks: int,
     seed: int,
     refine_px: int = geometry.TRACKER_PX,
-    known: Array | None = None,
+    known: np.ndarray | None = None,
     small: Any = None,
     track: Callable[..., RawTracks] = track,
     progress: StageProgress | None = None,
@@ -231,7 +230,7 @@ def _window_features(job: _Job, window: slice) -> Grids:
     return kept | large
 
 
-def _sample_query_features(job: _Job, grids: Grids, rows: Array, queries: Array) -> None:
+def _sample_query_features(job: _Job, grids: Grids, rows: np.ndarray, queries: np.ndarray) -> None:
     """Keep the features of the query points of the tracks `rows`."""
     if not len(rows):
         return
@@ -247,7 +246,7 @@ def _sample_query_features(job: _Job, grids: Grids, rows: Array, queries: Array)
             kept[name][rows] = values
 
 
-def _refine(job: _Job, grids: Grids, rows: Array, queries: Array) -> list[Answer]:
+def _refine(job: _Job, grids: Grids, rows: np.ndarray, queries: np.ndarray) -> list[Answer]:
     """The tracker's answer for the tracks `rows`, on its way; with large frames two, of both
     rounds.
     """
@@ -260,7 +259,7 @@ def _refine(job: _Job, grids: Grids, rows: Array, queries: Array) -> list[Answer
     return [first, _start(job.engines, "tracks_refine_large", values)]
 
 
-def _mean(answers: list[Answer]) -> dict[str, Array]:
+def _mean(answers: list[Answer]) -> dict[str, np.ndarray]:
     """Of one round, or of both."""
     found = [answer.get() for answer in answers]
     if len(found) == 1:
@@ -274,7 +273,7 @@ def _start(engines: Engines, engine: str, values: dict[str, Any]) -> Answer:
     return resident.call(engines, engine, **inputs).fetch()
 
 
-def _continued(answer: RawTracks, rows: Array, window: slice, source: slice) -> Array:
+def _continued(answer: RawTracks, rows: np.ndarray, window: slice, source: slice) -> np.ndarray:
     """Queries, with t counted from `window`, of the tracks `rows` that are known in the window
     `source`.
     """
@@ -287,7 +286,7 @@ def _continued(answer: RawTracks, rows: Array, window: slice, source: slice) -> 
 
 
 def _write(
-    answer: RawTracks, rows: Array, window: slice, fresh: slice, refined: dict[str, Array]
+    answer: RawTracks, rows: np.ndarray, window: slice, fresh: slice, refined: dict[str, np.ndarray]
 ) -> None:
     """Write what `refined` says of the frames `fresh` of a window into the answer."""
     inside = slice(fresh.start - window.start, fresh.stop - window.start)

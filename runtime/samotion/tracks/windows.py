@@ -4,13 +4,11 @@ track goes on from one window to the next.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from samotion.tracks.records import MIN_CERTAINTY
-
-Array = np.ndarray[Any, Any]
 
 NO_FRAME = -1.0  # a query frame outside the window: the track is found by its features alone
 
@@ -35,13 +33,13 @@ def split(frame_count: int, window: int, overlap: int) -> list[slice]:
     return [slice(int(start), int(start) + window) for start in starts]
 
 
-def start_windows(windows: list[slice], query_frames: Array) -> Array:
+def start_windows(windows: list[slice], query_frames: np.ndarray) -> np.ndarray:
     """The number (N,) of the window in which each track starts: the one whose middle is nearest to
     its query frame.
     """
     middles = np.array([(window.start + window.stop - 1) / 2 for window in windows])
     distances = np.abs(query_frames[:, None] - middles)
-    nearest: Array = distances.argmin(1)
+    nearest: np.ndarray = distances.argmin(1)
     return nearest
 
 
@@ -60,7 +58,7 @@ def schedule(count: int) -> list[Pass]:
     return passes
 
 
-def rows_in(one: Pass, starts: Array) -> Array:
+def rows_in(one: Pass, starts: np.ndarray) -> np.ndarray:
     """The tracks (by number) of a pass, by the windows (N,) they start in."""
     if one.source is None:
         return np.flatnonzero(starts == one.window)
@@ -69,7 +67,7 @@ def rows_in(one: Pass, starts: Array) -> Array:
     return np.flatnonzero(starts >= one.source)
 
 
-def continued_queries(tracks: Array, certainty: Array, start: int) -> Array:
+def continued_queries(tracks: np.ndarray, certainty: np.ndarray, start: int) -> np.ndarray:
     """Queries (N,3) t, y, x from known places of tracks (N,S,2) in S shared frames, the first
     numbered `start`.
 

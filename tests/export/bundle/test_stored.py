@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -16,10 +15,8 @@ from samotion.checks.external_data import external_files
 from samotion_export.bundle import share
 from samotion_export.bundle.stored import Stored, find
 
-Array = np.ndarray[Any, Any]
-
 # What export does to a stored weight (96,4,8) in half precision, and whether its numbers are found.
-FOLDS: dict[str, tuple[Callable[[Array], Array], bool]] = {
+FOLDS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], bool]] = {
     "widened": (lambda w: w, True),
     "reshaped": (lambda w: w.reshape(96, 32), True),
     "transposed": (lambda w: w.reshape(96, 32).T, True),
@@ -36,12 +33,12 @@ FOLDS: dict[str, tuple[Callable[[Array], Array], bool]] = {
 
 
 @pytest.fixture
-def weight(rng: np.random.Generator) -> Array:
+def weight(rng: np.random.Generator) -> np.ndarray:
     return rng.normal(size=(96, 4, 8)).astype(np.float16)
 
 
 @pytest.fixture
-def stored(tmp_path: Path, weight: Array) -> Stored:
+def stored(tmp_path: Path, weight: np.ndarray) -> Stored:
     save_file(
         {"first": np.zeros(5, np.float16), "w": weight, "count": np.zeros(1, np.int64)},
         tmp_path / "w.safetensors",
@@ -49,7 +46,7 @@ def stored(tmp_path: Path, weight: Array) -> Stored:
     return Stored(tmp_path / "w.safetensors")
 
 
-def model_of(array: Array, as_node: bool) -> onnx.ModelProto:
+def model_of(array: np.ndarray, as_node: bool) -> onnx.ModelProto:
     """y = x + array."""
     tensor = numpy_helper.from_array(array, "a")
     ends = [
@@ -63,7 +60,7 @@ def model_of(array: Array, as_node: bool) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("fold", FOLDS)
-def test_what_export_makes_of_weights(stored: Stored, weight: Array, fold: str) -> None:
+def test_what_export_makes_of_weights(stored: Stored, weight: np.ndarray, fold: str) -> None:
     change, known = FOLDS[fold]
     array = np.ascontiguousarray(change(weight.astype(np.float32)), np.float32)
     assert (find(array, [stored]) is not None) == known
@@ -72,7 +69,7 @@ def test_what_export_makes_of_weights(stored: Stored, weight: Array, fold: str) 
 @pytest.mark.parametrize("as_node", [False, True])
 @pytest.mark.parametrize("fold", FOLDS)
 def test_a_graph_answers_as_before(
-    tmp_path: Path, stored: Stored, weight: Array, fold: str, as_node: bool
+    tmp_path: Path, stored: Stored, weight: np.ndarray, fold: str, as_node: bool
 ) -> None:
     array = np.ascontiguousarray(FOLDS[fold][0](weight.astype(np.float32)), np.float32)
     path = tmp_path / "graph.onnx"
@@ -86,7 +83,7 @@ def test_a_graph_answers_as_before(
 
 
 def test_other_numbers_become_tables_in_the_smallest_type(
-    stored: Stored, weight: Array, rng: np.random.Generator
+    stored: Stored, weight: np.ndarray, rng: np.random.Generator
 ) -> None:
     arrays = {
         "u8": rng.integers(0, 2, (64, 64)).astype(np.float32),

@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 from samotion.clips.cuts import LASTS_FRAMES, mark_cuts
 
-Array = np.ndarray
 HW = 90, 160
 
 
-def scene(seed: int, length: int) -> list[Array]:
+def scene(seed: int, length: int) -> list[np.ndarray]:
     """Frames of blocks of colour that shift by a pixel a frame."""
     blocks = np.random.default_rng(seed).integers(0, 256, (5, 20, 3)).astype(np.uint8)
     wide = blocks.repeat(HW[0] // 5, 0).repeat(16, 1)
     return [wide[:, t : t + HW[1]] for t in range(length)]
 
 
-def cuts_of(frames: list[Array]) -> list[int]:
+def cuts_of(frames: list[np.ndarray]) -> list[int]:
     marked = list(mark_cuts(frames))
     assert all(given is frame for (given, _), frame in zip(marked, frames, strict=True))
     return [place for place, (_, is_cut) in enumerate(marked) if is_cut]

@@ -33,8 +33,6 @@ from samotion.errors import EngineError, InputError, UsageError
 from samotion.results import parts, recording
 from typer.testing import CliRunner, Result
 
-Array = np.ndarray[Any, Any]
-
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -312,7 +310,7 @@ def test_labels_that_are_given_again_are_told(
     """As of a run's long clip."""
     add, numbers = recording.Recording.add, iter(range(1, 100_000, 255))
 
-    def changing(one: Any, frame: Array, result: Any, number: int) -> None:
+    def changing(one: Any, frame: np.ndarray, result: Any, number: int) -> None:
         objects = [replace(known, id=next(numbers)) for known in result.objects]
         add(one, frame, replace(result, objects=objects), number)
 

@@ -13,13 +13,12 @@ from helpers.fakes import FakeEngines
 from samotion.cues import track_flow
 from samotion.tracks import RawTracks
 
-Array = np.ndarray[Any, Any]
 SIZE, FRAMES, POINTS = 128, 12, 60
 SPEED_PX = np.array([1.3, -0.7])
 
 
 @pytest.fixture(scope="module")
-def frames() -> Array:
+def frames() -> np.ndarray:
     """A texture that glides by SPEED_PX a frame."""
     wide = cv2.GaussianBlur(
         np.random.default_rng(0).uniform(0, 255, (240, 240, 3)).astype(np.float32), (0, 0), 2
@@ -33,27 +32,27 @@ def frames() -> Array:
 
 
 @pytest.fixture(scope="module")
-def flows(frames: Array) -> list[Array]:
+def flows(frames: np.ndarray) -> list[np.ndarray]:
     return track_flow.optical_flow(frames)
 
 
 @pytest.fixture(scope="module")
-def truth() -> Array:
+def truth() -> np.ndarray:
     start = np.random.default_rng(1).uniform(30, 90, (POINTS, 1, 2))
     return start + np.arange(FRAMES)[None, :, None] * SPEED_PX
 
 
-def noisy(truth: Array, query: Array, spread_px: float = 2.0) -> Array:
+def noisy(truth: np.ndarray, query: np.ndarray, spread_px: float = 2.0) -> np.ndarray:
     noise = np.asarray(np.random.default_rng(2).normal(0, spread_px, truth.shape))
     noise[np.arange(len(truth)), query] = 0
     return np.asarray(truth + noise, np.float32)
 
 
-def queries_at(query: Array, xy: Array) -> Array:
+def queries_at(query: np.ndarray, xy: np.ndarray) -> np.ndarray:
     return np.column_stack([query, xy[:, ::-1]])
 
 
-def test_jitter_goes_and_the_query_stays(flows: list[Array], truth: Array) -> None:
+def test_jitter_goes_and_the_query_stays(flows: list[np.ndarray], truth: np.ndarray) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
     xy = truth[np.arange(POINTS), query]
     before = noisy(truth, query)
@@ -64,7 +63,7 @@ def test_jitter_goes_and_the_query_stays(flows: list[Array], truth: Array) -> No
     assert np.median(np.abs(np.diff(after, axis=1) - SPEED_PX)) < 0.1
 
 
-def test_an_outlier_of_the_tracker_loses(flows: list[Array], truth: Array) -> None:
+def test_an_outlier_of_the_tracker_loses(flows: list[np.ndarray], truth: np.ndarray) -> None:
     query = np.zeros(POINTS, int)
     before = truth.astype(np.float32)
     before[:, 6] += 20
@@ -73,7 +72,7 @@ def test_an_outlier_of_the_tracker_loses(flows: list[Array], truth: Array) -> No
     assert np.quantile(np.linalg.norm(after[:, 6] - truth[:, 6], axis=1), 0.9) < 1
 
 
-def test_each_track_is_alone(flows: list[Array], truth: Array) -> None:
+def test_each_track_is_alone(flows: list[np.ndarray], truth: np.ndarray) -> None:
     query = np.zeros(POINTS, int)
     trust = np.random.default_rng(4).random(truth.shape[:2])
     some = np.array([7, 3, 40])
@@ -104,7 +103,9 @@ def test_the_chain_is_the_minimum() -> None:
     )
 
 
-def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: list[Array]) -> None:
+def test_one_frame_or_no_track_is_left_as_it_is(
+    frames: np.ndarray, flows: list[np.ndarray]
+) -> None:
     one, none = np.ones((3, 1, 2), np.float32), np.ones((0, FRAMES, 2), np.float32)
     queries, flow = np.zeros((3, 3)), track_flow.optical_flow(frames[:1])
     assert track_flow.smooth(one, np.ones((3, 1)), queries, flow) is one
@@ -112,7 +113,7 @@ def test_one_frame_or_no_track_is_left_as_it_is(frames: Array, flows: list[Array
 
 
 def test_tracks_are_fused_and_the_flow_of_the_same_frames_is_found_once(
-    frames: Array, truth: Array, monkeypatch: pytest.MonkeyPatch
+    frames: np.ndarray, truth: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     query = np.random.default_rng(3).integers(0, FRAMES, POINTS)
     raw = RawTracks(

@@ -28,11 +28,10 @@ from samotion.results.sizes import at_source
 from samotion.results.writers import OF_PICTURES, WRITERS
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
-Array = np.ndarray[Any, Any]
 FRAMES = ("b 1.jpg", "b 4.jpg", "b 7.JPG", "b 10.jpg")
 
 
-def labels_at_source(result: Result | None = None) -> Array:
+def labels_at_source(result: Result | None = None) -> np.ndarray:
     """The labels (T,H,W) of a result, as large as its source."""
     result = result or make_result()
     return np.stack([at_source(labels, result.clip.source_hw) for labels in result.labels])
@@ -110,7 +109,7 @@ def test_colmap_ignores_what_moves(tmp_path: Path) -> None:
         np.testing.assert_array_equal(mask, np.where(labels, 0, 255))
 
 
-def fill(corners: Array, hw: tuple[int, int]) -> Array:
+def fill(corners: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
     """A polygon's mask, as tools of this format draw it."""
     return cv2.fillPoly(np.zeros(hw, np.uint8), [corners.astype(np.int32)], 1).astype(bool)
 
@@ -132,7 +131,7 @@ def test_yolo_polygons_are_the_masks_again(tmp_path: Path, rounded: Any) -> None
     assert names[-3:] == ["  0: static", "  1: object 1", "  2: object 2"]
 
 
-def ring_and_parts() -> Array:
+def ring_and_parts() -> np.ndarray:
     mask = np.zeros((60, 80), bool)
     mask[5:40, 5:40] = True
     mask[15:25, 15:25] = False  # a hole
@@ -165,13 +164,13 @@ def test_the_smallest_masks_are_polygons_too(pixels: list[tuple[int, int]]) -> N
     np.testing.assert_array_equal(fill(corners, mask.shape), mask)
 
 
-def decoded(path: Path, pixels: str) -> tuple[Array, list[float]]:
+def decoded(path: Path, pixels: str) -> tuple[np.ndarray, list[float]]:
     with av.open(str(path)) as container:
         frames = list(container.decode(video=0))
     return np.stack([f.to_ndarray(format=pixels) for f in frames]), [f.time for f in frames]
 
 
-def shown_s() -> Array:
+def shown_s() -> np.ndarray:
     return np.array(TIMES_S) - TIMES_S[0]
 
 
@@ -254,7 +253,7 @@ def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
     assert all((folder / name).read_bytes() == (frames / name).read_bytes() for name in FRAMES)
 
 
-def turned_jpeg(picture: Array, orientation: int) -> bytes:
+def turned_jpeg(picture: np.ndarray, orientation: int) -> bytes:
     """A JPEG with an EXIF that says how it is to be turned."""
     exif = exif_of(orientation)
     jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
@@ -268,7 +267,7 @@ def exif_of(orientation: int) -> bytes:
     return b"II*\0\x08\0\0\0\x01\0" + entry + b"\0\0\0\0"
 
 
-def turned_png(picture: Array, orientation: int) -> bytes:
+def turned_png(picture: np.ndarray, orientation: int) -> bytes:
     """A PNG with such an EXIF."""
     return with_exif(cv2.imencode(".png", picture[..., ::-1])[1].tobytes(), orientation)
 

@@ -21,7 +21,6 @@ from samotion.results import film, overlay
 from samotion.results import write as output
 from samotion.results.colours import palette
 
-Array = np.ndarray[Any, Any]
 DAY_S = 86_400.0
 
 
@@ -148,7 +147,7 @@ def test_long_pauses_are_told(tmp_path: Path) -> None:
 # What it shows
 
 
-def pictures(layers: str, objects: int = 2) -> list[Array]:
+def pictures(layers: str, objects: int = 2) -> list[np.ndarray]:
     """The frames of `report_result`, with layers on them."""
     result = report_result(objects)
     frames = np.full_like(result.clip.frames, 40)
@@ -156,14 +155,14 @@ def pictures(layers: str, objects: int = 2) -> list[Array]:
     return list(overlay.drawn(result, frames, result.labels, tuple(layers.split(","))))
 
 
-def coloured(picture: Array, label: int) -> int:
+def coloured(picture: np.ndarray, label: int) -> int:
     """How many pixels have an object's colour."""
     return int(near(picture, label).sum())
 
 
-def near(picture: Array, label: int) -> Array:
+def near(picture: np.ndarray, label: int) -> np.ndarray:
     """Which pixels (H,W) have an object's colour, or almost: lines are smooth."""
-    distance: Array = np.abs(picture.astype(int) - palette()[label]).max(axis=-1)
+    distance: np.ndarray = np.abs(picture.astype(int) - palette()[label]).max(axis=-1)
     return distance < 60
 
 

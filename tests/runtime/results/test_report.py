@@ -20,8 +20,6 @@ from samotion.results.report import frames, index, points
 from samotion.results.result import Result
 from samotion.results.windows import TrackWindow
 
-Array = np.ndarray[Any, Any]
-
 
 def saved(result: Result, folder: Path, **info: Any) -> str:
     return (output.write(result, folder, ("report",), run_info=info) / "report.html").read_text()
@@ -35,11 +33,11 @@ def told(page: str) -> dict[str, Any]:
     return facts
 
 
-def from_runs(runs: list[int], size_wh: list[int]) -> Array:
+def from_runs(runs: list[int], size_wh: list[int]) -> np.ndarray:
     return np.repeat(runs[1::2], runs[::2]).reshape(size_wh[::-1])
 
 
-def picture(text: str) -> Array:
+def picture(text: str) -> np.ndarray:
     read = cv2.imdecode(np.frombuffer(base64.b64decode(text), np.uint8), cv2.IMREAD_COLOR)
     assert read is not None
     return read

@@ -18,7 +18,6 @@ from samotion.results import sound
 from samotion.results import write as output
 from samotion.results.result import Result
 
-Array = np.ndarray[Any, Any]
 RATE, FPS = 44_100, 24
 BEEP_S = 0.5  # when it is loud for the first time
 

@@ -14,8 +14,6 @@ from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, Leap, joined
 from samotion.sam2.forward import FlowFollower
 
-Array = np.ndarray[Any, Any]
-
 
 def test_leaps_are_joined_in_their_order() -> None:
     x = np.arange(20, dtype=np.float32)[None].repeat(20, 0)
@@ -29,13 +27,13 @@ def test_leaps_are_joined_in_their_order() -> None:
 
 @pytest.mark.parametrize("refine", [None, refine_mask])
 def test_a_small_sam2_is_asked_on_every_second_frame(
-    refine: Callable[[Array, Array], Array] | None,
+    refine: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
 ) -> None:
     asked = []
     functions: dict[str, Any] = dict(long_scene.engines())
     prompt = functions["sam2_prompt"]
 
-    def note(**arrays: Array) -> Any:
+    def note(**arrays: np.ndarray) -> Any:
         asked.append(number)
         return prompt(**arrays)
 

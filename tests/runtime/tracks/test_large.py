@@ -31,7 +31,6 @@ LARGE = replace(tiny_tracks.TINY, refine_px=LARGE_PX)
 TRACK_PX, LOGIT = 0.005, 0.002
 
 Pair = tuple[Engines, tapir.Tapir]
-Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
@@ -41,20 +40,22 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
 
 
 @pytest.fixture(scope="module")
-def clip() -> tuple[Array, Array]:
+def clip() -> tuple[np.ndarray, np.ndarray]:
     """The same frames at 256 and at 512 px."""
     large = frames(3, LARGE_PX, LARGE_PX)
     return tracks.resize_for_tracking(large), large
 
 
 @pytest.fixture
-def queries(rng: np.random.Generator) -> Array:
+def queries(rng: np.random.Generator) -> np.ndarray:
     found = rng.uniform(0, 255, (7, 3)).astype(np.float32)
     found[:, 0] = np.arange(7) % 3
     return found
 
 
-def published(net: tapir.Tapir, clip: tuple[Array, Array], queries: Array) -> list[Array]:
+def published(
+    net: tapir.Tapir, clip: tuple[np.ndarray, np.ndarray], queries: np.ndarray
+) -> list[np.ndarray]:
     """As published, in px of the larger frames: two rounds from one initial guess, and the mean
     of their answers.
     """
@@ -89,7 +90,7 @@ def published(net: tapir.Tapir, clip: tuple[Array, Array], queries: Array) -> li
 @torch.no_grad()
 @pytest.mark.parametrize("point_frames", [6000, 7])
 def test_the_answer_is_the_published_mean_of_two_rounds(
-    pair: Pair, clip: tuple[Array, Array], queries: Array, point_frames: int
+    pair: Pair, clip: tuple[np.ndarray, np.ndarray], queries: np.ndarray, point_frames: int
 ) -> None:
     engines, net = pair
     expected = published(net, clip, queries)
@@ -102,7 +103,7 @@ def test_the_answer_is_the_published_mean_of_two_rounds(
 
 @torch.no_grad()
 def test_without_large_frames_nothing_changes(
-    pair: Pair, clip: tuple[Array, Array], queries: Array
+    pair: Pair, clip: tuple[np.ndarray, np.ndarray], queries: np.ndarray
 ) -> None:
     """The net that can refine on larger frames answers on small ones as the one that cannot."""
     engines, net = pair
@@ -116,7 +117,7 @@ def test_without_large_frames_nothing_changes(
 
 
 def test_windows_take_their_part_of_the_large_frames(
-    pair: Pair, clip: tuple[Array, Array], queries: Array
+    pair: Pair, clip: tuple[np.ndarray, np.ndarray], queries: np.ndarray
 ) -> None:
     engines, _ = pair
     still = [np.repeat(each[:1], 5, 0) for each in clip]
@@ -148,7 +149,7 @@ def test_graphs_answer_as_pytorch_and_suit_tensorrt(
 
 
 def test_what_cannot_be_refined_is_refused(
-    pair: Pair, clip: tuple[Array, Array], queries: Array
+    pair: Pair, clip: tuple[np.ndarray, np.ndarray], queries: np.ndarray
 ) -> None:
     with pytest.raises(UsageError, match=r"resize_for_tracking\(frames, 512\)"):
         tracks.track(pair[0], clip[0], queries, large=clip[1][:2])
@@ -170,7 +171,7 @@ def test_a_run_brings_the_frames_it_was_asked_for(
     seen: list[Any] = []
     track = tracks.track
 
-    def spy(*args: Any, large: Array | None = None, **options: Any) -> Any:
+    def spy(*args: Any, large: np.ndarray | None = None, **options: Any) -> Any:
         seen.append(None if large is None else large.shape)
         return track(*args, large=large, **options)
 

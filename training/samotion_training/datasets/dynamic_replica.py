@@ -25,7 +25,6 @@ from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
 from samotion_training.samples import POINTS
 
-Array = np.ndarray[Any, Any]
 Entry = dict[str, Any]
 MOVED_M = 0.01  # metres that a point goes within a window; rooms are exactly still
 LEAST_POINTS = 5  # of an instance, to judge it by them
@@ -82,7 +81,7 @@ def _path(root: Path, entry: Entry, key: str) -> Path:
     return files.within(root, part.get("path") if isinstance(part, dict) else part)
 
 
-def _depth(path: Path) -> Array:
+def _depth(path: Path) -> np.ndarray:
     """(H, W) float32 metres; holes are 0 or not finite."""
     bits = files.raster(path)
     if bits.ndim != 2 or bits.dtype.kind not in "iu":
@@ -92,7 +91,7 @@ def _depth(path: Path) -> Array:
     return bits.astype(np.uint16).view(np.float16).astype(np.float32)
 
 
-def _instances(root: Path, entries: list[Entry], animated: Array, label: str) -> Array:
+def _instances(root: Path, entries: list[Entry], animated: np.ndarray, label: str) -> np.ndarray:
     """The map of instances where the annotation names one, or what is animated as one instance."""
     if not all(entry.get("instance_id_map_path") for entry in entries):
         return animated.astype(np.int64)
@@ -103,8 +102,8 @@ def _instances(root: Path, entries: list[Entry], animated: Array, label: str) ->
 
 
 def _tracks(
-    root: Path, entries: list[Entry], labels: Array, label: str
-) -> tuple[TruthTracks, Array]:
+    root: Path, entries: list[Entry], labels: np.ndarray, label: str
+) -> tuple[TruthTracks, np.ndarray]:
     """At most POINTS points that are seen in two frames at least, and which of them move in the
     world.
     """
@@ -119,7 +118,7 @@ def _tracks(
     return TruthTracks(xy, visible, _owners(xy, visible, labels), goes), goes
 
 
-def _points(path: Path) -> tuple[Array, Array, Array]:
+def _points(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Positions (N, 2), visible (N,) bool and places in the world (N, 3) of one frame."""
     found = files.tensors(path)
     try:
@@ -142,7 +141,7 @@ def _points(path: Path) -> tuple[Array, Array, Array]:
     )
 
 
-def _owners(xy: Array, visible: Array, labels: Array) -> Array:
+def _owners(xy: np.ndarray, visible: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) the instance that most often lies under each point where it is visible."""
     height, width = labels.shape[1:]
     x, y = np.moveaxis(nearest_pixel(xy, (height, width)), -1, 0)
@@ -150,7 +149,9 @@ def _owners(xy: Array, visible: Array, labels: Array) -> Array:
     return np.array([np.bincount(row[seen]).argmax() for row, seen in zip(under, visible)], int)
 
 
-def _moving(labels: Array, animated: Array, owner: Array, goes: Array) -> Array:
+def _moving(
+    labels: np.ndarray, animated: np.ndarray, owner: np.ndarray, goes: np.ndarray
+) -> np.ndarray:
     """(instances,) bool; instance 0, the room, stands still."""
     count = int(labels.max()) + 1
     area, covered = (

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 from samotion.errors import InputError
 
-Array = np.ndarray[Any, Any]
 MOST_BYTES = 2 << 30  # of an unpacked annotation file: Dynamic Replica's are under a tenth of it
 ADVICE = "download it again, or leave its folder out"
 
@@ -52,7 +51,7 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: no JSON can be read ({error}); {ADVICE}") from error
 
 
-def raster(source: Path | bytes, name: object = None) -> Array:
+def raster(source: Path | bytes, name: object = None) -> np.ndarray:
     """A picture file's own values: (H, W) of any type (palette indices, 16 bit, float32), or (H,
     W, channels).
     """
@@ -67,7 +66,7 @@ def raster(source: Path | bytes, name: object = None) -> Array:
         ) from error
 
 
-def rgb(source: Path | bytes, name: object = None) -> Array:
+def rgb(source: Path | bytes, name: object = None) -> np.ndarray:
     """(H, W, 3) uint8 RGB, opacity left out."""
     values = raster(source, name)
     if values.dtype != np.uint8 or values.ndim != 3 or values.shape[2] < 3:
@@ -79,7 +78,7 @@ def rgb(source: Path | bytes, name: object = None) -> Array:
     return np.ascontiguousarray(values[..., :3])
 
 
-def stacked(pictures: list[Array], name: object) -> Array:
+def stacked(pictures: list[np.ndarray], name: object) -> np.ndarray:
     """Pictures of one size as one array. Raises InputError where there are none or sizes differ."""
     if not pictures or len({p.shape for p in pictures}) > 1:
         sizes = sorted({str(p.shape) for p in pictures}) or ["no pictures"]
@@ -87,7 +86,7 @@ def stacked(pictures: list[Array], name: object) -> Array:
     return np.stack(pictures)
 
 
-def numbers(values: Any, shape: tuple[int, ...], name: object) -> Array:
+def numbers(values: Any, shape: tuple[int, ...], name: object) -> np.ndarray:
     """`values` as float64 of `shape`, finite. Raises InputError where they are not."""
     try:
         array = np.asarray(values, np.float64)
@@ -104,7 +103,7 @@ def numbers(values: Any, shape: tuple[int, ...], name: object) -> Array:
     return array
 
 
-def tensors(path: Path) -> dict[str, Array]:
+def tensors(path: Path) -> dict[str, np.ndarray]:
     """The tensors of a .pth file that holds a dictionary, without running what a pickle says."""
     import torch
 
@@ -127,7 +126,7 @@ def tensors(path: Path) -> dict[str, Array]:
         ) from error
 
 
-def video(path: Path, pixels: str) -> Iterator[Array]:
+def video(path: Path, pixels: str) -> Iterator[np.ndarray]:
     """Frames of a video in PyAV's pixel format `pixels`: rgb24 (H, W, 3) uint8, gray16le (H, W)
     uint16.
     """
@@ -141,7 +140,7 @@ def video(path: Path, pixels: str) -> Iterator[Array]:
         raise InputError(f"{path}: no video can be read ({error}); {ADVICE}") from error
 
 
-def compact(labels: Array, name: object) -> Array:
+def compact(labels: np.ndarray, name: object) -> np.ndarray:
     """Any label values as uint8: 0 stays 0, the others become 1, 2, ... in rising order.
 
     Raises InputError for more than 255 of them.
@@ -156,7 +155,7 @@ def compact(labels: Array, name: object) -> Array:
     return order[np.searchsorted(values, labels, sorter=order)].astype(np.uint8)
 
 
-def packed(labels: Array) -> Array:
+def packed(labels: np.ndarray) -> np.ndarray:
     """Labels (..., H, W), or colours (..., H, W, 3 or 4), as one whole number per pixel; black
     is 0.
     """
@@ -165,7 +164,7 @@ def packed(labels: Array) -> Array:
     return np.asarray(labels[..., :3].astype(np.int64) @ [1 << 16, 1 << 8, 1])
 
 
-def fill_holes(values: Array, known: Array) -> Array:
+def fill_holes(values: np.ndarray, known: np.ndarray) -> np.ndarray:
     """(T, H, W) with what is not `known` (bool) taken from the nearest pixel of its frame that
     is.
     """

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +24,6 @@ from samotion_bench.scenes.render import Clip
 from samotion_training.datasets import files
 from samotion_training.datasets.recording import Recording, Source, no_tracks, windows
 
-Array = np.ndarray[Any, Any]
 # frames are 1920 x 1080, the pool's 256 x 256: no need to hold what is thrown away
 LONG_SIDE_PX = 640
 UNIT = 1000.0  # depth in a metre
@@ -90,17 +88,17 @@ def _read(folder: Path, sequence: Path, masks: list[Path], window: slice) -> Rec
     return Recording(Clip(frames, disparity, labels, labels, moving), no_tracks(len(frames)))
 
 
-def _cut(path: Path, pixels: str, window: slice) -> Iterator[Array]:
+def _cut(path: Path, pixels: str, window: slice) -> Iterator[np.ndarray]:
     return islice(files.video(path, pixels), window.start, window.stop)
 
 
-def _small(picture: Array, how: int) -> Array:
+def _small(picture: np.ndarray, how: int) -> np.ndarray:
     scale = min(1.0, LONG_SIDE_PX / max(picture.shape[:2]))
     size = round(picture.shape[1] * scale), round(picture.shape[0] * scale)
     return np.asarray(cv2.resize(picture, size, interpolation=how))
 
 
-def _disparity(path: Path, window: slice) -> Array:
+def _disparity(path: Path, window: slice) -> np.ndarray:
     depth = files.stacked(
         [_small(f, cv2.INTER_NEAREST_EXACT) for f in _cut(path, "gray16le", window)], path
     )
@@ -111,7 +109,7 @@ def _disparity(path: Path, window: slice) -> Array:
     return disparity.clip(low, high).astype(np.float32)
 
 
-def _labels(colours: Array, sequence: Path) -> tuple[Array, Array]:
+def _labels(colours: np.ndarray, sequence: Path) -> tuple[np.ndarray, np.ndarray]:
     """Labels (T, H, W) uint8 of mask pictures (T, H, W, 3), and which of them move.
 
     Colours are told apart by which channels are on: other tools write 255 for 128.

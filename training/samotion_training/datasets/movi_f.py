@@ -29,7 +29,6 @@ from samotion_training.datasets import files, rigid, tfrecord
 from samotion_training.datasets.recording import Recording, Source, no_tracks, random_of, windows
 from samotion_training.samples import POINTS
 
-Array = np.ndarray[Any, Any]
 PICTURES = ("video", "segmentations", "depth")
 NAMES = frozenset(
     {
@@ -54,7 +53,7 @@ class Scene(NamedTuple):
     quaternions: Any  # instances x frames x 4
     instances: int
     # "video", "segmentations" or "depth" (distance) of one frame
-    picture: Callable[[str, int], Array]
+    picture: Callable[[str, int], np.ndarray]
 
 
 def sources(folder: Path, frames: int) -> Iterator[Source]:
@@ -95,7 +94,7 @@ def rendered(metadata: Path) -> Scene:
             f"{metadata}: got no {error}, expected Kubric's camera and instances; {files.ADVICE}"
         ) from error
 
-    def picture(kind: str, frame: int) -> Array:
+    def picture(kind: str, frame: int) -> np.ndarray:
         name = {
             "video": "rgba_{:05d}.png",
             "segmentations": "segmentation_{:05d}.png",
@@ -127,7 +126,7 @@ def published(path: Path, start: int, length: int) -> Scene:
         )
     low, high = files.numbers(found["metadata/depth_range"], (2,), f"{name}: depth_range")
 
-    def picture(kind: str, frame: int) -> Array:
+    def picture(kind: str, frame: int) -> np.ndarray:
         data = lists[kind][frame]
         if kind == "video":
             return files.rgb(data, name)
@@ -176,7 +175,7 @@ def _poses(scene: Scene, window: slice) -> rigid.Poses:
     """The poses of a window, checked."""
     count, instances = scene.length, scene.instances
 
-    def camera(key: str, *shape: int) -> Array:
+    def camera(key: str, *shape: int) -> np.ndarray:
         return files.numbers(scene.camera.get(key), shape, f"{scene.name}: camera {key}")
 
     xyz = files.numbers(
@@ -228,7 +227,7 @@ def _read_export(folder: Path, paths: list[Path], window: slice) -> Recording:
     return Recording(clip, TruthTracks(xy, visible, np.zeros(len(xy), int), nothing.moving))
 
 
-def _exported(folder: Path, count: int) -> tuple[Array, Array]:
+def _exported(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Positions (N, T, 2) and hidden (N, T) bool of an export, never unpickled."""
     path = folder / f"{folder.name}.npz"
     if not path.exists() and path.with_suffix(".npy").exists():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -13,7 +13,6 @@ from samotion_bench.scenes.render import Clip, TruthTracks
 
 from samotion_training.samples import DEPTH_EVERY, Sample, seen_disparity
 
-Array = np.ndarray[Any, Any]
 LEAST_FRAMES = 8  # of a window: shorter rests of a sequence are left out
 
 
@@ -79,7 +78,7 @@ def to_sample(recording: Recording, size_px: int) -> Sample:
     )
 
 
-def _resized(pictures: Array, size: tuple[int, int], how: int) -> Array:
+def _resized(pictures: np.ndarray, size: tuple[int, int], how: int) -> np.ndarray:
     if not len(pictures):
         return np.zeros((0, *size[::-1], *pictures.shape[3:]), pictures.dtype)
     return np.stack([cv2.resize(p, size, interpolation=how) for p in pictures])

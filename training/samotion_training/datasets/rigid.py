@@ -5,13 +5,11 @@ scenes are made of.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from samotion.geometry import inside
 from samotion_bench.scenes.render import Clip, TruthTracks
 
-Array = np.ndarray[Any, Any]
 DEPTH_SLACK = 0.01  # of the distance: what lies behind what is seen by less is on the same surface
 MOVED_UNITS = 0.05  # objects measure 0.75 to 3 units; those that lie still wander by less
 TURNED = 0.1  # radians
@@ -27,13 +25,13 @@ class Poses:
     """
 
     focal: float
-    camera_xyz: Array  # (T, 3)
-    camera_rotation: Array  # (T, 3, 3) own axes to the world's
-    xyz: Array  # (instances, T, 3)
-    rotation: Array  # (instances, T, 3, 3)
+    camera_xyz: np.ndarray  # (T, 3)
+    camera_rotation: np.ndarray  # (T, 3, 3) own axes to the world's
+    xyz: np.ndarray  # (instances, T, 3)
+    rotation: np.ndarray  # (instances, T, 3, 3)
 
 
-def rotations(quaternions: Array) -> Array:
+def rotations(quaternions: np.ndarray) -> np.ndarray:
     """(..., 4) w, x, y, z of any length but 0 -> (..., 3, 3)."""
     w, x, y, z = np.moveaxis(
         quaternions / np.linalg.norm(quaternions, axis=-1, keepdims=True), -1, 0
@@ -46,7 +44,7 @@ def rotations(quaternions: Array) -> Array:
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
-def moved(poses: Poses) -> Array:
+def moved(poses: Poses) -> np.ndarray:
     """(1 + instances,) bool: which change their place or turn within the window; the first is
     the backdrop.
     """
@@ -57,7 +55,7 @@ def moved(poses: Poses) -> Array:
     return np.concatenate([[False], far | turned])
 
 
-def directions(xy: Array, hw: tuple[int, int], focal: float) -> Array:
+def directions(xy: np.ndarray, hw: tuple[int, int], focal: float) -> np.ndarray:
     """Rays (..., 3) of length 1 along the camera's axes through points (..., 2) px (pixel
     centres at whole numbers).
     """
@@ -68,7 +66,7 @@ def directions(xy: Array, hw: tuple[int, int], focal: float) -> Array:
     return np.asarray(rays / np.linalg.norm(rays, axis=-1, keepdims=True))
 
 
-def disparity(distance: Array, focal: float) -> Array:
+def disparity(distance: np.ndarray, focal: float) -> np.ndarray:
     """1 / depth (T, H, W) float32 of distances (T, H, W) from the camera's centre."""
     hw = distance.shape[1:]
     grid = np.stack(np.meshgrid(np.arange(hw[1]), np.arange(hw[0])), -1)
@@ -76,7 +74,7 @@ def disparity(distance: Array, focal: float) -> Array:
     return np.asarray(1 / np.maximum(distance * along_axis, 1e-6), np.float32)
 
 
-def follow(poses: Poses, clip: Clip, distance: Array, tyx: Array) -> TruthTracks:
+def follow(poses: Poses, clip: Clip, distance: np.ndarray, tyx: np.ndarray) -> TruthTracks:
     """The surfaces seen at `tyx` (N, 3) (frame, y, x px), carried by their instances through all
     frames.
 
@@ -103,7 +101,7 @@ def follow(poses: Poses, clip: Clip, distance: Array, tyx: Array) -> TruthTracks
     return TruthTracks(xy, visible, owner, clip.moving[owner])
 
 
-def _carried(poses: Poses, world: Array, owner: Array, frames: Array) -> Array:
+def _carried(poses: Poses, world: np.ndarray, owner: np.ndarray, frames: np.ndarray) -> np.ndarray:
     """(N, T, 3): points `world` (N, 3), each as it lies in its own frame, in all frames."""
     out = np.repeat(world[:, None], len(poses.camera_xyz), 1)
     on = np.flatnonzero(owner)
@@ -113,7 +111,9 @@ def _carried(poses: Poses, world: Array, owner: Array, frames: Array) -> Array:
     return out
 
 
-def _shown(xy: Array, far: Array, labels: Array, distance: Array, owner: Array) -> Array:
+def _shown(
+    xy: np.ndarray, far: np.ndarray, labels: np.ndarray, distance: np.ndarray, owner: np.ndarray
+) -> np.ndarray:
     """(N, T): does one of the four pixels around xy show the point's instance, and nothing of it
     before the point?
     """

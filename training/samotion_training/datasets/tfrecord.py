@@ -11,16 +11,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from samotion.errors import InputError
 
-Array = np.ndarray[Any, Any]
 HEADER, FOOTER = 12, 4  # bytes
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 BYTES, FLOATS, INTS = 1, 2, 3  # fields of a Feature
-Value = list[bytes] | Array
+Value = list[bytes] | np.ndarray
 
 
 def offsets(path: Path) -> Iterator[tuple[int, int]]:

@@ -4,14 +4,10 @@ pictures show.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
 
-
-def frames(count: int, height: int, width: int, seed: int = 0) -> Array:
+def frames(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
     """uint8 RGB (count,height,width,3): a shaded, textured scene in which two shapes move a
     little each frame.
     """
@@ -31,7 +27,7 @@ def frames(count: int, height: int, width: int, seed: int = 0) -> Array:
     return (255 * np.clip(np.stack(shots) + grain, 0, 1)).round().astype(np.uint8)
 
 
-def tracks(count: int, frames: int, dino_channels: int, seed: int = 0) -> tuple[Array, ...]:
+def tracks(count: int, frames: int, dino_channels: int, seed: int = 0) -> tuple[np.ndarray, ...]:
     """The motion net's six inputs for `count` tracks: a drifting background, a third moving by
     itself, some hidden.
     """
@@ -52,7 +48,9 @@ def tracks(count: int, frames: int, dino_channels: int, seed: int = 0) -> tuple[
     return floats[0], visible.astype(np.uint8), *floats[1:]
 
 
-def _with_shapes(scene: Array, x: Array, y: Array, rng: np.random.Generator, t: int) -> Array:
+def _with_shapes(
+    scene: np.ndarray, x: np.ndarray, y: np.ndarray, rng: np.random.Generator, t: int
+) -> np.ndarray:
     """`scene` with a disc and a box in front, at their places in frame `t`."""
     shot = scene.copy()
     for is_disc in (True, False):

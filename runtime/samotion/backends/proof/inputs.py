@@ -5,7 +5,6 @@ net make of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from samotion.backends.proof import examples
 from samotion.contract import SIGNATURES
 from samotion.manifest import Entry
 
-Array = np.ndarray[Any, Any]
-Arrays = dict[str, Array]
+Arrays = dict[str, np.ndarray]
 Sizes = Mapping[str, int]  # by the contract's letters
 Run = Callable[..., Arrays]  # a graph by name, and its inputs
 
@@ -71,7 +69,7 @@ def _maps(engine: str, frames: int, side_px: int, run: Run) -> Arrays:
     return {name: array[again] for name, array in maps.items()}
 
 
-def _queries(count: int, frames: int) -> Array:
+def _queries(count: int, frames: int) -> np.ndarray:
     """Points (N,3) t, y, x anywhere in the frames."""
     rng = np.random.default_rng(0)
     where = rng.uniform(0, TRACKS_PX - 1, (count, 2))
@@ -119,13 +117,13 @@ def _clicks(objects: int, points: int, mask_side: int) -> Arrays:
     }
 
 
-def _remembered(memory: Array, pointer: Array, entry: Entry, sizes: Sizes) -> Arrays:
+def _remembered(memory: np.ndarray, pointer: np.ndarray, entry: Entry, sizes: Sizes) -> Arrays:
     """A bank that repeats one remembered frame, with noise to tell its frames apart."""
     rng = np.random.default_rng(1)
     objects, frames, pointers = (sizes[letter] for letter in ("B", "K", "P"))
     slots = int(entry.meta.get("memory_frames", 7))
 
-    def varied(array: Array, count: int) -> Array:
+    def varied(array: np.ndarray, count: int) -> np.ndarray:
         noise = rng.normal(0, 0.1 * array.std(), (objects, count, *array.shape[1:]))
         return (array[:, None] + noise).astype(np.float32)
 

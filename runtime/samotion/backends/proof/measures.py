@@ -10,11 +10,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
-
-Array = np.ndarray[Any, Any]
 
 # By output: measures and the most each may be. px are those of the tracker's 256.
 LIMITS: dict[str, dict[str, float]] = {
@@ -31,7 +28,7 @@ def limits(output: str) -> Mapping[str, float]:
     return LIMITS.get(output, OTHERS)
 
 
-def measures(name: str, pairs: Sequence[tuple[Array, Array]]) -> dict[str, float]:
+def measures(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """The measures of an output over pairs of an answer and the wanted one; `relative`, a part of
     the range, is left to `differences`.
     """
@@ -45,14 +42,14 @@ def measures(name: str, pairs: Sequence[tuple[Array, Array]]) -> dict[str, float
     return {"rms": float(np.median(np.concatenate([_rms(got, want) for got, want in pairs])))}
 
 
-def _cosines(a: Array, b: Array) -> Array:
-    cosine: Array = (a * b).sum(-1) / np.maximum(
+def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    cosine: np.ndarray = (a * b).sum(-1) / np.maximum(
         np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12
     )
     return cosine
 
 
-def _rms(got: Array, want: Array) -> Array:
+def _rms(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     """Per row of the first axis: the root mean square error over that of `want`, or over 1 where
     that is less.
     """
@@ -60,11 +57,11 @@ def _rms(got: Array, want: Array) -> Array:
     error, size = (
         np.sqrt(np.square(x.reshape(flat), dtype=np.float64).mean(1)) for x in (got - want, want)
     )
-    relative: Array = error / np.maximum(size, 1.0)
+    relative: np.ndarray = error / np.maximum(size, 1.0)
     return relative
 
 
-def differences(name: str, pairs: Sequence[tuple[Array, Array]]) -> dict[str, float]:
+def differences(name: str, pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """All figures of an output: the largest difference, plainly and as a part of the range, the
     cosine of all numbers, and what it is judged by.
     """

@@ -23,7 +23,6 @@ from samotion.contract import SIGNATURES
 from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest, checked_file, sha256_of
 
-Array = np.ndarray[Any, Any]
 Progress = Callable[[str], None]  # the name of each engine, before it is tried
 MOST = {"N": 128, "T": 100, "B": 2}  # of a profile's usual sizes: points, frames, objects
 
@@ -97,7 +96,7 @@ class Graphs:
 
 def _tried(name: str, path: Path, entry: Entry, backend: Backend, graphs: Graphs) -> dict[str, Any]:
     """The figures of one engine, or what went wrong when it was run."""
-    pairs: dict[str, list[tuple[Array, Array]]] = {}
+    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
     engine = TrtEngine(name, path, entry, backend, graphs.rebuild(name))
     try:
         for sizes in usual_sizes(engine):

@@ -14,8 +14,6 @@ from samotion.results.report import frames, objects, points
 from samotion.results.result import Result
 from samotion.results.windows import scores_of
 
-Array = np.ndarray[Any, Any]
-
 MADE_BY = f"made by samotion {__version__}; this file needs no network and holds the whole page"
 BINS = 40
 
@@ -66,7 +64,7 @@ def headline(material: Material) -> list[tuple[str, str]]:
     return facts
 
 
-def _histogram(scores: Array, threshold: float | None) -> dict[str, Any]:
+def _histogram(scores: np.ndarray, threshold: float | None) -> dict[str, Any]:
     counts, _ = np.histogram(scores, BINS, (0.0, 1.0))
     return {"counts": counts.tolist(), "threshold": threshold, "total": len(scores)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import cv2
 import numpy as np
@@ -13,8 +12,6 @@ import numpy as np
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
 from samotion.results.result import Result
-
-Array = np.ndarray[Any, Any]
 
 MAX_FRAMES = 300  # of a longer clip, every k-th is in the page
 LONG_SIDE_PX = 960
@@ -62,7 +59,7 @@ def encode(result: Result) -> Pictures:
     return replace(pictures, thumbnail=thumbnail(*shown))
 
 
-def _fitting(frames: Array, chosen: list[int]) -> tuple[int, int]:
+def _fitting(frames: np.ndarray, chosen: list[int]) -> tuple[int, int]:
     """The size at which a few frames say that all of them fit."""
     height, width = frames.shape[1:3]
     long_side = max(height, width)
@@ -83,22 +80,22 @@ def _size(width: int, height: int, scale: float) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _scaled(frame: Array, size_wh: tuple[int, int]) -> Array:
+def _scaled(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     if frame.shape[1::-1] == size_wh:
         return frame
-    smaller: Array = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA)
+    smaller: np.ndarray = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA)
     return smaller
 
 
-def scaled_labels(labels: Array, size_wh: tuple[int, int]) -> Array:
+def scaled_labels(labels: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
     """Labels (H,W) uint8 at another size, each pixel as the nearest one."""
     if labels.shape[::-1] == size_wh:
         return labels
-    other: Array = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
+    other: np.ndarray = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
     return other
 
 
-def runs(labels: Array) -> list[int]:
+def runs(labels: np.ndarray) -> list[int]:
     """Labels (H,W) as lengths and labels in turn, row after row: 0 0 3 is 2, 0, 1, 3."""
     flat = labels.reshape(-1)
     starts = np.concatenate([[0], np.flatnonzero(flat[1:] != flat[:-1]) + 1])
@@ -106,7 +103,7 @@ def runs(labels: Array) -> list[int]:
     return np.column_stack([lengths, flat[starts]]).reshape(-1).tolist()
 
 
-def _measure(labels: Array, ids: list[int], pictures: Pictures) -> None:
+def _measure(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
     """Add the areas and boxes of a frame."""
     height, width = labels.shape
     scale = np.array([pictures.size_wh[0] / width, pictures.size_wh[1] / height] * 2)
@@ -120,7 +117,7 @@ def _measure(labels: Array, ids: list[int], pictures: Pictures) -> None:
         pictures.boxes.setdefault(one, []).append(box)
 
 
-def maps(by_frame: Mapping[int, Array], kind: str) -> list[tuple[int, str]]:
+def maps(by_frame: Mapping[int, np.ndarray], kind: str) -> list[tuple[int, str]]:
     """Small pictures (h,w) uint8 by frame, coloured, as base64 JPEG."""
     return [
         (frame, _text(_encoded(cv2.applyColorMap(one, COLOURS[kind]))))
@@ -128,19 +125,19 @@ def maps(by_frame: Mapping[int, Array], kind: str) -> list[tuple[int, str]]:
     ]
 
 
-def thumbnail(frame: Array, labels: Array) -> str:
+def thumbnail(frame: np.ndarray, labels: np.ndarray) -> str:
     """A frame with what moves, small, as base64 JPEG."""
     height, width = labels.shape
     size = _size(width, height, min(1.0, THUMBNAIL_PX / max(height, width)))
     return _text(jpeg(draw(_scaled(frame, size), scaled_labels(labels, size), palette())))
 
 
-def jpeg(rgb: Array) -> bytes:
+def jpeg(rgb: np.ndarray) -> bytes:
     """An image (H,W,3) uint8 RGB as JPEG."""
     return _encoded(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
 
 
-def _encoded(bgr: Array) -> bytes:
+def _encoded(bgr: np.ndarray) -> bytes:
     written, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not written:
         raise ValueError(f"a picture of {bgr.shape} cannot be written as JPEG")

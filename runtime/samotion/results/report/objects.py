@@ -12,8 +12,6 @@ from samotion.results.report.frames import Pictures
 from samotion.results.result import Result
 from samotion.results.windows import windows_of
 
-Array = np.ndarray[Any, Any]
-
 
 def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
     """What the page tells of each object."""
@@ -41,7 +39,7 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
     return described
 
 
-def _frames_seen(labels: Array) -> Array:
+def _frames_seen(labels: np.ndarray) -> np.ndarray:
     """In how many frames of the clip each label (256,) of (T,H,W) is: the page may have fewer."""
     seen = np.zeros(256, np.int64)
     for own in labels:
@@ -81,6 +79,6 @@ def _of_tracks(
     return counts, {one: _means(*sums[one][:, chosen]) for one in ids}
 
 
-def _means(totals: Array, counts: Array) -> list[float | None]:
+def _means(totals: np.ndarray, counts: np.ndarray) -> list[float | None]:
     means = np.round(totals / np.maximum(counts, 1), 3).tolist()
     return [mean if count else None for mean, count in zip(means, counts)]

@@ -12,20 +12,18 @@ from samotion.results.report.frames import Pictures
 from samotion.results.result import Result
 from samotion.results.windows import TrackWindow, windows_of
 
-Array = np.ndarray[Any, Any]
-
 MAX_TRACKS = 600  # drawn at most, as many of them moving as still where there are
 HIDDEN, SUBPIXEL, MARGIN_PX = 65535, 16, 64  # how places of tracks are packed into 16 bits
 
 
-def to_picture(xy: Array, result: Result, pictures: Pictures) -> Array:
+def to_picture(xy: np.ndarray, result: Result, pictures: Pictures) -> np.ndarray:
     """Points in px of the clip's frames, as px of the page's pictures."""
     height, width = result.labels.shape[1:]
     to_hw = pictures.size_wh[1], pictures.size_wh[0]
     return geometry.resized_xy(np.asarray(xy, np.float64), (height, width), to_hw)
 
 
-def pack(result: Result, scores: Array, pictures: Pictures) -> dict[str, Any]:
+def pack(result: Result, scores: np.ndarray, pictures: Pictures) -> dict[str, Any]:
     """Some of the tracks: x and y of track by track, frame by frame, and their scores (N,)."""
     drawn = chosen_tracks(scores, result.evidence.threshold)
     packed = np.full((len(drawn), len(pictures.chosen), 2), HIDDEN, "<u2")
@@ -40,7 +38,7 @@ def pack(result: Result, scores: Array, pictures: Pictures) -> dict[str, Any]:
     }
 
 
-def _packed(window: TrackWindow, own: Array, result: Result, pictures: Pictures) -> Array:
+def _packed(window: TrackWindow, own: np.ndarray, result: Result, pictures: Pictures) -> np.ndarray:
     """Tracks of a window on all frames of the page (n,T,2), hidden where it is elsewhere."""
     chosen = np.array(pictures.chosen)
     (inside,) = np.nonzero((chosen >= window.first) & (chosen < window.end))
@@ -55,7 +53,7 @@ def _packed(window: TrackWindow, own: Array, result: Result, pictures: Pictures)
     return packed
 
 
-def chosen_tracks(scores: Array, threshold: float | None) -> Array:
+def chosen_tracks(scores: np.ndarray, threshold: float | None) -> np.ndarray:
     """Which tracks are drawn: half of them the moving ones, spread over their scores."""
     order = np.argsort(scores, kind="stable")
     if len(order) <= MAX_TRACKS:
@@ -66,7 +64,7 @@ def chosen_tracks(scores: Array, threshold: float | None) -> Array:
     return np.concatenate([_spread(still, MAX_TRACKS - len(moving)), moving])
 
 
-def _spread(items: Array, most: int) -> Array:
+def _spread(items: np.ndarray, most: int) -> np.ndarray:
     """At most so many, evenly taken."""
     if len(items) <= most:
         return items
