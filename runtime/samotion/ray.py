@@ -72,6 +72,8 @@ class ClipSegmenter:
     def __call__(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Segment the clip of one row."""
         item = _item(row)
+        if self._engines is not None and self._engines.is_lost:
+            os._exit(1)  # Ray starts another actor, with a GPU that answers, and hands it the row
         try:
             if self._engines is None:
                 self._engines = self.job.open_engines()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from dataclasses import dataclass
@@ -15,18 +14,31 @@ from samotion.commands.listing import Item
 from samotion.errors import EngineError
 
 
+@dataclass
+class OpenedNothing:
+    """What stands for open engines."""
+
+    device: str
+    is_lost: bool = False
+
+    def __enter__(self) -> OpenedNothing:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing is held."""
+
+
 @dataclass(frozen=True)
 class NamedJob(ClipJob):
     """Counts in a file how often a clip was begun; `dies` kills the process, `dies_once` the first
-    time only.
+    time only. The GPU meets a fault at `faulty`, at `faulty_once` the first time only; nothing that
+    comes after it in the same process can be done.
     """
 
     def open_engines(self) -> Any:
         if self.engine_dir == "missing":
             raise EngineError("no engines in 'missing'")
-        opened: Any = contextlib.nullcontext()
-        opened.device = self.device
-        return opened
+        return OpenedNothing(self.device)
 
     def do(self, item: Item, engines: Any, progress: Any = None) -> Outcome:
         begun = Path(self.out, f"{item.folder}.begun")
@@ -35,7 +47,8 @@ class NamedJob(ClipJob):
         name = Path(item.clip).stem
         if name == "dies" or (name == "dies_once" and times == 1):
             os.kill(os.getpid(), signal.SIGKILL)
-        if name == "bad":
+        engines.is_lost |= name == "faulty" or (name == "faulty_once" and times == 1)
+        if name == "bad" or engines.is_lost:
             changed = changed_ns(item.clip)
             return Outcome(
                 item.clip, item.folder, FAILED, exit_code=3, error="error: bad", changed=changed

@@ -98,6 +98,7 @@ class Status(enum.Enum):
     cudaErrorInsufficientDriver = 35
     cudaErrorNoDevice = 100
     cudaErrorNotReady = 600
+    cudaErrorIllegalAddress = 700
     cudaErrorStreamCaptureInvalidated = 901
 
 

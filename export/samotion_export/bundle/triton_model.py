@@ -20,9 +20,12 @@ class TritonPythonModel:
     """
 
     def initialize(self, args: dict[str, str]) -> None:
-        """Open the engines."""
+        """Open the engines, on the GPU of this instance."""
         import samotion
+        from samotion.backends.cuda import make_current
 
+        if args["model_instance_kind"] == "GPU":
+            make_current(int(args["model_instance_device_id"]))
         table = json.loads(args["model_config"])["parameters"]
         given = {name: value["string_value"] for name, value in table.items()}
         numbers = {

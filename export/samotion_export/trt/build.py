@@ -21,7 +21,14 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import TensorProto
 from samotion.backends.cuda import INSTALL
-from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend, load
+from samotion.backends.trt_backend import (
+    RTX,
+    RTX_CAPABILITIES,
+    TENSORRT,
+    TITLES,
+    Backend,
+    load,
+)
 from samotion.contract import SIGNATURES, Tensor
 from samotion.errors import DeviceError, EngineError
 from samotion.manifest import Entry, sha256_of
@@ -38,6 +45,7 @@ TIMING_CACHE = "timing.cache"
 BUILT_FROM = "built_from"  # the entry's meta key that holds the hash of all that decided the engine
 # TensorRT 8.6 alone can take kernels from cuBLAS and cuDNN, which our engines do without.
 TACTICS_8 = ("EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS")
+BFLOAT_SINCE = 8  # major compute capability
 TARGETS = ("tensorrt", "rtx")  # of the export's, those that have engines
 COST = "compiled"  # the entry's meta key for what an engine of TensorRT for RTX was compiled to
 COMPILER = "from samotion_export.trt.compiler import main; main()"
@@ -47,11 +55,14 @@ POLYGRAPHY = (
 
 
 class Target(NamedTuple):
-    """What engines are built for: a TensorRT version and a GPU, None for TensorRT for RTX."""
+    """What engines are built for: a TensorRT version and a GPU, None for TensorRT for RTX, and
+    whether that has bfloat16.
+    """
 
     tensorrt: str
     gpu: str | None
     rtx: bool = False
+    bfloat: bool = True
 
     @property
     def major(self) -> int:
@@ -60,7 +71,7 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         if self.rtx:
-            return f"{TITLES[RTX]} {self.tensorrt} on compute capability 8.6 and later"
+            return f"{TITLES[RTX]} {self.tensorrt} on compute capability {RTX_CAPABILITIES}"
         return f"{TITLES[TENSORRT]} {self.tensorrt} on {self.gpu}"
 
 
@@ -74,7 +85,7 @@ def find_target(name: str) -> Target:
     try:
         if find_spec("polygraphy") is None:
             raise DeviceError(f"polygraphy is not installed; {INSTALL}")
-        return Target(backend.version, backend.gpu)
+        return Target(backend.version, backend.gpu, bfloat=backend.device.major >= BFLOAT_SINCE)
     finally:
         backend.close()
 
@@ -106,7 +117,7 @@ def build(
     shapes = profiles(preset, name, entry.inputs)
     meta = {**entry.meta, BUILT_FROM: _key(entry, name, preset, target)}
     with report.working(f"{name}: building for {target}"):
-        graph = _with_bfloat(graph, staging)
+        graph = _with_range(graph, staging, target)
         if target.rtx:
             meta[COST] = _compile(name, entry, graph, plan, shapes, report)
         else:
@@ -124,15 +135,16 @@ def build(
     )
 
 
-def _with_bfloat(graph: Path, staging: Path) -> Path:
-    """The graph with the products that need it in bfloat16, as a file in `staging`; where there are
-    none, as it is.
+def _with_range(graph: Path, staging: Path, target: Target) -> Path:
+    """The graph with the products that need the range of float32 in bfloat16, or in float32 for a
+    GPU without, as a file in `staging`; where there are none, as it is.
     """
     model = onnx.load(str(graph))
     if not bfloat.has_any(model):
         return graph
-    path = staging / f"{graph.stem}.bfloat.onnx"
-    onnx.save(bfloat.spelled(model), str(path))
+    kind = TensorProto.BFLOAT16 if target.bfloat else TensorProto.FLOAT
+    path = staging / f"{graph.stem}.range.onnx"
+    onnx.save(bfloat.spelled(model, kind), str(path))
     return path
 
 

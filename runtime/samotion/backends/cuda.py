@@ -26,6 +26,7 @@ DRIVER_ERRORS = (
     "cudaErrorCompatNotSupportedOnDevice",
 )
 ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
+MOST_IDLE = 1 << 30  # bytes kept for reuse, where something of another size is asked for
 INSTALL = "pip install 'samotion[trt]'"
 WITHOUT = "use --device cpu, with engines of --target onnx"
 # Linux drivers that a CUDA asks for, by its major version: all its minor versions run with them.
@@ -40,6 +41,19 @@ def load(install: str = INSTALL) -> Any:
         except ImportError as error:
             problem = error
     raise DeviceError(f"cuda-python is not installed ({problem}); {install}") from problem
+
+
+def make_current(ordinal: int) -> None:
+    """Let a GPU be this thread's, for a `Device` made next. Raises DeviceError where there is no
+    such GPU; nothing happens without cuda-python.
+    """
+    try:
+        cuda = load()
+    except DeviceError:
+        return
+    error, *_ = cuda.cudaSetDevice(ordinal)
+    if error != cuda.cudaError_t.cudaSuccess:
+        raise DeviceError(f"GPU {ordinal} does not answer ({getattr(error, 'name', error)})")
 
 
 class Device:
@@ -59,6 +73,7 @@ class Device:
         self.ordinal = int(self._call("cudaGetDevice"))
         facts = self._call("cudaGetDeviceProperties", self.ordinal)
         self.name = _text(facts.name)
+        self.major = int(facts.major)
         self.capability = f"{facts.major}.{facts.minor}"  # of compute, as NVIDIA counts its GPUs
         flags = 0 if blocking else self._cuda.cudaStreamNonBlocking
         self.stream = self._call("cudaStreamCreateWithFlags", flags)
@@ -85,6 +100,11 @@ class Device:
                 if is_elsewhere:
                     self._cuda.cudaSetDevice(current)
 
+    def require_open(self) -> None:
+        """Raise DeviceError once the device is closed: its stream is no more."""
+        if self._closed:
+            raise DeviceError("the engines are closed, and what they kept; open them again")
+
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
         size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
@@ -101,6 +121,7 @@ class Device:
     def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> DeviceArray:
         """A new array; a fixed one is full of zeros."""
         with self.turn():
+            self.require_open()
             nbytes = math.prod(shape) * np.dtype(dtype).itemsize
             memory = self.take(nbytes)
             if is_fixed:
@@ -109,6 +130,7 @@ class Device:
 
     def write(self, address: int, array: Any) -> None:
         """Queue a copy of an array, from here or from the GPU, to an address there."""
+        self.require_open()
         if isinstance(array, np.ndarray):
             self.upload(np.ascontiguousarray(array), address)
         else:
@@ -122,6 +144,7 @@ class Device:
         """Queue the copies of some arrays to the host; one wait is for all of them."""
         nbytes = sum(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values())
         with self.turn():
+            self.require_open()
             fitting = [block for block in self._down if block.size >= nbytes]
             block = min(fitting, key=lambda block: block.size) if fitting else None
             if block is None:
@@ -231,12 +254,13 @@ class Device:
 
     def close(self) -> None:
         """Give all memory back to the driver."""
-        self.wait()
-        self._empty()
-        self._uploads.close()
-        self._free_host()
-        self._call("cudaStreamDestroy", self.stream)
-        self._closed = True
+        with self.turn():
+            self.wait()
+            self._empty()
+            self._uploads.close()
+            self._free_host()
+            self._call("cudaStreamDestroy", self.stream)
+            self._closed = True
 
     def _free_host(self) -> None:
         for block in self._down:
@@ -260,6 +284,11 @@ class Device:
                 self._call("cudaFree", address)
 
     def _allocate(self, size: int) -> int:
+        """A new block. What other sizes left idle goes first where it is much: other programs on
+        this GPU can use it.
+        """
+        if sum(idle * len(blocks) for idle, blocks in list(self._free.items())) > MOST_IDLE:
+            self.trim()
         try:
             return int(self._call("cudaMalloc", size))
         except OutOfMemory:

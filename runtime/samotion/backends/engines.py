@@ -141,6 +141,18 @@ class EngineFolder:
         """Whether `empty` makes arrays on a GPU; not on CUDA without cuda-python."""
         return self._gpu is not None
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the GPU has met a fault: nothing else can be computed in this process then. Not
+        known on CUDA without cuda-python.
+        """
+        try:
+            if self._gpu is not None:
+                self._gpu.wait()
+        except DeviceError:
+            return True
+        return False
+
     def empty(self, shape: tuple[int, ...], dtype: str, is_fixed: bool = False) -> Any:
         """A new array where the engines compute; a fixed one (`DeviceArray`) is full of zeros."""
         if self._gpu is not None:

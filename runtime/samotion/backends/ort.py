@@ -269,6 +269,8 @@ class OrtEngine:
         """The answer of `run`; its errors name the engine and the shapes."""
         try:
             with self._turn():
+                if self._stream:
+                    self._stream.require_open()
                 return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
@@ -277,7 +279,9 @@ class OrtEngine:
             ) from error
 
     def _opened(self) -> Any:
-        """The session. A call that holds it goes on while another thread closes the engine."""
+        """The session. A call that holds it goes on while another thread closes the engine; on CUDA
+        if it has begun.
+        """
         if (session := self._session) is None:
             raise EngineError(f"engine {self.name!r} is closed; open its folder again")
         return session

@@ -20,7 +20,7 @@ from samotion.backends.cuda_graphs import Key, Step, Steps
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import checked_inputs
-from samotion.backends.trt_backend import RTX, TENSORRT, TITLES, Backend
+from samotion.backends.trt_backend import RTX, RTX_CAPABILITIES, TENSORRT, TITLES, Backend
 from samotion.backends.trt_profiles import Limits, Profiles
 from samotion.contract import SIGNATURES
 from samotion.errors import DeviceError, EngineError
@@ -232,13 +232,17 @@ class TrtEngine:
             context.generation = scratch.generation
 
     def _no_scratch(self) -> DeviceError:
+        """It is of the profile's largest shapes, whatever a clip asks for."""
+        half = "--precision fp16"
+        smaller = f", or build for half as much: {self._rebuild} {half}"
         return DeviceError(
-            f"engine {self.name!r}: no GPU memory for its scratch space; close other programs, or"
-            " lower --max-tracks or --max-objects"
+            f"engine {self.name!r}: no GPU memory for its scratch space; close other programs"
+            + smaller * (half not in self._rebuild)
         )
 
     def _must(self, accepted: bool, what: str) -> None:
         if not accepted:
+            self._backend.device.wait()  # a fault of the GPU is told as such
             raise EngineError(
                 f"engine {self.name!r}: TensorRT does not take {what}; build again: {self._rebuild}"
             )
@@ -305,7 +309,10 @@ def _check_origin(name: str, path: Path, entry: Entry, backend: Backend, rebuild
 def _limits_of_rtx(backend: Backend) -> str:
     if backend.module != RTX:
         return ""
-    return f" on {backend.gpu}, compute capability {backend.device.capability} (8.6 or later runs)"
+    return (
+        f" on {backend.gpu}, compute capability {backend.device.capability} (it runs on"
+        f" {RTX_CAPABILITIES}; for others there is --target tensorrt)"
+    )
 
 
 def _names(names: Any) -> str:

@@ -17,6 +17,7 @@ from samotion.errors import DeviceError
 
 TENSORRT, RTX = "tensorrt", "tensorrt_rtx"  # the names to import
 MODULES = {"tensorrt": TENSORRT, "rtx": RTX}  # by export's --target
+RTX_CAPABILITIES = "8.6, 8.9 and 12"  # of compute, those that its engines are for
 TITLES = {TENSORRT: "TensorRT", RTX: "TensorRT for RTX"}
 INSTALLS = {TENSORRT: INSTALL, RTX: "pip install 'samotion[rtx]'"}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.ort import PROVIDERS, first_line, why_missing
+from samotion.backends.ort import PROVIDERS, first_line, load_libraries, why_missing
 from samotion.backends.trt_backend import RTX, TENSORRT
 from samotion.errors import DeviceError
 
@@ -44,6 +44,7 @@ def try_onnxruntime(device: str) -> Backend:
     options.log_severity_level = 4
     x = np.array([[1, 2], [3, 4]], np.float32)
     try:
+        load_libraries(provider)
         session: Any = onnxruntime.InferenceSession(TINY_GRAPH, options, providers=[provider])
         active = session.get_providers()
         y = session.run(["y"], {"x": x})[0]

@@ -1,7 +1,8 @@
 """Processes that do the clips of a batch: one a GPU, or several on a CPU.
 
 Each opens its engines once. One that dies, of a crash or for lack of memory, takes no other with
-it: a new one takes its place and its clip is tried once more.
+it: a new one takes its place and its clip is tried once more. So it is with one whose GPU met a
+fault, after which CUDA answers nothing in that process.
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ class _Refusal(NamedTuple):
 
     line: str
     code: int
+
+
+class _Fault(NamedTuple):
+    """The last that is heard of a process: what became of a clip at which its GPU met a fault, or
+    None where it just died.
+    """
+
+    outcome: Outcome | None
 
 
 def run(job: ClipJob, items: Iterable[Item], places: Sequence[str | None]) -> Iterator[Outcome]:
@@ -111,10 +120,13 @@ def _ready(workers: Sequence[_Worker]) -> list[_Worker]:
 
 def _attend(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outcome]:
     """Hear what a worker says, and give it more to do."""
+    said: Any
     try:
-        said: Any = worker.pipe.recv()
+        said = worker.pipe.recv()
     except (EOFError, OSError):
-        yield from _bury(worker, waiting)
+        said = _Fault(None)
+    if isinstance(said, _Fault):
+        yield from _bury(worker, waiting, said.outcome)
         worker.start()
         return
     if isinstance(said, _Refusal):
@@ -126,7 +138,9 @@ def _attend(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outco
         worker.send(waiting.popleft())
 
 
-def _bury(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outcome]:
+def _bury(
+    worker: _Worker, waiting: deque[tuple[Item, int]], told: Outcome | None
+) -> Iterator[Outcome]:
     """Its item goes back into the row, or has failed if it ended so before."""
     worker.process.join()
     task, worker.task = worker.task, None
@@ -137,7 +151,7 @@ def _bury(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outcome
     if attempt < ATTEMPTS:
         waiting.appendleft((item, attempt + 1))
         return
-    yield Outcome(
+    yield told or Outcome(
         item.clip,
         item.folder,
         FAILED,
@@ -157,10 +171,10 @@ def _death(code: int | None) -> str:
 def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
     """A worker's life: open the engines, then one item after the other until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the batch ends its workers
-    if place is not None:
-        os.environ[VISIBLE] = place  # before anything of CUDA is loaded
     _die_with_parent()
     try:
+        if place is not None:
+            os.environ[VISIBLE] = _visible(place)  # before anything of CUDA is loaded
         engines = job.open_engines()
         if place is not None and engines.device == "cpu":
             raise DeviceError(
@@ -175,10 +189,29 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
         with engines, suppress(EOFError, BrokenPipeError), exits.sigterm_raises():
             pipe.send(None)  # ready
             while True:
-                pipe.send(job.do(pipe.recv(), engines))
+                outcome = job.do(pipe.recv(), engines)
+                if outcome.status == FAILED and engines.is_lost:
+                    pipe.send(_Fault(outcome))
+                    os._exit(1)  # closing would ask the GPU
+                pipe.send(outcome)
     except exits.Terminated:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # it came where it may still be raised
         signal.raise_signal(signal.SIGTERM)  # now it ends the process
+
+
+def _visible(place: str) -> str:
+    """A GPU of --gpus for CUDA_VISIBLE_DEVICES. Where that is set already, as by a scheduler, CUDA
+    counts those that it names alone, and so does --gpus.
+    """
+    allowed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    if not allowed or not place.isdecimal():
+        return place
+    if int(place) >= len(allowed):
+        raise DeviceError(
+            f"--gpus {place}: {VISIBLE}={os.environ[VISIBLE]} shows {len(allowed)} of them, counted"
+            " from 0"
+        )
+    return allowed[int(place)]
 
 
 def _die_with_parent() -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fast_scene
+from helpers import fake_tensorrt, fast_scene
 from samotion import Settings, manifest, segment_clip
 from samotion.contract import SIGNATURES
 from samotion.errors import OutputError
@@ -178,6 +178,7 @@ def test_a_bad_clip_is_an_answer_of_one_line(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = served(repository, monkeypatch)
+    current = fake_tensorrt.install(monkeypatch).current
     config = {
         "parameters": {"device": {"string_value": "cpu"}, "max_objects": {"string_value": "3"}}
     }
@@ -186,8 +187,11 @@ def test_a_bad_clip_is_an_answer_of_one_line(
             "model_config": json.dumps(config),
             "model_repository": str(repository / "samotion"),
             "model_version": "1",
+            "model_instance_kind": "GPU",
+            "model_instance_device_id": "2",
         }
     )
+    assert current.ordinal == 2
     assert model.settings.max_objects == 3
     response = ask(model, np.zeros((1, 64, 64, 3), np.uint8))
     assert "at least 2" in response.error and not response.tensors

@@ -49,7 +49,14 @@ def test_products_over_the_memory_are_bfloat16_and_scores_float32() -> None:
     assert set(types.values()) == {TensorProto.FLOAT16}
     casts = {node.output[0]: node.input[0] for node in spelled.graph.node if node.op_type == "Cast"}
     (softmax,) = (node for node in spelled.graph.node if node.op_type == "Softmax")
-    assert casts[softmax.input[0]] == "scores/bfloat"  # not by way of float16
+    assert casts[softmax.input[0]] == "scores/range"  # not by way of float16
+
+
+def test_a_gpu_without_bfloat16_gets_float32() -> None:
+    types = operand_types(bfloat.spelled(core("/crosses.0"), TensorProto.FLOAT))
+    assert types.pop("/crosses.0/core/MatMul") == TensorProto.FLOAT
+    assert types.pop("/crosses.0/core/MatMul_1") == TensorProto.FLOAT
+    assert set(types.values()) == {TensorProto.FLOAT16}
 
 
 def test_other_graphs_stay_as_they_are() -> None:

@@ -315,6 +315,15 @@ def test_another_tensorrt_or_gpu_rebuilds_the_engine_alone(
     assert manifest.read(request_.out).engines["depth"].tensorrt == version
 
 
+@pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((10, 0), True)])
+def test_bfloat16_comes_with_compute_capability_8(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], has: bool
+) -> None:
+    use(monkeypatch, "10.13.0")
+    fake_tensorrt.install(monkeypatch, "10.13.0", fake_tensorrt.Gpu(capability=capability))
+    assert trt_build.find_target("tensorrt").bfloat is has
+
+
 def test_back_to_graphs(request_: Request) -> None:
     export(request_, QUIET)
     assert [p.name for p in export(replace(request_, target="onnx"), QUIET)] == [

@@ -23,6 +23,9 @@ class HostStream:
     def __init__(self) -> None:
         self.turn = threading.RLock
 
+    def require_open(self) -> None:
+        """It is never closed."""
+
     def fetch(self, arrays: dict[str, DeviceArray]) -> Any:
         found = {}
         for name, array in arrays.items():

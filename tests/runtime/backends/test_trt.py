@@ -400,6 +400,50 @@ def test_memory_is_reused_and_given_back(
     assert (gpu.used, gpu.pinned, gpu.streams) == (0, {}, 0)
 
 
+def test_little_stays_idle_once_other_sizes_are_asked_for(
+    gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or clips of many lengths would fill the GPU, and other programs find no room."""
+    monkeypatch.setattr(cuda, "MOST_IDLE", 10_000)
+    device = cuda.Device()
+    for kilobytes in range(1, 30):
+        device.empty((kilobytes, 1024), "uint8")
+        assert gpu.used <= 10_000 + 1024 * kilobytes
+    device.empty((29, 1024), "uint8")
+    assert gpu.used >= 29 * 1024, "what has the size that is asked for is taken"
+    device.close()
+
+
+def test_what_closed_engines_kept_is_told(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    engines = samotion.open_engines(tmp_path, "tensorrt")
+    kept = engines["sam2_prompt"].keep(**prompt_inputs(rng))
+    engines.close()
+    with pytest.raises(DeviceError, match="the engines are closed, and what they kept"):
+        np.asarray(kept["masks"])
+    with pytest.raises(DeviceError, match="open them again"):
+        engines.empty((2,), "uint8")
+
+
+def test_a_fault_of_the_gpu_is_told_and_known(
+    gpu: fake_tensorrt.Gpu,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+) -> None:
+    """TensorRT only says that it did not run."""
+    with samotion.open_engines(tmp_path, "tensorrt") as engines:
+        inputs = prompt_inputs(rng)
+        engines["sam2_prompt"](**inputs)
+        assert not engines.is_lost
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu, "error", "cudaErrorIllegalAddress")
+            assert engines.is_lost
+            with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
+                engines["sam2_prompt"](**inputs)
+
+
 def test_engines_run_on_their_own_gpu_in_every_thread(
     gpu: fake_tensorrt.Gpu,
     tmp_path: Path,

@@ -163,6 +163,13 @@ def test_a_process_that_dies_takes_only_its_own_clip_with_it(tmp_path: Path) -> 
     ]
 
 
+def test_a_fault_of_the_gpu_ends_its_process_alone(tmp_path: Path) -> None:
+    done = outcomes(tmp_path, ["a", "faulty_once", "b", "faulty", "c", "d", "bad"], [None])
+    failed = {name: outcome.error for name, outcome in done.items() if outcome.status == FAILED}
+    assert failed == {"faulty": "error: bad", "bad": "error: bad"}
+    assert [begun(tmp_path, name) for name in ("faulty_once", "faulty", "bad", "d")] == [2, 2, 1, 1]
+
+
 def test_processes_that_wait_for_more_to_do_end_by_themselves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,6 +190,19 @@ def test_every_gpu_has_its_process(tmp_path: Path) -> None:
     done = outcomes(tmp_path, [f"c{k}" for k in range(6)], ["0", "3"])
     seen = {outcome.worker.split()[1] for outcome in done.values()}
     assert seen <= {"0", "3"} and len({outcome.worker for outcome in done.values()}) <= 2
+
+
+def test_gpus_are_counted_among_those_that_a_scheduler_shows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(workers.VISIBLE, "2, MIG-b")
+    done = outcomes(tmp_path, [f"c{k}" for k in range(4)], ["1", "0"])
+    assert {outcome.worker.split()[1] for outcome in done.values()} <= {"2", "MIG-b"}
+    done = outcomes(tmp_path, ["named"], ["MIG-c"])
+    assert done["named"].worker.split()[1] == "MIG-c"
+    job = NamedJob(str(tmp_path))
+    with pytest.raises(workers.WorkerError, match=r"--gpus 2: .*=2, MIG-b shows 2 of them"):
+        list(workers.run(job, [Item("a.mp4", "a")], ["2"]))
 
 
 def test_a_gpu_that_cannot_be_used_is_told(tmp_path: Path) -> None:
