@@ -27,7 +27,7 @@ class SceneJob(ClipJob):
     def open_engines(self) -> Any:
         engines = long_scene.engines()
         engines.manifest, engines.folder = SimpleNamespace(engines={}), Path("scene")
-        engines.close = lambda: None
+        engines.close, engines.is_lost = lambda: None, False
         return engines
 
     def do(self, item: Item, engines: Any, progress: Any = None) -> Outcome:
