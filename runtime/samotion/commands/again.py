@@ -6,35 +6,50 @@ import shlex
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from samotion.results.record import DEFAULT_LAYERS
+
 if TYPE_CHECKING:
+    from samotion.commands.clip_job import ClipJob
     from samotion.commands.run import Job
+    from samotion.results.record import OutputFolder
+    from samotion.settings import Settings
 
-# what is typed without being a setting: the option, and what it is left out for
-PLAIN = {"out": ("-o", "out"), "device": ("--device", "auto"), "layout": ("--layout", "clip")}
+NO_OPTIONS = {"long_side_px", "prompt_every"}  # settings of the Python API alone
 
 
-def command_line(job: Job, clip: str) -> str:
-    """`samotion-run` with all that was not left out, for one clip of a job, over its result."""
+def command_line(job: Job | ClipJob, clip: str, target: OutputFolder) -> str | None:
+    """`samotion-run` with all that was not left out, for one clip of a job, over its result in
+    `target`. None where it has no option for a setting.
+    """
+    settings = _given(job.settings)
+    if NO_OPTIONS & settings.keys():
+        return None
     words = ["samotion-run"]
     if job.engine_dir:
         words += ["--engine-dir", job.engine_dir]
-    for name, (option, left_out) in PLAIN.items():
-        if (value := getattr(job, name)) != left_out:
+    plain = (("-o", _out(clip, target), "out"), ("--device", job.device, "auto"))
+    for option, value, left_out in (*plain, ("--layout", target.layout, "clip")):
+        if value != left_out:
             words += [option, value]
-    for option, names in (("--save", job.save), ("--overlay", job.overlay)):
-        if names is not None:
-            words += [option, ",".join(names)]
-    words += _settings(job)
+    if job.save is not None:
+        words += ["--save", ",".join(job.save)]
+    if target.overlay != DEFAULT_LAYERS:
+        words += ["--overlay", ",".join(target.overlay)]
+    for name, number in settings.items():
+        words += [f"--{name.replace('_', '-')}", str(number)]
     path = f"./{clip}" if clip.startswith("-") else clip
     return shlex.join([*words, "--overwrite", path])
 
 
-def _settings(job: Job) -> list[str]:
-    """The settings that are not the defaults."""
-    from samotion.settings import Settings
+def _out(clip: str, target: OutputFolder) -> str:
+    """The folder of results; a new one for a clip whose name another clip's result has there."""
+    from samotion.clips.video import clip_name
 
-    words = []
-    for (name, value), default in zip(asdict(job.settings).items(), asdict(Settings()).values()):
-        if value != default:
-            words += [f"--{name.replace('_', '-')}", str(value)]
-    return words
+    is_own = target.name == clip_name(clip)
+    return str(target.tree.parent if is_own else f"{target.tree}-again")
+
+
+def _given(settings: Settings) -> dict[str, object]:
+    """The settings that are not the defaults."""
+    default = asdict(type(settings)())
+    return {name: value for name, value in asdict(settings).items() if value != default[name]}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from samotion.checks.stages import Progress, silent
 from samotion.commands import details, exits
+from samotion.commands.again import command_line
 from samotion.commands.ledger import DONE, FAILED, SKIPPED, Outcome, changed_ns
 from samotion.commands.listing import Item
 from samotion.settings import Settings
@@ -82,8 +83,12 @@ class ClipJob:
             record = read_record(target)
             return SKIPPED, (len(record.get("frames", ())), int(record.get("objects", 0)))
         with reserve(target, self.overwrite, request):
-            info = {"arguments": asdict(self), **details.recorded_engines(engines)}
-            info["request"] = request
+            info = {
+                "arguments": asdict(self),
+                "command": command_line(self, item.clip, target),
+                **details.recorded_engines(engines),
+                "request": request,
+            }
             result = pipeline.segment_to(target, item.clip, engines, self.settings, progress, info)
         return DONE, (len(result.labels), len(result.objects))
 

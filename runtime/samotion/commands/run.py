@@ -42,6 +42,7 @@ from samotion.results.writers import UNASKED
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import EngineFolder
+    from samotion.results.record import OutputFolder
     from samotion.settings import Settings
 
 MIN_WINDOW = 8  # of frames
@@ -276,7 +277,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         reserve(target, job.overwrite, request),
         progress.display(job.quiet, series=series) as report,
     ):
-        info = run_info(job, clip, engines) | {"request": request}
+        info = run_info(job, clip, target, engines) | {"request": request}
         result = pipeline.segment_to(target, clip, engines, job.settings, report, info)
     series.end()
     if job.verbose:
@@ -303,11 +304,11 @@ def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
     return [free_name(video.clip_name(clip), taken) for clip in clips]
 
 
-def run_info(job: Job, clip: str, engines: EngineFolder) -> dict[str, Any]:
+def run_info(job: Job, clip: str, target: OutputFolder, engines: EngineFolder) -> dict[str, Any]:
     """What run.json tells beyond the result: how it was asked for and which engines answered."""
     return {
         "arguments": asdict(job),
-        "command": command_line(job, clip),
+        "command": command_line(job, clip, target),
         **details.recorded_engines(engines),
     }
 

@@ -10,8 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import Result as Outcome
 from helpers import media
+from samotion.backends.engines import EngineFolder
 from samotion.commands.again import command_line
+from samotion.commands.clip_job import ClipJob
+from samotion.commands.listing import Item
 from samotion.commands.run import Job
+from samotion.results.folder import locate
 from samotion.settings import Settings
 
 Run = Callable[..., Outcome]
@@ -61,11 +65,39 @@ def test_the_command_is_kept_and_makes_the_same_again(run: Run, clip: Path, engi
         assert after[name] == before[name], name
 
 
+def test_a_batch_tells_the_command_that_makes_a_clips_result_again(
+    run: Run, clip: Path, engines: Path, opened: EngineFolder, tmp_path: Path
+) -> None:
+    settings = Settings(max_tracks=9, seed=5)
+    job = ClipJob("all", str(engines), settings=settings, save=("masks", "report"))
+    assert job.do(Item(str(clip), "a/clip"), opened).error == ""
+    before = json.loads(Path("all/a/clip/run.json").read_text())
+    assert before["command"] == (
+        f"samotion-run --engine-dir {engines} -o all/a --save masks,report --max-tracks 9"
+        f" --seed 5 --overwrite {clip}"
+    )
+    assert "samotion-run --engine-dir" in Path("all/a/clip/report.html").read_text()
+    assert run("-q", *shlex.split(before["command"])[3:]).exit_code == 0
+    after = json.loads(Path("all/a/clip/run.json").read_text())
+    for name in ("command", "settings", "files", "request"):
+        assert after[name] == before[name], name
+
+
 def test_only_what_was_asked_for_is_in_the_command() -> None:
     settings = Settings(max_tracks=9)
     job = Job(
         [], None, "my out", "cpu", settings, None, None, "clip", False, False, True, True, True
     )
-    assert command_line(job, "-a b.mp4") == (
+    assert command_line(job, "-a b.mp4", locate("my out", "-a b")) == (
         "samotion-run -o 'my out' --device cpu --max-tracks 9 --overwrite './-a b.mp4'"
     )
+
+
+def test_the_command_of_a_clip_leaves_one_of_the_same_name_alone() -> None:
+    command = command_line(ClipJob("out"), "two/a.mp4", locate("out", "two_a.mp4"))
+    assert command == "samotion-run -o out/two_a.mp4-again --overwrite two/a.mp4"
+
+
+def test_no_command_for_settings_that_have_no_option() -> None:
+    job = ClipJob("out", settings=Settings(long_side_px=320))
+    assert command_line(job, "a.mp4", locate("out", "a")) is None

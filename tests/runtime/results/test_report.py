@@ -102,6 +102,9 @@ def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
 def test_a_result_that_no_command_made_tells_the_python_for_it(tmp_path: Path) -> None:
     command = told(saved(report_result(), tmp_path))["command"]
     assert "samotion.segment_clip(frames, engines" in command and "seed=0" in command
+    info = {"command": None, "engine_folder": "my engines"}
+    command = told(saved(report_result(), tmp_path / "more", **info))["command"]
+    assert "samotion.open_engines('my engines')" in command
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"

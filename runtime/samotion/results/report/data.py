@@ -39,7 +39,7 @@ def collect(material: Material, pictures: frames.Pictures) -> dict[str, Any]:
         "stages": {name: round(ms, 1) for name, ms in result.timings.items()},
         "depth": frames.maps(result.evidence.depth, "depth"),
         "motion": frames.maps(result.evidence.motion, "motion"),
-        "command": info.get("command", _in_python(result)),
+        "command": info.get("command") or _in_python(result, info),
         "settings": _pairs(asdict(result.settings)),
         "engines": _engines(info),
         "versions": _pairs(info.get("versions", {})),
@@ -83,11 +83,12 @@ def _engines(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _in_python(result: Result) -> str:
+def _in_python(result: Result, info: Mapping[str, Any]) -> str:
     """How a result is made again that no command made."""
+    folder = repr(info["engine_folder"]) if "engine_folder" in info else ""
     path = "frames" if result.clip.path is None else repr(result.clip.path)
     settings = ", ".join(f"{name}={value}" for name, value in asdict(result.settings).items())
     return (
-        "import samotion\n\nwith samotion.open_engines() as engines:\n"
+        f"import samotion\n\nwith samotion.open_engines({folder}) as engines:\n"
         f"    result = samotion.segment_clip({path}, engines, samotion.Settings({settings}))"
     )
