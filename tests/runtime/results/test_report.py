@@ -122,15 +122,32 @@ def test_names_that_are_no_unicode_are_written_all_the_same(tmp_path: Path) -> N
     assert "caf\\udce9" in saved(report_result(name="caf\udce9"), tmp_path)
 
 
-def test_frames_in_which_an_object_is_seen_are_the_clips(
+def test_an_object_is_told_of_though_no_frame_of_the_page_shows_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(frames, "MAX_FRAMES", 10)
+    monkeypatch.setattr(frames, "MAX_FRAMES", 10)  # every third is in the page
     result = report_result(frame_count=25)
+    result.labels[result.labels == 2] = 0
+    result.labels[4, :14, :16] = 2
+    result.labels[5, :14, :8] = 2
     facts = told(saved(result, tmp_path))
-    assert len(facts["frames"]) < len(facts["allNumbers"]) == 25
-    expected = [one.masks.any((1, 2)).sum() for one in result.objects]
-    assert [one["seen"] for one in facts["objects"]] == expected
+    assert len(facts["frames"]) == 9 and len(facts["allNumbers"]) == 25
+    one, two = facts["objects"]
+    assert (one["seen"], two["seen"]) == (25, 2) and set(two["boxes"]) == {None}
+    largest = 14 * 16 / (110 * 140)
+    assert two["areas"] == pytest.approx([0, largest, *[0] * 7], abs=1e-6)
+    assert two["area"] == pytest.approx(0.75 * largest, abs=1e-6)
+
+
+def test_prompts_of_frames_that_are_not_in_the_page_are_on_the_timeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "MAX_FRAMES", 3)  # frames 0, 2 and 4 are in the page
+    result = report_result(1)
+    click = replace(result.evidence.prompts[0].clicks[0], frame=3)
+    prompts = (replace(result.evidence.prompts[0], clicks=(click,)),)
+    result = replace(result, evidence=replace(result.evidence, prompts=prompts))
+    assert told(saved(result, tmp_path))["objects"][0]["prompts"] == [1]
 
 
 def test_a_page_may_run_its_own_script_and_load_nothing(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from helpers.browser import CHROMIUM, Page, browser
 from helpers.reports import report_result
 from samotion.results import write as output
 from samotion.results.colours import palette
-from samotion.results.report import index
+from samotion.results.report import frames, index
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
@@ -102,6 +102,16 @@ def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
         page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
     page.wait(f"{FRAME} === 4")
     assert page.problems == []
+
+
+def test_a_page_of_every_second_frame_says_so(
+    page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(page, tmp_path / "all", 2)
+    assert page.run("document.querySelector('.held')") is None
+    monkeypatch.setattr(frames, "MAX_FRAMES", 3)
+    opened(page, tmp_path / "half", 2)
+    assert "1 of every 2 frames" in page.run("document.querySelector('.held').textContent")
 
 
 def test_the_index_links_to_reports(page: Page, tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ function objectList() {
 }
 
 function describe(one) {
-  const seen = one.areas.filter((area) => area > 0);
-  const mean = seen.reduce((sum, area) => sum + area, 0) / Math.max(1, seen.length);
-  const parts = [`in ${one.seen} of ${data.allNumbers.length} frames`, `${(100 * mean).toPrecision(2)} % of the picture`];
+  const parts = [`in ${one.seen} of ${data.allNumbers.length} frames`, `${Number((100 * one.area).toPrecision(2))} % of the picture`];
   if (one.tracks) parts.push(plural(one.tracks, "track"));
   parts.push(`confidence ${one.confidence.toFixed(2)}`);
   return parts.join(" · ");

@@ -28,15 +28,14 @@ class Pictures:
     """The frames that are in the page: `chosen` of the clip's, at `size_wh` px.
 
     `jpegs` are base64; `runs` are lengths and labels in turn, row by row, of each frame's label
-    map. By object, on each frame: `areas`, its share of the picture, and `boxes`, x, y, width and
-    height in px, None where it is not seen. `thumbnail` is the frame that shows most of what moves.
+    map. `boxes` are those of each object on each frame, x, y, width and height in px, None where it
+    is not seen. `thumbnail` is the frame that shows most of what moves.
     """
 
     chosen: list[int]
     size_wh: tuple[int, int]
     jpegs: list[str] = field(default_factory=list)
     runs: list[list[int]] = field(default_factory=list)
-    areas: dict[int, list[float]] = field(default_factory=dict)
     boxes: dict[int, list[list[float] | None]] = field(default_factory=dict)
     thumbnail: str = ""
 
@@ -53,7 +52,7 @@ def encode(result: Result) -> Pictures:
         frame, labels = frames[k], result.labels[k]
         pictures.jpegs.append(_text(jpeg(_scaled(frame, pictures.size_wh))))
         pictures.runs.append(runs(scaled_labels(labels, pictures.size_wh)))
-        _measure(labels, [one.id for one in result.objects], pictures)
+        _add_boxes(labels, [one.id for one in result.objects], pictures)
         if (moving := cv2.countNonZero(labels)) > most:
             most, shown = moving, (frame, labels)
     return replace(pictures, thumbnail=thumbnail(*shown))
@@ -103,8 +102,8 @@ def runs(labels: np.ndarray) -> list[int]:
     return np.column_stack([lengths, flat[starts]]).reshape(-1).tolist()
 
 
-def _measure(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
-    """Add the areas and boxes of a frame."""
+def _add_boxes(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
+    """Add those of a frame."""
     height, width = labels.shape
     scale = np.array([pictures.size_wh[0] / width, pictures.size_wh[1] / height] * 2)
     counts = np.bincount(labels.reshape(-1), minlength=256)
@@ -113,7 +112,6 @@ def _measure(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
         if counts[one]:
             mask = np.equal(labels, one).view(np.uint8)
             box = np.round(np.array(cv2.boundingRect(mask)) * scale, 1).tolist()
-        pictures.areas.setdefault(one, []).append(round(int(counts[one]) / labels.size, 6))
         pictures.boxes.setdefault(one, []).append(box)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from samotion.results.windows import windows_of
 def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
     """What the page tells of each object."""
     counts, sureness = _of_tracks(result, pictures.chosen)
-    place = {frame: index for index, frame in enumerate(pictures.chosen)}
-    seen = _frames_seen(result.labels)
+    areas = _areas(result)
+    seen = np.count_nonzero(areas, axis=0)
+    means = areas.sum(axis=0) / np.maximum(seen, 1)
+    # a frame of the page stands for those up to the next
+    largest = np.maximum.reduceat(areas, pictures.chosen)
     described = []
     for k, one in enumerate(result.objects):
         clicks = _clicks(result, k, pictures)
@@ -27,11 +31,12 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
                 "colour": hex_colour(one.id),
                 "score": one.score,
                 "confidence": one.confidence,
-                "seen": int(seen[one.id]),
-                "areas": pictures.areas[one.id],
+                "seen": int(seen[k]),
+                "area": round(float(means[k]), 6),
+                "areas": np.round(largest[:, k], 6).tolist(),
                 "boxes": pictures.boxes[one.id],
                 "tracks": counts[one.id],
-                "prompts": sorted(place[frame] for frame in clicks if frame in place),
+                "prompts": sorted({bisect(pictures.chosen, frame) - 1 for frame in clicks}),
                 "clicks": clicks,
                 "sureness": sureness[one.id],
             }
@@ -39,12 +44,14 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
     return described
 
 
-def _frames_seen(labels: np.ndarray) -> np.ndarray:
-    """In how many frames of the clip each label (256,) of (T,H,W) is: the page may have fewer."""
-    seen = np.zeros(256, np.int64)
-    for own in labels:
-        seen += np.bincount(own.reshape(-1), minlength=256) > 0
-    return seen
+def _areas(result: Result) -> np.ndarray:
+    """The share of the picture (T,n) of each object on every frame; the page may have fewer."""
+    count, height, width = result.labels.shape
+    ids = [one.id for one in result.objects]
+    areas = np.zeros((count, len(ids)))
+    for own, labels in zip(areas, result.labels):
+        own[:] = np.bincount(labels.reshape(-1), minlength=256)[ids] / (height * width)
+    return areas
 
 
 def _clicks(result: Result, k: int, pictures: Pictures) -> dict[int, list[list[float]]]:

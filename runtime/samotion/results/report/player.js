@@ -81,9 +81,12 @@ function player() {
   const buttons = [pressed("masks", "Masks"), pressed("outlines", "Outlines"), pressed("boxes", "Boxes"),
     pressed("names", "Names"), data.tracks.scores.length ? pressed("tracks", "Tracks") : null,
     data.objects.some((one) => one.prompts.length) ? pressed("prompts", "Prompts") : null, legend];
+  const step = data.chosen[1] - data.chosen[0];
+  const held = el("p", { className: "soft held" }, `The page holds 1 of every ${step} frames; where objects are seen and how large they are is told of all.`);
   return el("section", { className: "card player" }, el("div", { className: "screen" }, stage),
     el("div", { className: "bar" }, play, slider, clock),
-    el("div", { className: "layers" }, ...buttons, el("label", { className: "tint" }, "tint", tinted)));
+    el("div", { className: "layers" }, ...buttons, el("label", { className: "tint" }, "tint", tinted)),
+    step > 1 ? held : null);
 }
 
 function keys(event) {
