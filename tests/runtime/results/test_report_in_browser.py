@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, Page, browser
 from helpers.reports import report_result
@@ -92,15 +94,74 @@ def test_masks_of_objects_are_switched_on_and_off(page: Page, tmp_path: Path) ->
     assert page.run(inside) == with_mask and page.run(outside) == before
 
 
+def pressed_at(page: Page, selector: str, across: float = 0.5) -> None:
+    """A mouse press on an element, so far across it."""
+    node = f"document.querySelector('{selector}')"
+    page.run(f"{node}.scrollIntoView({{ block: 'center' }})")
+    area = json.loads(page.run(f"JSON.stringify({node}.getBoundingClientRect())"))
+    x, y = area["x"] + across * area["width"], area["y"] + area["height"] / 2
+    for kind in ("mousePressed", "mouseReleased"):
+        page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, x=x, y=y)
+
+
 def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
     opened(page, tmp_path, 2)
-    lane = "document.querySelector('.timeline svg')"
-    page.run(f"{lane}.scrollIntoView({{ block: 'center' }})")
-    area = json.loads(page.run(f"JSON.stringify({lane}.getBoundingClientRect())"))
-    where = {"x": area["x"] + 0.7 * area["width"], "y": area["y"] + 5}
-    for kind in ("mousePressed", "mouseReleased"):
-        page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+    pressed_at(page, ".timeline svg", 0.7)
     page.wait(f"{FRAME} === 4")
+    for beside in (".row .name", ".axis"):
+        pressed_at(page, beside, 0.3)
+        assert page.run(FRAME) == 4, beside
+    assert page.problems == []
+
+
+def test_space_plays_after_a_click_and_presses_what_was_reached_by_tab(
+    page: Page, tmp_path: Path
+) -> None:
+    opened(page, tmp_path, 2)
+    layers = "[...document.querySelectorAll('.layers button')].map((one) => one.ariaPressed)"
+    before = page.run(layers)
+    play = "document.querySelector('.play').ariaLabel"
+    pressed_at(page, ".layers button")
+    assert page.run(layers) == ["false", *before[1:]]
+    for told in ("pause", "play"):
+        page.press(" ")
+        assert page.run(play) == told
+        assert page.run(layers) == ["false", *before[1:]]
+    page.send("Input.dispatchKeyEvent", type="keyDown", key="Tab", windowsVirtualKeyCode=9)
+    page.press(" ")
+    assert page.run(play) == "play"
+    assert before[1] == "true" and page.run(layers) == ["false", "false", *before[2:]]
+
+
+def test_frames_are_told_apart_and_as_they_are_shown(page: Page, tmp_path: Path) -> None:
+    result = report_result()
+    late = replace(result.clip, timestamps_s=np.array([0.0, 12.0, 12.04, 12.08, 12.12, 12.16]))
+    path = output.write(replace(result, clip=late), tmp_path, ("report",)) / "report.html"
+    page.open(path)
+    page.wait(READY)
+    for key in ("ArrowRight", "ArrowRight"):
+        page.press(key)
+    shown = page.run("document.querySelector('.clock').textContent")
+    assert shown == "frame 6 · 12.04 s"
+    assert page.run("document.querySelector('.bar input').ariaValueText") == shown
+    named = "[...document.querySelectorAll('.strip button')].map((one) => [one.textContent, {}])"
+    pictures = page.run(named.format("one.querySelector('img').alt"))
+    assert pictures == [["frame 6", "Motion map, frame 6"], ["frame 0", "Depth, frame 0"]]
+
+
+@pytest.mark.parametrize("clipboard", ["undefined", "{ writeText: () => Promise.reject() }"])
+@pytest.mark.parametrize("copies, told", [("true", "Copied"), ("false", "Press Ctrl+C")])
+def test_the_command_is_copied_where_there_is_no_clipboard(
+    page: Page, tmp_path: Path, clipboard: str, copies: str, told: str
+) -> None:
+    opened(page, tmp_path, 2)
+    page.run(f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})")
+    page.run(f"document.execCommand = (name) => {{ window.asked = name; return {copies}; }}")
+    page.run("document.querySelector('.copy').click()")
+    page.wait(f"document.querySelector('.copy').textContent === '{told}'")
+    assert page.run("window.asked") == "copy"
+    command = "document.querySelector('pre').textContent.replace(/\\s/g, '')"
+    assert page.run("getSelection().toString().replace(/\\s/g, '')") == page.run(command)
     assert page.problems == []
 
 

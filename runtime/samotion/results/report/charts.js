@@ -52,8 +52,12 @@ function timeline() {
     const area = lanes();
     seek(Math.floor((event.clientX - area.left) / area.width * count));
   };
-  body.addEventListener("pointerdown", (event) => { body.setPointerCapture(event.pointerId); follow(event); });
-  body.addEventListener("pointermove", (event) => { if (event.buttons) follow(event); });
+  body.addEventListener("pointerdown", (event) => {
+    if (!event.target.closest("svg")) return;
+    body.setPointerCapture(event.pointerId);
+    follow(event);
+  });
+  body.addEventListener("pointermove", (event) => { if (body.hasPointerCapture(event.pointerId)) follow(event); });
   state.listeners.push(place);
   new ResizeObserver(place).observe(body);
   const sample = (...shapes) => svg("svg", { viewBox: "0 0 22 14" }, ...shapes);
@@ -137,7 +141,7 @@ function maps() {
   const strip = (title, about, pictures) => pictures.length ? [el("h2", {}, title, small(about)),
     el("div", { className: "strip" }, ...pictures.map(([frame, jpeg]) =>
       el("button", { type: "button", title: "show this frame", onclick: () => seek(nearest(frame)) },
-        el("img", { src: "data:image/jpeg;base64," + jpeg, alt: `${title}, frame ${frame}` }), `frame ${data.allNumbers[frame]}`)))] : [];
+        el("img", { src: "data:image/jpeg;base64," + jpeg, alt: `${title}, frame ${data.allNumbers[frame]}` }), `frame ${data.allNumbers[frame]}`)))] : [];
   const both = [...strip("Motion map", "brighter moves more surely", data.motion), ...strip("Depth", "brighter is nearer", data.depth)];
   return both.length ? card("wide", null, ...both) : null;
 }
@@ -150,14 +154,23 @@ function nearest(frame) {
 
 function again() {
   const code = el("pre", {}, data.command);
-  const copy = el("button", { type: "button", onclick: () => {
-    getSelection().selectAllChildren(code);
-    const done = () => { copy.textContent = "Copied"; setTimeout(() => { copy.textContent = "Copy"; }, 1500); };
-    if (navigator.clipboard) navigator.clipboard.writeText(data.command).then(done, () => {});
+  const copy = el("button", { type: "button", className: "copy", onclick: async () => {
+    copy.textContent = await copied(code) ? "Copied" : "Press Ctrl+C";
+    setTimeout(() => { copy.textContent = "Copy"; }, 3000);
   } }, "Copy");
   const more = (title, pairs) => pairs.length ? el("details", {}, el("summary", {}, title), table(pairs)) : null;
   return card("", ["Run it again"], code, copy, more("Settings", data.settings), more("Engines", data.engines),
     more("Versions", data.versions));
+}
+
+async function copied(node) {
+  getSelection().selectAllChildren(node);
+  try {
+    await navigator.clipboard.writeText(node.textContent);
+    return true;
+  } catch { // over plain http there is no clipboard
+    return document.execCommand("copy");
+  }
 }
 
 function start() {

@@ -47,5 +47,5 @@ function table(pairs) {
   return el("table", { className: "plain" }, el("tbody", {}, ...rows));
 }
 
-const seconds = (value) => value.toFixed(value < 10 ? 2 : 1) + " s";
+const seconds = (value) => value.toFixed(2) + " s";
 const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;

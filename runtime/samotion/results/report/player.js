@@ -75,7 +75,7 @@ function player() {
     play.textContent = state.playing ? "❚❚" : "▶";
     play.ariaLabel = state.playing ? "pause" : "play";
     slider.value = state.frame;
-    clock.textContent = `frame ${data.numbers[state.frame]} · ${seconds(data.times[state.frame])}`;
+    slider.ariaValueText = clock.textContent = `frame ${data.numbers[state.frame]} · ${seconds(data.times[state.frame])}`;
     legend.hidden = !layers.tracks;
   });
   const buttons = [pressed("masks", "Masks"), pressed("outlines", "Outlines"), pressed("boxes", "Boxes"),
@@ -89,7 +89,12 @@ function player() {
     step > 1 ? held : null);
 }
 
+// Space presses a control that was reached by keyboard, and plays after a click on one.
+let pointed = false;
+document.addEventListener("pointerdown", () => { pointed = true; }, true);
+
 function keys(event) {
+  if (event.key === "Tab") pointed = false;
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.target.closest(".tint") && /^(Arrow|Home|End)/.test(event.key)) return;
   const actions = {
@@ -101,7 +106,7 @@ function keys(event) {
   const digit = data.objects.find((one) => String(one.id) === event.key);
   const action = actions[event.key] || (digit && (() => showOnly(digit.id)));
   if (!action) return;
-  if (event.key === " " && event.target.matches(":is(button, summary, input[type=checkbox]):focus-visible")) return;
+  if (event.key === " " && !pointed && event.target.matches("button, summary, input[type=checkbox]")) return;
   event.preventDefault();
   action();
 }
