@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -149,6 +150,76 @@ def test_frames_are_told_apart_and_as_they_are_shown(page: Page, tmp_path: Path)
     assert pictures == [["frame 6", "Motion map, frame 6"], ["frame 0", "Depth, frame 0"]]
 
 
+def luminance(rgb: Sequence[float]) -> float:
+    """That of WCAG 2, from levels up to 255."""
+    share = np.array(rgb[:3]) / 255
+    linear = np.where(share > 0.04045, ((share + 0.055) / 1.055) ** 2.4, share / 12.92)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def levels(colour: str) -> list[int]:
+    """Of rgb(1, 2, 3) or #010203."""
+    if colour.startswith("#"):
+        return list(bytes.fromhex(colour[1:]))
+    return [int(level) for level in re.findall(r"\d+", colour)]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_what_is_not_seen_or_not_chosen_can_be_read(page: Page, tmp_path: Path, dark: bool) -> None:
+    opened(page, tmp_path, 2, dark=dark)
+    page.press("End")
+    page.press("2")
+    ground = levels(page.run("getComputedStyle(document.querySelector('.card')).backgroundColor"))
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    for text in ("li.gone b", "li.gone .score", "li.gone .more", ".row.off .name"):
+        assert contrast(levels(page.run(style.format(text, "color"))), ground) > 4.5, text
+        assert page.run(f"document.querySelector('{text}').checkVisibility({{opacity: true}})")
+    for faded in ("li.gone", ".row.off"):
+        assert page.run(style.format(faded, "opacity")) == "1"
+        assert page.run(style.format(f"{faded} .chip", "opacity")) == "0.3"
+
+
+def test_names_on_the_clip_are_black_or_white_whichever_is_read_better(
+    page: Page, tmp_path: Path
+) -> None:
+    opened(page, tmp_path, 20)
+    page.run("""{
+      const pen = CanvasRenderingContext2D.prototype;
+      let ground;
+      window.names = [];
+      pen.fill = function () { ground = this.fillStyle; };
+      pen.fillText = function () { window.names.push([ground, this.fillStyle]); };
+    }""")
+    page.press("ArrowRight")
+    page.wait("window.names.length === 20")
+    for ground, ink in page.run("window.names"):
+        black, white = (contrast(levels(ground), (level,) * 3) for level in (0, 255))
+        assert contrast(levels(ground), levels(ink)) == max(black, white)
+
+
+def test_a_print_holds_all_objects_and_their_colours(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, 20)
+    page.send("Emulation.setEmulatedMedia", media="print")
+    style = "getComputedStyle(document.querySelector('{}')).{}"
+    assert page.run(style.format(".side > .card", "maxHeight")) == "none"
+    assert page.run(style.format(".side > .card", "position")) == "static"
+    for coloured in (".objects .chip", ".row .chip", ".fill"):
+        assert page.run(style.format(coloured, "printColorAdjust")) == "exact", coloured
+    assert page.run(style.format(".copy", "display")) == "none"
+    page.send("Emulation.setEmulatedMedia", media="")
+
+
+def test_the_chart_of_scores_has_a_name(page: Page, tmp_path: Path) -> None:
+    opened(page, tmp_path, 2)
+    name = page.run("document.querySelector('svg.chart').ariaLabel")
+    assert name == "Histogram of the motion scores of 40 tracks"
+
+
 @pytest.mark.parametrize("clipboard", ["undefined", "{ writeText: () => Promise.reject() }"])
 @pytest.mark.parametrize("copies, told", [("true", "Copied"), ("false", "Press Ctrl+C")])
 def test_the_command_is_copied_where_there_is_no_clipboard(
@@ -185,6 +256,8 @@ def test_the_index_links_to_reports(page: Page, tmp_path: Path) -> None:
     assert page.run("document.querySelectorAll('.clips img').length") == 2
     assert page.run("[...document.images].every((one) => one.naturalWidth > 0)")
     assert page.run("document.documentElement.scrollWidth") == PHONE[0]
+    fit = page.run("getComputedStyle(document.querySelector('.clips img')).objectFit")
+    assert fit == "contain"  # upright clips are shown whole
     for number, title in ((0, "#1 50%"), (1, "b & <c>")):
         page.open(path)
         page.run(f"document.querySelectorAll('.clips a')[{number}].click()")

@@ -102,7 +102,8 @@ function histogram() {
   const x = (score) => LEFT + score * (WIDE - LEFT - 6);
   const y = (value) => HIGH - Math.sqrt(value / most) * (HIGH - 24);
   const step = 1 / counts.length;
-  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${WIDE} ${HIGH + 36}`, role: "img" });
+  const chart = svg("svg", { class: "chart", viewBox: `0 0 ${WIDE} ${HIGH + 36}`, role: "img",
+    "aria-label": `Histogram of the motion scores of ${plural(total, "track")}` });
   for (const share of [1, 0.25]) {
     const value = Math.round(most * share), at = y(value);
     chart.append(svg("line", { class: "axisline", x1: LEFT, x2: WIDE - 6, y1: at, y2: at }),

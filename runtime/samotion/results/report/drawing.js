@@ -139,6 +139,12 @@ function drawBox(one, [x, y, w, h], scale, unit) {
   }
 }
 
+// black or white, whichever contrasts more, as WCAG 2 measures it
+function readableOn(colour) {
+  const [red, green, blue] = colour.map((level) => (level > 10 ? ((level / 255 + 0.055) / 1.055) ** 2.4 : level / 3294.6));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
+}
+
 function drawName(one, [x, y, w], scale, unit) {
   const text = `${one.id}  ${one.score.toFixed(2)}`;
   pen.font = `600 ${12 * unit}px system-ui, sans-serif`;
@@ -149,8 +155,7 @@ function drawName(one, [x, y, w], scale, unit) {
   pen.beginPath();
   pen.roundRect(left, top, wide, high, 5 * unit);
   pen.fill();
-  const [r, g, b] = colours.get(one.id);
-  pen.fillStyle = 0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#111" : "#fff";
+  pen.fillStyle = readableOn(colours.get(one.id));
   pen.textBaseline = "middle";
   pen.fillText(text, left + 5 * unit, top + high / 2 + unit);
 }
