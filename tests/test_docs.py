@@ -7,6 +7,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import shlex
 from collections.abc import Iterator
 from functools import cache
@@ -99,6 +100,14 @@ def test_every_page_of_docs_is_linked() -> None:
     links = (ROOT / "README.md").read_text().replace("](docs/", "](")
     texts = {page: links + "".join(p.read_text() for p in pages if p != page) for page in pages}
     assert [page.name for page, text in texts.items() if f"]({page.name}" not in text] == []
+
+
+def test_the_site_links_to_the_repository_and_asks_it_nothing() -> None:
+    hooks = runpy.run_path(str(ROOT / ".ci" / "docs_links.py"))
+    address = "https://github.com/samotion/samotion"
+    page = f'<a href="{address}" class="md-source" data-md-component="source"></a>'
+    expected = f'<a href="{address}" class="md-source"></a>'
+    assert hooks["on_post_page"](page) == hooks["on_post_template"](page) == expected
 
 
 def test_anchors_are_those_of_the_titles() -> None:
