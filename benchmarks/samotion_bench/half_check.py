@@ -94,7 +94,7 @@ def score_lines(
     """Motion scores: the net alone on the same inputs, and what the nets before it add to that."""
     if len(full.tracks) != len(half.tracks):
         return []
-    frames, found = full.clip.frames, full.tracks
+    frames, found = np.asarray(full.clip.frames), full.tracks
     before = judge(full_engines, full_engines, frames, found)
     parts = {
         "the motion net alone, same inputs": judge(half_engines, full_engines, frames, found),

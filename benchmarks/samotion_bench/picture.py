@@ -39,7 +39,8 @@ def _panel(frame: np.ndarray) -> np.ndarray:
 def main() -> None:
     """The command."""
     clip, overlay, target = sys.argv[1:]
-    sheet = contact_sheet(read_clip(clip).frames, read_clip(overlay).frames)
+    before, after = read_clip(clip).frames, read_clip(overlay).frames
+    sheet = contact_sheet(np.asarray(before), np.asarray(after))
     written, data = cv2.imencode(Path(target).suffix, cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     assert written
     write_atomically(Path(target), data.tobytes())

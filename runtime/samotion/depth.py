@@ -11,7 +11,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, mapped
-from samotion.checks.arguments import check_frames
+from samotion.checks.arguments import AsArray, frames_of
 
 PATCH_PX = 14
 # the small net takes about 1 GB for as many; one frame of 924x518 at a time, else two calls at once
@@ -23,16 +23,16 @@ FLAT = 1e-5  # of the values: less than this between the nearest and farthest is
 MAX_ASPECT = 8  # memory does not grow with the shape of a long strip
 
 
-def estimate(engines: Engines, frames: np.ndarray) -> np.ndarray:
+def estimate(engines: Engines, frames: AsArray) -> np.ndarray:
     """Disparity (T,H,W) float32 in [0,1] of uint8 RGB frames (T,H,W,3); larger is nearer, each
     frame spans [0,1].
 
     Frames are resized for the net (`net_size`, `resize`) and its answer bicubically back. A frame
     of constant disparity gives zeros. Raises UsageError for other frames.
     """
-    check_frames(frames)
-    maps = np.empty(frames.shape[:3], np.float32)
-    for unit, disparity in zip(maps, raw_maps(engines, frames)):
+    given = frames_of(frames)
+    maps = np.empty(given.shape[:3], np.float32)
+    for unit, disparity in zip(maps, raw_maps(engines, given)):
         unit[:] = to_unit_range(resize(disparity, unit.shape))
     return maps
 

@@ -10,7 +10,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, aside
-from samotion.checks.arguments import check_frames
+from samotion.checks.arguments import AsArray, frames_of
 from samotion.checks.stages import StageProgress
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
@@ -22,15 +22,15 @@ ANSWERS_WAITING = 2  # of a GPU, a frame each, to be looked up in
 MAX_ASPECT = 8  # 140x1120 px; wider than any film or panorama of common cameras
 
 
-def describe(engines: Engines, frames: np.ndarray) -> np.ndarray:
+def describe(engines: Engines, frames: AsArray) -> np.ndarray:
     """Features (B,GH,GW,C) float32 of uint8 RGB frames (B,H,W,3).
 
     Resized to `net_size`: bilinearly where that enlarges, as published, by the mean of each area
     where it shrinks. Raises UsageError for other frames.
     """
-    check_frames(frames)
-    rows, columns = net_size((frames.shape[1], frames.shape[2]), engines.preset.dino.short_side_px)
-    resized = np.stack([_resized(engines, frame) for frame in frames])
+    given = frames_of(frames)
+    rows, columns = net_size((given.shape[1], given.shape[2]), engines.preset.dino.short_side_px)
+    resized = np.stack([_resized(engines, frame) for frame in given])
     per_call = max(1, PX_PER_CALL // (rows * columns))
     calls = [resized[start : start + per_call] for start in range(0, len(resized), per_call)]
     return np.concatenate([engines["dino"](frames=call)["features"] for call in calls])

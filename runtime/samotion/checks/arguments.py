@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import reprlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from samotion.presets import Preset
 
 MOST = 2**63 - 1  # what 64 bits hold, with a sign
+
+
+class AsArray(Protocol):
+    """What NumPy makes an array of: an array, or the frames of a long clip."""
+
+    def __array__(self) -> np.ndarray: ...
 
 
 def path_of(value: Any, what: str) -> Path:
@@ -63,13 +69,17 @@ def preset_of(engines: Any) -> Preset:
     return preset
 
 
-def check_frames(frames: Any) -> None:
-    """Raise UsageError for what is not frames (T,H,W,3) uint8, T at least 1."""
+def frames_of(value: Any) -> np.ndarray:
+    """Frames (T,H,W,3) uint8, T at least 1, as an array; those of a long clip are read. Raises
+    UsageError for anything else.
+    """
     expected = "expected uint8 (T,H,W,3), T at least 1"
-    if not isinstance(frames, np.ndarray):
-        raise UsageError(f"frames are {_described(frames)}; {expected}")
+    if not isinstance(value, np.ndarray) and getattr(value, "dtype", None) != np.uint8:
+        raise UsageError(f"frames are {_described(value)}; {expected}")
+    frames = np.asarray(value)
     if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or not frames.size:
         raise UsageError(f"frames are {frames.dtype} {list(frames.shape)}; {expected}")
+    return frames
 
 
 def _described(value: Any) -> str:

@@ -7,11 +7,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from samotion.checks.arguments import check_frames
+from samotion.checks.arguments import frames_of
 from samotion.checks.stages import StageProgress
 from samotion.clips import sizes
 from samotion.clips.collect import Collected, Frame, Scaled
@@ -40,11 +41,11 @@ class Clip:
     from 0; `timestamps_s` (T,) float64: when each frame shows, increasing; `fps`: of the source;
     `path` None: from an array; `warnings`: a line for each thing that was left out, repaired or
     may surprise; `frame_names`: of a folder, the file name of each frame read, aligned with
-    `indices`; else None; `file`: the video file. Of a clip of several windows
-    `frames` are `Frames`, which hold none.
+    `indices`; else None; `file`: the video file. Of a file or folder of several windows `frames`
+    are `Frames`, which hold none; `np.asarray(frames)` is an array of any.
     """
 
-    frames: np.ndarray
+    frames: np.ndarray | Frames
     source_hw: tuple[int, int]
     indices: np.ndarray
     timestamps_s: np.ndarray
@@ -94,7 +95,7 @@ class Stream:
         """What holds the frames of a pass as they come, for `clip` when all have."""
         return Collected(reading.scaled, self.count, self.where)
 
-    def clip(self, frames: np.ndarray, reading: Reading) -> Clip:
+    def clip(self, frames: np.ndarray | Frames, reading: Reading) -> Clip:
         """The clip of a pass that has come to its end."""
         times_s, warnings = reading.end(reading.scaled)
         height, width = frames.shape[1:3]
@@ -124,7 +125,7 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
     """
     count = len(clip.frames)
     if not isinstance(clip.frames, Frames):
-        check_frames(clip.frames)
+        frames_of(clip.frames)
     beside = clip.indices, clip.timestamps_s, clip.frame_names or clip.indices
     if lengths := [len(one) for one in beside if len(one) != count]:
         raise UsageError(f"the clip has {count} frames, and {lengths[0]} numbers, times or names")
@@ -179,30 +180,31 @@ def check_read(where: str | None, count: int, wanted: int) -> None:
 
 def stream_of(clip: Clip) -> Stream:
     """A clip that has been read as a stream of its frames."""
-
-    def read() -> Reading:
-        rows = zip(clip.indices.tolist(), clip.timestamps_s.tolist(), clip.frames)
-        pictures = (Frame(*row) for row in rows)
-        return Reading(Scaled(pictures, None, clip.name), lambda scaled: (clip.timestamps_s, []))
-
     return Stream(
         clip.name,
         clip.path,
         clip.fps,
         len(clip.frames),
         clip.name,
-        read,
+        partial(_read_again, clip),
         clip.frame_names,
         clip.file,
     )
 
 
-class Frames:
-    """The frames of a long clip where an array (T,H,W,3) uint8 is expected: they are read anew
-    whenever one goes through them, one at a time. Raises InputError where the source has changed.
+def _read_again(clip: Clip) -> Reading:
+    rows = zip(clip.indices.tolist(), clip.timestamps_s.tolist(), clip.frames)
+    pictures = (Frame(*row) for row in rows)
+    return Reading(Scaled(pictures, None, clip.name), lambda scaled: (clip.timestamps_s, []))
 
-    Single frames by number are quick in their order, and need a new pass through the clip else.
-    Threads may ask for them. They cannot be pickled.
+
+class Frames:
+    """The frames (T,H,W,3) uint8 of a long clip, which are not held: they are read anew whenever
+    one goes through them, one at a time. Raises InputError where the source has changed.
+
+    They have `shape`, `len`, single frames and slices, as arrays do; `np.asarray` holds them all
+    as one. Single frames by number are quick in their order, and need a new pass through the clip
+    else. Threads may ask for them.
     """
 
     dtype = np.dtype(np.uint8)
@@ -215,15 +217,18 @@ class Frames:
         self._next = 0  # of the pass; 0: there is none
         self._lock = threading.Lock()
 
-    def __copy__(self) -> Frames:
-        return Frames(self._stream, self.shape)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, or one in another process, begins a pass of its own."""
+        return Frames, (self._stream, self.shape)
 
-    def __deepcopy__(self, _: Any) -> Frames:
-        return self.__copy__()
-
-    def as_array(self) -> np.ndarray:
-        """Itself, for all that is typed for arrays and goes through frames one by one."""
-        return cast(np.ndarray, self)
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All of them, in memory. Raises InputError where that is too much."""
+        if copy is False:
+            raise ValueError("frames of a long clip are not held; they become an array by a copy")
+        held = sizes.allocate(len(self), self.shape[1:3], self._stream.where)
+        for room, frame in zip(held, self):
+            room[:] = frame
+        return held if dtype is None else held.astype(dtype, copy=False)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -144,14 +144,22 @@ def _open_array(source: np.ndarray, wish: _Wish) -> Stream:
     step = sizes.every_kth(len(source), wish.max_frames)
     kept = range(0, len(source), step)
 
-    def read() -> Reading:
-        pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
-        return Reading(Scaled(pictures, wish.long_side_px, "frames"), end)
-
-    def end(scaled: Scaled) -> Ended:
-        return np.array(scaled.times_s), sizes.left_out(len(source), step)
-
+    read = partial(_read_array, source, kept, wish)
     return Stream("clip", None, FOLDER_FPS, len(kept), "frames", read)
+
+
+def _read_array(source: np.ndarray, kept: range, wish: _Wish) -> Reading:
+    pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
+    end = partial(_end_of_frames, sizes.left_out(len(source), kept.step), [])
+    return Reading(Scaled(pictures, wish.long_side_px, "frames"), end)
+
+
+def _end_of_frames(warnings: list[str], cut: list[str], scaled: Scaled) -> Ended:
+    """Of frames that come one by one; `cut`: the names of those that are."""
+    lines = [*warnings]
+    if cut:
+        lines.append(f"{len(cut)} images are cut and grey below, the first: {cut[0]}")
+    return np.array(scaled.times_s), lines
 
 
 def _open_folder(folder: Path, wish: _Wish) -> Stream:
@@ -161,20 +169,18 @@ def _open_folder(folder: Path, wish: _Wish) -> Stream:
     step = sizes.every_kth(len(files), wish.max_frames)
     kept = range(0, len(files), step)
 
-    def read() -> Reading:
-        cut: list[str] = []
-
-        def end(scaled: Scaled) -> Ended:
-            lines = [*warnings, *sizes.left_out(len(files), step)]
-            if cut:
-                lines.append(f"{len(cut)} images are cut and grey below, the first: {cut[0]}")
-            return np.array(scaled.times_s), lines
-
-        return wish.read(_images(files, kept, cut), where, end)
-
+    warnings = [*warnings, *sizes.left_out(len(files), step)]
+    read = partial(_read_folder, files, kept, wish, where, warnings)
     names = tuple(files[i].name for i in kept)
     name, path = clip_name(folder), str(folder)
     return Stream(name, path, FOLDER_FPS, len(kept), where, read, names)
+
+
+def _read_folder(
+    files: list[Path], kept: range, wish: _Wish, where: str, warnings: list[str]
+) -> Reading:
+    cut: list[str] = []
+    return wish.read(_images(files, kept, cut), where, partial(_end_of_frames, warnings, cut))
 
 
 def _images(files: list[Path], kept: range, cut: list[str]) -> Iterator[Frame]:
@@ -205,14 +211,18 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
     check_count(facts.frame_count, where, "the file ends early" if facts.ends_early else "")
     step = sizes.every_kth(facts.frame_count, wish.max_frames)
 
-    def read() -> Reading:
-        report = decode.Report()
-        pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
-        return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
-
+    read = partial(_read_file, path, facts, step, wish)
     count = math.ceil(facts.frame_count / step)
     file = VideoFile(size_bytes, head_of(path, size_bytes), facts)
     return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
+
+
+def _read_file(path: Path, facts: Facts, step: int, wish: _Wish) -> Reading:
+    from samotion.clips import decode
+
+    where, report = repr(str(path)), decode.Report()
+    pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
+    return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
 
 def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Scaled) -> Ended:

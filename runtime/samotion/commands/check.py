@@ -182,7 +182,7 @@ def try_video() -> str | None:
                     frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
                     container.mux(stream.encode(frame))
                 container.mux(stream.encode())
-            levels = read_clip(path).frames.mean(axis=(1, 2, 3))
+            levels = np.mean(read_clip(path).frames, axis=(1, 2, 3))
     except Exception as error:  # PyAV raises kinds of its own, and ImportError where it is broken
         return first_line(error)
     right = levels.shape == (2,) and bool(np.all(np.abs(levels - (64, 128)) < 8))

@@ -69,7 +69,8 @@ def segment_clip(
 
     `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all
     when it ends. A clip of more than `window_frames`, or of several scenes, is worked on window by
-    window, and its labels are held for all frames: `segment_windows` holds those of one window.
+    window, and its labels are held for all frames, those of an array too: `segment_windows` holds
+    those of one window.
     Raises InputError for a clip that cannot be read and EngineError for engines that are missing or
     fail.
     """
@@ -77,6 +78,9 @@ def segment_clip(
     clip = _fitted(clip, numbers)
     stream, report = _open(clip, numbers), progress or silent
     if stream.count > numbers.window_frames:
+        if stream.path is None and not isinstance(clip, video.Clip):
+            clip = stream.read()  # what is written into an array later is no part of the result
+            stream = stream_of(clip)
         return _segment_by_windows(clip, stream, engines, numbers, report)
     stages = Stages(report)
     with stages("video") as step:
@@ -105,7 +109,7 @@ def _segment_by_windows(
     joined = np.concatenate(labels)
     source = clip
     if not isinstance(source, video.Clip):
-        frames = Frames(stream, (*joined.shape, 3)).as_array()
+        frames = Frames(stream, (*joined.shape, 3))
         source = stream.clip(frames, reading)
     result = to_result(state, source, joined, tracks, numbers)
     result.warnings[:0] = getattr(engines, "warnings", ())
@@ -172,7 +176,7 @@ def _segment_whole(
     stages: Stages,
 ) -> Result:
     """A clip of one window."""
-    found = find(engines, source.frames, numbers, stages, cache=cache)
+    found = find(engines, np.asarray(source.frames), numbers, stages, cache=cache)
     warnings = [*getattr(engines, "warnings", ()), *source.warnings]
     if not found.objects:
         warnings.append(nothing_moves(found.confidence))
@@ -317,7 +321,8 @@ def _read(
     while they are read.
     """
     if isinstance(clip, video.Clip):
-        return clip, None
+        is_held = isinstance(clip.frames, np.ndarray)
+        return clip if is_held else replace(clip, frames=np.asarray(clip.frames)), None
     is_one_window = stream.count <= WINDOW_FRAMES
     if engines.preset.cues or not resident.is_on_gpu(engines) or not is_one_window:
         return stream.read(step), None
@@ -326,4 +331,4 @@ def _read(
     parts = collected.parts(FEATURE_FRAMES)
     grids = features_while_read(engines, parts, stream.count, step)
     source = stream.clip(collected.frames, reading)
-    return source, FrameCache(ResizedFrames(source.frames), grids)
+    return source, FrameCache(ResizedFrames(collected.frames), grids)

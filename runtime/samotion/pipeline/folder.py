@@ -72,7 +72,7 @@ def write_windows(
         shape = done.done[-1].labels.shape[1:]
     count = len(reading.scaled.numbers)
     labels = done.labels((count, *shape))
-    frames = Frames(stream, (count, *shape, 3)).as_array()
+    frames = Frames(stream, (count, *shape, 3))
     return to_result(state, stream.clip(frames, reading), labels, done.done, numbers)
 
 

@@ -12,7 +12,7 @@ from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.squares import BICUBIC, Squares, resample
 from samotion.backends.threads import ahead
-from samotion.checks.arguments import check_frames
+from samotion.checks.arguments import AsArray, frames_of
 
 Levels = dict[str, np.ndarray]  # the outputs of engine sam2_image for one frame, by name
 
@@ -31,10 +31,9 @@ class Features:
     used ones. None: as many as fit into the room of CAPACITY_PX, and no more than CAPACITY_FRAMES.
     """
 
-    def __init__(self, engines: Engines, frames: np.ndarray, capacity: int | None = None) -> None:
-        check_frames(frames)
-        self.frames = frames
-        self.hw: tuple[int, int] = (frames.shape[1], frames.shape[2])
+    def __init__(self, engines: Engines, frames: AsArray, capacity: int | None = None) -> None:
+        self.frames = frames_of(frames)
+        self.hw: tuple[int, int] = (self.frames.shape[1], self.frames.shape[2])
         self.side_px = engines.preset.sam2.image_size_px
         fitting = min(CAPACITY_FRAMES, CAPACITY_PX // self.side_px**2)
         self.capacity = max(1, fitting if capacity is None else capacity)

@@ -16,6 +16,7 @@ import numpy as np
 from samotion.backends import resident
 from samotion.backends.engines import Engines
 from samotion.backends.threads import aside, mapped
+from samotion.checks.arguments import AsArray
 from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
 from samotion.sam2 import gpu_sweep
@@ -43,7 +44,7 @@ Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 def propagate(  # noqa: PLR0913 (a public signature)
     engines: Engines,
-    frames: np.ndarray,
+    frames: AsArray,
     clicks: Iterable[Click],
     return_logits: bool = False,
     features: Features | None = None,

@@ -177,7 +177,7 @@ def test_a_fade_from_black_does_not_set_the_size_of_all_pictures(
     monkeypatch.setattr(frames, "BUDGET_BYTES", 20_000)
     monkeypatch.setattr(frames, "SMALLEST_PX", 40)
     result = report_result(frame_count=12, hw=(220, 280))
-    result.clip.frames[0] = 0
+    np.asarray(result.clip.frames)[0] = 0
 
     class Read:
         """Frames that are not held."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
 from samotion.results.result import Result
+
+if TYPE_CHECKING:
+    from samotion.clips.stream import Frames
 
 MAX_FRAMES = 300  # of a longer clip, every k-th is in the page
 LONG_SIDE_PX = 960
@@ -58,7 +62,7 @@ def encode(result: Result) -> Pictures:
     return replace(pictures, thumbnail=thumbnail(*shown))
 
 
-def _fitting(frames: np.ndarray, chosen: list[int]) -> tuple[int, int]:
+def _fitting(frames: np.ndarray | Frames, chosen: list[int]) -> tuple[int, int]:
     """The size at which a few frames say that all of them fit."""
     height, width = frames.shape[1:3]
     long_side = max(height, width)
