@@ -88,11 +88,18 @@ def test_a_clip_is_read_with_whole_numbers(numbers: dict[str, Any]) -> None:
         read_clip(FRAMES, **numbers)
 
 
-@pytest.mark.parametrize("answer", [samotion.depth.estimate, samotion.dino.describe])
+def _resized(_: Any, frames: Any) -> Any:
+    return samotion.tracks.resize_for_tracking(frames)
+
+
+@pytest.mark.parametrize(
+    "answer", [samotion.depth.estimate, samotion.dino.describe, samotion.sam2.Features, _resized]
+)
 @pytest.mark.parametrize(
     ("frames", "words"),
     [
         (np.zeros((2, 28, 28, 3), np.float32), r"float32 \[2, 28, 28, 3\]"),
+        (np.zeros((28, 28, 3), np.uint8), r"uint8 \[28, 28, 3\]"),
         (np.zeros((2, 3, 28, 28), np.uint8), r"uint8 \[2, 3, 28, 28\]"),
         (np.zeros((0, 28, 28, 3), np.uint8), "T at least 1"),
         (np.zeros((2, 0, 0, 3), np.uint8), r"uint8 \[2, 0, 0, 3\]"),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.backends.threads import mapped
+from samotion.checks.arguments import AsArray, frames_of
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
 
@@ -80,16 +81,17 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
-def resize_for_tracking(frames: np.ndarray, size_px: int = TRACKER_PX) -> np.ndarray:
+def resize_for_tracking(frames: AsArray, size_px: int = TRACKER_PX) -> np.ndarray:
     """uint8 (T,H,W,3) -> (T,256,256,3) or another size, with a Lanczos filter that widens when it
     shrinks.
 
     So does the reference's; OpenCV's Lanczos does not widen and aliases. Within 1 level of
-    Pillow's.
+    Pillow's. Raises UsageError for other frames.
     """
-    count, height, width = frames.shape[:3]
+    given = frames_of(frames)
+    count, height, width = given.shape[:3]
     if (height, width) == (size_px, size_px):
-        return np.asarray(frames)
+        return given
     down = _lanczos(height, size_px)
     across = _lanczos(width, size_px)
 
@@ -100,7 +102,7 @@ def resize_for_tracking(frames: np.ndarray, size_px: int = TRACKER_PX) -> np.nda
         return _resample(down, rows.reshape(height, -1)).reshape(size_px, size_px, 3)
 
     small = np.empty((count, size_px, size_px, 3), np.uint8)
-    for out, made in zip(small, mapped(square, frames)):
+    for out, made in zip(small, mapped(square, given)):
         out[:] = made
     return small
 
