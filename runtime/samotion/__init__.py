@@ -14,8 +14,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from samotion import depth, dino, masks, motion, prompts, sam2, tracks
+    from samotion import clips as clips
+    from samotion import depth, dino, live, masks, motion, prompts, sam2, tracks
+    from samotion import errors as errors
+    from samotion import ray as ray
+    from samotion import results as results
+    from samotion.backends import threads as threads
     from samotion.backends.engines import open_engines
+    from samotion.checks import stages as stages
+    from samotion.clips import video as video
     from samotion.errors import SamotionError
     from samotion.pipeline import ObjectResult, Result, segment_clip, segment_windows
     from samotion.pipeline.many import segment_clips
@@ -64,15 +71,17 @@ _OWNERS = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import a public name when it is first asked for: NumPy, OpenCV and PyAV take longer than
-    `--help` may.
-    """
-    if name in _HOMES:
-        return import_module(_HOMES[name])
-    if name in _OWNERS:
-        return getattr(import_module(_OWNERS[name]), name)
-    raise AttributeError(f"module 'samotion' has no attribute {name!r}")
+if not TYPE_CHECKING:  # a type checker sees the imports above, and tells names that are wrong
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first asked for: NumPy, OpenCV and PyAV take longer than
+        `--help` may.
+        """
+        if name in _HOMES:
+            return import_module(_HOMES[name])
+        if name in _OWNERS:
+            return getattr(import_module(_OWNERS[name]), name)
+        raise AttributeError(f"module 'samotion' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samotion.checks.arguments import whole_number
+from samotion.checks.arguments import AsArray, whole_number
 from samotion.checks.stages import StageProgress
 from samotion.clips import arrays, folders, sizes, times
 from samotion.clips.collect import Frame, Scaled
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from samotion.clips.survey import Facts
 
 
+# a path, frames as an array or a tensor on the CPU, or as a list of images
+Source = str | bytes | os.PathLike[str] | AsArray | Sequence[AsArray]
 FOLDER_FPS = 24.0  # of frames that carry no times; DAVIS is 24 frames/s
 _ADDRESS = re.compile(r"\w+://")
 _HINT = "expected a video file or a folder of frames"
@@ -51,7 +53,7 @@ class _Wish:
 
 
 def read_clip(
-    source: str | bytes | os.PathLike[str] | np.ndarray | list[np.ndarray] | Any,
+    source: Source,
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
@@ -68,7 +70,7 @@ def read_clip(
 
 
 def open_clip(
-    source: str | bytes | os.PathLike[str] | np.ndarray | list[np.ndarray] | Any,
+    source: Source,
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -56,16 +55,18 @@ __all__ = [
     "segment_windows",
 ]
 
+AnyClip = video.Source | video.Clip
+
 
 @one_thread_for_numpy()
 def segment_clip(
-    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
+    clip: AnyClip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
 ) -> Result:
-    """Find and segment everything that moves in a clip: a video file, a folder of frames, or frames
-    (T,H,W,3) uint8.
+    """Find and segment everything that moves in a clip: a video file, a folder of frames, frames
+    (T,H,W,3) uint8 RGB as an array or a list of images, or a `Clip` that has been read.
 
     `progress` gets each stage's name with what is done of it and in all: 0 of 1 when it starts, all
     when it ends. A clip of more than `window_frames`, or of several scenes, is worked on window by
@@ -91,7 +92,7 @@ def segment_clip(
 
 
 def _segment_by_windows(
-    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
+    clip: AnyClip,
     stream: Stream,
     engines: Engines,
     numbers: Numbers,
@@ -117,13 +118,13 @@ def _segment_by_windows(
 
 
 def segment_windows(
-    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
+    clip: AnyClip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
-) -> Iterator[WindowResult]:
+) -> Generator[WindowResult, None, None]:
     """As `segment_clip`, but each window's answer is given as soon as it is there; no more than one
-    is held, however long the clip is.
+    is held, however long the clip is. `contextlib.closing` ends it early.
     """
     numbers = _numbers(settings, engines)
     stream = _open(_fitted(clip, numbers), numbers)
@@ -132,7 +133,7 @@ def segment_windows(
 
 def segment_to(
     target: OutputFolder,
-    clip: str | os.PathLike[str] | np.ndarray | video.Clip,
+    clip: AnyClip,
     engines: Engines,
     settings: Settings | None = None,
     progress: Progress | None = None,
@@ -201,7 +202,7 @@ def _run(
     numbers: Numbers,
     progress: Progress,
     state: State | None = None,
-) -> Iterator[WindowResult]:
+) -> Generator[WindowResult, None, None]:
     """The windows of a stream, from where `state` says."""
     with one_thread_for_numpy():
         yield from run(find, engines, reading, stream.count, numbers, state, progress)
@@ -299,16 +300,14 @@ def _numbers(settings: Settings | None, engines: Engines) -> Numbers:
     return resolve(Settings() if settings is None else settings, preset_of(engines))
 
 
-def _fitted(
-    clip: str | os.PathLike[str] | np.ndarray | video.Clip, numbers: Numbers
-) -> str | os.PathLike[str] | np.ndarray | video.Clip:
+def _fitted(clip: AnyClip, numbers: Numbers) -> AnyClip:
     """A clip that has been read, as large and long as the numbers allow; any other as it is."""
     if not isinstance(clip, video.Clip):
         return clip
     return fitted(clip, numbers.max_frames, numbers.long_side_px)
 
 
-def _open(clip: str | os.PathLike[str] | np.ndarray | video.Clip, numbers: Numbers) -> Stream:
+def _open(clip: AnyClip, numbers: Numbers) -> Stream:
     if isinstance(clip, video.Clip):
         return stream_of(clip)
     return video.open_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, MutableMapping
+from collections.abc import Generator, Iterable, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -17,16 +17,14 @@ from samotion.errors import UsageError
 from samotion.results.result import Result
 from samotion.settings import Settings
 
-Path = str | os.PathLike[str]
-
 
 def segment_clips(
-    clips: Iterable[Path],
+    clips: Iterable[pipeline.AnyClip],
     engines: Engines,
     settings: Settings | None = None,
     failures: MutableMapping[str, Exception] | None = None,
-) -> Iterator[Result]:
-    """The result of each clip (video files, folders of frames) as soon as it is done, in order.
+) -> Generator[Result, None, None]:
+    """The result of each clip, whatever `segment_clip` takes, as soon as it is done, in order.
 
     A clip that fails costs itself alone: its error goes into `failures` under its path, or is a
     RuntimeWarning where there is no such table. `result.clip.path` tells which clip a result is of.
@@ -45,14 +43,16 @@ def segment_clips(
 
 
 def _each(
-    clips: Iterable[Path], engines: Engines, settings: Settings | None, failures: Any
-) -> Iterator[Result]:
+    clips: Iterable[pipeline.AnyClip], engines: Engines, settings: Settings | None, failures: Any
+) -> Generator[Result, None, None]:
     for number, clip in enumerate(clips):
         try:
             result = pipeline.segment_clip(clip, engines, settings)
         except Exception as error:
-            is_path = isinstance(clip, (str, bytes, os.PathLike))
-            _tell(os.fsdecode(clip) if is_path else f"clip {number}", error, failures)
+            name = f"clip {number}"
+            if isinstance(clip, (str, bytes, os.PathLike)):
+                name = os.fsdecode(clip)
+            _tell(name, error, failures)
             continue
         yield result
 

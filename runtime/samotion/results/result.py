@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,6 +21,8 @@ from samotion.settings import Numbers
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
+    from supervision import Detections
+
     from samotion.results.windows import TrackWindow
 
 
@@ -141,11 +143,21 @@ class Result:
     def __post_init__(self) -> None:
         object.__setattr__(self, "objects", [one.of(self) for one in self.objects])
 
-    def save(self, folder: str | os.PathLike[str], **options: Any) -> None:
+    def save(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        save: Iterable[str] | None = None,
+        layout: str = "clip",
+        overwrite: bool = False,
+        run_info: Mapping[str, Any] | None = None,
+        overlay: Iterable[str] | None = None,
+    ) -> None:
         """Write masks, overlay, objects, tracks and run.json; options as in
         `samotion.results.write.write`.
         """
-        write.write(self, path_of(folder, "the folder for results"), **options)
+        target = path_of(folder, "the folder for results")
+        write.write(self, target, save, layout, overwrite, run_info, overlay)
 
     def track_windows(self) -> Iterator[TrackWindow]:
         """The tracks window by window: each has `first`, the place of its first frame in the clip,
@@ -225,7 +237,7 @@ class Result:
 
         return views.plot(self, checked(self, frame))
 
-    def to_supervision(self, frame: int) -> Any:
+    def to_supervision(self, frame: int) -> Detections:
         """The objects in a frame as `supervision.Detections`: `xyxy`, `mask`, `confidence`,
         `tracker_id` (the objects' ids), at the size of `clip.frames`. Raises DeviceError without
         supervision.

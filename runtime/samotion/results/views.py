@@ -14,6 +14,8 @@ from samotion.results.drawing import draw
 from samotion.results.windows import TrackWindow, windows_of
 
 if TYPE_CHECKING:
+    from supervision import Detections
+
     from samotion.results.result import ObjectResult, Result
 
 
@@ -25,13 +27,15 @@ def plot(result: Result, frame: int) -> np.ndarray:
     return draw(result.clip.frames[frame], result.labels[frame], palette()).copy()
 
 
-def to_supervision(result: Result, frame: int) -> Any:
+def to_supervision(result: Result, frame: int) -> Detections:
     """The objects in a frame as `supervision.Detections`; one kind for all, class 0."""
-    sv = _imported("supervision", "supervision")
+    _imported("supervision", "supervision")
+    from supervision import Detections
+
     seen = _seen(result, frame)
     if not seen:
-        return sv.Detections.empty()
-    return sv.Detections(
+        return Detections.empty()
+    return Detections(
         xyxy=np.stack([box for _, _, box in seen]),
         mask=np.stack([mask for _, mask, _ in seen]),
         confidence=np.array([one.confidence for one, _, _ in seen], np.float32),
