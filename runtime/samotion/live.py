@@ -75,7 +75,7 @@ def label_of(number: int) -> int:
     return (number - 1) % MAX_LABELS + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LiveResult:
     """What is known with one frame: its number among those pushed, its time in s, `labels` (H,W)
     uint8 at the processing size (0 = static), the objects in view, and the time it took.

@@ -28,7 +28,7 @@ WELL_COVERED = 0.7
 DISTANCE_ROWS = 32  # of points, whose distances to all are held at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ObjectPrompt:
     """One object to segment: the frame it was found on, the tracks (M,) that are its own, its
     prompts, and how probable it is that it moves by itself.

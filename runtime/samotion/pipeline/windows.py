@@ -78,7 +78,7 @@ class State:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WindowResult:
     """What one window answers.
 

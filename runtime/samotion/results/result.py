@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -108,7 +109,7 @@ class WindowTracks(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Result:
     """What a run found.
 
@@ -141,7 +142,11 @@ class Result:
         return len(self.scores) + sum(len(one.scores) for one in self.windows)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "objects", [one.of(self) for one in self.objects])
+        # objects hold a result of their own, whose objects hold none: with this one they would keep
+        # each other in memory
+        held = copy(self)
+        object.__setattr__(held, "objects", [replace(one) for one in self.objects])
+        object.__setattr__(self, "objects", [one.of(held) for one in held.objects])
 
     def save(
         self,

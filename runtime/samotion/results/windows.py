@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from samotion.results.result import Result, WindowTracks
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TrackWindow:
     """Tracks whose frames count from `first` of the clip, with the scores (N,) and the ids (N,) of
     their objects, 0 for none; and what a report shows of the window's maps.

@@ -21,7 +21,7 @@ LABELS = (0, 1, 2, 3)  # outside, inside, a box's top left and its bottom right 
 NO_POINT = -1  # the label of the sam2 package's stand-in for no points
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Click:
     """A prompt for one object on one frame.
 

@@ -18,7 +18,7 @@ from samotion.tracks.windows import chunks
 ONLINE_POINTS = 512  # points followed at once: about 1 MB each with BootsTAPIR
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OnlineTracker:
     """N points that are followed through a live source, and all that is kept of the frames so far.
 

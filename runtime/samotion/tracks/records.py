@@ -29,7 +29,7 @@ def empty_tracks(track_count: int, frame_count: int) -> RawTracks:
     return RawTracks(tracks, np.zeros(shape, np.float32), np.zeros(shape, np.float32))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Tracks:
     """N tracks over T frames; the first axis of every field is the track.
 

@@ -4,22 +4,31 @@ pictures.
 
 from __future__ import annotations
 
+import gc
 import json
 import pickle
 import sys
+import weakref
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from helpers import media
+from helpers import long_scene, media
 from helpers.made_result import SIZE_HW, SOURCE_HW, make_result
 from samotion.clips.video import read_clip
 from samotion.errors import DeviceError, UsageError
-from samotion.pipeline import ObjectResult
+from samotion.live import LiveResult
+from samotion.pipeline import ObjectResult, Result, segment_clip, segment_windows
+from samotion.prompts import ObjectPrompt
 from samotion.results import write as output
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
+from samotion.sam2.clicks import Click
+from samotion.settings import Settings
+from samotion.tracks.live import OnlineTracker
 
 
 def test_objects_have_masks_boxes_and_tracks() -> None:
@@ -45,6 +54,52 @@ def test_objects_follow_their_result() -> None:
     np.testing.assert_array_equal(again.objects[1].masks, result.objects[1].masks)
     with pytest.raises(UsageError, match="object 1 belongs to no result"):
         _ = ObjectResult(1, 0.5, 0.5).masks
+
+
+def _long() -> Result:
+    settings = Settings(window_frames=16, max_tracks=120)
+    return segment_clip(long_scene.frames(40), long_scene.engines(), settings)
+
+
+@pytest.mark.parametrize("make", [make_result, _long])
+def test_a_result_goes_when_it_is_dropped_and_its_objects_hold_what_they_need(
+    make: Callable[[], Result],
+) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        result = make()
+        labels, one = weakref.ref(result.labels), result.objects[0]
+        masks, tracks = one.masks, one.tracks
+        del result
+        np.testing.assert_array_equal(one.masks, masks)
+        np.testing.assert_array_equal(one.tracks.xy, tracks.xy)
+        del one
+        assert labels() is None
+    finally:
+        gc.enable()
+
+
+def test_what_holds_arrays_is_equal_to_itself_alone() -> None:
+    for one, other in zip(_records(), _records()):
+        assert one == one and one != other and len({one, other}) == 2, type(one)
+
+
+def _records() -> list[Any]:
+    """One of each kind."""
+    result = make_result()
+    points = np.zeros((2, 2), np.float32)
+    settings = Settings(window_frames=16, max_tracks=120)
+    return [
+        result,
+        result.tracks,
+        result.joined_tracks(),
+        next(segment_windows(long_scene.frames(40), long_scene.engines(), settings)),
+        LiveResult(0, 0.0, result.labels[0], [], 0.0),
+        OnlineTracker(points, points, points),
+        Click(1, 0, points, points[:, 0]),
+        ObjectPrompt(1, 0, points[:, 0]),
+    ]
 
 
 def test_some_objects_alone(tmp_path: Path) -> None:
