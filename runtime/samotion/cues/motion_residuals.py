@@ -4,7 +4,7 @@ docs/method.md, section 7.2.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import cv2
 import numpy as np
@@ -55,7 +55,9 @@ class MotionResiduals:
         self._pixels = np.dstack(np.meshgrid(x, y))
         # the comparison with a frame that is not there
         self._unknown = np.full((*self._hw, 4), [np.inf, np.inf, 0, 0], np.float32)
-        self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(self._make_small)
+        # no method of its own, or it would keep itself in memory
+        small = partial(_small, frames, self._hw)
+        self._small = lru_cache(maxsize=2 * max(FRAME_OFFSETS) + 2)(small)
 
     def __getitem__(self, frame: int) -> np.ndarray:
         """The residual of one frame."""
@@ -150,10 +152,11 @@ class MotionResiduals:
         inside = cv2.inRange(places, np.array([-1.0, -1.0]), np.array(self._hw[::-1], float))
         return np.where(inside, of_patches, np.float32(np.inf))
 
-    def _make_small(self, frame: int) -> np.ndarray:
-        """A frame (h,w,3) at the size of comparison."""
-        small = cv2.resize(self._frames[frame], self._hw[::-1], interpolation=cv2.INTER_AREA)
-        return np.asarray(cv2.GaussianBlur(small, (0, 0), BLUR_PX))
+
+def _small(frames: np.ndarray, hw: tuple[int, int], frame: int) -> np.ndarray:
+    """A frame (h,w,3) at the size of comparison."""
+    small = cv2.resize(frames[frame], hw[::-1], interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), BLUR_PX))
 
 
 def _scaled(hw: tuple[int, int], factor: float, least: int) -> tuple[int, int]:

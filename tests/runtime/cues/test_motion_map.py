@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,3 +172,16 @@ def test_the_net_takes_grids_of_any_size_and_belongs_to_nano_alone() -> None:
     names = build_module(NANO.motion).state_dict()
     assert any(name.startswith("map.") for name in names)
     assert not any(name.startswith("map.") for name in build_module(FAST.motion).state_dict())
+
+
+def test_frames_are_held_no_longer_than_their_residuals() -> None:
+    frames, _ = _clip()
+    held = weakref.ref(frames)
+    gc.disable()
+    try:
+        residuals = MotionResiduals(frames, *_tracks())
+        assert residuals[3].ndim == 3
+        del frames, residuals
+        assert held() is None
+    finally:
+        gc.enable()

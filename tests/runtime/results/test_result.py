@@ -61,7 +61,12 @@ def _long() -> Result:
     return segment_clip(long_scene.frames(40), long_scene.engines(), settings)
 
 
-@pytest.mark.parametrize("make", [make_result, _long])
+def _short() -> Result:
+    settings = Settings(max_tracks=120)
+    return segment_clip(long_scene.frames(20), long_scene.engines(), settings)
+
+
+@pytest.mark.parametrize("make", [make_result, _short, _long])
 def test_a_result_goes_when_it_is_dropped_and_its_objects_hold_what_they_need(
     make: Callable[[], Result],
 ) -> None:
@@ -69,13 +74,14 @@ def test_a_result_goes_when_it_is_dropped_and_its_objects_hold_what_they_need(
     gc.disable()
     try:
         result = make()
-        labels, one = weakref.ref(result.labels), result.objects[0]
+        held = [weakref.ref(one) for one in (result.labels, result.tracks, result.clip.frames)]
+        one = result.objects[0]
         masks, tracks = one.masks, one.tracks
         del result
         np.testing.assert_array_equal(one.masks, masks)
         np.testing.assert_array_equal(one.tracks.xy, tracks.xy)
         del one
-        assert labels() is None
+        assert [array() for array in held] == [None] * 3
     finally:
         gc.enable()
 
