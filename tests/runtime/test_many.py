@@ -49,9 +49,10 @@ def test_results_come_as_they_are_done(clips: list[Path], done: list[str]) -> No
 
 
 def test_a_failure_without_a_table_is_a_warning(clips: list[Path], done: list[str]) -> None:
-    with pytest.warns(RuntimeWarning, match=r"missing\.mp4: no such file"):
+    with pytest.warns(RuntimeWarning, match=r"missing\.mp4: no such file") as warned:
         results = list(samotion.segment_clips(clips, None))  # type: ignore[arg-type]
     assert len(results) == 2 and len(done) == 3
+    assert [one.filename for one in warned] == [__file__]
 
 
 def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:

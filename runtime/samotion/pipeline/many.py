@@ -59,6 +59,6 @@ def _each(
 
 def _tell(clip: str, error: Exception, failures: MutableMapping[str, Exception] | None) -> None:
     if failures is None:
-        warnings.warn(f"{clip}: {error}", RuntimeWarning, stacklevel=4)
+        warnings.warn(f"{clip}: {error}", RuntimeWarning, stacklevel=3)
     else:
         failures[clip] = error
