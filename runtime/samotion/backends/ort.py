@@ -152,7 +152,7 @@ class OrtEngine:
                 " or export it again with --target onnx"
             )
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors are raised, and need not be printed too
         options.intra_op_num_threads = threads or 0
         # shapes change: each new one costs the step of tracking fresh pages, 3 %
         options.enable_mem_pattern = False

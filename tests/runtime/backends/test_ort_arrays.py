@@ -15,6 +15,7 @@ import pytest
 from helpers.backends import open_backend, prompt_inputs
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.resident import Answer
+from samotion.errors import EngineError
 
 
 class HostStream:
@@ -53,3 +54,15 @@ def test_rows_of_an_answer_are_inputs_where_they_lie(
         answer = Answer("sam2_prompt", inputs, kept).fetch(("masks", "iou")).get()
         for name, array in answer.items():
             np.testing.assert_array_equal(array, wanted[name])
+
+
+def test_an_error_is_raised_and_not_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    level2, masks = np.zeros((1, 4, 2, 2), np.float32), np.zeros((2, 8, 8), np.float32)
+    scores = np.zeros(3, np.float32)
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        for call in (engines["sam2_memory"], engines["sam2_memory"].keep):
+            with pytest.raises(EngineError, match=r"failed on .*object_score float32\[3\]: .*Add"):
+                call(level2=level2, masks=masks, object_score=scores)
+    assert capfd.readouterr().err == ""
