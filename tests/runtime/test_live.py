@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 import tracemalloc
 import weakref
@@ -17,6 +19,7 @@ from helpers import long_scene
 from helpers.fakes import FakeEngines
 from helpers.paths import ROOT
 from samotion import Settings, open_engines, pipeline, segment_clip
+from samotion.backends.engines import EngineFolder
 from samotion.clips.video import read_clip
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
@@ -444,3 +447,18 @@ def test_what_goes_wrong_in_a_source_is_raised_where_frames_are_taken() -> None:
 
     with pytest.raises(InputError, match="camera is gone"):
         Newest(read).take()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
+def test_engines_are_opened_before_a_thread_gives_way() -> None:
+    """They outlive the session, and their threads have the priority of the one that opened them."""
+    opened: dict[str, int] = {}
+
+    def opener(name: str, *_: Any) -> Any:
+        opened[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+        return SimpleNamespace(close=lambda: None)
+
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    with EngineFolder(BUNDLED, "cpu", opener) as engines, Session(engines, background=True):
+        assert set(opened) == set(engines.manifest.engines)
+        assert set(opened.values()) == {own}

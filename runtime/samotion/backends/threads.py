@@ -54,9 +54,23 @@ def _enter() -> None:
 def _leave() -> None:
     global _runs
     with _lock:
-        _runs -= 1
-        if _runs == 0:
+        _runs = max(0, _runs - 1)  # a child has none of the runs that it leaves
+        if _runs == 0 and _restore:
             _restore.pop()()
+
+
+def _take_back_in_a_child() -> None:
+    """A child that was forked while clips ran has none of those threads: the limit would stay, and
+    the lock may be another thread's.
+    """
+    global _lock, _runs
+    _lock, _runs = threading.Lock(), 0
+    if _restore:
+        _restore.pop()()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_take_back_in_a_child)
 
 
 def _limit() -> Callable[[], None]:

@@ -92,6 +92,8 @@ class Searcher:
     def __init__(self, engines: Engines, numbers: Numbers, background: bool) -> None:
         self.pending: Search | None = None
         self._engines, self._numbers = engines, numbers
+        if background:  # threads of an engine keep the priority of the one that opens it
+            getattr(engines, "open_all", lambda: None)()
         self._pool = ThreadPoolExecutor(1, initializer=give_way) if background else None
         self._answer: Future[Answer] | None = None
         self._stopped = self._catches_up = False

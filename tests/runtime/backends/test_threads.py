@@ -5,6 +5,7 @@ were alone.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -201,6 +202,34 @@ def test_engines_called_in_pairs_get_half_of_the_threads_each(
         with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
             assert engines["sam2_image"] and engines["sam2_track"] and engines["tracks_refine"]
         assert given == {"sam2_image": image, "sam2_track": 6, "tracks_refine": 3}
+
+
+FORKED = """
+import os
+import numpy, threadpoolctl
+from samotion.backends import threads
+
+def counts():
+    return [one["num_threads"] for one in threadpoolctl.threadpool_info() if one["user_api"] == "blas"]
+
+threadpoolctl.threadpool_limits(2, user_api="blas")
+before = counts()
+with threads.one_thread_for_numpy():
+    limited, child = counts(), os.fork()
+    assert child or counts() == before
+if not child:
+    with threads.one_thread_for_numpy():
+        assert counts() == limited
+assert counts() == before
+if child:
+    assert limited == [1] * len(before) and os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork")
+def test_a_child_that_is_forked_while_a_clip_runs_has_all_threads_and_takes_part() -> None:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", FORKED], env=env, check=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priorities of their own")
