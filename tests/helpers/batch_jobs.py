@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,7 @@ class OpenedNothing:
 class NamedJob(ClipJob):
     """Counts in a file how often a clip was begun; `dies` kills the process, `dies_once` the first
     time only. The GPU meets a fault at `faulty`, at `faulty_once` the first time only; nothing that
-    comes after it in the same process can be done.
+    comes after it in the same process can be done. `waits` waits for a file `told`.
     """
 
     def open_engines(self) -> Any:
@@ -47,6 +48,8 @@ class NamedJob(ClipJob):
         name = Path(item.clip).stem
         if name == "dies" or (name == "dies_once" and times == 1):
             os.kill(os.getpid(), signal.SIGKILL)
+        if name == "waits" and not _comes(Path(self.out, "told")):
+            return Outcome(item.clip, item.folder, FAILED, error="error: late", worker=worker())
         engines.is_lost |= name == "faulty" or (name == "faulty_once" and times == 1)
         if name == "bad" or engines.is_lost:
             changed = changed_ns(item.clip)
@@ -55,3 +58,10 @@ class NamedJob(ClipJob):
             )
         gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "all")
         return Outcome(item.clip, item.folder, DONE, 1.0, 4, 1, worker=f"{worker()} {gpu}")
+
+
+def _comes(path: Path, within_s: float = 30.0) -> bool:
+    until = time.monotonic() + within_s
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    return path.exists()

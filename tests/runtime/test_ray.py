@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,9 +20,14 @@ from helpers.scene_jobs import SceneJob, write_clip
 from PIL import Image
 from samotion import Settings, segment_clip
 from samotion import ray as samotion_ray
+from samotion.backends.folder import VARIABLE
+from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import Outcome
 from samotion.commands.listing import Item
 from samotion.errors import DeviceError, UsageError
+from samotion.manifest import BUNDLED
+from samotion.results.folder import IN_USE, locate
+from samotion.results.record import announce
 
 SOURCES = [str(ROOT / name) for name in ("runtime", "tests")]
 
@@ -73,6 +79,95 @@ def test_a_lost_worker_loses_no_clip_and_changes_no_mask(
         assert alone.labels.any() and np.array_equal(found, alone.labels)
 
 
+class NamedSegmenter(samotion_ray.ClipSegmenter):
+    """What happens to a clip is in its name."""
+
+    def __init__(self, out: str, **settings: Any) -> None:
+        super().__init__(out, **settings)
+        self.job = NamedJob(out)
+
+
+@pytest.mark.filterwarnings("ignore")  # Ray's own
+def test_a_clip_that_ends_its_workers_has_failed_and_each_is_told_at_once(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samotion_ray, "ClipSegmenter", NamedSegmenter)
+    items = [Item(str(tmp_path / f"{name}.mp4"), name) for name in ("a", "waits", "dies", "b")]
+    done = {}
+    for outcome in samotion_ray.run(NamedJob(str(tmp_path)), items, "auto", 1):
+        done[outcome.folder] = outcome
+        (tmp_path / "told").touch()
+    assert {name: one.status for name, one in done.items()} == {
+        "a": "done",
+        "waits": "done",
+        "dies": "failed",
+        "b": "done",
+    }
+    assert done["dies"].exit_code == 1 and "in 2 attempts" in done["dies"].error
+    assert (tmp_path / "dies.begun").read_text() == "2"
+
+
+def test_workers_get_the_engines_that_are_meant_where_the_batch_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv(VARIABLE, raising=False)
+    assert samotion_ray._engine_dir(ClipJob("out")) is None  # bundled, wherever a worker has it
+    assert samotion_ray._engine_dir(ClipJob("out", "mine")) == str(tmp_path / "mine")
+    (tmp_path / "engines").symlink_to(BUNDLED)
+    assert samotion_ray._engine_dir(ClipJob("out")) == str(tmp_path / "engines")
+    (tmp_path / "named").symlink_to(BUNDLED)
+    monkeypatch.setenv(VARIABLE, "named")
+    assert samotion_ray._engine_dir(ClipJob("out")) == str(tmp_path / "named")
+
+
+@pytest.mark.parametrize(
+    ("row", "code", "words"),
+    [
+        ({"clip": "a.mp4"}, 3, "'a.mp4' is a relative path"),
+        ({"clip": "/x/a\0b.mp4"}, 3, "is no path"),
+        ({"clip": "/x/a.mp4", "folder": "../a"}, 2, "'../a' is not below 'out'"),
+        ({"clip": "/x/a.mp4", "folder": "/a"}, 2, "'/a' is not below 'out'"),
+        ({"clip": "/x/a.mp4", "folder": 5}, 2, "5 is not below 'out'"),
+    ],
+)
+def test_a_row_that_leads_elsewhere_has_failed(
+    tmp_path: Path, row: dict[str, Any], code: int, words: str
+) -> None:
+    told = samotion_ray.ClipSegmenter(tmp_path / "out")(row)
+    assert (told["status"], told["exit_code"], told["clip"]) == ("failed", code, row["clip"])
+    assert words in told["error"] and told["worker"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_clip_never_overwrites_its_namesake(tmp_path: Path) -> None:
+    """Unless its row names the folder."""
+    segmenter = NamedSegmenter(str(tmp_path))
+    segmenter.job = NamedJob(str(tmp_path), overwrite=True)
+    (tmp_path / "x").mkdir()
+    one, two = str(tmp_path / "a" / "x.mp4"), str(tmp_path / "b" / "x.mp4")
+    announce(locate(tmp_path, "x"), request={"clip": {"path": one}})
+    assert segmenter({"clip": one})["status"] == "done"
+    told = segmenter({"clip": two})
+    assert (told["status"], told["exit_code"]) == ("failed", 7)
+    assert f"another clip, {one!r}; give its row a 'folder'" in told["error"]
+    assert segmenter({"clip": two, "folder": "x"})["status"] == "done"
+
+
+def test_a_clip_that_a_lost_worker_still_holds_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samotion_ray, "PAUSE_S", 0.0)
+    held = Outcome("/a.mp4", "a", "failed", exit_code=7, error=f"error: 'out/a' {IN_USE}; wait")
+    answers = [held, held, Outcome("/a.mp4", "a", "skipped")]
+    segmenter = NamedSegmenter(str(tmp_path))
+    monkeypatch.setattr(NamedJob, "do", lambda *_: answers.pop(0))
+    assert segmenter({"clip": "/a.mp4"})["status"] == "skipped"
+    monkeypatch.setattr(samotion_ray, "PATIENCE_S", -1.0)
+    monkeypatch.setattr(NamedJob, "do", lambda *_: held)
+    assert segmenter({"clip": "/a.mp4"})["exit_code"] == 7
+
+
 def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Path) -> None:
     segmenter = pickle.loads(pickle.dumps(samotion_ray.ClipSegmenter(tmp_path, save=["masks"])))
     missing = str(tmp_path / "missing.mp4")
@@ -92,6 +187,8 @@ def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Pat
         ({"save": ["gif"]}, "cannot save 'gif'"),
         ({"settings": {}}, "settings is {}"),
         ({"out": 5}, "out is 5"),
+        ({"out": "out"}, r"give os.path.abspath\('out'\)"),
+        ({"engine_dir": "mine"}, r"give os.path.abspath\('mine'\)"),
     ],
 )
 def test_a_segmenter_is_refused_before_its_first_row(
@@ -103,7 +200,7 @@ def test_a_segmenter_is_refused_before_its_first_row(
 
 def test_a_segmenter_without_engines_says_so_in_its_row(tmp_path: Path) -> None:
     segmenter = samotion_ray.ClipSegmenter(tmp_path / "out", engine_dir=tmp_path)
-    row = segmenter({"clip": "a.mp4"})
+    row = segmenter({"clip": "/a.mp4"})
     assert (row["status"], row["exit_code"], row["worker"]) == ("failed", 4, "")
     assert row["error"].startswith("error: ")
 
@@ -121,6 +218,23 @@ def test_workers_share_the_cores_of_a_cluster() -> None:
     ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0})
     assert [samotion_ray._threads(ray, workers) for workers in (1, 3, 16, 40)] == [16, 5, 1, 1]
     assert (samotion_ray._room(ray, 0), samotion_ray._room(ray, 0.5)) == (16, 4)
+    for resources in ({"CPU": 16.0}, {"CPU": 16.0, "GPU": 0.25}):
+        ray.cluster_resources = lambda there=resources: there
+        with pytest.raises(DeviceError, match=r"--gpus-per-worker 0\.5, but the Ray cluster"):
+            samotion_ray._room(ray, 0.5)
+
+
+def test_where_nothing_listens_one_line_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray.data", reason="pip install 'samotion[ray]'")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        for given in (address, f"ray://{address}", "127.0.0.1:99999"):
+            with pytest.raises(DeviceError, match=r"no Ray cluster answers at .*; start one with"):
+                samotion_ray._connected(given)
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        with pytest.raises(DeviceError, match="no Ray cluster answers at 'auto'"):
+            samotion_ray._connected("auto")
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

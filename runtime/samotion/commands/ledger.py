@@ -116,7 +116,7 @@ def known_folders(out: Path) -> dict[str, str]:
     """
     told = [one for path in sorted(out.glob("ledger*.jsonl")) for one in _read(path).values()]
     told.sort(key=lambda outcome: outcome.status != FAILED)
-    owners = {same_file(one.folder): one for one in told if _is_below(one.folder)}
+    owners = {same_file(one.folder): one for one in told if is_below(one.folder)}
     return {os.path.abspath(one.clip): one.folder for one in owners.values()}
 
 
@@ -166,7 +166,7 @@ def _listed(clip: str) -> str:
     return clip if is_line else f"# {clip!r} cannot stand in a list"
 
 
-def _is_below(folder: str) -> bool:
+def is_below(folder: str) -> bool:
     """Whether a folder that a ledger names lies where a batch puts results."""
     return all(map(is_plain, folder.split("/")))
 

@@ -48,6 +48,14 @@ def is_kept(folder: OutputFolder) -> bool:
     return bool(read_record(folder).get("status", WRITING) != WRITING)
 
 
+def other_clip(folder: OutputFolder, clip: str) -> str:
+    """The path of another clip whose result a folder holds, or which a run there is at; empty where
+    there is none.
+    """
+    path = _table(_table(read_record(folder), "request"), "clip").get("path")
+    return path if isinstance(path, str) and path != os.path.realpath(clip) else ""
+
+
 def difference(folder: OutputFolder, request: Record, present: Iterable[str]) -> str:
     """What keeps an earlier result from being the one asked for, in a few words; empty where
     nothing does.

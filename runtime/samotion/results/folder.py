@@ -30,6 +30,7 @@ from samotion.results.writers import UNASKED, WRITERS
 KINDS = tuple(WRITERS)
 LAYOUTS = ("clip", "davis")
 LOCK = ".samotion.lock"
+IN_USE = "is in use by another samotion-run"
 RESERVED = (RUN, LOCK)  # names that no clip's folder may have in layout davis
 # of samotion 0.1.0 before it had names of its own
 _OLD_TEMPORARY = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.mp4)?")
@@ -177,7 +178,7 @@ def locked(path: Path, in_use: str) -> Iterator[None]:
 
 
 def _locked_folder(folder: OutputFolder) -> AbstractContextManager[None]:
-    return locked(folder.base / LOCK, f"{str(folder.base)!r} is in use by another samotion-run")
+    return locked(folder.base / LOCK, f"{str(folder.base)!r} {IN_USE}")
 
 
 def _refuse_links(folder: OutputFolder) -> None:
