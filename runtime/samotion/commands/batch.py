@@ -297,12 +297,22 @@ def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: s
 
 def _again(arguments: Sequence[str], source: str, failed: str) -> str:
     """The same command, which passes over what is done and tries again what failed; of the list of
-    those alone where the source is gone, or results are made anew.
+    those alone, all of a shard, where the source is gone, or results are made anew.
     """
     kept = [one for one in arguments if one != "--retry-failed"]
     if source in kept and (source == "-" or "--overwrite" in kept):
         kept[kept.index(source)] = failed
+        kept = _without(kept, "--shard")
     return shlex.join(["samotion-batch", "--retry-failed", *kept])
+
+
+def _without(arguments: Sequence[str], option: str) -> list[str]:
+    """Arguments without an option and its value."""
+    return [
+        one
+        for before, one in zip(["", *arguments], arguments)
+        if option not in (before, one) and not one.startswith(f"{option}=")
+    ]
 
 
 EPILOG = """

@@ -71,7 +71,7 @@ class Ledger:
 
     def add(self, outcome: Outcome) -> None:
         """Write an outcome down."""
-        self.outcomes[outcome.clip] = outcome
+        _put(self.outcomes, outcome)
         line = json.dumps(asdict(outcome)) + "\n"
         with _disk_errors(self.path), self.path.open("a+b") as file:
             if file.tell() and self._is_cut(file):
@@ -87,22 +87,24 @@ class Ledger:
         return last if last and last.status == FAILED and unchanged else None
 
     def close(self, outcomes: Iterable[Outcome]) -> dict[str, Any]:
-        """Write the summary, a page of all clips, and those that failed as a list that a next batch
-        can take.
+        """Write the summary, a page, and those that failed as a list that a next batch can take, of
+        all clips of which the ledger tells; the summary of some `outcomes`, this run's.
         """
         from samotion.results.report.index import write_summary
 
         some = list(outcomes)
-        summary = summarise(some)
-        failed = [one for one in some if one.status == FAILED]
+        latest = {os.path.abspath(one.clip): one for one in [*self.outcomes.values(), *some]}
+        told = list(latest.values())
+        summary = summarise(told)
+        failed = [one for one in told if one.status == FAILED]
         lines = [f"# {one.error}\n{_listed(one.clip)}\n" for one in failed]
         with _disk_errors(self.path):
             write_atomically(self.summary_path, (json.dumps(summary, indent=2) + "\n").encode())
             text = "".join(lines).encode("utf-8", "surrogateescape")
             if lines or self.failed_path.exists():
                 write_atomically(self.failed_path, text)
-        write_summary(self.page_path.parent, [_row(one) for one in some], self.page_path.name)
-        return summary
+        write_summary(self.page_path.parent, [_row(one) for one in told], self.page_path.name)
+        return summarise(some)
 
     @staticmethod
     def _is_cut(file: Any) -> bool:
@@ -118,6 +120,12 @@ def known_folders(out: Path) -> dict[str, str]:
     told.sort(key=lambda outcome: outcome.status != FAILED)
     owners = {same_file(one.folder): one for one in told if is_below(one.folder)}
     return {os.path.abspath(one.clip): one.folder for one in owners.values()}
+
+
+def _put(outcomes: dict[str, Outcome], outcome: Outcome) -> None:
+    """Add one as the latest."""
+    outcomes.pop(outcome.clip, None)
+    outcomes[outcome.clip] = outcome
 
 
 def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
@@ -179,8 +187,11 @@ def _read(path: Path) -> dict[str, Outcome]:
         return {}
     except OSError as error:
         raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    known = [outcome for line in lines if (outcome := _parse(line)) is not None]
-    return {outcome.clip: outcome for outcome in known}
+    outcomes: dict[str, Outcome] = {}
+    for line in lines:
+        if (outcome := _parse(line)) is not None:
+            _put(outcomes, outcome)
+    return outcomes
 
 
 def _parse(line: bytes) -> Outcome | None:

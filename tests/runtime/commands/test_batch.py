@@ -238,6 +238,36 @@ def test_a_half_line_costs_one_clip_and_no_later_one(tmp_path: Path) -> None:
     assert list(Ledger(tmp_path).outcomes) == ["a.mp4", "c.mp4"]
 
 
+def test_a_run_of_a_few_clips_leaves_what_is_told_of_the_others(tmp_path: Path) -> None:
+    """A clip counts once, by whatever path it is named, as its last line says."""
+    ledger = Ledger(tmp_path)
+    for name in ("a", "b", "c"):
+        ledger.add(Outcome(f"{name}.mp4", name, FAILED, error="error: no"))
+    again = Ledger(tmp_path)
+    done = Outcome(os.path.abspath("b.mp4"), "b", "done", frames=5)
+    again.add(done)
+    assert again.close([done])["clips"] == 1
+    assert from_list(again.failed_path.read_text().splitlines()) == [
+        Item("a.mp4", "a"),
+        Item("c.mp4", "c"),
+    ]
+    summary = json.loads(again.summary_path.read_text())
+    assert (summary["clips"], summary["done"], summary["failed"]) == (3, 1, 2)
+    assert all(f">{name}<" in again.page_path.read_text() for name in "abc")
+    worse = Outcome("b.mp4", "b", FAILED, error="error: no")  # the first path again, and later
+    again.add(worse)
+    Ledger(tmp_path).close([])
+    assert "b.mp4" in again.failed_path.read_text()
+
+
+@pytest.mark.parametrize("shard", [["--shard", "1/8"], ["--shard=1/8"]])
+def test_a_list_of_what_failed_is_no_shard(shard: list[str]) -> None:
+    for arguments in (["in", *shard, "--overwrite"], [*shard, "--overwrite", "in"]):
+        again = batch._again(arguments, "in", "failed.txt")
+        assert "--shard" not in again and "1/8" not in again and "failed.txt" in again
+    assert "--shard" in batch._again(["in", *shard], "in", "failed.txt")  # the same clips
+
+
 def test_reasons_are_counted_without_the_clips_names() -> None:
     some = [
         Outcome(f"{k}.mp4", f"x/{k}", FAILED, exit_code=3, error=f"error: '{k}.mp4' is empty")
