@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -90,7 +90,8 @@ class _Worker:
         self.process = _SPAWN.Process(
             target=_work, args=(theirs, self.job, self.place), daemon=True
         )
-        self.process.start()
+        with _no_interrupts():
+            self.process.start()
         theirs.close()
 
     def send(self, task: tuple[Item, int]) -> None:
@@ -141,11 +142,15 @@ def _attend(worker: _Worker, waiting: deque[tuple[Item, int]]) -> Iterator[Outco
 def _bury(
     worker: _Worker, waiting: deque[tuple[Item, int]], told: Outcome | None
 ) -> Iterator[Outcome]:
-    """Its item goes back into the row, or has failed if it ended so before."""
+    """Its item goes back into the row, or has failed if it ended so before. One that waited for
+    more to do had none.
+    """
     worker.process.join()
     task, worker.task = worker.task, None
     how = _death(worker.process.exitcode)
     if task is None:
+        if worker.ready:
+            return
         raise WorkerError(f"a process {how} while it opened the engines; run samotion-check")
     item, attempt = task
     if attempt < ATTEMPTS:
@@ -160,6 +165,21 @@ def _bury(
         " with samotion-run, or a smaller --max-tracks",
         changed=changed_ns(item.clip),
     )
+
+
+@contextmanager
+def _no_interrupts() -> Iterator[None]:
+    """A process that is started here ignores Ctrl-C from its first moment on. Only the main thread
+    can see to it.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _death(code: int | None) -> str:

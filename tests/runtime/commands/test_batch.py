@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import cv2
@@ -184,6 +185,36 @@ def test_processes_that_wait_for_more_to_do_end_by_themselves(
     monkeypatch.setattr(workers._Worker, "wait", told)
     outcomes(tmp_path, ["a", "b", "bad"], [None])
     assert codes == [0]
+
+
+def test_a_process_that_dies_while_it_waits_for_more_to_do_is_replaced(tmp_path: Path) -> None:
+    """It had no clip, and its engines were open."""
+    names = ["waits", "a"]
+    told = {}
+    items = [Item(f"{name}.mp4", name) for name in names]
+    for outcome in workers.run(NamedJob(str(tmp_path)), items, [None, None]):
+        told[outcome.folder] = outcome.status
+        if outcome.folder == "a":
+            os.kill(int(outcome.worker.split()[0].split(":")[1]), signal.SIGKILL)
+            Timer(1.0, (tmp_path / "told").touch).start()
+    assert told == dict.fromkeys(names, "done")
+
+
+def test_a_process_ignores_an_interrupt_from_its_first_moment_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python would tell a stack trace of what it was at."""
+    how: list[Any] = []
+    start = workers._SPAWN.Process.start
+
+    def spy(process: Any) -> None:
+        how.append(signal.getsignal(signal.SIGINT))
+        start(process)
+
+    monkeypatch.setattr(workers._SPAWN.Process, "start", spy)
+    before = signal.getsignal(signal.SIGINT)
+    outcomes(tmp_path, ["a"], [None])
+    assert how == [signal.SIG_IGN] and signal.getsignal(signal.SIGINT) == before
 
 
 def test_every_gpu_has_its_process(tmp_path: Path) -> None:
