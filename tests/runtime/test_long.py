@@ -252,6 +252,26 @@ def test_what_another_request_left_is_not_gone_on_with(tmp_path: Path, folder: P
     assert list(target.tree.iterdir()) == []
 
 
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+def test_a_damaged_window_is_done_again_and_those_after_it(tmp_path: Path, damage: str) -> None:
+    first = parts.Parts(tmp_path, "one")
+    for number in range(3):
+        first.write({"n": number}, {"labels": np.full((8, 64, 64), number, np.uint8)})
+    path = first.done[1].path
+    whole = path.read_bytes()
+    half = len(whole) // 2
+    path.write_bytes(
+        {
+            "empty": b"",
+            "cut": whole[:half],
+            "changed": whole[: half - 8] + bytes(16) + whole[half + 8 :],
+        }[damage]
+    )
+    left = parts.Parts(tmp_path, "one")
+    assert [part.state["n"] for part in left.done] == [0]
+    assert [*tmp_path.iterdir()] == [left.done[0].path]
+
+
 def test_tracks_of_all_windows_lie_in_one_file(tmp_path: Path, folder: Path) -> None:
     result = _run(tmp_path / "out", folder)
     with np.load(tmp_path / "out" / "square" / "tracks.npz") as held:

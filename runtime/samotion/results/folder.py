@@ -207,7 +207,7 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
     here = present(folder)
     links = {file for file in here if (folder.base / file).is_symlink()}
     foreign = sorted(here - owned(folder) | links)
-    if folder.record.exists() and read_file(folder) is None:
+    if _has_bytes(folder.record) and read_file(folder) is None:
         foreign.append(RUN)
     if foreign:
         _refuse_other_layout(folder, foreign[0])
@@ -221,6 +221,11 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
             f"{str(folder.tree)!r} holds an earlier result{how and ' ' + how};"
             " use --overwrite (in Python overwrite=True), or another folder with -o"
         )
+
+
+def _has_bytes(file: Path) -> bool:
+    """Whether a file is there with something in it; a machine that went down leaves empty ones."""
+    return file.exists() and file.stat().st_size > 0
 
 
 def _refuse_other_layout(folder: OutputFolder, file: str) -> None:

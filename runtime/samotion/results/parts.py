@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
@@ -90,8 +92,8 @@ class Part:
 
 
 class Parts:
-    """The parts of one clip in a folder. Those that were written under another `key` are nobody's
-    and go.
+    """The parts of one clip in a folder. Those that were written under another `key` or are damaged
+    are nobody's, as are those after them, and go.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
@@ -106,8 +108,10 @@ class Parts:
 
     def _is_ours(self, path: Path) -> bool:
         try:
-            return bool(Part(path).state["key"] == self.key)
-        except (OSError, ValueError, KeyError, TypeError):
+            with ZipFile(path) as file:
+                is_whole = file.testzip() is None
+            return is_whole and bool(Part(path).state["key"] == self.key)
+        except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error):
             return False
 
     def write(

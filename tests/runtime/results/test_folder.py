@@ -169,3 +169,17 @@ def test_no_other_result_lies_where_a_clip_has_its_files(tmp_path: Path) -> None
     output.write(make_result("masks"), tmp_path / "shot", save=("coco",))
     with pytest.raises(OutputError, match=r"holds 'masks/.*which samotion did not write"):
         output.write(make_result("shot"), tmp_path)
+
+
+def test_an_empty_record_is_what_a_machine_left_that_went_down(tmp_path: Path) -> None:
+    target = folders.locate(tmp_path, "clip")
+    target.tree.mkdir()
+    target.record.touch()
+    with folders.reserve(target):
+        pass
+    target.record.write_text("{}")
+    with (
+        pytest.raises(OutputError, match=r"'run.json', which samotion did not write"),
+        folders.reserve(target),
+    ):
+        pass
