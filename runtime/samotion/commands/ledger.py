@@ -83,8 +83,9 @@ class Ledger:
     def failure_before(self, clip: str) -> Outcome | None:
         """How this clip failed in an earlier run, if it did and is still the same."""
         last = self.outcomes.get(clip)
-        unchanged = last is not None and last.changed == changed_ns(clip)
-        return last if last and last.status == FAILED and unchanged else None
+        if last is None or last.status != FAILED:
+            return None
+        return last if last.changed == changed_ns(clip) else None
 
     def close(self, outcomes: Iterable[Outcome]) -> dict[str, Any]:
         """Write the summary, a page, and those that failed as a list that a next batch can take, of
@@ -144,9 +145,14 @@ def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
 
 
 def changed_ns(clip: str) -> int:
-    """When a clip was changed last, in ns; 0 where it is not there."""
+    """When a clip was changed last, in ns; of a folder of frames, it or a file in it. 0 where one
+    is not there.
+    """
     try:
-        return os.stat(clip).st_mtime_ns
+        inside = (
+            [os.path.join(clip, name) for name in os.listdir(clip)] if os.path.isdir(clip) else []
+        )
+        return max(os.stat(path).st_mtime_ns for path in (clip, *inside))
     except (OSError, ValueError):
         return 0
 

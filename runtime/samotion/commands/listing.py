@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from samotion.errors import InputError, UsageError
 from samotion.results.names import free_name, same_file
-from samotion.results.record import RUN
+from samotion.results.record import FOLDERS, RUN
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
@@ -112,7 +112,8 @@ def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> lis
     """Folders of results, of clips with the folder in which each lies in the tree, None: of a list.
 
     A clip's name, or its whole file name where two would share it; of one file name in two folders
-    that a list names, the whole path.
+    that a list names, the whole path. None is a folder that another clip has its own files in, as
+    `scene/images` beside `scene.mp4`.
     """
     from samotion.clips.video import clip_name
 
@@ -125,7 +126,8 @@ def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> lis
     paths = {clip: os.path.abspath(clip) for clip, _ in clips}
     kept = {clip: known[path] for clip, path in paths.items() if path in known}
     twice = Counter(map(same_file, [*whole, *kept.values()]))
-    taken = set(map(same_file, kept.values()))
+    files = (f"{name}/{inside}" for name in whole for inside in FOLDERS)
+    taken = set(map(same_file, [*kept.values(), *files]))
     items = []
     for name, (clip, parent) in zip(whole, clips):
         is_flat = parent is None and twice[same_file(name)] > 1

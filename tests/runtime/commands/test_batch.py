@@ -18,7 +18,14 @@ import pytest
 from helpers.batch_jobs import NamedJob
 from samotion.commands import batch, workers
 from samotion.commands.clip_job import ClipJob
-from samotion.commands.ledger import FAILED, Ledger, Outcome, known_folders, summarise
+from samotion.commands.ledger import (
+    FAILED,
+    Ledger,
+    Outcome,
+    changed_ns,
+    known_folders,
+    summarise,
+)
 from samotion.commands.listing import Item, find_items, from_list, shard_of
 from samotion.errors import InputError, UsageError
 from samotion.settings import Settings
@@ -73,6 +80,30 @@ def test_clips_that_would_share_a_folder_are_numbered(tmp_path: Path) -> None:
         touch(tmp_path / "a" / name)
     found = [item.folder for item in find_items(str(tmp_path))]
     assert found == ["a/other", "a/take.MP4", "a/take.mp4-2"]
+
+
+def test_no_clip_gets_the_folder_of_anothers_files(tmp_path: Path) -> None:
+    """`scene/images` holds frames in many archives, and in a result the frames of `scene`."""
+    for name in ("scene.mp4", "scene/images/0.png", "scene/images/1.png", "scene/take.mp4"):
+        touch(tmp_path / name)
+    found = [item.folder for item in find_items(str(tmp_path))]
+    assert found == ["scene/images-2", "scene/take", "scene"]
+    (tmp_path / "scene.mp4").unlink()
+    assert [i.folder for i in find_items(str(tmp_path))] == ["scene/images", "scene/take"]
+
+
+def test_a_folder_of_frames_has_changed_where_one_of_them_has(tmp_path: Path) -> None:
+    """Repaired in place, which leaves the folder's own time."""
+    frames = [touch(tmp_path / "walk" / f"{k}.png") for k in range(2)]
+    for path in (*frames, frames[0].parent):
+        os.utime(path, ns=(5, 5))
+    ledger = Ledger(tmp_path)
+    clip = str(tmp_path / "walk")
+    ledger.add(Outcome(clip, "walk", FAILED, changed=changed_ns(clip)))
+    assert changed_ns(clip) == 5 and ledger.failure_before(clip)
+    os.utime(frames[1], ns=(7, 7))
+    assert changed_ns(clip) == 7 and not ledger.failure_before(clip)
+    assert changed_ns(str(tmp_path / "none")) == changed_ns("a\0b") == 0
 
 
 def test_a_list_from_windows_loses_nothing() -> None:
