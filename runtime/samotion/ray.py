@@ -146,14 +146,11 @@ def run(
     """
     engine_dir = _engine_dir(job)
     ray = _connected(address)
-    rows = [{"clip": os.path.abspath(item.clip), "folder": item.folder} for item in items]
     left = {os.path.abspath(item.clip): item for item in items}
     given = {path: item.clip for path, item in left.items()}
     count = workers or _room(ray, gpus_per_worker)
     if lack := _lack(ray, gpus_per_worker):
         logging.getLogger(__name__).warning("%s; waiting for some", lack)
-    blocks = min(len(rows), MOST_BLOCKS)  # one clip each, so that a lost worker costs one clip
-    clips = ray.data.from_items(rows, override_num_blocks=blocks)
     settings = {
         "out": os.path.abspath(job.out),
         "engine_dir": engine_dir,
@@ -163,7 +160,31 @@ def run(
         "save": job.save,
         "overwrite": job.overwrite,
     }
-    # one clip at a time, so that a worker that dies costs no other clip one of its attempts
+    before = 0
+    while left and before != len(left):
+        before = len(left)
+        for outcome in _passed(ray, left, settings, count, gpus_per_worker):
+            if not outcome.worker:
+                raise WorkerError(outcome.error, outcome.exit_code)
+            yield _as_given(outcome, given)
+            del left[outcome.clip]
+        if before <= MOST_BLOCKS:
+            break  # else clips went down with another of their block
+    yield from map(_lost, left.values())
+
+
+def _passed(
+    ray: Any,
+    items: Mapping[str, Item],
+    settings: Mapping[str, Any],
+    count: int,
+    gpus_per_worker: float,
+) -> Iterator[Outcome]:
+    """The outcomes of one pass through all items; none of blocks whose workers died too often."""
+    rows = [{"clip": path, "folder": item.folder} for path, item in items.items()]
+    blocks = min(len(rows), MOST_BLOCKS)  # one clip each, so that a lost worker costs one clip
+    clips = ray.data.from_items(rows, override_num_blocks=blocks)
+    # one block at a time, so that a worker that dies costs no other one of its attempts
     pool = ray.data.ActorPoolStrategy(size=count, max_tasks_in_flight_per_actor=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of max_task_retries, from 2.60 on
@@ -175,13 +196,7 @@ def run(
             max_task_retries=ATTEMPTS - 1,
         )
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    for row in _rows(done):
-        outcome = Outcome(**row)
-        if not outcome.worker:
-            raise WorkerError(outcome.error, outcome.exit_code)
-        yield _as_given(outcome, given)
-        left.pop(outcome.clip, None)
-    yield from map(_lost, left.values())
+    return (Outcome(**row) for row in _rows(done))
 
 
 def _rows(dataset: Any) -> Iterator[dict[str, Any]]:

@@ -105,6 +105,10 @@ def test_a_clip_that_ends_its_workers_has_failed_and_each_is_told_at_once(
     }
     assert done["dies"].exit_code == 1 and "in 2 attempts" in done["dies"].error
     assert (tmp_path / "dies.begun").read_text() == "2"
+    monkeypatch.setattr(samotion_ray, "MOST_BLOCKS", 2)  # so that one goes down with another
+    items = [Item(str(tmp_path / f"{name}.mp4"), name) for name in ("c", "d", "dies", "e")]
+    some = [*samotion_ray.run(NamedJob(str(tmp_path)), items, "auto", 1)]
+    assert len(some) == 4 and {one.folder for one in some if one.status == "failed"} == {"dies"}
 
 
 def test_workers_get_the_engines_that_are_meant_where_the_batch_is(
