@@ -15,6 +15,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
@@ -59,8 +60,8 @@ class ClipSegmenter:
     waited for, 5 minutes at most. It can be pickled; the engines are opened once, where the first
     row comes.
 
-    All paths are absolute, for each worker has a working directory of its own: raises UsageError
-    for an `out` or `engine_dir` that is not; a clip that is not has failed.
+    On Ray all paths are absolute, for each worker has a working directory of its own: raises
+    UsageError for an `out` or `engine_dir` that is not; a clip that is not has failed.
     """
 
     def __init__(
@@ -247,7 +248,7 @@ def _item(clip: str, folder: Any) -> Item:
 
     if "\0" in clip:
         raise InputError(f"{clip!r} is no path; expected the clip's path in 'clip'")
-    if not os.path.isabs(clip):
+    if _on_ray() and not os.path.isabs(clip):
         raise InputError(
             f"{clip!r} is a relative path, and each worker has a working directory of its own;"
             " give os.path.abspath of it"
@@ -257,10 +258,16 @@ def _item(clip: str, folder: Any) -> Item:
     return Item(clip, folder or clip_name(clip))
 
 
+def _on_ray() -> bool:
+    """Whether this process belongs to a Ray cluster."""
+    ray = sys.modules.get("ray")
+    return ray is not None and bool(ray.is_initialized())
+
+
 def _absolute(path: str | os.PathLike[str], what: str) -> str:
-    """The path as text. Raises UsageError for a relative one."""
+    """The path as text. Raises UsageError for a relative one on Ray."""
     given = str(path_of(path, what))
-    if not os.path.isabs(given):
+    if _on_ray() and not os.path.isabs(given):
         raise UsageError(
             f"{what} is {given!r}, a relative path, and each worker has a working directory of its"
             f" own; give os.path.abspath({given!r})"

@@ -136,12 +136,24 @@ def test_workers_get_the_engines_that_are_meant_where_the_batch_is(
     ],
 )
 def test_a_row_that_leads_elsewhere_has_failed(
-    tmp_path: Path, row: dict[str, Any], code: int, words: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    row: dict[str, Any],
+    code: int,
+    words: str,
 ) -> None:
+    monkeypatch.setattr(samotion_ray, "_on_ray", lambda: True)
     told = samotion_ray.ClipSegmenter(tmp_path / "out")(row)
     assert (told["status"], told["exit_code"], told["clip"]) == ("failed", code, row["clip"])
     assert words in told["error"] and told["worker"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_without_ray_paths_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(samotion_ray, "_on_ray", lambda: False)
+    told = samotion_ray.ClipSegmenter("out", engine_dir=BUNDLED)({"clip": "a.mp4"})
+    assert "no such file or folder: 'a.mp4'" in told["error"]
 
 
 def test_a_clip_never_overwrites_its_namesake(tmp_path: Path) -> None:
@@ -196,8 +208,9 @@ def test_a_segmenter_can_be_pickled_and_takes_the_names_of_readers(tmp_path: Pat
     ],
 )
 def test_a_segmenter_is_refused_before_its_first_row(
-    tmp_path: Path, wrong: dict[str, Any], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any], words: str
 ) -> None:
+    monkeypatch.setattr(samotion_ray, "_on_ray", lambda: True)
     with pytest.raises(UsageError, match=words):
         samotion_ray.ClipSegmenter(**{"out": tmp_path, **wrong})
 
