@@ -10,13 +10,9 @@ rows = clips.map(segmenter, fn_constructor_kwargs={"out": "/data/masks"}, concur
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import signal
-import socket
 import sys
-import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,8 +25,9 @@ from samotion.commands.clip_job import ClipJob, worker
 from samotion.commands.exits import explain
 from samotion.commands.ledger import FAILED, Outcome, changed_ns, is_below
 from samotion.commands.listing import Item
+from samotion.commands.ray_cluster import connected, lack, room, threads
 from samotion.commands.workers import ATTEMPTS, WorkerError
-from samotion.errors import DeviceError, InputError, OutputError, SamotionError, UsageError
+from samotion.errors import InputError, OutputError, SamotionError, UsageError
 from samotion.manifest import BUNDLED
 from samotion.results.finished import other_clip
 from samotion.results.folder import IN_USE, check_options, locate
@@ -39,11 +36,9 @@ from samotion.settings import Settings
 if TYPE_CHECKING:
     from samotion.backends.engines import EngineFolder
 
-INSTALL = "pip install 'samotion[ray]'"
 CLIP_COLUMNS = ("clip", "path", "item")  # the last two as Ray's own readers name them
 MOST_BLOCKS = 10_000
 PATIENCE_S, PAUSE_S = 300.0, 2.0  # with a clip that a lost worker still holds
-CONNECT_S = 5.0
 
 __all__ = ["ClipSegmenter", "run"]
 
@@ -146,17 +141,17 @@ def run(
     Ray is missing, does not answer or has no such GPUs, WorkerError where engines cannot be opened.
     """
     engine_dir = _engine_dir(job)
-    ray = _connected(address)
+    ray = connected(address)
     left = {os.path.abspath(item.clip): item for item in items}
     given = {path: item.clip for path, item in left.items()}
-    count = workers or _room(ray, gpus_per_worker)
-    if lack := _lack(ray, gpus_per_worker):
-        logging.getLogger(__name__).warning("%s; waiting for some", lack)
+    count = workers or room(ray, gpus_per_worker)
+    if missing := lack(ray, gpus_per_worker):
+        logging.getLogger(__name__).warning("%s; waiting for some", missing)
     settings = {
         "out": os.path.abspath(job.out),
         "engine_dir": engine_dir,
         "device": job.device,
-        "threads": job.threads or (None if gpus_per_worker else _threads(ray, count)),
+        "threads": job.threads or (None if gpus_per_worker else threads(ray, count)),
         "settings": job.settings,
         "save": job.save,
         "overwrite": job.overwrite,
@@ -281,66 +276,3 @@ def _engine_dir(job: ClipJob) -> str | None:
     """
     folder = engine_folder(job.engine_dir)
     return None if folder == BUNDLED else os.path.abspath(folder)
-
-
-def _connected(address: str) -> Any:
-    """Ray, with a cluster."""
-    try:
-        ray = importlib.import_module("ray")
-        importlib.import_module("ray.data")
-    except ImportError as error:
-        raise DeviceError(f"Ray is not installed ({error}); {INSTALL}") from error
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False  # samotion-batch tells of each clip
-    context.max_errored_blocks = -1  # a clip that ends its workers is an outcome, too
-    if ray.is_initialized():
-        return ray
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would send them
-    sigterm = signal.getsignal(signal.SIGTERM)
-    try:
-        _knock(address)
-        ray.init(address=address, log_to_driver=False, logging_level="warning")
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise DeviceError(
-            f"no Ray cluster answers at {address!r} ({reason}); start one with: ray start --head,"
-            " or give --ray local"
-        ) from error
-    finally:
-        # Ray puts its own in its place
-        if sigterm is not None and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, sigterm)
-    return ray
-
-
-def _knock(address: str) -> None:
-    """Raises OSError or ValueError where nothing listens at an address; Ray would try for long."""
-    if address == "auto":
-        address = os.environ.get("RAY_ADDRESS", address)
-    host, colon, port = address.rpartition("://")[2].rpartition(":")
-    if colon and port.isdecimal():
-        if int(port) > 65535:
-            raise ValueError(f"{port} is no port")
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
-
-
-def _room(ray: Any, gpus_per_worker: float) -> int:
-    """How many workers the cluster has room for. Raises DeviceError where it has no GPU for one."""
-    there = ray.cluster_resources()
-    if not gpus_per_worker:
-        return max(1, int(there.get("CPU", 1)))
-    if lack := _lack(ray, gpus_per_worker):
-        raise DeviceError(f"{lack}; leave it out, or with --workers wait for GPUs that come later")
-    return int(there["GPU"] / gpus_per_worker)
-
-
-def _lack(ray: Any, gpus_per_worker: float) -> str:
-    """What keeps a worker from starting now; empty where nothing does."""
-    gpus = ray.cluster_resources().get("GPU", 0)
-    has = f"--gpus-per-worker {gpus_per_worker:g}, but the Ray cluster has {gpus:g} GPUs"
-    return has if gpus < gpus_per_worker else ""
-
-
-def _threads(ray: Any, workers: int) -> int:
-    """CPU threads of each of so many workers: their share of the cluster's cores."""
-    return max(1, int(ray.cluster_resources().get("CPU", 1)) // workers)

@@ -21,6 +21,7 @@ from PIL import Image
 from samotion import Settings, segment_clip
 from samotion import ray as samotion_ray
 from samotion.backends.folder import VARIABLE
+from samotion.commands import ray_cluster
 from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import Outcome
 from samotion.commands.listing import Item
@@ -233,12 +234,12 @@ def test_paths_are_told_as_they_were_given() -> None:
 
 def test_workers_share_the_cores_of_a_cluster() -> None:
     ray = SimpleNamespace(cluster_resources=lambda: {"CPU": 16.0, "GPU": 2.0})
-    assert [samotion_ray._threads(ray, workers) for workers in (1, 3, 16, 40)] == [16, 5, 1, 1]
-    assert (samotion_ray._room(ray, 0), samotion_ray._room(ray, 0.5)) == (16, 4)
+    assert [ray_cluster.threads(ray, workers) for workers in (1, 3, 16, 40)] == [16, 5, 1, 1]
+    assert (ray_cluster.room(ray, 0), ray_cluster.room(ray, 0.5)) == (16, 4)
     for resources in ({"CPU": 16.0}, {"CPU": 16.0, "GPU": 0.25}):
         ray.cluster_resources = lambda there=resources: there
         with pytest.raises(DeviceError, match=r"--gpus-per-worker 0\.5, but the Ray cluster"):
-            samotion_ray._room(ray, 0.5)
+            ray_cluster.room(ray, 0.5)
 
 
 def test_where_nothing_listens_one_line_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,10 +249,10 @@ def test_where_nothing_listens_one_line_says_so_at_once(monkeypatch: pytest.Monk
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         for given in (address, f"ray://{address}", "127.0.0.1:99999"):
             with pytest.raises(DeviceError, match=r"no Ray cluster answers at .*; start one with"):
-                samotion_ray._connected(given)
+                ray_cluster.connected(given)
         monkeypatch.setenv("RAY_ADDRESS", address)
         with pytest.raises(DeviceError, match="no Ray cluster answers at 'auto'"):
-            samotion_ray._connected("auto")
+            ray_cluster.connected("auto")
 
 
 def test_without_ray_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
