@@ -9,6 +9,7 @@ calls.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,8 @@ class TrtEngine:
     def close(self) -> None:
         """Give contexts, recorded steps and the engine back."""
         with self._backend.device.turn():
+            with suppress(DeviceError):  # a GPU that met a fault runs nothing any more
+                self._backend.device.wait()
             if self._steps:
                 self._steps.close()
             self._contexts.clear()

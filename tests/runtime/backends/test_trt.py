@@ -418,7 +418,11 @@ def test_what_closed_engines_kept_is_told(
     gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     engines = samotion.open_engines(tmp_path, "tensorrt")
-    kept = engines["sam2_prompt"].keep(**prompt_inputs(rng))
+    engine = engines["sam2_prompt"]
+    kept = engine.keep(**prompt_inputs(rng))
+    assert gpu.queue
+    engine.close()
+    assert not gpu.queue, "its contexts must not go while they run"
     engines.close()
     with pytest.raises(DeviceError, match="the engines are closed, and what they kept"):
         np.asarray(kept["masks"])
