@@ -26,7 +26,7 @@ from samotion.commands.exits import explain
 from samotion.commands.ledger import FAILED, Outcome, changed_ns, is_below
 from samotion.commands.listing import Item
 from samotion.commands.ray_cluster import connected, lack, room, threads
-from samotion.commands.workers import ATTEMPTS, WorkerError
+from samotion.commands.workers import ATTEMPTS, WorkerError, lost
 from samotion.errors import InputError, OutputError, SamotionError, UsageError
 from samotion.manifest import BUNDLED
 from samotion.results.finished import other_clip
@@ -166,7 +166,8 @@ def run(
             del left[outcome.clip]
         if before <= MOST_BLOCKS:
             break  # else clips went down with another of their block
-    yield from map(_lost, left.values())
+    for item in left.values():
+        yield lost(item, f"no Ray worker came to the end of it in {ATTEMPTS} attempts")
 
 
 def _passed(
@@ -199,19 +200,6 @@ def _rows(dataset: Any) -> Iterator[dict[str, Any]]:
     """Each row when it comes; `iter_rows` keeps one back until there is another."""
     for batch in dataset.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
         yield from batch.to_pylist()
-
-
-def _lost(item: Item) -> Outcome:
-    """Of a clip that no worker came to the end of."""
-    return Outcome(
-        item.clip,
-        item.folder,
-        FAILED,
-        exit_code=1,
-        error=f"error: no Ray worker came to the end of it in {ATTEMPTS} attempts; is there memory"
-        " enough? try it alone with samotion-run, or a smaller --max-tracks",
-        changed=changed_ns(item.clip),
-    )
 
 
 def _failed(clip: str, folder: str, error: Exception, by: str) -> Outcome:

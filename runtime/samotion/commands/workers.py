@@ -156,13 +156,18 @@ def _bury(
     if attempt < ATTEMPTS:
         waiting.appendleft((item, attempt + 1))
         return
-    yield told or Outcome(
+    yield told or lost(item, f"the process {how}, {attempt} times")
+
+
+def lost(item: Item, how: str) -> Outcome:
+    """Of a clip that no process came to the end of; `how` says what became of them."""
+    return Outcome(
         item.clip,
         item.folder,
         FAILED,
         exit_code=1,
-        error=f"error: the process {how}, {attempt} times; is there memory enough? try it alone"
-        " with samotion-run, or a smaller --max-tracks",
+        error=f"error: {how}; is there memory enough? try it alone with samotion-run, or a smaller"
+        " --max-tracks",
         changed=changed_ns(item.clip),
     )
 
