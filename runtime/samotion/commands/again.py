@@ -1,20 +1,34 @@
-"""The command that makes a result again, as a user would type it."""
+"""How a result was asked for, and the command that makes it again, as a user would type it."""
 
 from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from samotion.commands.details import recorded_engines
 from samotion.results.record import DEFAULT_LAYERS
 
 if TYPE_CHECKING:
+    from samotion.backends.engines import EngineFolder
     from samotion.commands.clip_job import ClipJob
     from samotion.commands.run import Job
-    from samotion.results.record import OutputFolder
+    from samotion.results.record import OutputFolder, Record
     from samotion.settings import Settings
 
 NO_OPTIONS = {"long_side_px", "prompt_every"}  # settings of the Python API alone
+
+
+def run_info(
+    job: Job | ClipJob, clip: str, target: OutputFolder, request: Record, engines: EngineFolder
+) -> dict[str, Any]:
+    """What run.json tells beyond the result: how it was asked for and which engines answered."""
+    return {
+        "arguments": asdict(job),
+        "command": command_line(job, clip, target),
+        **recorded_engines(engines),
+        "request": request,
+    }
 
 
 def command_line(job: Job | ClipJob, clip: str, target: OutputFolder) -> str | None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import socket
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from samotion.checks.stages import Progress, silent
-from samotion.commands import details, exits
-from samotion.commands.again import command_line
+from samotion.commands import exits
+from samotion.commands.again import run_info
 from samotion.commands.ledger import DONE, FAILED, SKIPPED, Outcome, changed_ns
 from samotion.commands.listing import Item
 from samotion.settings import Settings
@@ -83,12 +83,7 @@ class ClipJob:
             record = read_record(target)
             return SKIPPED, (len(record.get("frames", ())), int(record.get("objects", 0)))
         with reserve(target, self.overwrite, request):
-            info = {
-                "arguments": asdict(self),
-                "command": command_line(self, item.clip, target),
-                **details.recorded_engines(engines),
-                "request": request,
-            }
+            info = run_info(self, item.clip, target, request, engines)
             result = pipeline.segment_to(target, item.clip, engines, self.settings, progress, info)
         return DONE, (len(result.labels), len(result.objects))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from samotion import __version__
 from samotion.commands import answers, details, exits, options, progress
-from samotion.commands.again import command_line
+from samotion.commands.again import run_info
 from samotion.commands.options import (
     Device,
     EngineDir,
@@ -42,7 +42,6 @@ from samotion.results.writers import UNASKED
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import EngineFolder
-    from samotion.results.record import OutputFolder
     from samotion.settings import Settings
 
 MIN_WINDOW = 8  # of frames
@@ -277,7 +276,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         reserve(target, job.overwrite, request),
         progress.display(job.quiet, series=series) as report,
     ):
-        info = run_info(job, clip, target, engines) | {"request": request}
+        info = run_info(job, clip, target, request, engines)
         result = pipeline.segment_to(target, clip, engines, job.settings, report, info)
     series.end()
     if job.verbose:
@@ -302,15 +301,6 @@ def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:
 
     taken = set(RESERVED if layout == "davis" else ())
     return [free_name(video.clip_name(clip), taken) for clip in clips]
-
-
-def run_info(job: Job, clip: str, target: OutputFolder, engines: EngineFolder) -> dict[str, Any]:
-    """What run.json tells beyond the result: how it was asked for and which engines answered."""
-    return {
-        "arguments": asdict(job),
-        "command": command_line(job, clip, target),
-        **details.recorded_engines(engines),
-    }
 
 
 EPILOG = """

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from samotion.masks import ids_in
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
 from samotion.results.result import Result
@@ -110,10 +111,10 @@ def _add_boxes(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
     """Add those of a frame."""
     height, width = labels.shape
     scale = np.array([pictures.size_wh[0] / width, pictures.size_wh[1] / height] * 2)
-    counts = np.bincount(labels.reshape(-1), minlength=256)
+    there = ids_in(labels)
     for one in ids:
         box = None
-        if counts[one]:
+        if one in there:
             mask = np.equal(labels, one).view(np.uint8)
             box = np.round(np.array(cv2.boundingRect(mask)) * scale, 1).tolist()
         pictures.boxes.setdefault(one, []).append(box)
