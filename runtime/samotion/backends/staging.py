@@ -106,13 +106,13 @@ class Download:
     def __init__(self, device: Device, arrays: Mapping[str, DeviceArray], block: Block) -> None:
         """Queue the copies. Its device's lock is held by who calls."""
         self._device, self._block = device, block
+        self._found: dict[str, np.ndarray] | None = None
         self._kinds: dict[str, tuple[int, tuple[int, ...], Any]] = {}
         for name, array in arrays.items():
             self._kinds[name] = block.used, array.shape, array.dtype
             device.copy_down(block.address + block.used, array.address, array.nbytes)
             block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
         device.mark(block.event)
-        self._found: dict[str, np.ndarray] | None = None
 
     def get(self) -> dict[str, np.ndarray]:
         """The arrays by name, once the GPU has got so far. They are the caller's own: copies, or

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,7 @@ from helpers.backends import onnx_folder, tensorrt_folder
 from helpers.fakes import FakeEngines
 from samotion.backends import cuda, resident, staging
 from samotion.backends import ort as ort_engine
-from samotion.errors import EngineError
+from samotion.errors import DeviceError, EngineError
 
 
 @pytest.fixture
@@ -88,6 +89,23 @@ def test_downloads_that_nobody_asks_for_spoil_no_other(device: Any, gpu: Any) ->
     device.fetch({"one": one})
     np.testing.assert_array_equal(device.fetch({"two": two}).get()["two"], np.full(300, 2))
     assert len(gpu.pinned) == 2  # one block up, one down
+
+
+def test_a_download_that_a_fault_stops_gives_its_memory_back(
+    device: Any, gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    untold: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", untold.append)
+    array = device.empty((300,), "uint8")
+    array[:] = np.ones(300, np.uint8)
+    device.fetch({"array": array}).get()
+    (block,) = device._down
+    monkeypatch.setattr(gpu, "error", "cudaErrorIllegalAddress")
+    with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
+        device.fetch({"array": array})
+    monkeypatch.setattr(gpu, "error", None)
+    gc.collect()
+    assert not untold and device._down == [block]
 
 
 def test_uploads_go_through_few_blocks(
