@@ -114,7 +114,7 @@ def _natural_key(name: str, decimal_stem: str | None) -> list[tuple[int, float, 
     text = decimal_stem if decimal_stem is not None else name
     pattern = r"\d+\.\d+|\d+|\D+" if decimal_stem is not None else r"\d+|\D+"
     parts = re.findall(pattern, text.casefold(), re.ASCII)
-    keys = [(0, float(p), "") if p[0].isdigit() else (1, 0.0, p) for p in parts]
+    keys = [(0, float(p), "") if p[0] in "0123456789" else (1, 0.0, p) for p in parts]
     return [*keys, (2, 0.0, name)]
 
 

@@ -26,6 +26,7 @@ from samotion.errors import InputError, UsageError
 Item = tuple[np.ndarray, float]  # a frame (H,W,3) uint8 RGB, and when it was taken, in s
 Read = Callable[[], Item | None]  # the next one; None at the end
 
+CAMERA = re.compile(r"[0-9]+")
 NETWORK = re.compile(r"(rtsps?|rtp|udp)://")
 OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
 
@@ -159,7 +160,7 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
     warnings: list[str] = []
     name, fps, read, frame_names = _reader(given, size, warnings)
     frames: Newest | EachOne
-    if given == "-" or given.isdigit() or NETWORK.match(given):
+    if given == "-" or CAMERA.fullmatch(given) or NETWORK.match(given):
         frames = Newest(read)
     elif realtime:
         frames = Newest(_paced(read), at_once=False)
@@ -181,7 +182,7 @@ def _reader(given: str, size: str | None, warnings: list[str]) -> _Opened:
         # below the buffer: a thread that waits in it would make Python abort at its end
         file = getattr(sys.stdin.buffer, "raw", sys.stdin.buffer)
         return _Opened("live", FOLDER_FPS, _raw(file, hw, warnings))
-    if given.isdigit():
+    if CAMERA.fullmatch(given):
         return _Opened(f"camera-{given}", *_camera(int(given)))
     if NETWORK.match(given):
         return _Opened("live", *_network(given))

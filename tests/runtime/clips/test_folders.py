@@ -27,6 +27,8 @@ def write(folder: Path, names: list[str]) -> Path:
         ["shot2.9", "shot2.10", "shot10.1"],
         ["9", "10", "011"],
         ["A2", "a3", "A10"],
+        ["1²a", "2²a", "10²a"],
+        ["1９a", "2９a", "10１a"],
     ],
 )
 def test_order(names: list[str]) -> None:

@@ -464,6 +464,8 @@ def test_a_size_goes_with_raw_frames_alone(source: str, size: str | None, words:
 def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path, capfd: Any) -> None:
     with pytest.raises(InputError, match="no such file"), open_source(str(tmp_path / "none.mp4")):
         pass
+    with pytest.raises(InputError, match="no such file"), open_source("²"):
+        pass
     with pytest.raises(InputError, match="camera 99 cannot be opened"), open_source("99"):
         pass
     assert capfd.readouterr() == ("", "")  # OpenCV, too, says nothing
