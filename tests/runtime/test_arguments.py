@@ -130,7 +130,7 @@ def test_devices_are_named(device: Any) -> None:
         samotion.open_engines("engines", device)
 
 
-@pytest.mark.parametrize("threads", ["2", 2.5, True, -1, 10**6])
+@pytest.mark.parametrize("threads", ["2", 2.5, True, -1, 0, 10**6])
 def test_threads_are_a_number(threads: Any) -> None:
     with pytest.raises(UsageError, match=r"^threads is .*; expected"):
         samotion.open_engines("engines", "cpu", threads)

@@ -213,7 +213,7 @@ def open_engines(
     """
     if folder is not None:
         folder = path_of(folder, "the engine folder")
-    if threads is not None and not 0 <= whole_number(threads, "threads") <= MOST_THREADS:
+    if threads is not None and not 1 <= whole_number(threads, "threads") <= MOST_THREADS:
         raise UsageError(
             f"threads is {threads}; expected 1 to {MOST_THREADS}, or None for all cores"
         )
