@@ -41,8 +41,9 @@ def raw_maps(engines: Engines, frames: np.ndarray) -> Iterator[np.ndarray]:
     """What the net answers for each frame: a map of its own size and range. A GPU is given all
     `frames` before the first answer is waited for.
     """
-    for answer in resident.numbers(engines, started(engines, frames), len(frames)):
-        yield from answer["disparity"]
+    answers = started(engines, frames)
+    for answer in [*answers] if resident.is_on_gpu(engines) else answers:
+        yield from answer.get()["disparity"]
 
 
 def started(engines: Engines, frames: np.ndarray) -> Iterator[Answer]:

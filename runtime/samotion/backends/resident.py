@@ -7,7 +7,6 @@ is asked for is queued at once and waited for when it is needed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,19 +89,3 @@ def call(engines: Engines, engine: str, **inputs: Any) -> Answer:
     opened = engines[engine]
     run = opened.keep if is_on_gpu(engines) else opened
     return Answer(engine, inputs, run(**inputs))
-
-
-def numbers(
-    engines: Engines, started: Iterable[Answer], at_once: int = 1
-) -> Iterator[dict[str, np.ndarray]]:
-    """What answers hold, in order. A GPU is given `at_once` before the host waits, for the last; of
-    1 it has the next one to do, too.
-    """
-    if not is_on_gpu(engines):
-        yield from (answer.get() for answer in started)
-        return
-    answers = iter(started if at_once > 1 else one_ahead(started))
-    while group := [*islice(answers, at_once)]:
-        group[-1].get()
-        while group:
-            yield group.pop(0).get()
