@@ -41,19 +41,6 @@ def to_corner(xy: np.ndarray) -> np.ndarray:
     return np.asarray(xy + HALF)
 
 
-def principal_point(hw: tuple[int, int]) -> np.ndarray:
-    """The middle (2,) x, y px of a picture of size `hw`, where a camera's axis meets it."""
-    return from_corner(_wh(hw, np.float64) / 2)
-
-
-def cells_under(xy: np.ndarray, hw: tuple[int, int], grid_hw: tuple[int, int]) -> np.ndarray:
-    """Points (...,2) px of a frame of size `hw` -> the cells (...,2) int x, y of a grid that they
-    lie in; points outside lie in its border.
-    """
-    cells = np.floor(to_corner(xy) * (_wh(grid_hw, np.float64) / _wh(hw, np.float64)))
-    return _clamped(cells, grid_hw)
-
-
 def cell_centres(cells: np.ndarray, hw: tuple[int, int], grid_hw: tuple[int, int]) -> np.ndarray:
     """Cells (...,2) x, y of a grid -> their centres (...,2) px of a frame of size `hw`."""
     return from_corner((cells + 0.5) * (_wh(hw, np.float64) / _wh(grid_hw, np.float64)))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.checks.arguments import whole_number
 from samotion.errors import UsageError
@@ -124,8 +125,7 @@ def _points_and_labels(click: Click, images: Features) -> tuple[np.ndarray, np.n
     if not len(points):
         points = np.zeros((1, 2), np.float32)
         labels = np.full(1, NO_POINT, np.int64)
-    frame_wh = np.array(images.hw[::-1], np.float32)
-    return points / frame_wh * np.float32(images.side_px), labels
+    return geometry.sam2_xy(points, images.hw, images.side_px), labels
 
 
 def _mask_prompt(click: Click, previous: np.ndarray | None, side: int) -> np.ndarray | None:
