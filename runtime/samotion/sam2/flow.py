@@ -65,17 +65,14 @@ class Leap(NamedTuple):
 
 def joined(leaps: Sequence[Leap], asks: bool = True) -> Leap:
     """Some leaps, in order, as one."""
-    back: np.ndarray | None = None
-    for leap in leaps:
+    back = leaps[0].back
+    for leap in leaps[1:]:
         back = chained(leap.back, back)
-    assert back is not None
     return Leap(leaps[-1].frame, back, asks)
 
 
-def chained(back: np.ndarray, further: np.ndarray | None) -> np.ndarray:
+def chained(back: np.ndarray, further: np.ndarray) -> np.ndarray:
     """Flow `back` (h,w,2) from a frame to the one before, and from there `further` back."""
-    if further is None:
-        return back
     x, y = _grid(back)
     there = cv2.remap(further, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(back + there)
