@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.text import Text
 
-from samotion.commands.series import Report, Series
+from samotion.checks.stages import Progress as Report
+from samotion.commands.series import Series
 
 BAR_COLUMNS = 24
 DAY_S = 86_400.0

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
 
-from samotion.commands.series import Clock, Report, Series, left
+from samotion.checks.stages import Progress, silent
+from samotion.commands.series import Clock, Series, left
 
 EVERY_S = 10.0  # between two plain lines of one stage
 
@@ -21,13 +22,13 @@ def display(
     stream: TextIO | None = None,
     series: Series | None = None,
     clock: Clock = time.perf_counter,
-) -> Iterator[Report]:
+) -> Iterator[Progress]:
     """A function for the pipeline to report to. `stream` None: stderr. `series`: what all of this
     is one part of.
     """
     out = stream or sys.stderr
     if quiet:
-        yield _nothing
+        yield silent
     elif is_terminal(out):
         from samotion.commands.bars import stages  # rich takes its time to load
 
@@ -42,10 +43,6 @@ def is_terminal(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
-def _nothing(stage: str, done: int, total: int) -> None:
-    """Progress for nobody."""
-
-
 @dataclass
 class _Stage:
     """One stage as a log tells it."""
@@ -56,7 +53,7 @@ class _Stage:
     ended: bool = False
 
 
-def _plain(out: TextIO, clock: Clock) -> Report:
+def _plain(out: TextIO, clock: Clock) -> Progress:
     """How long each stage took, when it ends, and how far it is, now and then."""
     stages: dict[str, _Stage] = {}
 

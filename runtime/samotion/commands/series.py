@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Report = Callable[[str, int, int], None]  # stage, done, total
 Clock = Callable[[], float]
 
 
