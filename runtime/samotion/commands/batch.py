@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,9 +25,9 @@ from samotion.commands.options import (
     Verbose,
     Version,
 )
-from samotion.commands.series import Series
+from samotion.commands.series import Series, left
 from samotion.errors import InputError, UsageError
-from samotion.results.folder import KINDS
+from samotion.results.folder import KINDS, disk_errors
 from samotion.results.writers import UNASKED
 
 if TYPE_CHECKING:
@@ -205,8 +205,6 @@ def _threads(processes: int) -> int | None:
 
 
 def _make_folder(out: str) -> None:
-    from samotion.results.folder import disk_errors
-
     with disk_errors(Path(out)):
         Path(out).mkdir(parents=True, exist_ok=True)
 
@@ -257,8 +255,6 @@ def _told(outcomes: Iterator[Outcome], plan: Plan, total: int) -> Iterator[Outco
 
 
 def _left(series: Series, done: int, total: int) -> str:
-    from samotion.commands.series import left
-
     return left(series.left_s()) if done < total else ""
 
 
@@ -272,8 +268,6 @@ def _line(outcome: Outcome) -> str:
 
 def _tell(outcome: Outcome, plan: Plan) -> None:
     """The result on stdout; why there is none on stderr."""
-    from dataclasses import asdict
-
     if plan.as_json:
         print(json.dumps(asdict(outcome)), flush=True)
     if outcome.error:

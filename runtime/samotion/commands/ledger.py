@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from samotion.errors import OutputError
 from samotion.manifest import write_atomically
+from samotion.results.folder import disk_errors
 from samotion.results.names import is_plain, same_file
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Ledger:
         """Write an outcome down."""
         _put(self.outcomes, outcome)
         line = json.dumps(asdict(outcome)) + "\n"
-        with _disk_errors(self.path), self.path.open("a+b") as file:
+        with disk_errors(self.path.parent), self.path.open("a+b") as file:
             if file.tell() and self._is_cut(file):
                 line = "\n" + line
             file.write(line.encode())
@@ -99,7 +100,7 @@ class Ledger:
         summary = summarise(told)
         failed = [one for one in told if one.status == FAILED]
         lines = [f"# {one.error}\n{_listed(one.clip)}\n" for one in failed]
-        with _disk_errors(self.path):
+        with disk_errors(self.path.parent):
             write_atomically(self.summary_path, (json.dumps(summary, indent=2) + "\n").encode())
             text = "".join(lines).encode("utf-8", "surrogateescape")
             if lines or self.failed_path.exists():
@@ -209,9 +210,3 @@ def _parse(line: bytes) -> Outcome | None:
         return outcome if all(isinstance(one, str) for one in names) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
-
-
-def _disk_errors(path: Path) -> Any:
-    from samotion.results.folder import disk_errors
-
-    return disk_errors(path.parent)
