@@ -101,9 +101,11 @@ def disparity_under(
     keep: Keep | None = None,
     kept_frames: Collection[int] = (),
 ) -> np.ndarray:
-    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8, as
-    `gather_disparity` finds it in maps of [0,1]. `keep` is given the number of each of
-    `kept_frames`, and its map (1,H,W).
+    """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8. `keep` is
+    given the number of each of `kept_frames`, and its map (1,H,W) in [0,1].
+
+    The preset's `motion.disparity` is "reference", which repeats both quirks that the published
+    weights were trained with, or "plain", which looks where the points are.
     """
     hw, mode = (frames.shape[1], frames.shape[2]), engines.preset.motion.disparity
     found = np.empty(tracks.xy.shape[:2], np.float32)
@@ -128,56 +130,24 @@ def disparity_under(
 def _disparity_of(
     disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int], mode: str
 ) -> np.ndarray:
-    """As `gather_disparity`, of one raw map (H,W) under points (N,2), but only points are rescaled
-    and saturated: a map that spans [0,1] does so still when it is saturated.
+    """Of one raw map (H,W) under points (N,2). Of quirk A only points are rescaled and saturated:
+    a map that spans [0,1] does so still when it is saturated.
     """
     if mode == "plain":
         return lookup(depth.to_unit_range(disparity)[None], xy_px[:, None], hw)[:, 0]
     height, width = disparity.shape
     values = disparity.reshape(-1)[geometry.misplaced_index(xy_px, hw, (height, width))]
     low, high = (extreme.reshape(1) for extreme in depth.extremes(disparity))
-    return _clipped(depth.rescale(values, low, high))
+    return saturated(depth.rescale(values, low, high))
 
 
-def gather_disparity(
-    disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int], mode: str
-) -> np.ndarray:
-    """Disparity (T,H,W) in [0,1] under every track in every frame, (N,T) float32; xy_px (N,T,2) px
-    of `hw`.
-
-    `mode` is the preset's `motion.disparity`: "reference" repeats both quirks that the published
-    weights were trained with, "plain" looks where the points are.
+def saturated(disparity: np.ndarray) -> np.ndarray:
+    """Quirk A: disparity through a 16-bit image, which cuts fractions off, read back clipped at
+    255; so 1 but in the farthest 0.4 %.
     """
-    find, prepare = {
-        "reference": (lookup_misplaced, saturate),
-        "plain": (lookup, lambda maps: maps),
-    }[mode]
-    return find(prepare(disparity), xy_px, hw)
-
-
-def saturate(disparity: np.ndarray) -> np.ndarray:
-    """Quirk A: disparity through a 16-bit image read back clipped at 255, so 1 but in the farthest
-    0.4 %.
-
-    Writing the image cuts fractions off.
-    """
-    return depth.to_unit_range(_clipped(disparity))
-
-
-def _clipped(disparity: np.ndarray) -> np.ndarray:
-    """Through 16 bits, and read back clipped at 255."""
     stored = np.floor(65535 * disparity)
     clipped: np.ndarray = np.minimum(stored, 255).astype(np.float32) / 255
     return clipped
-
-
-def lookup_misplaced(disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
-    """Quirk B: disparity where `geometry.misplaced_index` says."""
-    frames, height, width = disparity.shape
-    index = geometry.misplaced_index(xy_px, hw, (height, width))
-    maps = disparity.reshape(frames, height * width)
-    values: np.ndarray = maps[np.arange(frames), index]
-    return values
 
 
 def lookup(disparity: np.ndarray, xy_px: np.ndarray, hw: tuple[int, int]) -> np.ndarray:

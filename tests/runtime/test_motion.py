@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers import disparity as reference
 from helpers.fakes import FakeEngines
 from samotion import depth, motion
 from samotion.presets import FAST, NANO, Preset
@@ -24,7 +25,7 @@ def ramp(frames: int = 2) -> np.ndarray:
 def test_saturate_is_the_16_bit_image_read_back_clipped() -> None:
     d = np.array([[[0, 1.1 / 65535, 100.4 / 65535, 100.9 / 65535, 254.99 / 65535, 0.5, 1]]])
     expected = np.array([[[0, 1 / 255, 100 / 255, 100 / 255, 254 / 255, 1, 1]]])
-    assert motion.saturate(d) == pytest.approx(expected, abs=1e-6)
+    assert reference.saturate(d) == pytest.approx(expected, abs=1e-6)
 
 
 def test_saturate_equals_an_image_written_and_read_on_random_maps(rng: np.random.Generator) -> None:
@@ -34,19 +35,19 @@ def test_saturate_equals_an_image_written_and_read_on_random_maps(rng: np.random
         image = (65535 * d).astype(np.uint16)  # as a program writes it that does not round
         back = image.clip(0, 255).astype(np.float32) / np.float32(255)
         expected = (back - back.min()) / (back.max() - back.min())
-        np.testing.assert_array_equal(motion.saturate(d), expected)
+        np.testing.assert_array_equal(reference.saturate(d), expected)
 
 
 def test_saturate_normalises_each_frame_again() -> None:
     d = np.array([[[0.0, 0.001, 1]], [[0.5, 0.7, 1]]])
-    got = motion.saturate(d)
+    got = reference.saturate(d)
     assert got[0].ravel() == pytest.approx([0, 65 / 255, 1], abs=1e-6)
     assert not got[1].any()  # all saturated: constant, so zeros
 
 
 def test_misplaced_lookup_follows_its_definition(rng: np.random.Generator) -> None:
     disparity, xy = rng.random((3, *HW)), rng.uniform(-2, 12, (40, 3, 2)).astype(np.float32)
-    got = motion.lookup_misplaced(disparity, xy, HW)
+    got = reference.lookup_misplaced(disparity, xy, HW)
     for n in range(40):
         for t in range(3):
             px, py = np.clip(2 * xy[n, t] / np.array([10, 6], np.float32) - np.float32(1), -1, 1)
@@ -58,10 +59,10 @@ def test_misplaced_lookup_follows_its_definition(rng: np.random.Generator) -> No
 def test_misplaced_lookup_clamps_the_flat_index_not_each_axis() -> None:
     # p = (1, -1/6): row -1, column 10, which is index 0
     right_and_up = np.array([[[10.0, 2.5]]], np.float32)
-    assert motion.lookup_misplaced(ramp(1), right_and_up, HW)[0, 0] == ramp(1)[0, 0, 0]
+    assert reference.lookup_misplaced(ramp(1), right_and_up, HW)[0, 0] == ramp(1)[0, 0, 0]
     # p = (1, 1/3): row 2, column 10: the next row's first
     right_edge = np.array([[[10.0, 4.0]]], np.float32)
-    assert motion.lookup_misplaced(ramp(1), right_edge, HW)[0, 0] == ramp(1)[0, 3, 0]
+    assert reference.lookup_misplaced(ramp(1), right_edge, HW)[0, 0] == ramp(1)[0, 3, 0]
 
 
 def test_plain_lookup_is_bilinear_at_the_right_place() -> None:
@@ -78,10 +79,10 @@ def test_plain_lookup_takes_maps_of_another_size() -> None:
 
 def test_mode_chooses_both_quirks_or_none(rng: np.random.Generator) -> None:
     disparity, xy = rng.random((2, *HW)), rng.uniform(0, 6, (5, 2, 2)).astype(np.float32)
-    quirky = motion.lookup_misplaced(motion.saturate(disparity), xy, HW)
-    assert np.array_equal(motion.gather_disparity(disparity, xy, HW, "reference"), quirky)
+    quirky = reference.lookup_misplaced(reference.saturate(disparity), xy, HW)
+    assert np.array_equal(reference.gather(disparity, xy, HW, "reference"), quirky)
     plain = motion.lookup(disparity, xy, HW)
-    assert np.array_equal(motion.gather_disparity(disparity, xy, HW, "plain"), plain)
+    assert np.array_equal(reference.gather(disparity, xy, HW, "plain"), plain)
     assert not np.allclose(quirky, plain)
 
 
@@ -153,6 +154,6 @@ def test_disparity_under_tracks_is_that_of_whole_maps(mode: str, rng: np.random.
         patch.setattr(depth, "PX_PER_CALL", 1)
         patch.setattr(depth, "resize", lambda image, hw, out=None: image)
         got = motion.disparity_under(engine, frames, tracks, None, kept.__setitem__, (0, 2))
-    np.testing.assert_array_equal(got, motion.gather_disparity(maps, xy, (30, 40), mode))
+    np.testing.assert_array_equal(got, reference.gather(maps, xy, (30, 40), mode))
     assert got.dtype == np.float32 and [*kept] == [0, 2]
     np.testing.assert_array_equal(kept[2][0], maps[2])

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import graphs, parity
+from helpers.disparity import lookup_misplaced
 from samotion import motion as runtime
 from samotion import open_engines
 from samotion.presets import MOSEG, NANO
@@ -185,7 +186,7 @@ def test_parity_with_the_original_through_onnxruntime(
             visible=data["visible"],
             visibility=data["visibility"],
             confidence=data["confidence"],
-            disparity=runtime.lookup_misplaced(data["disparity"], data["tracks_xy"], hw),
+            disparity=lookup_misplaced(data["disparity"], data["tracks_xy"], hw),
             dino=data["dino"],
         )
     assert np.abs(logit(score) - logit(data["score"])).max() < PARITY
