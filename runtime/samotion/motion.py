@@ -15,7 +15,7 @@ from samotion.backends.threads import aside
 from samotion.checks.stages import StageProgress, Stages
 from samotion.tracks.records import Tracks
 
-Keep = Callable[[int, np.ndarray], None]  # the number of the first frame, maps (K,H,W) in [0,1]
+Keep = Callable[[int, np.ndarray], None]  # a frame, its map (H,W) in [0,1]
 
 ANSWERS_WAITING = 2  # of a GPU, some frames each, to be looked up in
 
@@ -81,8 +81,8 @@ def inputs_under(
     frames: np.ndarray,
     tracks: Tracks,
     stages: Stages,
-    keep: Keep | None = None,
-    kept_frames: Collection[int] = (),
+    keep: Keep,
+    kept_frames: Collection[int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """What `score_tracks` takes of `frames` (T,H,W,3) uint8, stages "depth" and "dino": disparity
     (N,T) and features (N,C) under every track. `keep` and `kept_frames`: as of `disparity_under`.
@@ -102,7 +102,7 @@ def disparity_under(
     kept_frames: Collection[int] = (),
 ) -> np.ndarray:
     """Disparity under every track in every frame (N,T) of `frames` (T,H,W,3) uint8. `keep` is
-    given the number of each of `kept_frames`, and its map (1,H,W) in [0,1].
+    given each of `kept_frames`, and its map.
 
     The preset's `motion.disparity` is "reference", which repeats both quirks that the published
     weights were trained with, or "plain", which looks where the points are.
@@ -114,7 +114,7 @@ def disparity_under(
         for t, disparity in enumerate(answer.get()["disparity"], start):
             of_frame = depth.resize(disparity, hw)
             if keep and t in kept_frames:
-                keep(t, depth.to_unit_range(of_frame)[None])
+                keep(t, depth.to_unit_range(of_frame))
             found[:, t] = _disparity_of(of_frame, tracks.xy[:, t], hw, mode)
 
     start = 0

@@ -29,18 +29,16 @@ class Evidence:
 
 
 class Thumbnails:
-    """Small pictures of maps of a few frames; `by_frame` holds those that came."""
+    """Small pictures of maps of a few `frames`; `by_frame` holds those that came."""
 
     def __init__(self, frame_count: int) -> None:
         """Of a clip of so many frames."""
         self.frames = spread_frames(frame_count)
         self.by_frame: dict[int, np.ndarray] = {}
 
-    def add(self, first: int, maps: np.ndarray) -> None:
-        """Take what is wanted of maps (K,H,W) in [0,1] of the frames from `first` on."""
-        for frame, one in enumerate(maps, first):
-            if frame in self.frames:
-                self.by_frame[frame] = thumbnail(one)
+    def add(self, frame: int, unit: np.ndarray) -> None:
+        """Take the map (H,W) in [0,1] of a frame."""
+        self.by_frame[frame] = thumbnail(unit)
 
 
 def spread_frames(frame_count: int) -> list[int]:

@@ -20,8 +20,8 @@ def test_frames_with_pictures_are_few_even_and_spread(count: int) -> None:
 def test_thumbnails_are_of_the_frames_that_are_wanted() -> None:
     maps = np.zeros((60, 300, 500), np.float32) + np.linspace(0, 1, 60)[:, None, None]
     thumbnails = Thumbnails(60)
-    for start in range(0, 60, 16):
-        thumbnails.add(start, maps[start : start + 16])
+    for frame in thumbnails.frames:
+        thumbnails.add(frame, maps[frame])
     assert sorted(thumbnails.by_frame) == spread_frames(60)
     for frame, picture in thumbnails.by_frame.items():
         assert picture.shape == (LONG_SIDE_PX * 3 // 5, LONG_SIDE_PX)
