@@ -21,7 +21,7 @@ from samotion.backends.proof.measures import FAR_PX
 from samotion.contract import NETS
 from samotion.manifest import read
 from samotion.pipeline import Result, segment_clip
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_export.export import export
 from samotion_export.half_precision import KEPT_NETS
 from samotion_export.parity.clip import StrictEngine, iou

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from samotion import geometry
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 THRESHOLDS_PX = (1, 2, 4, 8, 16)
 

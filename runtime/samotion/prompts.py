@@ -16,7 +16,7 @@ from samotion.checks.stages import StageProgress
 from samotion.errors import UsageError
 from samotion.presets import Prompting
 from samotion.sam2.clicks import Click
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 Segment = Callable[[Click], np.ndarray]  # one prompt on its own frame -> mask (H,W) bool
 Regroup = Callable[[list["ObjectPrompt"]], list["ObjectPrompt"]]

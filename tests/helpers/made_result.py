@@ -12,7 +12,7 @@ from samotion.clips import video
 from samotion.pipeline import ObjectResult, Result
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 SIZE_HW, SOURCE_HW = (30, 41), (60, 82)  # an odd width, and a source twice as large
 NUMBERS, TIMES_S = (0, 3, 6, 9), (0.5, 0.62, 1.1, 1.18)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 HW = (120, 160)
 FRAMES = 20

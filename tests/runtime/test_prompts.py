@@ -13,7 +13,7 @@ from samotion import prompts
 from samotion.errors import UsageError
 from samotion.presets import NANO, REFERENCE
 from samotion.sam2 import Click
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_bench import published, stand_in
 
 PUBLISHED = REFERENCE.prompting

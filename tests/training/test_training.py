@@ -17,7 +17,7 @@ from samotion.contract import MAP_CHANNELS
 from samotion.cues import movers
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO, NANO_CUES, VitNet
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
 from samotion_export import depth, dino, motion, tracks

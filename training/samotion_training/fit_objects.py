@@ -25,7 +25,7 @@ from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
 from samotion.manifest import write_atomically
 from samotion.presets import NANO, NANO_CUES, Prompting
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import open_library
 from samotion_bench.track_metrics import starts_on
 

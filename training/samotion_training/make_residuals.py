@@ -22,7 +22,7 @@ from samotion.cues.densify import RESERVED_SHARE
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.errors import InputError
 from samotion.presets import NANO
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.render import Clip, render, shown_hw
 from samotion_bench.scenes.scenes import SceneSettings, build_scene

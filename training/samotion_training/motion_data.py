@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 from samotion.backends.engines import Engines
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_bench.track_metrics import starts_on
 
 from samotion_training.samples import Sample

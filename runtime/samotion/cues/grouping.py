@@ -9,7 +9,7 @@ import numpy as np
 from samotion.cues.motion_map import MotionMaps, most_between
 from samotion.cues.parallax import LONG_SIDE_PX
 from samotion.presets import Prompting
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 # Log odds of being of one object, of two tracks by their `pairwise_features`: by
 # samotion_training.fit_objects, but its bias, 5.47, is raised, for a part too many costs an object

@@ -11,7 +11,7 @@ import numpy as np
 from samotion import dino
 from samotion.backends.engines import Engines
 from samotion.cues.motion_residuals import MotionResiduals
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 EVERY = 2  # frames between those whose maps count in a track's score
 SAMPLED_SHARES = np.linspace(0, 1, 14)[1:-1]  # of the line between two tracks

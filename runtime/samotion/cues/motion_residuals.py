@@ -11,7 +11,7 @@ import numpy as np
 
 from samotion.cues.coarse_masks import LOGIT_MAX, splat
 from samotion.cues.parallax import parallax_residuals
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 LONG_SIDE_PX = 384  # of the frames compared
 CELL_PX = 2  # of those

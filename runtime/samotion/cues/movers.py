@@ -7,7 +7,7 @@ import numpy as np
 from samotion.cues.motion_map import logits, probability
 from samotion.cues.motion_residuals import STILL_SCORE
 from samotion.cues.parallax import parallax_residuals
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 # Log odds of moving, of `group_features`. As fitted they are 0.81, 2.15, 1.54 and 0.52, by which
 # more moving objects are lost; docs/experiments.md, "Travel told by still tracks".

@@ -14,7 +14,7 @@ from samotion.cues.motion_map import MotionMaps
 from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt, busiest_frame, select_moving, spread
 from samotion.sam2.clicks import Click
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 
 def group_objects(

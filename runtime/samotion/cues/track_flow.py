@@ -14,6 +14,7 @@ from samotion import geometry
 from samotion.backends.engines import Engines
 from samotion.backends.threads import mapped
 from samotion.tracks import tracking
+from samotion.tracks.features import FrameCache
 from samotion.tracks.records import RawTracks, visibility_of
 
 # flow is read where the last round put the track; later rounds change delta-avg by less than 0.002
@@ -29,7 +30,7 @@ QUERY_WEIGHT = 1e4  # the query is where it is
 LEAST_POSITION, LEAST_STEP = 1e-3, 0.02
 
 
-class FlowCache(tracking.FrameCache):
+class FlowCache(FrameCache):
     """A frame cache that computes the optical flow between its frames once as well."""
 
     @cached_property

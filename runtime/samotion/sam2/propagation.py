@@ -20,7 +20,7 @@ from samotion.checks.arguments import AsArray
 from samotion.checks.stages import StageProgress
 from samotion.manifest import meta_number
 from samotion.sam2 import gpu_sweep
-from samotion.sam2.clicks import Click, Decoded, batches, checked_clicks, decode, segment
+from samotion.sam2.clicks import Click, Decoded, batches, checked_clicks, decode
 from samotion.sam2.features import Features
 from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
 from samotion.sam2.memory import (
@@ -34,8 +34,6 @@ from samotion.sam2.memory import (
     to_bfloat16,
 )
 from samotion.sam2.schedule import Clip, Do, Keep, Step, attended_frames, steps_of
-
-__all__ = ["Click", "Features", "propagate", "segment"]
 
 SMALL_PX = 512  # SAM 2's own size, up to which one frame at a time leaves a CPU's cores idle
 # a frame (H,W,3), the logits (H,W) of a mask on it -> better logits

@@ -29,14 +29,12 @@ from samotion.tracks.features import (
     features_of,
     resizing,
 )
-from samotion.tracks.live import OnlineTracker, start, step
 from samotion.tracks.queries import resize_for_tracking, sample_queries
 from samotion.tracks.records import (
     RawTracks,
     Tracks,
     empty_tracks,
     filter_tracks,
-    join,
     visibility_of,
 )
 from samotion.tracks.windows import (
@@ -50,21 +48,6 @@ from samotion.tracks.windows import (
     split,
     start_windows,
 )
-
-__all__ = [
-    "FrameCache",
-    "OnlineTracker",
-    "RawTracks",
-    "Tracks",
-    "filter_tracks",
-    "join",
-    "resize_for_tracking",
-    "sample_queries",
-    "start",
-    "step",
-    "track",
-    "visibility_of",
-]
 
 POINT_FRAMES = 6000  # points x frames that a GPU's engine refines at once: about 0.24 MB each
 CPU_POINT_FRAMES = 2000  # the same by each of two threads; as fast from 2000 to 12000

@@ -14,7 +14,7 @@ from samotion.cues import densify
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps
 from samotion.presets import NANO
-from samotion.tracks.tracking import RawTracks, Tracks
+from samotion.tracks import RawTracks, Tracks
 
 HW, CELLS, FRAMES = (80, 120), (40, 60), 11
 LARGE, SMALL = (slice(2, 20), slice(2, 20)), (slice(30, 36), slice(40, 46))

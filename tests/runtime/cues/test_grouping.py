@@ -10,7 +10,7 @@ import pytest
 from helpers.camera_tracks import always_visible
 from samotion.cues import grouping, movers, prompting
 from samotion.presets import Prompting
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 HW = (120, 160)
 FRAMES = 20

@@ -7,7 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 from samotion.cues import mask_prompts
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 
 HW, FRAMES, SIDE = (90, 160), 3, 96
 LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))

@@ -18,7 +18,7 @@ from samotion.cues import motion_map
 from samotion.cues.motion_map import MotionMaps
 from samotion.cues.motion_residuals import MotionResiduals
 from samotion.presets import FAST, NANO
-from samotion.tracks.tracking import Tracks
+from samotion.tracks.records import Tracks
 from samotion_export.motion import motion_map as net
 from samotion_export.motion.net import build_module
 

@@ -14,11 +14,11 @@ import pytest
 import torch
 from helpers import graphs, tiny_tracks
 from helpers.fakes import FakeEngines
+from samotion import tracks
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
-from samotion.tracks import tracking as tracks
 from samotion_export import half_precision as half
 from samotion_export import tracks as exporter
 from samotion_export.examples import frames

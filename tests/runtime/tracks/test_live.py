@@ -17,11 +17,11 @@ import torch
 import torch.nn.functional as F
 from helpers import graphs, official, parity, tiny_tracks
 from helpers.fakes import FakeEngines
+from samotion import tracks
 from samotion.backends.engines import Engines
 from samotion.errors import EngineError, UsageError
 from samotion.manifest import sha256_of
 from samotion.presets import CAUSAL_BOOTSTAPIR, PRESETS
-from samotion.tracks import tracking as tracks
 from samotion.tracks.live import ONLINE_POINTS
 from samotion_export import half_precision as half
 from samotion_export import tracks as exporter

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from samotion.backends import squares
 from samotion.errors import UsageError
-from samotion.tracks.tracking import resize_for_tracking, sample_queries
+from samotion.tracks import resize_for_tracking, sample_queries
 
 HW = (480, 854)
 ROUNDED_OTHERWISE = 1e-3  # of pixels: sums that lie between two levels; measured 2e-4

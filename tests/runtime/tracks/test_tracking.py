@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 import samotion
+from samotion import tracks
 from samotion.backends.engines import Engines
 from samotion.errors import UsageError
 from samotion.presets import FAST
-from samotion.tracks import tracking as tracks
-from samotion.tracks.tracking import RawTracks
+from samotion.tracks import RawTracks
 
 CHUNK_TOLERANCE_PX = 1e-3  # answers may not depend on how points are grouped
 HIDDEN = 40.0  # a logit
@@ -68,7 +68,7 @@ def test_more_tracks_of_the_same_frames_cost_no_features(
     windowed = tracks.track(engines, cache, queries, window_frames=4, overlap_frames=2)
     expected = tracks.track(engines, clip, queries, window_frames=4, overlap_frames=2)
     np.testing.assert_array_equal(windowed.tracks, expected.tracks)
-    monkeypatch.setattr(tracks, "features_of", None)
+    monkeypatch.setattr("samotion.tracks.tracking.features_of", None)
     again = tracks.track(engines, cache, queries)
     np.testing.assert_allclose(again.tracks, whole.tracks, atol=CHUNK_TOLERANCE_PX)
 
