@@ -9,13 +9,15 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from samotion.commands import streams
 from samotion.errors import OutputError, SamotionError, is_disk_error
+
+Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
 INTERNAL, SOME_FAILED, INTERRUPTED, TERMINATED = 1, 8, 130, 143
 
@@ -40,7 +42,7 @@ def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
     """`run_command` without the exit."""
     streams.prepare()
     try:
-        with sigterm_raises():
+        with handled({signal.SIGTERM: terminate}):
             code = function() or 0
             sys.stdout.flush()
             return code
@@ -83,45 +85,36 @@ def _one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def first_signal(do: Callable[[int], None]) -> Iterator[None]:
-    """Call `do` with the number of the first Ctrl-C or SIGTERM instead of what that would do; those
-    after it do what they always do. What is ignored stays so. In the main thread; others handle no
-    signals.
-    """
+def handled(by: Mapping[int, Handler]) -> Iterator[None]:
+    """Handle signals, by their numbers, so. In the main thread; others handle none."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    before = {n: how for n, how in handlers.items() if how not in (None, signal.SIG_IGN)}
-
-    def restore() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-    def told(number: int, frame: FrameType | None) -> None:
-        restore()
-        do(number)
-
-    for number in before:
-        signal.signal(number, told)
+    before = {number: signal.signal(number, how) for number, how in by.items()}
     try:
         yield
     finally:
-        restore()
+        for number, how in before.items():
+            signal.signal(number, how)
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """A handler of SIGTERM."""
+    raise Terminated
 
 
 @contextmanager
-def sigterm_raises() -> Iterator[None]:
-    """Turn SIGTERM into `Terminated`, where signals can be handled (the main thread)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def first_signal(do: Callable[[int], None]) -> Iterator[None]:
+    """Call `do` with the number of the first Ctrl-C or SIGTERM instead of what that would do; those
+    after it do what they always do. What is ignored stays so. In the main thread, as `handled`.
+    """
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {n: how for n, how in handlers.items() if how not in (None, signal.SIG_IGN)}
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        raise Terminated
+    def told(number: int, frame: FrameType | None) -> None:
+        for one, how in before.items():
+            signal.signal(one, how)
+        do(number)
 
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
+    with handled(dict.fromkeys(before, told)):
         yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, NamedTuple
 
@@ -90,7 +90,7 @@ class _Worker:
         self.process = _SPAWN.Process(
             target=_work, args=(theirs, self.job, self.place), daemon=True
         )
-        with _no_interrupts():
+        with exits.handled({signal.SIGINT: signal.SIG_IGN}):  # so it ignores Ctrl-C from the start
             self.process.start()
         theirs.close()
 
@@ -172,21 +172,6 @@ def lost(item: Item, how: str) -> Outcome:
     )
 
 
-@contextmanager
-def _no_interrupts() -> Iterator[None]:
-    """A process that is started here ignores Ctrl-C from its first moment on. Only the main thread
-    can see to it.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def _death(code: int | None) -> str:
     if code is not None and code < 0:
         return f"was ended by {signal.Signals(-code).name}"
@@ -211,7 +196,8 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
         pipe.send(_Refusal(line, code))
         return
     try:
-        with engines, suppress(EOFError, BrokenPipeError), exits.sigterm_raises():
+        terminates = exits.handled({signal.SIGTERM: exits.terminate})
+        with engines, suppress(EOFError, BrokenPipeError), terminates:
             pipe.send(None)  # ready
             while True:
                 outcome = job.do(pipe.recv(), engines)
