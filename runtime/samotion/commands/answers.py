@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import traceback
 from typing import TYPE_CHECKING
 
 from samotion.commands import exits
+from samotion.commands.streams import note as note
 from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, owned, read_record
 
 if TYPE_CHECKING:
@@ -54,11 +54,6 @@ def tell_failure(job: Job, clip: str, error: Exception) -> None:
     if job.verbose:
         traceback.print_exception(error)
     note(_about(job, clip, line))
-
-
-def note(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
 
 
 def one_line(clip: str) -> str:

@@ -26,6 +26,7 @@ from samotion.commands.options import (
     Version,
 )
 from samotion.commands.series import Series, left
+from samotion.commands.streams import note
 from samotion.errors import InputError, UsageError
 from samotion.results.folder import KINDS, disk_errors
 from samotion.results.writers import UNASKED
@@ -135,7 +136,7 @@ def batch(
         chosen = options.names(gpus or "")
         _check_together(ray, chosen, workers)
         if not quiet:
-            answers.note(
+            note(
                 f"samotion {__version__}: looking for clips in {source!r}, for"
                 f" {options.engines_at(engine_dir)}"
             )
@@ -169,7 +170,7 @@ def process(job: ClipJob, plan: Plan, source: str, shard: str | None = None) -> 
         passed_over = {outcome.clip for outcome in failed_before}
         todo = [item for item in items if item.clip not in passed_over]
         if not plan.quiet:
-            answers.note(_opening(items, todo, plan))
+            note(_opening(items, todo, plan))
         for outcome in failed_before:
             _tell(outcome, plan)
         outcomes = list(failed_before)
@@ -250,7 +251,7 @@ def _told(outcomes: Iterator[Outcome], plan: Plan, total: int) -> Iterator[Outco
             if bar:
                 report("clips", done, total)
             elif not plan.quiet:
-                answers.note(f"{done} of {total}: {_line(outcome)}{_left(series, done, total)}")
+                note(f"{done} of {total}: {_line(outcome)}{_left(series, done, total)}")
             yield outcome
 
 
@@ -271,7 +272,7 @@ def _tell(outcome: Outcome, plan: Plan) -> None:
     if plan.as_json:
         print(json.dumps(asdict(outcome)), flush=True)
     if outcome.error:
-        answers.note(f"{answers.one_line(outcome.clip)}: {outcome.error}")
+        note(f"{answers.one_line(outcome.clip)}: {outcome.error}")
 
 
 def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: str) -> None:
@@ -283,7 +284,7 @@ def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: s
             print(f"  {count} x {reason}")
         sys.stdout.flush()
     if summary["failed"] and not plan.quiet:
-        answers.note(
+        note(
             f"the clips that failed: {ledger.failed_path}; again with:"
             f" {_again(sys.argv[1:], source, str(ledger.failed_path))}"
         )

@@ -7,7 +7,6 @@ import platform
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -31,6 +30,7 @@ from samotion.commands.backend_trials import (
 )
 from samotion.commands.engine_trials import Trials, run_each
 from samotion.commands.options import Quiet, Verbose, Version
+from samotion.commands.streams import note
 from samotion.errors import DeviceError, EngineError, InputError, ParityError
 from samotion.manifest import typed
 
@@ -93,7 +93,7 @@ def check(
 
     def work() -> int:
         if not quiet:
-            print(f"samotion {__version__}: trying what is installed", file=sys.stderr, flush=True)
+            note(f"samotion {__version__}: trying what is installed")
         report = examine(engine_dir)
         print(json.dumps(asdict(report), indent=2) if as_json else to_text(report))
         if not any(backend.problem is None for backend in report.backends):

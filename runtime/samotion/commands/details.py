@@ -4,9 +4,10 @@ of every stage; in run.json which engines answered.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+
+from samotion.commands.streams import note
 
 if TYPE_CHECKING:
     from samotion.backends.engines import EngineFolder
@@ -39,7 +40,7 @@ def of_result(result: Result) -> Iterator[str]:
 def tell(lines: Iterable[str]) -> None:
     """Print lines on stderr."""
     for line in lines:
-        print(line, file=sys.stderr, flush=True)
+        note(line)
 
 
 def _shape(dims: object) -> str:

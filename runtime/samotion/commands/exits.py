@@ -57,7 +57,7 @@ def tell(error: BaseException, verbose: bool = False) -> int:
     if verbose and not isinstance(error, (KeyboardInterrupt, Terminated)):
         traceback.print_exception(error)
     code, line = explain(error, verbose)
-    print(line, file=sys.stderr, flush=True)
+    streams.note(line)
     return code
 
 

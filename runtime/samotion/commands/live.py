@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samotion import __version__
-from samotion.commands import answers, exits, options
+from samotion.commands import exits, options
 from samotion.commands.options import Device, EngineDir, MaxObjects, Quiet, Verbose, Version
+from samotion.commands.streams import note
 from samotion.results.folder import KINDS
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def live(
     def work() -> None:
         kinds = None if save is None else options.names(save)
         if not quiet:
-            answers.note(f"samotion {__version__}: opening {options.engines_at(engine_dir)}")
+            note(f"samotion {__version__}: opening {options.engines_at(engine_dir)}")
         from samotion.backends.engines import open_engines
         from samotion.clips.live import open_source
         from samotion.commands.details import recorded_engines
@@ -142,12 +143,12 @@ def live(
                 where = locate(out, opened.name, kinds), overwrite, info
                 _record(opened, session, told, window, frames, as_json, where)
             for warning in opened.warnings:
-                answers.note(warning)
+                note(warning)
             if not quiet:
-                answers.note(told.line(opened.dropped))
+                note(told.line(opened.dropped))
                 if told.frames and not session.searches:
                     hint = SLOWER * (live_source == "-") + ", or leave out --realtime" * realtime
-                    answers.note(TOO_SHORT + hint)
+                    note(TOO_SHORT + hint)
 
     exits.run_command(work, verbose)
 
@@ -210,7 +211,7 @@ def _record(
             except BaseException as error:
                 ended = error
             if recording.count:
-                with exits.first_signal(lambda _: answers.note(STILL_WRITING)):
+                with exits.first_signal(lambda _: note(STILL_WRITING)):
                     of_run = {"live": told.line(source.dropped)} | info
                     recording.write(session.numbers, of_run)
                 if not as_json:

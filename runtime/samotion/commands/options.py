@@ -119,7 +119,7 @@ def several(choices: Sequence[str], **more: Any) -> Any:
 
 def teller(quiet: bool) -> Callable[[str], None]:
     """A function that says a line on stderr, or nothing."""
-    return (lambda line: None) if quiet else (lambda line: print(line, file=sys.stderr, flush=True))
+    return (lambda line: None) if quiet else streams.note
 
 
 def engines_at(engine_dir: str | None) -> str:

@@ -47,6 +47,11 @@ class Tolerant(io.RawIOBase):
         return len(data)
 
 
+def note(line: str) -> None:
+    """A line on stderr."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def prepare() -> None:
     """Make the process's own stdout and stderr tolerant; streams that somebody put in their place
     stay.
