@@ -61,6 +61,16 @@ def test_a_backend_imports_no_stage() -> None:
         assert below(edges[module], forbidden) == [], module
 
 
+def test_no_backend_imports_another() -> None:
+    edges = source_imports.graph()
+    onnxruntime = ["samotion.backends.ort"]
+    tensorrt = [name for name in edges if name.startswith("samotion.backends.trt")]
+    assert len(tensorrt) > 2
+    assert below(edges[onnxruntime[0]], tensorrt) == []
+    for module in tensorrt:
+        assert below(edges[module], onnxruntime) == [], module
+
+
 def test_cues_have_one_door() -> None:
     """The pipeline imports them inside its one branch; nothing else of the runtime does."""
     edges, at_once = source_imports.graph(), source_imports.graph(inside=False)

@@ -54,3 +54,13 @@ class OutputError(SamotionError):
 def is_disk_error(error: BaseException) -> bool:
     """A full, read-only or over-quota disk."""
     return isinstance(error, OSError) and error.errno in _DISK_ERRNOS
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says first, cut to 300 characters; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:300]
+
+
+def reason(error: BaseException) -> str:
+    """Why, in one line: as the system has it, without a path, or as the error does."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())

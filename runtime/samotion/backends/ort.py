@@ -17,7 +17,7 @@ from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import checked_inputs
 from samotion.contract import SIGNATURES, Signature
-from samotion.errors import DeviceError, EngineError
+from samotion.errors import DeviceError, EngineError, first_line
 from samotion.manifest import Entry
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
@@ -289,11 +289,6 @@ class OrtEngine:
     def close(self) -> None:
         """Give the session back."""
         self._session = None
-
-
-def first_line(error: BaseException) -> str:
-    """What an error says first, cut to 300 characters."""
-    return str(error).strip().split("\n", 1)[0][:300]
 
 
 def _names(names: Any) -> str:

@@ -12,8 +12,7 @@ from typing import Any
 
 from samotion.backends.cuda import INSTALL, Device
 from samotion.backends.device_array import Memory
-from samotion.backends.ort import first_line
-from samotion.errors import DeviceError
+from samotion.errors import DeviceError, first_line
 
 TENSORRT, RTX = "tensorrt", "tensorrt_rtx"  # the names to import
 MODULES = {"tensorrt": TENSORRT, "rtx": RTX}  # by export's --target

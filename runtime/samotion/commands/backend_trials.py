@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.ort import PROVIDERS, first_line, load_libraries, why_missing
+from samotion.backends.ort import PROVIDERS, load_libraries, why_missing
 from samotion.backends.trt_backend import RTX, TENSORRT
-from samotion.errors import DeviceError
+from samotion.errors import DeviceError, first_line
 
 # An ONNX graph, y = x @ x of 2x2 float32 (opset 17): small enough to carry, large enough to need a
 # working backend.

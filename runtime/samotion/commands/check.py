@@ -19,7 +19,7 @@ import typer
 from samotion import __version__
 from samotion.backends.cuda import DRIVERS
 from samotion.backends.folder import DEFAULT, engine_folder
-from samotion.backends.ort import PROVIDERS, first_line
+from samotion.backends.ort import PROVIDERS
 from samotion.clips.video import read_clip
 from samotion.commands import exits, options
 from samotion.commands.backend_trials import (
@@ -31,7 +31,7 @@ from samotion.commands.backend_trials import (
 from samotion.commands.engine_trials import Trials, run_each
 from samotion.commands.options import Quiet, Verbose, Version
 from samotion.commands.streams import note
-from samotion.errors import DeviceError, EngineError, InputError, ParityError
+from samotion.errors import DeviceError, EngineError, InputError, ParityError, first_line
 from samotion.manifest import typed
 
 PACKAGES = (

@@ -15,7 +15,7 @@ import numpy as np
 from samotion import geometry
 from samotion.clips.source import frames_at_source
 from samotion.clips.times import MAX_PAUSE_S
-from samotion.errors import is_disk_error
+from samotion.errors import is_disk_error, reason
 from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
 from samotion.results.film import (
@@ -72,8 +72,7 @@ def _has_sound(material: Material, sound: Sound) -> bool:
     except Exception as error:
         if is_disk_error(error):
             raise
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        material.warn(f"the overlay has no sound ({type(error).__name__}: {reason})")
+        material.warn(f"the overlay has no sound ({type(error).__name__}: {reason(error)})")
         return False
     return True
 

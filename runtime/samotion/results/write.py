@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samotion.errors import is_disk_error
+from samotion.errors import is_disk_error, reason
 from samotion.results.folder import delete, disk_errors, locate, present, reserve
 from samotion.results.masks import relative
 from samotion.results.material import Material
@@ -99,10 +99,8 @@ def _write(kind: str, material: Material) -> bool:
     except Exception as error:
         if kind not in TO_LOOK_AT or is_disk_error(error):
             raise
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        material.warn(
-            f"the {kind} cannot be written ({type(error).__name__}: {reason}); all else is there"
-        )
+        what = f"{type(error).__name__}: {reason(error)}"
+        material.warn(f"the {kind} cannot be written ({what}); all else is there")
         return False
     return True
 

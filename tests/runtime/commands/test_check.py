@@ -186,6 +186,8 @@ def test_video_that_is_not_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None
     assert outcome.exit_code == 3
     assert "video                    cannot be read" in outcome.stdout
     assert "next: videos cannot be read: pip install" in outcome.stdout
+    monkeypatch.setattr(check, "read_clip", lambda _: next(iter(())))
+    assert check.try_video() == "StopIteration"  # which says nothing
 
 
 def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch) -> None:
