@@ -141,7 +141,7 @@ def live(
                 asked = {"size": size, "realtime": realtime, "max_objects": max_objects}
                 info = {"arguments": asked | {"frames": frames}} | recorded_engines(engines)
                 where = locate(out, opened.name, kinds), overwrite, info
-                _record(opened, session, told, window, frames, as_json, where)
+                _record(opened, session, told, window, frames, as_json, quiet, where)
             for warning in opened.warnings:
                 note(warning)
             if not quiet:
@@ -194,6 +194,7 @@ def _record(
     window: Any,
     most: int | None,
     as_json: bool,
+    quiet: bool,
     where: tuple[OutputFolder, bool, dict[str, Any]],
 ) -> None:
     """Follow, and write results as a run does, however the source ends: what came before counts."""
@@ -216,6 +217,8 @@ def _record(
                     recording.write(session.numbers, of_run)
                 if not as_json:
                     print(target.tree, flush=True)
+                elif not quiet:
+                    note(f"results: {target.tree}")
         finally:
             recording.clear()
     if ended is not None:

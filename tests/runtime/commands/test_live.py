@@ -199,6 +199,10 @@ def test_standard_output_is_json_alone_where_that_is_asked_for(run: Any, clip: P
     outcome = run(clip, "-q", "--json", "--save", "masks", "--frames", 3)
     assert outcome.exit_code == 0 and Path("out/square/masks").is_dir()
     assert [json.loads(line)["frame"] for line in outcome.stdout.splitlines()] == [0, 1, 2]
+    assert outcome.stderr == ""
+    outcome = run(clip, "--json", "--save", "masks", "--frames", 3, "--overwrite")
+    assert "results: out/square" in outcome.stderr.splitlines()
+    assert [json.loads(line)["frame"] for line in outcome.stdout.splitlines()] == [0, 1, 2]
 
 
 def test_warnings_of_a_source_are_kept_with_its_results(
