@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +33,7 @@ from samotion.commands.options import Quiet, Verbose, Version
 from samotion.commands.streams import note
 from samotion.errors import DeviceError, EngineError, InputError, ParityError, first_line
 from samotion.manifest import typed
+from samotion.results.write import versions_of
 
 PACKAGES = (
     "numpy",
@@ -119,52 +120,25 @@ def examine(engine_dir: str | None = None) -> Report:
     folder = str(engine_folder(engine_dir))
     works = any(backend.problem is None for backend in backends)
     trials = run_each(folder) if works or engine_dir else Trials()
-    engines = dict(trials.problems)
-    video = try_video()
-    gpus, free = find_gpus(), shutil.disk_usage(".").free
-    return Report(
+    report = Report(
         samotion=__version__,
         python=platform.python_version(),
         system=f"{platform.system()} {platform.machine()}",
-        packages=installed(),
+        packages=versions_of(PACKAGES),
         backends=backends,
-        gpus=gpus,
-        disk_free_bytes=free,
-        video=video,
+        gpus=find_gpus(),
+        disk_free_bytes=shutil.disk_usage(".").free,
+        video=try_video(),
         engine_dir=folder,
         preset=trials.preset,
-        engines=engines,
-        advice=[
-            *advise_on_packages(video),
-            *advise(
-                backends,
-                gpus,
-                free,
-                engine_dir,
-                engines,
-                trials.rebuild,
-                video,
-                trials.untried,
-                trials.rest,
-            ),
-        ],
+        engines=dict(trials.problems),
+        advice=[],
         proof=trials.proof,
         is_wrong=trials.is_wrong,
         untried=trials.untried,
     )
-
-
-def installed() -> dict[str, str]:
-    """Versions of the packages that matter, where they are installed."""
-    from importlib import metadata
-
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    advice = [*advise_on_packages(report.video), *advise(report, trials, engine_dir)]
+    return replace(report, advice=advice)
 
 
 def try_video() -> str | None:
@@ -220,29 +194,17 @@ def advise_on_packages(video: str | None) -> list[str]:
     return advice
 
 
-def advise(  # noqa: PLR0913 (all that was found)
-    backends: list[Backend],
-    gpus: list[str],
-    free: int,
-    engine_dir: str | None,
-    engines: dict[str, str | None],
-    rebuild: str = "",
-    video: str | None = None,
-    untried: str | None = None,
-    rest: str = "",
-) -> list[str]:
-    """What to do next, most urgent first. `rebuild`: the command that builds the folder anew,
-    `rest` the one that builds what it lacks.
-    """
-    works = {backend.name for backend in backends if backend.problem is None}
+def advise(report: Report, trials: Trials, engine_dir: str | None) -> list[str]:
+    """What to do next, most urgent first. `engine_dir`: as it was asked for."""
+    works = {backend.name for backend in report.backends if backend.problem is None}
     advice = []
     if not works:
         advice.append("no backend works: pip install 'samotion[cpu]'")
-    cuda = cuda_of(gpus)
-    if gpus and "onnxruntime cuda" not in works:
+    cuda = cuda_of(report.gpus)
+    if report.gpus and "onnxruntime cuda" not in works:
         new = f"pip install 'samotion[gpu{cuda}]'"
         advice.append(f"to use the GPU: pip uninstall onnxruntime; {new}")
-    if gpus and not works & TENSORRTS.keys():
+    if report.gpus and not works & TENSORRTS.keys():
         advice.append(
             f"for the fastest engines: pip install 'samotion[trt{cuda}]', or 'samotion[rtx{cuda}]'"
             " for an RTX 30, 40 or 50"
@@ -252,18 +214,18 @@ def advise(  # noqa: PLR0913 (all that was found)
             "on a Jetson take JetPack's own TensorRT (JetPack 6: 8.6.2, for Python 3.10):"
             " pip install 'cuda-python>=12.6,<13' polygraphy"
         )
-    if free < LOW_DISK_BYTES:
-        advice.append(f"only {free / 2**30:.1f} GiB are free here: choose another folder with -o")
-    if untried:
-        advice.append(f"these engines need a GPU; for this machine: {rebuild}")
-    if any(engines.values()):
-        anew = f"build the engines again: {rebuild}"
-        advice.append(
-            anew if rebuild else "install samotion again, or name another folder with --engine-dir"
-        )
-    elif rest:
-        advice.append(f"engines are missing, which samotion-run needs: {rest}")
-    if works and not advice and not video:
+    if report.disk_free_bytes < LOW_DISK_BYTES:
+        free = f"{report.disk_free_bytes / 2**30:.1f} GiB"
+        advice.append(f"only {free} are free here: choose another folder with -o")
+    if trials.untried:
+        advice.append(f"these engines need a GPU; for this machine: {trials.rebuild}")
+    if any(trials.problems.values()):
+        anew = f"build the engines again: {trials.rebuild}"
+        otherwise = "install samotion again, or name another folder with --engine-dir"
+        advice.append(anew if trials.rebuild else otherwise)
+    elif trials.rest:
+        advice.append(f"engines are missing, which samotion-run needs: {trials.rest}")
+    if works and not advice and not report.video:
         named = f"--engine-dir {typed(engine_dir)} " if engine_dir else ""
         advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice

@@ -155,13 +155,16 @@ def _describe(material: Material) -> Record:
 
 def versions() -> dict[str, str]:
     """Versions of what a result depends on, and of Python and the machine's kind."""
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"python": platform.python_version(), "machine": machine} | versions_of(PACKAGES)
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Those of packages, where they are installed."""
     from importlib import metadata
 
-    by_name = {
-        "python": platform.python_version(),
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
-    for package in PACKAGES:
+    found = {}
+    for package in packages:
         with suppress(metadata.PackageNotFoundError):
-            by_name[package] = metadata.version(package)
-    return by_name
+            found[package] = metadata.version(package)
+    return found

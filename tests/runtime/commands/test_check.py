@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from helpers import fake_tensorrt, zero_engines
 from samotion.backends.ort import PROVIDERS, why_missing
 from samotion.commands import backend_trials, check
 from samotion.commands.backend_trials import Backend
-from samotion.commands.engine_trials import run_each
+from samotion.commands.engine_trials import Trials, run_each
 from samotion.errors import EngineError, InputError
 from typer.testing import CliRunner
 
@@ -107,22 +108,27 @@ def test_without_a_folder_it_takes_the_one_of_a_run(
     )
 
 
+def advised(
+    backends: list[Backend],
+    gpus: list[str],
+    engine_dir: str | None = None,
+    disk_free_bytes: int = 1 << 40,
+    **trials: Any,
+) -> list[str]:
+    found: dict[str, Any] = {field.name: None for field in fields(check.Report)}
+    found |= {"backends": backends, "gpus": gpus, "disk_free_bytes": disk_free_bytes}
+    return check.advise(check.Report(**found), Trials(**trials), engine_dir)
+
+
 def test_advice() -> None:
-    cpu, cuda = Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")
-    assert (
-        "pip install 'samotion[gpu]'"
-        in check.advise([cpu, cuda], ["NVIDIA X"], 1 << 40, "e", {})[0]
-    )
-    assert "only 1.0 GiB are free" in check.advise([cpu, cuda], [], 1 << 30, "e", {})[0]
-    rest = check.advise([cpu, cuda], [], 1 << 40, "e", {"dino": None}, rest="samotion-export sam2")
+    backends = [Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")]
+    assert "pip install 'samotion[gpu]'" in advised(backends, ["NVIDIA X"], "e")[0]
+    assert "only 1.0 GiB are free" in advised(backends, [], "e", 1 << 30)[0]
+    rest = advised(backends, [], "e", problems={"dino": None}, rest="samotion-export sam2")
     assert rest == ["engines are missing, which samotion-run needs: samotion-export sam2"]
-    assert check.advise([cpu, cuda], [], 1 << 40, None, {}) == [
-        "all is well: samotion-run clip.mp4"
-    ]
-    assert (
-        "install samotion again"
-        in check.advise([cpu, cuda], [], 1 << 40, None, {"depth": "was changed"})[0]
-    )
+    assert advised(backends, []) == ["all is well: samotion-run clip.mp4"]
+    wrong = advised(backends, [], problems={"depth": "was changed"})
+    assert "install samotion again" in wrong[0]
 
 
 def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +208,7 @@ def test_what_an_old_driver_can_run() -> None:
     old, new = "NVIDIA X, 8192 MiB, 550.54.14", "NVIDIA Y, 8192 MiB, 580.65.06"
     assert check.cuda_of([new]) == check.cuda_of([]) == check.cuda_of(["NVIDIA Z"]) == ""
     assert check.cuda_of([new, old]) == "-cu12"
-    advice = check.advise([Backend("onnxruntime cpu", None)], [old], 1 << 40, None, {})
+    advice = advised([Backend("onnxruntime cpu", None)], [old])
     assert "samotion[gpu-cu12]" in advice[0]
     assert "samotion[trt-cu12]" in advice[1] and "samotion[rtx-cu12]" in advice[1]
 
@@ -211,9 +217,9 @@ def test_a_jetson_has_a_tensorrt_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     works = [Backend("onnxruntime cpu", None)]
-    assert not any("JetPack" in line for line in check.advise(works, [], 1 << 40, None, {}))
+    assert not any("JetPack" in line for line in advised(works, []))
     monkeypatch.setattr(check, "JETSON", tmp_path)
-    assert any("JetPack 6: 8.6.2" in line for line in check.advise(works, [], 1 << 40, None, {}))
+    assert any("JetPack 6: 8.6.2" in line for line in advised(works, []))
 
 
 @pytest.mark.parametrize(
