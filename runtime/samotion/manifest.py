@@ -153,6 +153,11 @@ def write_atomically(path: Path, data: bytes) -> None:
         temporary.write_bytes(data)
 
 
+def write_json(path: Path, data: object, indent: int | None = None) -> None:
+    """Write JSON as `write_atomically` writes bytes, with a line's end."""
+    write_atomically(path, (json.dumps(data, indent=indent) + "\n").encode())
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path` that takes its place when the block ends, and goes when the block
@@ -185,7 +190,7 @@ def is_temporary(name: str) -> bool:
 
 def write(folder: Path, manifest: Manifest) -> None:
     """Put the manifest into its folder; it appears whole."""
-    write_atomically(folder / MANIFEST, (json.dumps(asdict(manifest), indent=2) + "\n").encode())
+    write_json(folder / MANIFEST, asdict(manifest), indent=2)
 
 
 def read(folder: str | os.PathLike[str]) -> Manifest:

@@ -23,7 +23,7 @@ import samotion
 import torch
 from samotion.backends.engines import Engine, Engines, FunctionEngine
 from samotion.errors import EngineError, UsageError
-from samotion.manifest import write_atomically
+from samotion.manifest import write_json
 from samotion_bench import synthetic
 from samotion_bench.scenes.data import open_library
 from samotion_bench.scores import score_movers
@@ -304,7 +304,7 @@ def measure(args: argparse.Namespace) -> int:
 def save(path: Path | None, report: dict[str, Any]) -> None:
     """Write the report, if there is a path for it."""
     if path:
-        write_atomically(path, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(path, report, indent=2)
 
 
 def parser() -> argparse.ArgumentParser:

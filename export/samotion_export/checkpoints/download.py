@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock
 from samotion import manifest
 from samotion.errors import EngineError, OutputError, is_disk_error
-from samotion.manifest import sha256_of, write_atomically
+from samotion.manifest import sha256_of, write_json
 from samotion.presets import Weights
 
 from samotion_export.checkpoints import transfer
@@ -179,7 +179,7 @@ def _read_records() -> dict[str, str]:
 def _record_hash(weights: Weights, sha256: str) -> None:
     with filelock.FileLock(cache_folder() / ".hashes.lock"):
         records = {**_read_records(), _record_key(weights): sha256}
-        write_atomically(_records(), (json.dumps(records, indent=2) + "\n").encode())
+        write_json(_records(), records, indent=2)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samotion.errors import OutputError
-from samotion.manifest import write_atomically
+from samotion.manifest import write_atomically, write_json
 from samotion.results.folder import disk_errors
 from samotion.results.names import is_plain, same_file
 
@@ -101,7 +101,7 @@ class Ledger:
         failed = [one for one in told if one.status == FAILED]
         lines = [f"# {one.error}\n{_listed(one.clip)}\n" for one in failed]
         with disk_errors(self.path.parent):
-            write_atomically(self.summary_path, (json.dumps(summary, indent=2) + "\n").encode())
+            write_json(self.summary_path, summary, indent=2)
             text = "".join(lines).encode("utf-8", "surrogateescape")
             if lines or self.failed_path.exists():
                 write_atomically(self.failed_path, text)

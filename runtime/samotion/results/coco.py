@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from samotion.manifest import write_atomically
+from samotion.manifest import write_json
 from samotion.results.material import Material
 from samotion.results.record import Record
 
@@ -20,8 +19,7 @@ def files(material: Material) -> list[str]:
 
 def write(material: Material) -> None:
     """Write all images and annotations."""
-    data = json.dumps(dataset(material)) + "\n"
-    write_atomically(material.target.tree / FILE, data.encode())
+    write_json(material.target.tree / FILE, dataset(material))
 
 
 def dataset(material: Material) -> Record:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 
-from samotion.manifest import write_atomically
+from samotion.manifest import write_json
 from samotion.results.material import Material
 from samotion.results.record import OBJECTS, SCHEMA, Record
 
@@ -18,8 +16,7 @@ def files(material: Material) -> list[str]:
 
 def write(material: Material) -> None:
     """Write all objects."""
-    data = json.dumps(_objects(material)) + "\n"
-    write_atomically(material.target.tree / OBJECTS, data.encode())
+    write_json(material.target.tree / OBJECTS, _objects(material))
 
 
 def _objects(material: Material) -> Record:

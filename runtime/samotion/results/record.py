@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samotion.manifest import write_atomically
+from samotion.manifest import write_json
 
 Record = dict[str, Any]
 
@@ -63,7 +63,7 @@ def write_record(folder: OutputFolder, record: Record) -> None:
     if folder.layout == "davis":
         clips = _clips(read_file(folder) or {}) | {folder.name: record}
         record = {"schema": SCHEMA, "tool": "samotion", "layout": "davis", "clips": clips}
-    write_atomically(folder.record, (json.dumps(record, indent=2) + "\n").encode())
+    write_json(folder.record, record, indent=2)
 
 
 def announce(folder: OutputFolder, meant: Iterable[str] = (), **more: Any) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from samotion.manifest import write_atomically
+from samotion.manifest import write_json
 from samotion.results.coco import CATEGORY
 from samotion.results.material import Material
 from samotion.results.objects import per_frame
@@ -21,8 +19,7 @@ def files(material: Material) -> list[str]:
 
 def write(material: Material) -> None:
     """Write the video and its objects."""
-    data = json.dumps(_dataset(material)) + "\n"
-    write_atomically(material.target.tree / FILE, data.encode())
+    write_json(material.target.tree / FILE, _dataset(material))
 
 
 def _dataset(material: Material) -> Record:
