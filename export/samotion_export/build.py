@@ -6,14 +6,12 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
 from samotion.manifest import Entry, Manifest, sha256_of
 
-from samotion_export import STAGING, half_precision
+from samotion_export import half_precision, staging_in
 from samotion_export.checkpoints import weights
 from samotion_export.graph import Graph, export_onnx, run_module, shapes_of
 from samotion_export.parity import half as half_parity
@@ -35,8 +33,7 @@ def build_net(
     with report.working(f"{source.net}: loading weights"):
         module = weights.build_module(source.net, source.config)
         module.load_state_dict(weights.load(source.net, source.config, source.path, module))
-    staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
-    try:
+    with staging_in(request.out) as staging:
         spelling = spelling_of(source.net, request.target)
         make = weights.net_module(source.net).graphs
         graphs: list[Graph] = make(source.config, module.eval(), spelling)
@@ -48,8 +45,6 @@ def build_net(
             gc.collect()
         for entry in entries.values():
             os.replace(staging / entry.file, request.out / entry.file)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return entries, [request.out / entry.file for entry in entries.values()]
 
 
@@ -63,8 +58,7 @@ def build_engines(
         name for name in names if not trt_build.is_current(held.engines[name], name, preset, device)
     ]
     report.passed(None, len(names) - len(todo))
-    staging = Path(tempfile.mkdtemp(dir=request.out, prefix=STAGING))
-    try:
+    with staging_in(request.out) as staging:
         folders = staging, request.out
         entries = {}
         for name in todo:
@@ -74,8 +68,6 @@ def build_engines(
             )
         for entry in entries.values():
             os.replace(staging / entry.file, request.out / entry.file)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return entries, [request.out / entry.file for entry in entries.values()]
 
 

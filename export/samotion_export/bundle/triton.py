@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from samotion.contract import SIGNATURES, Tensor
 from samotion.errors import EngineError, OutputError
 from samotion.manifest import Entry, Manifest
 
-from samotion_export import STAGING
+from samotion_export import staging_in
 from samotion_export.bundle import triton_model
 from samotion_export.report import Report
 
@@ -57,11 +56,8 @@ def write_repository(engines: Path, out: Path, report: Report) -> list[Path]:
         manifest.checked_file(engines, name, held)
     with _told(out):
         out.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(dir=out, prefix=STAGING))
-        try:
+        with staging_in(out) as staging:
             return _write(staging, engines, held, out, report)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write(staging: Path, engines: Path, held: Manifest, out: Path, report: Report) -> list[Path]:
