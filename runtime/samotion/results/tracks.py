@@ -6,7 +6,6 @@ and `first_0` is the place of its first frame among `frames`.
 
 from __future__ import annotations
 
-import io
 import zipfile
 
 import numpy as np
@@ -17,8 +16,6 @@ from samotion.results.material import Material
 from samotion.results.record import TRACKS
 from samotion.results.sizes import tracks_at_source
 from samotion.tracks.records import Tracks
-
-_START = (1980, 1, 1, 0, 0, 0)  # the time of all that is in the file: same tracks, same bytes
 
 
 def files(material: Material) -> list[str]:
@@ -52,9 +49,9 @@ def _arrays(tracks: Tracks, clip: Clip) -> dict[str, np.ndarray]:
 
 
 def _add(file: zipfile.ZipFile, arrays: dict[str, np.ndarray]) -> None:
-    """Add arrays to an npz file."""
+    """Add arrays to an npz file. What `open` makes has no time of its own: same tracks, same
+    bytes.
+    """
     for name, array in arrays.items():
-        data = io.BytesIO()
-        np.lib.format.write_array(data, np.asanyarray(array), allow_pickle=False)
-        entry = zipfile.ZipInfo(f"{name}.npy", _START)
-        file.writestr(entry, data.getvalue(), zipfile.ZIP_DEFLATED)
+        with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+            np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,12 @@ def test_tracks_are_in_px_of_the_source(tmp_path: Path) -> None:
         np.testing.assert_array_equal(data["visible"], result.tracks.visible)
         np.testing.assert_array_equal(data["scores"], result.scores)
         assert data["frames"].tolist() == list(NUMBERS) and data["xy"].dtype == np.float32
+
+
+def test_the_same_tracks_are_the_same_bytes_at_any_time(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path)
+    with zipfile.ZipFile(folder / "tracks.npz") as file:
+        assert {entry.date_time for entry in file.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_overlay_plays_in_browsers_at_the_times_of_the_source(tmp_path: Path) -> None:
