@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,7 +104,7 @@ def write_overlay(
     first = next(whole)
     height, width = _even_hw(first.shape[:2])
     kind = Kind("mp4", "libx264", "yuv420p", FILE if height * width < LARGE_PX else LARGE_FILE)
-    fitted = (_fitted(picture, (height, width)) for picture in _with(first, whole))
+    fitted = (_fitted(picture, (height, width)) for picture in chain([first], whole))
     write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound, look)
 
 
@@ -193,11 +194,6 @@ def _trail(tracks: Tracks, track: int, start: int, frame: int) -> np.ndarray:
 def _colour(colour_of: np.ndarray, label: int) -> tuple[int, int, int]:
     red, green, blue = colour_of[label].tolist()
     return red, green, blue
-
-
-def _with(first: np.ndarray, others: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    yield first
-    yield from others
 
 
 def _even_hw(hw: tuple[int, ...]) -> tuple[int, int]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def at_source(labels: np.ndarray, source_hw: tuple[int, int]) -> np.ndarray:
-    """Labels (h,w) at the source's size: each pixel takes the nearest one's."""
+    """Labels (h,w) at the source's size, or a page's: each pixel takes the nearest one's."""
     if labels.shape == source_hw:
         return labels
     height, width = source_hw

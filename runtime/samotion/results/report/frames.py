@@ -14,6 +14,7 @@ from samotion.masks import ids_in
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
 from samotion.results.result import Result
+from samotion.results.sizes import at_source
 
 if TYPE_CHECKING:
     from samotion.clips.stream import Frames
@@ -56,7 +57,7 @@ def encode(result: Result) -> Pictures:
     for k in chosen:
         frame, labels = frames[k], result.labels[k]
         pictures.jpegs.append(_text(jpeg(_scaled(frame, pictures.size_wh))))
-        pictures.runs.append(runs(scaled_labels(labels, pictures.size_wh)))
+        pictures.runs.append(runs(at_source(labels, pictures.size_wh[::-1])))
         _add_boxes(labels, [one.id for one in result.objects], pictures)
         if (moving := cv2.countNonZero(labels)) > most:
             most, shown = moving, (frame, labels)
@@ -89,14 +90,6 @@ def _scaled(frame: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
         return frame
     smaller: np.ndarray = cv2.resize(frame, size_wh, interpolation=cv2.INTER_AREA)
     return smaller
-
-
-def scaled_labels(labels: np.ndarray, size_wh: tuple[int, int]) -> np.ndarray:
-    """Labels (H,W) uint8 at another size, each pixel as the nearest one."""
-    if labels.shape[::-1] == size_wh:
-        return labels
-    other: np.ndarray = cv2.resize(labels, size_wh, interpolation=cv2.INTER_NEAREST_EXACT)
-    return other
 
 
 def runs(labels: np.ndarray) -> list[int]:
@@ -132,7 +125,7 @@ def thumbnail(frame: np.ndarray, labels: np.ndarray) -> str:
     """A frame with what moves, small, as base64 JPEG."""
     height, width = labels.shape
     size = _size(width, height, min(1.0, THUMBNAIL_PX / max(height, width)))
-    return _text(jpeg(draw(_scaled(frame, size), scaled_labels(labels, size), palette())))
+    return _text(jpeg(draw(_scaled(frame, size), at_source(labels, size[::-1]), palette())))
 
 
 def jpeg(rgb: np.ndarray) -> bytes:
