@@ -16,6 +16,7 @@ from samotion.clips.stream import Clip, Reading
 from samotion.clips.windows import Window, overlap_of, windows
 from samotion.pipeline.seam import Seam, hand_on
 from samotion.results.evidence import Evidence
+from samotion.results.owners import owned_by_prompts
 from samotion.results.result import (
     NOTHING,
     Carried,
@@ -144,12 +145,12 @@ def _answer(
     found = _nothing(frames) if few else find(engines, frames, numbers, stages, seam or NOTHING)
     ids, state = _name(found, state, seam)
     labels = np.array([0, *ids], np.uint8)[found.labels]
-    answered = window.answered
+    answered, owners = window.answered, owned_by_prompts(len(found.tracks), ids, found.objects)
     return WindowResult(
         window.start + answered.start,
         frames[answered],
         labels[answered],
-        TrackWindow(window.start, found.tracks, found.scores, _owners(found, ids), _maps(found)),
+        TrackWindow(window.start, found.tracks, found.scores, owners, _maps(found)),
         _next(engines, window, found, labels, ids, numbers, state, stages),
     )
 
@@ -213,14 +214,6 @@ def _longest_gone(objects: Sequence[Known], taken: Collection[int | None]) -> in
     """The id, none of those `taken`, of the object that was last seen the longest ago."""
     free = [number for number in range(1, len(objects) + 1) if number not in taken]
     return min(free, key=lambda number: objects[number - 1].window)
-
-
-def _owners(found: Found, ids: list[int]) -> np.ndarray:
-    """The id (N,) uint8 of each track's object, 0 for none."""
-    owner = np.zeros(len(found.tracks), np.uint8)
-    for one, number in reversed(list(zip(found.objects, ids))):
-        owner[one.members] = number
-    return owner
 
 
 def _maps(found: Found) -> Evidence:

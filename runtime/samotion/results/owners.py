@@ -23,7 +23,14 @@ def owners(
         return np.zeros(0, np.uint8)
     if not prompts:
         return _under_most_points(tracks, labels)
-    owner = np.zeros(len(tracks), np.uint8)
+    return owned_by_prompts(len(tracks), ids, prompts)
+
+
+def owned_by_prompts(count: int, ids: Sequence[int], prompts: Sequence[ObjectPrompt]) -> np.ndarray:
+    """The id (count,) uint8 of each track's object, 0 for none: that of the first prompt it is
+    among the tracks of.
+    """
+    owner = np.zeros(count, np.uint8)
     for label, one in reversed(list(zip(ids, prompts))):
         owner[one.members] = label
     return owner
