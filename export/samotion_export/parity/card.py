@@ -35,7 +35,12 @@ def with_proof(request: Request, held: Manifest, report: Report) -> Manifest:
     """
     names = [name for name, entry in held.engines.items() if entry.tensorrt]
     try:
-        proof = prove(request.out, held, names, _teller(report))
+        proof = prove(
+            request.out,
+            held,
+            names,
+            lambda name: report.detail(f"{name}: comparing with its graph on the CPU"),
+        )
     except DeviceError as error:
         if request.target != "rtx":
             raise
@@ -74,13 +79,6 @@ def _written(out: Path, held: Manifest, proof: Mapping[str, Any], report: Report
         report.note(f"proved on {record.summary(proof)}")
     record.judge(proof)
     return held
-
-
-def _teller(report: Report) -> Any:
-    def tell(name: str) -> None:
-        report.detail(f"{name}: comparing with its graph on the CPU")
-
-    return tell
 
 
 def _is_whole(held: Manifest) -> bool:

@@ -10,6 +10,7 @@ answer is rounded as on a GPU.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,10 @@ from typing import Any
 import numpy as np
 import onnx
 from samotion.backends.proof.measures import limits, measures
-from samotion.contract import SIGNATURES
 from samotion.errors import ParityError
 
 from samotion_export.graph import Graph
-from samotion_export.parity.verify import Parity, difference, merge
+from samotion_export.parity.verify import Parity, compared, difference, merge
 
 
 def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]]) -> Parity:
@@ -39,19 +39,11 @@ def measure(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]
     Per output the largest absolute difference and its part of the range, each of its
     measures, and its limit.
     """
-    signature = SIGNATURES[graph.name]
-    session = open_strictly(path)
     parity: Parity = {}
-    pairs: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {
-        name: [] for name in signature.output_names
-    }
-    for example, answer in zip(graph.examples, answers):
-        outputs = session.run(
-            list(signature.output_names), dict(zip(signature.input_names, example))
-        )
-        for name, got in zip(signature.output_names, outputs):
-            merge(parity, name, difference(graph, name, got, answer[name]))
-            pairs[name].append((got, answer[name]))
+    pairs = defaultdict[str, list[tuple[np.ndarray, np.ndarray]]](list)
+    for name, got, expected in compared(graph, open_strictly(path), answers):
+        merge(parity, name, difference(graph, name, got, expected))
+        pairs[name].append((got, expected))
     for name, figures in parity.items():
         figures["relative"] = figures["max_abs"] / max(figures["range"], 1e-12)
         figures |= measures(name, pairs[name])

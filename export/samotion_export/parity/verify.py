@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from samotion.contract import SIGNATURES
@@ -25,17 +26,24 @@ def compare(graph: Graph, path: Path, answers: Sequence[Mapping[str, np.ndarray]
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    signature = SIGNATURES[graph.name]
     parity: Parity = {}
-    for example, answer in zip(graph.examples, answers):
-        outputs = session.run(
-            list(signature.output_names), dict(zip(signature.input_names, example))
-        )
-        for name, got in zip(signature.output_names, outputs):
-            merge(parity, name, difference(graph, name, got, answer[name]))
+    for name, got, expected in compared(graph, session, answers):
+        merge(parity, name, difference(graph, name, got, expected))
     for name, figures in parity.items():
         _judge(graph, name, figures)
     return parity
+
+
+def compared(
+    graph: Graph, session: Any, answers: Sequence[Mapping[str, np.ndarray]]
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Each output of a graph on each example: its name, onnxruntime's answer and PyTorch's."""
+    signature = SIGNATURES[graph.name]
+    names = list(signature.output_names)
+    for example, answer in zip(graph.examples, answers):
+        outputs = session.run(names, dict(zip(signature.input_names, example)))
+        for name, got in zip(names, outputs):
+            yield name, got, answer[name]
 
 
 def difference(graph: Graph, name: str, got: np.ndarray, expected: np.ndarray) -> dict[str, float]:
