@@ -100,9 +100,8 @@ class Manifest:
         """The command that exports `nets` anew into `folder`, as it was, or for another
         `target`.
         """
-        if target is None and any(e.tensorrt for e in self.engines.values()):
-            target = self.tensorrt_target()
-        elif target is None and any(e.spelling == "gpu" for e in self.engines.values()):
+        target = target or self.tensorrt_target()
+        if target is None and any(e.spelling == "gpu" for e in self.engines.values()):
             target = "onnx-gpu"
         half = any(e.precision == "fp16" for e in self.engines.values())
         words = ["samotion-export", *nets.split(), "--preset", self.preset]
@@ -114,9 +113,14 @@ class Manifest:
         words += ["--target", target] if target else []
         return f"{shlex.join(words)} --out {typed(folder)}"
 
-    def tensorrt_target(self) -> str:
-        """The kind of TensorRT that the folder is built for, as export's --target has it."""
-        return "rtx" if any(e.rtx for e in self.engines.values()) else "tensorrt"
+    def tensorrt_target(self) -> str | None:
+        """The kind of TensorRT that the folder is built for, as export's --target has it; None:
+        it holds graphs.
+        """
+        built = [entry for entry in self.engines.values() if entry.tensorrt]
+        if not built:
+            return None
+        return "rtx" if any(entry.rtx for entry in built) else "tensorrt"
 
     def missing_nets(self) -> list[str]:
         """The nets of the preset that lack an engine here."""

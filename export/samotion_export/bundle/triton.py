@@ -149,10 +149,9 @@ def _model_file(entry: Entry) -> str:
 
 
 def _write_chain(model: Path, engines: Path, held: Manifest) -> None:
-    on_gpu = any(entry.tensorrt for entry in held.engines.values())
     folder = model / VERSION / triton_model.ENGINES
     folder.mkdir(parents=True)
-    (model / CONFIG).write_text(chain_config("tensorrt" if on_gpu else "auto"))
+    (model / CONFIG).write_text(chain_config("tensorrt" if held.tensorrt_target() else "auto"))
     shutil.copyfile(triton_model.__file__, model / VERSION / "model.py")
     files = {entry.file for entry in held.engines.values()}
     files |= {file for entry in held.engines.values() for file in entry.data}

@@ -225,7 +225,7 @@ def open_engines(
     # onnxruntime's own number heeds no container's share
     most = threads or (cores if cores < (os.cpu_count() or 1) else None)
     folder = engine_folder(folder)
-    if device == "tensorrt" or (device == "auto" and _is_tensorrt(folder)):
+    if device == "tensorrt" or (device == "auto" and manifests.read(folder).tensorrt_target()):
         return _open_tensorrt(folder)
     provider = ort_engine.provider_for(device)
     stream = ort_engine.stream_of(provider)
@@ -239,10 +239,6 @@ def open_engines(
 
     opened = EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)
     return opened
-
-
-def _is_tensorrt(folder: str | os.PathLike[str]) -> bool:
-    return any(entry.tensorrt for entry in manifests.read(folder).engines.values())
 
 
 def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
@@ -270,6 +266,6 @@ def _tensorrt_target(held: manifests.Manifest) -> str:
     """The TensorRT that a folder was built for; for a folder of graphs, the installed one."""
     from samotion.backends.trt_backend import RTX, TENSORRT, is_installed
 
-    if any(entry.tensorrt for entry in held.engines.values()):
-        return held.tensorrt_target()
+    if target := held.tensorrt_target():
+        return target
     return "rtx" if is_installed(RTX) and not is_installed(TENSORRT) else "tensorrt"

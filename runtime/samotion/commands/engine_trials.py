@@ -46,7 +46,7 @@ def run_each(engine_dir: str) -> Trials:
         trials = replace(trials, rebuild=held.command("all", engine_dir))
         if missing := held.missing_nets():
             trials = replace(trials, rest=held.command(" ".join(missing), engine_dir))
-    if any(entry.tensorrt for entry in held.engines.values()):
+    if held.tensorrt_target():
         return _proved(Path(engine_dir), held, trials)
     problems: dict[str, str | None] = {}
     with open_engines(engine_dir) as engines:

@@ -38,7 +38,7 @@ def prove(
     engine or was changed.
     """
     ort.provider_for("cpu")
-    backend = Backend(MODULES[held.tensorrt_target()])
+    backend = Backend(MODULES[held.tensorrt_target() or "tensorrt"])
     try:
         place = record.place_of(backend)
         proof = record.started(held.proof, place)
