@@ -28,11 +28,12 @@ from samotion.clips.live import Newest
 from samotion.clips.sizes import check_size, resized, scaled_hw
 from samotion.errors import InputError, UsageError
 from samotion.pipeline.search import Answer, Search, Searcher, find_same, iou, thinned, with_parts
+from samotion.presets import MAX_LABELS
 from samotion.results.result import Carried, ObjectResult
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow
 from samotion.sam2.forward import Follower, follower
-from samotion.settings import MAX_LABELS, Settings, resolve
+from samotion.settings import Settings, resolve
 from samotion.tracks import history
 from samotion.tracks.queries import sample_queries
 

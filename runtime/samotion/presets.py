@@ -39,6 +39,8 @@ class VitNet:
 
 MIN_CONFIDENCE = 0.5  # of an object, that it moves by itself, for presets with cues
 REFINE_PX = (256, 512)  # what BootsTAPIR's refinement was trained for
+MIN_WINDOW = 8  # frames; fewer show too little motion
+MAX_LABELS = 255  # objects: labels are uint8 and 0 is static
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,9 @@ from typing import TypeVar
 from samotion.checks.arguments import instance_of, probability, whole_number
 from samotion.errors import UsageError
 from samotion.geometry import TRACKER_PX
-from samotion.presets import REFINE_PX, Preset
+from samotion.presets import MAX_LABELS, MIN_WINDOW, REFINE_PX, Preset
 
 Number = TypeVar("Number", int, float)
-MAX_LABELS = 255  # labels are uint8 and 0 is static
-MIN_WINDOW = 8  # fewer frames show too little motion
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
 
 

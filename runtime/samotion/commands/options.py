@@ -13,9 +13,8 @@ from samotion import __version__, manifest
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.commands import exits, streams
 from samotion.contract import DEVICES
-from samotion.presets import FAST, NANO
+from samotion.presets import FAST, MAX_LABELS, NANO
 
-MAX_LABELS = 255  # of objects: labels are uint8 and 0 is static
 WIDTH = 100  # columns of help, where the terminal has them
 
 

@@ -25,7 +25,7 @@ from samotion.commands.options import (
 )
 from samotion.commands.series import Series
 from samotion.errors import InputError, UsageError
-from samotion.presets import REFINE_PX
+from samotion.presets import MIN_WINDOW, REFINE_PX
 from samotion.results.finished import make_request
 from samotion.results.folder import (
     KINDS,
@@ -43,8 +43,6 @@ from samotion.results.writers import UNASKED
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import EngineFolder
     from samotion.settings import Settings
-
-MIN_WINDOW = 8  # of frames
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from samotion.clips.cuts import mark_cuts
 from samotion.clips.stream import Clip, Reading
 from samotion.clips.windows import Window, overlap_of, windows
 from samotion.pipeline.seam import Seam, hand_on
+from samotion.presets import MAX_LABELS
 from samotion.results.evidence import Evidence
 from samotion.results.owners import owned_by_prompts
 from samotion.results.result import (
@@ -27,7 +28,7 @@ from samotion.results.result import (
     given_again,
 )
 from samotion.results.windows import TrackWindow, joined_evidence
-from samotion.settings import MAX_LABELS, Numbers
+from samotion.settings import Numbers
 from samotion.tracks.records import no_tracks
 
 # a method: what moves in frames (T,H,W,3), given what goes on from those before
