@@ -17,13 +17,13 @@ from samotion.contract import NETS
 from samotion.errors import DeviceError, UsageError
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
 
+from samotion_export import SAM2_INSTALL
 from samotion_export.report import Report
 from samotion_export.spelling import GRAPHS_ONLY
 
 TRITON = "triton"  # no net: all of them, for a server
 PRECISIONS = ("fp32", "fp16")
 PACKAGES = ("torch", "onnx", "onnxruntime", "safetensors")
-SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 CHOICES = ("all", *NETS, TRITON)
 TARGETS = ("auto", *GRAPHS_ONLY, "tensorrt", "rtx")
 

@@ -13,11 +13,11 @@ import torch
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import SAM2_SIZES
 
+from samotion_export import SAM2_INSTALL
 from samotion_export.checkpoints import files as checkpoints
 from samotion_export.checkpoints.download import bundled_file
 
 Shapes = Mapping[str, tuple[int, ...]]
-SAM2_INSTALL = "install it with: pip install --no-deps --no-build-isolation sam2==1.1.0"
 
 # In published files but used by no forward pass: masked-image training of DINOv2, counters of batch
 # norms.
@@ -54,7 +54,9 @@ def build_module(name: str, net: Any) -> torch.nn.Module:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != "sam2":
             raise
-        raise DeviceError(f"{name} needs the sam2 package; {SAM2_INSTALL}") from error
+        raise DeviceError(
+            f"{name} needs the sam2 package; install it with: {SAM2_INSTALL}"
+        ) from error
     return module
 
 

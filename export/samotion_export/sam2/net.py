@@ -17,6 +17,8 @@ from samotion.errors import UsageError
 from samotion.presets import Sam2Net
 from torch import Tensor, nn
 
+from samotion_export import SAM2_INSTALL
+
 CONFIGS = tuple(
     f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")
 )
@@ -148,9 +150,7 @@ def package_folder() -> Path:
     """Where the sam2 package lies. Raises UsageError where it is not installed."""
     spec = importlib.util.find_spec("sam2")
     if spec is None or spec.origin is None:
-        raise UsageError(
-            "sam2 is not installed; pip install --no-deps --no-build-isolation sam2==1.1.0"
-        )
+        raise UsageError(f"sam2 is not installed; {SAM2_INSTALL}")
     return Path(spec.origin).parent
 
 
