@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from samotion.backends.device_array import DeviceArray, Memory
-from samotion.backends.staging import Block, Download, Uploads
+from samotion.backends.staging import ALIGNMENT, Block, Download, Uploads, aligned
 from samotion.errors import DeviceError
 
 DRIVER_ERRORS = (
@@ -25,7 +25,6 @@ DRIVER_ERRORS = (
     "cudaErrorSystemDriverMismatch",
     "cudaErrorCompatNotSupportedOnDevice",
 )
-ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
 MOST_IDLE = 1 << 30  # bytes kept for reuse, where something of another size is asked for
 INSTALL = "pip install 'samotion[trt]'"
 WITHOUT = "use --device cpu, with engines of --target onnx"
@@ -107,7 +106,7 @@ class Device:
 
     def take(self, nbytes: int) -> Memory:
         """Device memory for at least `nbytes`. Raises DeviceError when the GPU has none left."""
-        size = -(-max(nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        size = aligned(max(nbytes, 1))
         spare = self._free.get(size)
         return Memory(self, spare.pop() if spare else self._allocate(size), size)
 
@@ -142,7 +141,7 @@ class Device:
 
     def fetch(self, arrays: Mapping[str, DeviceArray]) -> Download:
         """Queue the copies of some arrays to the host; one wait is for all of them."""
-        nbytes = sum(-(-array.nbytes // ALIGNMENT) * ALIGNMENT for array in arrays.values())
+        nbytes = sum(aligned(array.nbytes) for array in arrays.values())
         with self.turn():
             self.require_open()
             fitting = [block for block in self._down if block.size >= nbytes]

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import ALIGNMENT, Device
+from samotion.backends.cuda import Device
 from samotion.backends.device_array import DeviceArray
+from samotion.backends.staging import aligned
 from samotion.errors import DeviceError
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -111,7 +112,7 @@ class Step:
         places, end = {}, 0
         for name in names:
             places[name] = end
-            end += -(-self._nbytes(name) // ALIGNMENT) * ALIGNMENT
+            end += aligned(self._nbytes(name))
         return places, end
 
     def _nbytes(self, name: str) -> int:

@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 32 << 20  # larger arrays get blocks of their own size
 MOST_BYTES = 64 << 20  # of blocks for uploads, before one is waited for
 LEAST_LENT = 1 << 20  # a download of so much is not copied again
-ALIGNMENT = 256
+ALIGNMENT = 256  # bytes; what cudaMalloc promises, and more than TensorRT asks for
+
+
+def aligned(nbytes: int) -> int:
+    """So many bytes, or the few more after which the next array is aligned."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass
@@ -58,7 +63,7 @@ class Uploads:
         staged = block.bytes_at(block.used, array.nbytes)
         staged[:] = array.reshape(-1).view(np.uint8)
         self._device.copy_up(address, block.address + block.used, array.nbytes)
-        block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+        block.used += aligned(array.nbytes)
         if block.used >= block.size:  # full: it is free once this copy is done
             self._retire(block)
 

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.cuda import ALIGNMENT
 from samotion.backends.cuda_graphs import Key, Step, Steps
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.finite import require_finite
 from samotion.backends.inputs import checked_inputs
+from samotion.backends.staging import ALIGNMENT
 from samotion.backends.trt_backend import RTX, RTX_CAPABILITIES, TENSORRT, TITLES, Backend
 from samotion.backends.trt_profiles import Limits, Profiles
 from samotion.contract import SIGNATURES

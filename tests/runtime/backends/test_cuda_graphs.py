@@ -15,7 +15,7 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import prompt_inputs, tensorrt_folder
-from samotion.backends import cuda, trt_backend
+from samotion.backends import cuda, staging, trt_backend
 from samotion.backends.cuda_graphs import MOST_STEPS, WARM_RUNS
 from samotion.backends.engines import EngineFolder
 from samotion.contract import SIGNATURES
@@ -80,7 +80,7 @@ def test_all_that_a_step_answers_is_one_copy(
     for name, wanted in answers[0].items():
         np.testing.assert_array_equal(answers[-1][name], wanted)
     assert len({id(array.memory) for array in answers[-1].values()}) == 1
-    assert all(array.address % cuda.ALIGNMENT == 0 for array in answers[-1].values())
+    assert all(array.address % staging.ALIGNMENT == 0 for array in answers[-1].values())
 
 
 def test_device_inputs_are_copied_in(
@@ -115,7 +115,7 @@ def test_all_is_given_back(
         used = gpu.used
         run(engines, rng, 5)
         gc.collect()
-        assert gpu.used <= used + 5 * cuda.ALIGNMENT  # outputs that were kept at once, no more
+        assert gpu.used <= used + 5 * staging.ALIGNMENT  # outputs that were kept at once, no more
     gc.collect()
     assert (gpu.used, gpu.recordings, gpu.streams, gpu.events) == (0, 0, 0, {})
 
