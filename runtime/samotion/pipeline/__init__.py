@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -32,6 +32,7 @@ from samotion.results.evidence import Evidence, Thumbnails, without_masks
 from samotion.results.record import OutputFolder
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result
 from samotion.results.windows import TrackWindow
+from samotion.sam2.logits import Refine
 from samotion.settings import Numbers, Settings, resolve
 from samotion.tracks import sample_and_track
 from samotion.tracks.features import (
@@ -226,7 +227,7 @@ def find(
     return find_by_cues(engines, frames, numbers, stages, carried)
 
 
-def refine_of(engines: Engines) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+def refine_of(engines: Engines) -> Refine | None:
     """What improves the masks of the preset's SAM 2, given a frame and logits; None: nothing."""
     if engines.preset.cues is None:
         return None

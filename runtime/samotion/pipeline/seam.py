@@ -15,6 +15,7 @@ from samotion.presets import Prompting
 from samotion.prompts import ObjectPrompt
 from samotion.results.result import Carried, Found
 from samotion.sam2.clicks import Click
+from samotion.sam2.logits import MASK_LOGIT
 from samotion.tracks.records import MIN_CERTAINTY, Tracks
 
 TRACKS_SHARE = 4  # one in so many of a window's tracks goes on from the window before, at most
@@ -22,7 +23,6 @@ SAME_TRACKS = 0.3  # of the tracks that go on, or of the group that they lie in
 PART_TRACKS = 0.5  # of a group are a known object's: it is a part of that
 SAME_IOU = 0.5  # of masks on the shared frames
 OTHER_IOU = 0.1  # tracks that went on lie on something else
-MASK_LOGIT = 6.0  # of a mask that is a prompt
 
 
 @dataclass(frozen=True, kw_only=True)

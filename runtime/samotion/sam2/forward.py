@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 import cv2
@@ -13,14 +12,10 @@ from samotion.manifest import meta_number
 from samotion.sam2.clicks import Click, Decoded, decode
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Back, warped
-from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
+from samotion.sam2.logits import HOLE_AREA, MASK_LOGIT, Refine, fill_holes, to_frame
 from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
 
-# a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
-Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
 PROMPTED = 2  # frames that are remembered as prompted, the last ones
-MASK_LOGIT = 6.0
 SOFT_PX = 3  # how far a mask that is a prompt fades at its outline
 POINTS = 3  # inside a mask
 FOLLOWED_IOU = 0.5  # of SAM 2's answer with where the flow takes the mask; else the flow's counts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 
@@ -10,6 +12,9 @@ from samotion.geometry import box_around
 # px of the decoder's mask (a quarter of SAM 2's image side); build_sam.py's fill_hole_area
 HOLE_AREA = 8
 FILLED = np.float32(0.1)  # the logit of a filled hole: just inside
+MASK_LOGIT = 6.0  # of a mask that is a prompt
+# a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
+Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def fill_holes(mask: np.ndarray, area: int) -> np.ndarray:

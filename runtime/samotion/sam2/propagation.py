@@ -22,7 +22,7 @@ from samotion.manifest import meta_number
 from samotion.sam2 import gpu_sweep
 from samotion.sam2.clicks import Click, Decoded, batches, checked_clicks, decode
 from samotion.sam2.features import Features
-from samotion.sam2.logits import HOLE_AREA, fill_holes, to_frame
+from samotion.sam2.logits import HOLE_AREA, Refine, fill_holes, to_frame
 from samotion.sam2.memory import (
     NO_MEMORY,
     Bank,
@@ -36,8 +36,6 @@ from samotion.sam2.memory import (
 from samotion.sam2.schedule import Clip, Do, Keep, Step, attended_frames, steps_of
 
 SMALL_PX = 512  # SAM 2's own size, up to which one frame at a time leaves a CPU's cores idle
-# a frame (H,W,3), the logits (H,W) of a mask on it -> better logits
-Refine = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def propagate(  # noqa: PLR0913 (a public signature)
