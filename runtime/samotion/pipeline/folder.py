@@ -35,12 +35,11 @@ from samotion.results.result import Result
 from samotion.results.sizes import at_source
 from samotion.results.writers import OF_TRACKS
 from samotion.settings import Numbers
-from samotion.tracks.records import Tracks
+from samotion.tracks.records import FIELDS
 
 # the windows of a pass through the clip, from where a state says
 Run = Callable[[Reading, State], Iterator[WindowResult]]
 STATE = 3  # goes up where `_dump` writes another state: then a run begins anew
-TRACKS = tuple(Tracks.__dataclass_fields__)
 WRITTEN = ("masks",)  # as soon as a window has answered
 
 
@@ -138,7 +137,7 @@ def _dump(window: WindowResult, with_tracks: bool) -> tuple[Record, dict[str, np
     }
     arrays = {"place": np.array(window.place), "labels": window.labels}
     if with_tracks:
-        arrays |= {name: getattr(held.tracks, name) for name in TRACKS}
+        arrays |= {name: getattr(held.tracks, name) for name in FIELDS}
         arrays |= parts.dump_evidence(held.evidence)
     arrays |= {"first": np.array(held.first), "scores": held.scores, "owners": held.owners}
     if state.seam is not None:

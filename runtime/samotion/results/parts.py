@@ -20,10 +20,9 @@ import numpy as np
 
 from samotion.manifest import replacing
 from samotion.results.evidence import Evidence
-from samotion.tracks.records import Tracks
+from samotion.tracks.records import FIELDS, Tracks
 
 _NAME = re.compile(r"\.samotion-window-(\d+)\.npz")
-TRACKS = tuple(Tracks.__dataclass_fields__)
 MAPS = ("depth", "motion")
 
 
@@ -67,7 +66,7 @@ class Part:
     @property
     def tracks(self) -> Tracks:
         """Of all its frames."""
-        return Tracks(*(self.array(name) for name in TRACKS))
+        return Tracks(*(self.array(name) for name in FIELDS))
 
     @property
     def owners(self) -> np.ndarray:

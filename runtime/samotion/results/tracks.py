@@ -15,7 +15,7 @@ from samotion.manifest import replacing
 from samotion.results.material import Material
 from samotion.results.record import TRACKS
 from samotion.results.sizes import tracks_at_source
-from samotion.tracks.records import Tracks
+from samotion.tracks.records import FIELDS, Tracks
 
 
 def files(material: Material) -> list[str]:
@@ -45,7 +45,7 @@ def write(material: Material) -> None:
 def _arrays(tracks: Tracks, clip: Clip) -> dict[str, np.ndarray]:
     """Tracks by name; xy in px of the source, pixel centres whole."""
     at_source = tracks_at_source(tracks, clip)
-    return {name: getattr(at_source, name) for name in Tracks.__dataclass_fields__}
+    return {name: getattr(at_source, name) for name in FIELDS}
 
 
 def _add(file: zipfile.ZipFile, arrays: dict[str, np.ndarray]) -> None:

@@ -52,6 +52,8 @@ class Tracks:
         return len(self.xy)
 
 
+FIELDS = tuple(Tracks.__dataclass_fields__)  # as files name them
+
 def no_tracks(frame_count: int) -> Tracks:
     """No tracks, of so many frames."""
     return no_tracks_over(0, frame_count)
