@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from samotion.commands.clip_job import ClipJob, worker
-from samotion.commands.ledger import DONE, FAILED, Outcome, changed_ns
+from samotion.commands.ledger import FAILED, Outcome, changed_ns
 from samotion.commands.listing import Item
 from samotion.errors import EngineError
+from samotion.results.record import DONE
 
 
 @dataclass

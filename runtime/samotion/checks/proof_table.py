@@ -6,7 +6,7 @@ from typing import Any
 
 from samotion.checks.json_tables import short, table, text
 
-TEXTS = ("gpu", "driver", "tensorrt")
+PLACE = ("gpu", "driver", "tensorrt")  # what a proof holds for
 
 
 def proof_of(data: object) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def proof_of(data: object) -> dict[str, Any]:
     proof = dict(table(data, "proof"))
     if not proof:
         return proof
-    for key in TEXTS:
+    for key in PLACE:
         text(proof[key], f"{key} of the proof")
     for name, known in table(proof["engines"], "engines of the proof").items():
         known = table(known, f"proof of {short(name)}")

@@ -7,14 +7,13 @@ import traceback
 from typing import TYPE_CHECKING
 
 from samotion.commands import exits
+from samotion.commands.ledger import FAILED, SKIPPED
 from samotion.commands.streams import note as note
 from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, owned, read_record
 
 if TYPE_CHECKING:
     from samotion.commands.run import Job
     from samotion.pipeline import Result
-
-SKIPPED, FAILED = "skipped", "failed"
 
 
 def tell_done(job: Job, clip: str, target: OutputFolder, result: Result) -> None:

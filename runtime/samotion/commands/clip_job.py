@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from samotion.checks.stages import Progress, silent
 from samotion.commands import exits
 from samotion.commands.again import run_info
-from samotion.commands.ledger import DONE, FAILED, SKIPPED, Outcome, changed_ns
+from samotion.commands.ledger import FAILED, SKIPPED, Outcome, changed_ns
 from samotion.commands.listing import Item
+from samotion.results.record import DONE
 from samotion.settings import Settings
 
 if TYPE_CHECKING:

@@ -16,11 +16,12 @@ from samotion.errors import OutputError
 from samotion.manifest import write_atomically, write_json
 from samotion.results.folder import disk_errors
 from samotion.results.names import is_plain, same_file
+from samotion.results.record import DONE
 
 if TYPE_CHECKING:
     from samotion.results.report.index import Row
 
-DONE, SKIPPED, FAILED = "done", "skipped", "failed"
+SKIPPED, FAILED = "skipped", "failed"  # or DONE
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from helpers.sums_net import sums_request
 from samotion import manifest
 from samotion.backends.proof import record
 from samotion.backends.proof.measures import differences, excess
+from samotion.checks.proof_table import PLACE
 from samotion.commands import check
 from samotion.errors import EngineError, ParityError
 from samotion_export.export import export
@@ -61,7 +62,7 @@ def test_engines_are_proved_where_a_gpu_is(
     assert [p.name for p in export(request_, Report(0))] == ["manifest.json"]
     assert "1 of 1 engines answer as their graphs do" in capsys.readouterr().err
     held = manifest.read(request_.out)
-    assert {key: held.proof[key] for key in record.PLACE} == {
+    assert {key: held.proof[key] for key in PLACE} == {
         "gpu": "Fake GPU",
         "driver": "580.65.06",
         "tensorrt": f"TensorRT for RTX {VERSION}",

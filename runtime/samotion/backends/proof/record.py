@@ -12,13 +12,13 @@ from typing import Any
 
 from samotion.backends.proof.measures import excess
 from samotion.backends.trt_backend import Backend
+from samotion.checks.proof_table import PLACE
 from samotion.contract import SIGNATURES
 from samotion.errors import ParityError
 from samotion.manifest import Entry
 
 Proof = Mapping[str, Any]  # the manifest's
 Figures = Mapping[str, Mapping[str, float]]  # by output
-PLACE = ("gpu", "driver", "tensorrt")  # what a proof holds for
 DRIVER_FILE = Path("/proc/driver/nvidia/version")
 LEAST_IOU = 0.98
 
