@@ -82,7 +82,7 @@ class Manifest:
     numbers: Mapping[str, Any]
     sam2: str | None = None
     schema: int = SCHEMA
-    # what half precision costs a clip's masks; half_clip.py
+    # what half precision costs a clip's masks; parity/clip.py
     masks: Mapping[str, Any] = field(default_factory=dict)
     refine_px: int | None = None
     overrides: Mapping[str, str] = field(default_factory=dict)

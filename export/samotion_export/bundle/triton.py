@@ -30,7 +30,7 @@ TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "int64": "TYPE_INT64"} |
     "uint8": "TYPE_UINT8",
     "bytes": "TYPE_STRING",
 }
-# M objects seen in T frames of HxW px; `samotion.bundle.triton_model` answers so
+# M objects seen in T frames of HxW px; `triton_model` answers so
 CHAIN_INPUTS = (Tensor("FRAMES", "uint8", ("T", "H", "W", 3)),)
 CHAIN_OUTPUTS = (
     Tensor("IDS", "int32", ("M",)),

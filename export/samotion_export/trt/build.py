@@ -2,7 +2,7 @@
 polygraphy for this machine's GPU, or by TensorRT for RTX for many GPUs, without one.
 
 Precision lies in the graph: TensorRT 10 and 11 build it strongly typed, 8.6 gets the FP16 flag and
-orders to obey the graph's types (`trt_types`), and float32 where it has no kernels for them. An
+orders to obey the graph's types (`layer_types`), and float32 where it has no kernels for them. An
 engine is kept until its graph, the TensorRT, the GPU, its shapes or options change.
 """
 
@@ -35,9 +35,7 @@ from samotion.manifest import Entry, sha256_of
 from samotion.presets import Preset
 
 from samotion_export.report import Report
-from samotion_export.trt import bfloat
-from samotion_export.trt import layer_types as trt_types
-from samotion_export.trt import norms as trt_norms
+from samotion_export.trt import bfloat, layer_types, norms
 from samotion_export.trt.child import NoKernelError, run_builder
 from samotion_export.trt.profiles import Profile, profiles
 
@@ -212,7 +210,7 @@ def _convert(
     types.write_text(json.dumps(tensor_types(graph)))
     try:
         command = build_command(graph, plan, shapes, target, cache)
-        run_builder(command, {trt_types.VARIABLE: str(types)}, name, report)
+        run_builder(command, {layer_types.VARIABLE: str(types)}, name, report)
     except NoKernelError:
         if target.major != 8:
             raise
@@ -231,7 +229,7 @@ def _without_plugins(graph: Path, staging: Path) -> Path:
     `staging`.
     """
     path = staging / f"{graph.stem}.plain.onnx"
-    onnx.save(trt_norms.spelled(onnx.load(str(graph))), str(path))
+    onnx.save(norms.spelled(onnx.load(str(graph))), str(path))
     return path
 
 
@@ -271,7 +269,7 @@ def type_options(target: Target, half: bool = True) -> list[str]:
         return []
     if target.major == 10:
         return ["--strongly-typed"]
-    script = f"{Path(trt_types.__file__).resolve()}:keep_types"
+    script = f"{Path(layer_types.__file__).resolve()}:keep_types"
     typed = ["--fp16", "--precision-constraints", "obey", "--trt-npps", script] if half else []
     return [*typed, "--tactic-sources", *TACTICS_8]
 

@@ -1,4 +1,4 @@
-"""What the five commands share: options, help, and one line for a wrong option."""
+"""What all commands share: options, help, and one line for a wrong option."""
 
 from __future__ import annotations
 

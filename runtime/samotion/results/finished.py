@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 def make_request(
     clip: str, folder: OutputFolder, settings: Settings, engines: EngineFolder
 ) -> Record:
-    """What a run is asked for, as run.json keeps it; `clip` None: not there, as the reader will
-    tell.
+    """What a run is asked for, as run.json keeps it; its `clip` is None where that is not there, as
+    the reader will tell.
     """
     from samotion.settings import resolve
 

@@ -27,8 +27,7 @@ from samotion_export.export import export
 from samotion_export.report import Report
 from samotion_export.request import Request
 from samotion_export.trt import build as trt_build
-from samotion_export.trt import layer_types as trt_types
-from samotion_export.trt import norms as trt_norms
+from samotion_export.trt import layer_types, norms
 from samotion_export.trt.build import Target
 from samotion_export.trt.profiles import Profile, profiles
 
@@ -192,7 +191,7 @@ def test_layers_of_old_tensorrt_are_held_to_the_graphs_types(
     kinds = types.SimpleNamespace(CAST=1, CONSTANT=2, SHAPE=3, ELEMENTWISE=4)
     trt = types.SimpleNamespace(float16="half", float32="float", LayerType=kinds)
     monkeypatch.setitem(sys.modules, "tensorrt", trt)
-    monkeypatch.setenv(trt_types.VARIABLE, str(tmp_path / "types.json"))
+    monkeypatch.setenv(layer_types.VARIABLE, str(tmp_path / "types.json"))
     (tmp_path / "types.json").write_text('{"float16": ["a"], "float32": ["y"]}')
 
     class Layer(types.SimpleNamespace):
@@ -205,7 +204,7 @@ def test_layers_of_old_tensorrt_are_held_to_the_graphs_types(
             self.kind = kind
 
     layers = [Layer(output="a", type=4), Layer(output="y", type=1), Layer(output="helper", type=4)]
-    trt_types.keep_types(types.SimpleNamespace(num_layers=3, get_layer=layers.__getitem__))
+    layer_types.keep_types(types.SimpleNamespace(num_layers=3, get_layer=layers.__getitem__))
     assert (layers[0].kind, layers[0].precision) == ("half", "half")
     assert (layers[1].kind, layers[1].precision) == ("float", None)
     assert not hasattr(layers[2], "kind")
@@ -222,7 +221,7 @@ def test_norms_are_spelled_for_a_tensorrt_that_has_them_in_a_plugin(
     x = rng.normal(3, 5, (2, 2, 5, 7)).astype(np.float32)
     model = onnx.parser.parse_model(NORMED)
     (wanted,) = ReferenceEvaluator(model).run(None, {"x": x})
-    model = trt_norms.spelled(model)
+    model = norms.spelled(model)
     onnx.checker.check_model(model, full_check=True)
     assert "InstanceNormalization" not in {node.op_type for node in model.graph.node}
     # 8.6 takes them for none
