@@ -181,18 +181,14 @@ class Session:
         hw = frame.shape[0], frame.shape[1]
         check_size(hw, "the live source")
         if self._source_hw is None:
-            self._begin(hw)
+            self._source_hw = hw
+            self._begin_tracks(hw)
         elif hw != self._source_hw:
             wanted = f"{self._source_hw[1]}x{self._source_hw[0]}"
             raise InputError(
                 f"the frame is {hw[1]}x{hw[0]}, those before were {wanted}; begin another session"
             )
         return np.array(resized(frame, scaled_hw(hw, self.numbers.long_side_px)))
-
-    def _begin(self, hw: tuple[int, int]) -> None:
-        """What needs the size of the first frame."""
-        self._source_hw = hw
-        self._begin_tracks(hw)
 
     def _begin_scene(self) -> None:
         """Another scene began a moment ago: nothing before it counts."""

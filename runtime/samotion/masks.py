@@ -21,14 +21,10 @@ def ids_in(labels: np.ndarray) -> set[int]:
     return set(np.flatnonzero(counts).tolist())
 
 
-def agreement(a: np.ndarray, b: np.ndarray) -> float:
+def _agreement(a: np.ndarray, b: np.ndarray, area_a: np.ndarray, area_b: np.ndarray) -> float:
     """The share of frames in which two masks (T,H,W) bool are one: IoU > 0.9, or one covers 90 %
     of the other.
     """
-    return _agreement(a, b, _areas(a), _areas(b))
-
-
-def _agreement(a: np.ndarray, b: np.ndarray, area_a: np.ndarray, area_b: np.ndarray) -> float:
     # a frame at a time, for what whole masks share takes as much memory as a mask
     both = np.array([np.count_nonzero(x & y) for x, y in zip(a, b)], np.float64)
     union = area_a + area_b - both

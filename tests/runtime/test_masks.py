@@ -14,17 +14,18 @@ def box(frames: int, top: int, left: int, size: int, count: int = 10) -> np.ndar
 EMPTY = np.zeros((10, 40, 40), bool)
 
 
-def test_agreement_counts_frames_of_equal_masks():
-    assert masks.agreement(box(10, 0, 0, 10), box(3, 0, 0, 10)) == 0.3
+def test_objects_are_one_whose_masks_are_equal_in_three_frames_of_ten():
+    assert masks.same_pairs({1: box(10, 0, 0, 10), 2: box(3, 0, 0, 10)}) == [(1, 2)]
+    assert masks.same_pairs({1: box(10, 0, 0, 10), 2: box(2, 0, 0, 10)}) == []
 
 
-def test_agreement_takes_a_part_for_the_whole_when_it_is_covered():
-    assert masks.agreement(box(10, 0, 0, 20), box(10, 5, 5, 5)) == 1.0
+def test_a_part_is_the_whole_where_it_is_covered_in_three_frames_of_ten():
+    assert masks.same_pairs({1: box(10, 0, 0, 20), 2: box(3, 5, 5, 5)}) == [(1, 2)]
+    assert masks.same_pairs({1: box(10, 0, 0, 20), 2: box(2, 5, 5, 5)}) == []
 
 
 def test_frames_where_one_mask_is_empty_do_not_agree():
-    assert masks.agreement(box(10, 0, 0, 10), EMPTY) == 0.0
-    assert masks.agreement(EMPTY, EMPTY) == 0.0
+    assert masks.same_pairs({1: box(10, 0, 0, 10), 2: EMPTY, 3: EMPTY}) == []
 
 
 def test_half_overlap_is_two_objects():

@@ -68,11 +68,6 @@ class Cudart(types.ModuleType):
         self._marks = self._reached = 0
         self._recording: list[Callable[[], None]] | None = None
 
-    @property
-    def is_recording(self) -> bool:
-        """Whether the stream is captured."""
-        return self._recording is not None
-
     def enqueue(self, work: Callable[[], None]) -> None:
         """Do it now, or record it."""
         if self._recording is None:

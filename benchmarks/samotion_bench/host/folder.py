@@ -26,7 +26,6 @@ from samotion_bench.host.tensorrt import VERSION, TensorRT
 SAM2_CHANNELS = {"C0": 32, "C1": 64, "C": 256, "D": 64}  # the same in all official sizes
 NANO_CHANNELS = {"C0": 16, "C1": 32, "C": 128, "D": 64}
 SAM2_META = {"memory_frames": 7, "max_pointers": 16, "pads": True}
-KEPT_ROWS = 4  # of the causal tracker's past
 
 
 def write_folder(folder: Path, preset: Preset) -> None:

@@ -291,10 +291,6 @@ class OrtEngine:
         self._session = None
 
 
-def _names(names: Any) -> str:
-    return ", ".join(names)
-
-
 def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) -> None:
     """Refuse a graph whose names, types or fixed sizes are not those of the contract and the
     manifest.
@@ -305,7 +301,7 @@ def _check_graph(session: Any, signature: Signature, entry: Entry, file: str) ->
     )
     for side, actual, expected, recorded in sides:
         if {f.name for f in actual} != {t.name for t in expected}:
-            got, wanted = _names(f.name for f in actual), _names(t.name for t in expected)
+            got, wanted = (", ".join(one.name for one in some) for some in (actual, expected))
             raise EngineError(f"{file}: {side}s are {got}; expected {wanted}; export again")
         by_name = {f.name: f for f in actual}
         for tensor in expected:

@@ -48,8 +48,10 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def bars(console: Console, transient: bool = False, disable: bool = False) -> Progress:
-    """Rows of a name, a bar, a count and a time; results go to stdout beside them."""
+def bars(console: Console, transient: bool) -> Progress:
+    """Rows of a name, a bar, a count and a time, which go at the end if `transient`; results go to
+    stdout beside them.
+    """
     columns = (
         TextColumn("{task.description:8}", markup=False),
         BarColumn(BAR_COLUMNS),
@@ -61,7 +63,6 @@ def bars(console: Console, transient: bool = False, disable: bool = False) -> Pr
         console=console,
         speed_estimate_period=DAY_S,  # windows of a long clip take minutes each
         transient=transient,
-        disable=disable,
         redirect_stdout=False,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from samotion.results.evidence import Evidence, spread_frames
 from samotion.results.sizes import tracks_at_source
-from samotion.tracks.records import Tracks, no_tracks_over
+from samotion.tracks.records import Tracks, no_tracks
 
 if TYPE_CHECKING:
     from samotion.clips.stream import Clip
@@ -50,7 +50,7 @@ def joined(result: Result, object_id: int | None = None) -> TrackWindow:
     """
     chosen = [_chosen(window, object_id) for window in windows_of(result)]
     count = sum(len(one.scores) for one in chosen)
-    tracks = no_tracks_over(count, len(result.labels))
+    tracks = no_tracks(len(result.labels), count)
     row = 0
     for one in chosen:
         rows, frames = slice(row, row + len(one.scores)), slice(one.first, one.end)

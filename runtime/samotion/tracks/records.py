@@ -54,13 +54,11 @@ class Tracks:
 
 FIELDS = tuple(Tracks.__dataclass_fields__)  # as files name them
 
-def no_tracks(frame_count: int) -> Tracks:
-    """No tracks, of so many frames."""
-    return no_tracks_over(0, frame_count)
 
-
-def no_tracks_over(track_count: int, frame_count: int) -> Tracks:
-    """Tracks that are nowhere seen, to be filled in: NaN for places."""
+def no_tracks(frame_count: int, track_count: int = 0) -> Tracks:
+    """No tracks, of so many frames; or some that are nowhere seen, to be filled in: NaN for
+    places.
+    """
     shape = (track_count, frame_count)
     return Tracks(
         xy=np.full((*shape, 2), np.nan, np.float32),

@@ -102,7 +102,7 @@ def test_a_terminal_shows_the_batch_while_a_clip_runs(
 
 
 def test_columns_survive_what_is_unknown() -> None:
-    rows = bars(Console(file=io.StringIO()))
+    rows = bars(Console(file=io.StringIO()), transient=False)
     rows.add_task("motion", total=None)
     task = rows.tasks[0]
     assert Count().render(task).plain == "" and Time().render(task).plain == "0:00:00 so far"
