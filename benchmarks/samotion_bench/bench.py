@@ -13,6 +13,7 @@ from samotion import __version__
 from samotion.commands import details, options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Device, EngineDir, Quiet, Seed, Verbose, Version
+from samotion.commands.streams import note
 from samotion.errors import UsageError
 from samotion.presets import PRESETS
 
@@ -132,7 +133,7 @@ def command(
             prepared(frames, parse_size(size), settings) as load,
         ):
             if verbose:
-                details.tell(details.of_engines(engines))
+                note("\n".join(details.of_engines(engines)))
             report = describe(engines, load, threads)
             report |= run_session(engines, load, plan, say)
         print_report(report, Console())

@@ -12,6 +12,7 @@ from samotion.backends.folder import DEFAULT
 from samotion.commands import details, options
 from samotion.commands.exits import run_command
 from samotion.commands.options import Device, Quiet, Seed, Verbose, Version
+from samotion.commands.streams import note
 from samotion.errors import UsageError
 
 from samotion_bench.files import check_places, refuse_with, save
@@ -139,7 +140,7 @@ def command(
         if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device, for_clips=True) as engines:
                 if verbose:
-                    details.tell(details.of_engines(engines))
+                    note("\n".join(details.of_engines(engines)))
                 about |= evaluation.make_masks(engines, clips, masks, seed, console)
         scored = evaluation.evaluate(
             clips, masks, task, all_frames, (worst, worst_count) if worst else None

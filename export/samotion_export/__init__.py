@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 STAGING = ".samotion-export-"  # how a folder's name begins while it is being written
-SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 
 
 @contextmanager

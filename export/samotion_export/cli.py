@@ -15,9 +15,8 @@ from samotion.commands.exits import run_command
 from samotion.commands.options import Quiet, Verbose, Version
 from samotion.contract import NETS
 from samotion.errors import DeviceError, UsageError
-from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES
+from samotion.presets import PRESETS, REFINE_PX, SAM2_INSTALL, SAM2_SIZES
 
-from samotion_export import SAM2_INSTALL
 from samotion_export.report import Report
 from samotion_export.spelling import GRAPHS_ONLY
 

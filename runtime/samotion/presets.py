@@ -292,6 +292,8 @@ SAM20_LARGE = _sam2(
     "e6a8e8809b8f1bfa2238b6d080f3d05cc76bd251",
     version="2.0",
 )
+# needed to export SAM 2, not to run it
+SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 SAM2_SIZES: dict[str, Sam2Net] = {
     net.config: net for net in (SAM21_TINY, SAM21_SMALL, SAM21_BASE_PLUS, SAM21_LARGE, SAM20_LARGE)
 }

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from samotion.errors import EngineError
+from samotion.errors import EngineError, first_line
 
 from samotion_export.checkpoints.foreign import foreign_kind
 
@@ -115,7 +115,7 @@ def _read_arrays(path: Path) -> State:
             return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise EngineError(
-            f"checkpoint {str(path)!r} holds arrays that cannot be read ({_first_line(error)});"
+            f"checkpoint {str(path)!r} holds arrays that cannot be read ({first_line(error)});"
             " expected numbers under the names of the state dict"
         ) from error
 
@@ -128,7 +128,7 @@ def _read_safetensors(path: Path) -> State:
         return load_file(path)
     except SafetensorError as error:
         raise EngineError(
-            f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}"
+            f"checkpoint {str(path)!r} is truncated or damaged: {first_line(error)}"
         ) from error
 
 
@@ -166,7 +166,7 @@ def _read_torch(path: Path, head: bytes) -> Any:
         IndexError,
     ) as error:
         raise EngineError(
-            f"checkpoint {str(path)!r} is truncated or damaged: {_first_line(error)}"
+            f"checkpoint {str(path)!r} is truncated or damaged: {first_line(error)}"
         ) from error
 
 
@@ -218,7 +218,3 @@ def _wrapper_in(content: Any, path: Path) -> str | None:
             " told; save one of them in a file of its own"
         )
     return entries[0] if entries else None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0][:200]

@@ -11,9 +11,8 @@ from typing import Any
 
 import torch
 from samotion.errors import DeviceError, EngineError
-from samotion.presets import SAM2_SIZES
+from samotion.presets import SAM2_INSTALL, SAM2_SIZES
 
-from samotion_export import SAM2_INSTALL
 from samotion_export.checkpoints import files as checkpoints
 from samotion_export.checkpoints.download import bundled_file
 

@@ -14,10 +14,8 @@ from typing import Any
 
 import torch
 from samotion.errors import UsageError
-from samotion.presets import Sam2Net
+from samotion.presets import SAM2_INSTALL, Sam2Net
 from torch import Tensor, nn
-
-from samotion_export import SAM2_INSTALL
 
 CONFIGS = tuple(
     f"{version}_hiera_{size}" for version in ("sam2", "sam2.1") for size in ("t", "s", "b+", "l")

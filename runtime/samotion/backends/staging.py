@@ -116,7 +116,7 @@ class Download:
         for name, array in arrays.items():
             self._kinds[name] = block.used, array.shape, array.dtype
             device.copy_down(block.address + block.used, array.address, array.nbytes)
-            block.used += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
+            block.used += aligned(array.nbytes)
         device.mark(block.event)
 
     def get(self) -> dict[str, np.ndarray]:

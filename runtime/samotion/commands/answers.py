@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from samotion.commands import exits
 from samotion.commands.ledger import FAILED, SKIPPED
-from samotion.commands.streams import note as note
+from samotion.commands.streams import note
 from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, owned, read_record
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from samotion.commands.options import Quiet, Verbose, Version
 from samotion.commands.streams import note
 from samotion.errors import DeviceError, EngineError, InputError, ParityError, first_line
 from samotion.manifest import typed
+from samotion.presets import SAM2_INSTALL
 from samotion.results.write import versions_of
 
 PACKAGES = (
@@ -49,7 +50,6 @@ PACKAGES = (
     "onnx",
     "sam2",
 )
-SAM2_INSTALL = "pip install --no-deps --no-build-isolation sam2==1.1.0"
 LOW_DISK_BYTES = 2 << 30
 JETSON = Path("/etc/nv_tegra_release")
 

@@ -4,10 +4,8 @@ of every stage; in run.json which engines answered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
-
-from samotion.commands.streams import note
 
 if TYPE_CHECKING:
     from samotion.backends.engines import EngineFolder
@@ -35,12 +33,6 @@ def of_result(result: Result) -> Iterator[str]:
     yield f"{frames} frames of {source} at {clip.fps:.3g} frames/s, worked on at {width}x{height}"
     yield f"{result.track_count} tracks, {len(result.objects)} objects"
     yield "ms: " + ", ".join(f"{stage} {ms:.0f}" for stage, ms in result.timings.items())
-
-
-def tell(lines: Iterable[str]) -> None:
-    """Print lines on stderr."""
-    for line in lines:
-        note(line)
 
 
 def _shape(dims: object) -> str:

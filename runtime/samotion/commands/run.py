@@ -24,6 +24,7 @@ from samotion.commands.options import (
     Version,
 )
 from samotion.commands.series import Series
+from samotion.commands.streams import note
 from samotion.errors import InputError, UsageError
 from samotion.presets import MIN_WINDOW, REFINE_PX
 from samotion.results.finished import make_request
@@ -161,7 +162,7 @@ def run(
         if overwrite and skip_done:
             raise UsageError("--overwrite and --skip-done exclude each other; give one of them")
         if not quiet:
-            answers.note(opening(engine_dir, device))
+            note(opening(engine_dir, device))
         from samotion.settings import Settings
 
         settings = Settings(
@@ -254,7 +255,7 @@ def open_all(engines: EngineFolder, job: Job) -> None:
         report("engines", 0, 1)
         engines.open_all(lambda done, total: report("engines", done, total))
     if job.verbose:
-        details.tell(details.of_engines(engines))
+        note("\n".join(details.of_engines(engines)))
 
 
 def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: Series) -> None:
@@ -269,7 +270,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         answers.tell_skipped(job, clip, target)
         return
     if len(job.clips) > 1 and not job.quiet:
-        answers.note(series.title("clip", answers.one_line(clip)))
+        note(series.title("clip", answers.one_line(clip)))
     with (
         reserve(target, job.overwrite, request),
         progress.display(job.quiet, series=series) as report,
@@ -278,7 +279,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         result = pipeline.segment_to(target, clip, engines, job.settings, report, info)
     series.end()
     if job.verbose:
-        details.tell(details.of_result(result))
+        note("\n".join(details.of_result(result)))
     answers.tell_done(job, clip, target, result)
 
 
@@ -290,7 +291,7 @@ def write_index(job: Job) -> None:
 
     path = index.write_index(job.out)
     if path and not job.quiet:
-        answers.note(f"all reports: {path}")
+        note(f"all reports: {path}")
 
 
 def unique_names(clips: Sequence[str], layout: str = "clip") -> list[str]:

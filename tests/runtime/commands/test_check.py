@@ -18,6 +18,7 @@ from samotion.commands import backend_trials, check
 from samotion.commands.backend_trials import Backend
 from samotion.commands.engine_trials import Trials, run_each
 from samotion.errors import EngineError, InputError
+from samotion.presets import SAM2_INSTALL
 from typer.testing import CliRunner
 
 
@@ -199,7 +200,7 @@ def test_video_that_is_not_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None if name == "sam2" else name)
     (advice,) = check.advise_on_packages(None)
-    assert advice == f"to export SAM 2: {check.SAM2_INSTALL}"
+    assert advice == f"to export SAM 2: {SAM2_INSTALL}"
     monkeypatch.setattr(check, "find_spec", lambda name: None)
     assert check.advise_on_packages(None) == []
 
