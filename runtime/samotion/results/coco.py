@@ -69,7 +69,7 @@ def _annotation(image: int, one: Any, rle: Record) -> Record:
         "category_id": CATEGORY["id"],
         "track_id": one.id,
         "score": round(one.score, 6),
-        "confidence": round(one.confidence, 6),
+        "motion_confidence": round(one.confidence, 6),  # FiftyOne's confidence is the score
         "attributes": {"track_id": one.id, "occluded": False},  # where CVAT looks
         "segmentation": rle,
         "area": int(coco.area(rle)),

@@ -58,6 +58,8 @@ def test_pycocotools_finds_every_annotation(tmp_path: Path) -> None:
         box = [xs.min(), ys.min(), np.ptp(xs) + 1, np.ptp(ys) + 1]
         assert one["area"] == mask.sum() and one["bbox"] == box
         assert one["score"] == {1: 0.9, 2: 0.8}[one["track_id"]]
+        assert one["motion_confidence"] == {1: 0.95, 2: 0.85}[one["track_id"]]
+        assert "confidence" not in one  # FiftyOne calls the score so, and takes no second one
         assert one["attributes"]["track_id"] == one["track_id"]
     np.testing.assert_array_equal(read, labels_at_source())
 
