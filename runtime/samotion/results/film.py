@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from samotion.results.sound import Sound
 
 
-TIME_BASE = Fraction(1, 90_000)  # of MPEG: exact for 24, 25, 30, 50 and 60 frames/s
+# The longest that is exact for 24, 25, 30, 50, 60, 120 and 240 frames/s, and for these by 1001/1000
+# where broadcasts have them (24000/1001): frames that are evenly spaced stay so.
+TIME_BASE = Fraction(1, 120_000)
 DEFAULT_RATE, MAX_RATE = 24, 240  # frames/s
 COLOUR_TAGS = ("colorspace", "color_primaries", "color_trc")
 _ITU709 = 1  # colour matrix, transfer and primaries all carry this number

@@ -7,6 +7,7 @@ import json
 import struct
 import zlib
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from samotion.clips.video import read_clip
 from samotion.pipeline import Result
 from samotion.results import images, yolo
 from samotion.results import write as output
-from samotion.results.film import show_ticks
+from samotion.results.film import TIME_BASE, show_ticks
 from samotion.results.sizes import at_source
 from samotion.results.writers import OF_PICTURES, WRITERS
 
@@ -244,7 +245,29 @@ def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
     clip = replace(result.clip, timestamps_s=np.array([0.0, 0.0, 200.0, 200.04]))
     path = output.write(replace(result, clip=clip), tmp_path, save=["matte"]) / "matte.mp4"
     ticks = show_ticks(clip.timestamps_s)
-    np.testing.assert_allclose(decoded(path, "gray")[1], ticks / 90_000, atol=1e-5)
+    np.testing.assert_allclose(decoded(path, "gray")[1], ticks * float(TIME_BASE), atol=1e-5)
+
+
+RATES = (
+    *(Fraction(whole * 1000, 1001) for whole in (24, 30, 60, 120)),
+    *(Fraction(whole) for whole in (24, 25, 30, 50, 60, 120)),
+)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("kind", ["cutout", "matte", "overlay"])
+def test_films_of_even_rates_are_even(tmp_path: Path, kind: str, rate: Fraction) -> None:
+    """Editors and ffprobe call all else a variable frame rate."""
+    result = make_result()
+    clip = replace(result.clip, timestamps_s=np.arange(4) / float(rate))
+    folder = output.write(replace(result, clip=clip), tmp_path, save=[kind])
+    with av.open(str(next(folder.glob(f"{kind}.*")))) as container:
+        (stream,) = container.streams.video
+        lengths = [
+            float((p.duration or 0) * p.time_base) for p in container.demux(stream) if p.size
+        ]
+        np.testing.assert_allclose(lengths, float(1 / rate), rtol=1e-9)
+        assert stream.average_rate == stream.guessed_rate == rate
 
 
 def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
