@@ -150,9 +150,9 @@ def long_pauses(timestamps_s: np.ndarray) -> int:
 
 
 def mean_rate(ticks: np.ndarray) -> Fraction:
-    """The mean frame rate, which the encoder wants for its rate control; times do not follow
-    from it.
+    """The mean frame rate: the encoder's rate control follows from it, and how long the last frame
+    shows.
     """
     length_s = float(ticks[-1] * TIME_BASE)
     mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
-    return Fraction(float(np.clip(mean, 1, MAX_RATE))).limit_denominator(1001)
+    return Fraction(float(np.clip(mean, 1 / MAX_PAUSE_S, MAX_RATE))).limit_denominator(1001)

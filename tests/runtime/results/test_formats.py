@@ -251,6 +251,7 @@ def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
 RATES = (
     *(Fraction(whole * 1000, 1001) for whole in (24, 30, 60, 120)),
     *(Fraction(whole) for whole in (24, 25, 30, 50, 60, 120)),
+    Fraction(1, 5),  # of a time lapse, whose last frame shows no shorter
 )
 
 
