@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
+from samotion.clips.stream import VideoFile
 from samotion.clips.times import MAX_PAUSE_S
 from samotion.clips.video import FOLDER_FPS, open_clip
 from samotion.errors import InputError, UsageError
@@ -107,7 +108,8 @@ class EachOne:
 @dataclass(frozen=True)
 class Source:
     """An opened live source: the name of its results, its frames/s as far as they are known,
-    warnings that come while it is read, and the files' names where it is a folder.
+    warnings, of which some come while it is read, the files' names where it is a folder, and the
+    video file where it is one.
     """
 
     name: str
@@ -115,6 +117,7 @@ class Source:
     frames: Newest | EachOne
     warnings: list[str]
     frame_names: tuple[str, ...] | None = None
+    file: VideoFile | None = None
 
     def take(self) -> Item | None:
         """The next frame to be done; None at the end."""
@@ -143,6 +146,7 @@ class _Opened(NamedTuple):
     fps: float
     read: Read
     frame_names: tuple[str, ...] | None = None
+    file: VideoFile | None = None
 
 
 @contextmanager
@@ -158,7 +162,7 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
             " 640x480"
         )
     warnings: list[str] = []
-    name, fps, read, frame_names = _reader(given, size, warnings)
+    name, fps, read, frame_names, file = _reader(given, size, warnings)
     frames: Newest | EachOne
     if given == "-" or CAMERA.fullmatch(given) or NETWORK.match(given):
         frames = Newest(read)
@@ -167,8 +171,10 @@ def open_source(given: str, size: str | None = None, realtime: bool = False) -> 
     else:
         frames = EachOne(read)
     del read  # what it reads is closed when nothing holds it any more
+    if file is not None:
+        warnings.extend(file.facts.warnings)
     try:
-        yield Source(name, fps, frames, warnings, frame_names)
+        yield Source(name, fps, frames, warnings, frame_names, file)
     finally:
         frames.stop()
 
@@ -188,7 +194,7 @@ def _reader(given: str, size: str | None, warnings: list[str]) -> _Opened:
         return _Opened("live", *_network(given))
     stream = open_clip(given, long_side_px=None)
     read = _file(stream.open().scaled, 1 / stream.fps)
-    return _Opened(stream.name, stream.fps, read, stream.frame_names)
+    return _Opened(stream.name, stream.fps, read, stream.frame_names, stream.file)
 
 
 def _size(text: str) -> tuple[int, int]:

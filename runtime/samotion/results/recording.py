@@ -101,6 +101,7 @@ class Recording:
             self._source.name,
             None,
             frame_names=names and tuple(names[one.number] for one in self._kept),
+            file=self._source.file,
         )
         labels = cast(np.ndarray, PackedArray(self._parts.done, "labels", (self.count, *self._hw)))
         by_label = {one.id: one for _, one in sorted(self._objects.items())}  # the latest

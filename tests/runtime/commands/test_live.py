@@ -14,6 +14,7 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -219,6 +220,21 @@ def test_warnings_of_a_source_are_kept_with_its_results(
     record = json.loads(Path("out/square/run.json").read_text())
     assert record["warnings"] == ["the last 12 bytes are no frame"]
     assert outcome.stderr.count("the last 12 bytes") == 1
+
+
+def test_films_of_a_file_look_as_it_does(run: Any, tmp_path: Path) -> None:
+    """HD without a colour matrix, which keeps its numbers without one, and pixels that are wide."""
+    pictures = media.quadrants(3, (48, 1280))
+    path = media.write_video(tmp_path / "wide.mp4", pictures, pixel_ratio=Fraction(16, 11))
+    outcome = run(path, "-q", "--save", "cutout,matte,overlay")
+    assert outcome.exit_code == 0
+    for name in ("cutout.mov", "matte.mp4", "overlay.mp4"):
+        with av.open(str(Path("out/wide") / name)) as container:
+            assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11), name
+            assert next(container.decode(video=0)).colorspace == 2, name
+    (warning,) = json.loads(Path("out/wide/run.json").read_text())["warnings"]
+    assert warning.startswith("pixels are not square (16:11)")
+    assert outcome.stderr.count(warning) == 1
 
 
 def test_a_shorter_result_takes_the_place_of_a_longer_one(run: Any, clip: Path) -> None:
