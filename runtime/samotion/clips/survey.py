@@ -23,7 +23,7 @@ TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3
 # Bits of FFmpeg's AV_DISPOSITION_*; PyAV tells them from 14.2 on.
 DEFAULT, COVER = 1 << 0, 1 << 10
 ASIDE = 1 << 11 | 1 << 12 | 1 << 19 | 1 << 20  # thumbnails, non-diegetic, dependent, still
-UNSPECIFIED = 2  # a colour matrix (ITU-T H.273, table 4)
+UNSPECIFIED = 2  # a colour matrix, primaries or transfer (ITU-T H.273, tables 2 to 4)
 HD_PX = 1280  # of a frame's longer side: from here on players take BT.709 for unspecified
 
 
@@ -34,7 +34,7 @@ class Facts:
     `frame_count`: frames that will show; `coded_hw`: their size before they are turned, px;
     `pixel_aspect`: width to height of their pixels as they are to be shown; `has_matrix`: whether
     it names the colour matrix of its frames, or needs none: it is RGB, or so small that all take it
-    for BT.601.
+    for BT.601; `primaries` and `transfer`: what its colours mean, as numbers of ITU-T H.273.
     """
 
     frame_count: int
@@ -46,6 +46,8 @@ class Facts:
     warnings: tuple[str, ...]
     pixel_aspect: Fraction = Fraction(1)
     has_matrix: bool = True
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
 
 
 @dataclass
@@ -74,17 +76,19 @@ def survey(path: Path, container: InputContainer) -> Facts:
     warnings = [*_other_tracks(container, tallies, stream), *early, *_pictures(stream)]
     track = list(container.streams.video).index(stream)
     coded_hw = stream.height, stream.width
-    codec = stream.codec_context.name
+    codec = stream.codec_context
     return Facts(
         tally.displayed,
         fps,
         track,
-        codec,
+        codec.name,
         coded_hw,
         bool(early),
         tuple(warnings),
         stream.sample_aspect_ratio or Fraction(1),
         _has_matrix(stream),
+        int(codec.color_primaries or UNSPECIFIED),
+        int(codec.color_trc or UNSPECIFIED),
     )
 
 

@@ -42,12 +42,12 @@ class Kind:
 
 @dataclass(frozen=True)
 class Look:
-    """How a player shows pixels: by which colour matrix, in FFmpeg's words and as its tag, and how
-    wide one is for its height.
+    """How a player shows pixels: by which colour matrix, in FFmpeg's words, with which of
+    `COLOUR_TAGS`, and how wide one is for its height.
     """
 
     matrix: str = "ITU709"
-    tag: int = _ITU709
+    tags: tuple[int, int, int] = (_ITU709,) * 3
     pixel_aspect: Fraction = Fraction(1)
 
 
@@ -58,14 +58,19 @@ def look_of(clip: Clip) -> Look:
     """As the clip's source looks in whatever player.
 
     FFmpeg reads frames of HD that name no matrix by BT.601, players show them by BT.709: written by
-    BT.601, with no matrix named either, they are the same numbers again.
+    BT.601, with no matrix named either, they are the same numbers again. Primaries and transfer are
+    the source's, for nothing converts them.
     """
     if clip.file is None:
         return PLAIN
     facts = clip.file.facts
     turned = facts.coded_hw != clip.source_hw and facts.coded_hw[::-1] == clip.source_hw
     aspect = 1 / facts.pixel_aspect if turned else facts.pixel_aspect
-    return Look(pixel_aspect=aspect) if facts.has_matrix else Look("ITU601", UNSPECIFIED, aspect)
+    matrix, tag = ("ITU709", _ITU709) if facts.has_matrix else ("ITU601", UNSPECIFIED)
+    primaries, transfer = (
+        tag if told == UNSPECIFIED else told for told in (facts.primaries, facts.transfer)
+    )
+    return Look(matrix, (tag, primaries, transfer), aspect)
 
 
 def write_film(
@@ -111,15 +116,15 @@ def _encode(
         context.time_base = TIME_BASE
         context.thread_type = "FRAME"  # slices, PyAV's choice, keep one core busy
         context.sample_aspect_ratio = look.pixel_aspect
-        context.colorspace = context.color_primaries = context.color_trc = look.tag
+        context.colorspace, context.color_primaries, context.color_trc = look.tags
         if sound:
             sound.join(container)
         tick = 0
         for frame, tick in timed:
             frame.pts, frame.time_base = tick, TIME_BASE
-            for tag in COLOUR_TAGS:  # ProRes keeps those of frames
-                if hasattr(frame, tag):  # PyAV 13 lacks some
-                    setattr(frame, tag, look.tag)
+            for name, tag in zip(COLOUR_TAGS, look.tags):  # ProRes keeps those of frames
+                if hasattr(frame, name):  # PyAV up to 16 lacks some
+                    setattr(frame, name, tag)
             container.mux(stream.encode(frame))
             if sound:
                 container.mux(sound.until(float(tick * TIME_BASE)))

@@ -17,7 +17,7 @@ from helpers.made_result import CLIP_FILES, files_below, make_result
 from helpers.reports import report_result
 from samotion.clips.video import read_clip
 from samotion.errors import OutputError, UsageError
-from samotion.results import film, overlay
+from samotion.results import film, matte, overlay
 from samotion.results import write as output
 from samotion.results.colours import palette
 
@@ -82,6 +82,24 @@ def test_an_overlay_has_the_numbers_and_the_pixels_of_its_source(
                 source = next(container.decode(video=0))
             planes = [one.to_ndarray().astype(int) for one in (shown, source)]
             assert np.abs(planes[0] - planes[1]).mean() < 2
+
+
+@pytest.mark.parametrize("tags", [(1, 9, 16), (1, 9, 18), (1, 12, 1)])  # PQ, HLG, Display P3
+def test_films_tell_the_primaries_and_the_transfer_of_their_source(
+    tmp_path: Path, tags: tuple[int, int, int]
+) -> None:
+    """Which nothing converts."""
+    pictures = (av.VideoFrame.from_ndarray(one, "rgb24") for one in media.quadrants(3))
+    ticks, look = film.show_ticks(np.arange(3) / 10), film.Look(tags=tags)
+    film.write_film(tmp_path / "a.mp4", matte.H264, (48, 64), pictures, ticks, look=look)
+    result = replace(make_result(objects=0), clip=read_clip(tmp_path / "a.mp4"))
+    labels = np.zeros(result.clip.frames.shape[:3], np.uint8)
+    output.write(replace(result, labels=labels), tmp_path / "out", ["overlay", "matte", "cutout"])
+    for name in ("overlay.mp4", "matte.mp4", "cutout.mov"):
+        with av.open(str(tmp_path / "out" / "a" / name)) as container:
+            context = container.streams.video[0].codec_context
+            told = context.colorspace, context.color_primaries, context.color_trc
+        assert told == tags, name
 
 
 def test_rgb_needs_no_matrix(tmp_path: Path) -> None:
