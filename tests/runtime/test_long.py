@@ -19,9 +19,11 @@ from unittest import mock
 import cv2
 import numpy as np
 import pytest
-from helpers import long_scene
+from helpers import long_scene, media
+from helpers.fakes import FakeEngines
 from samotion import Settings, pipeline, png
 from samotion.clips import video
+from samotion.errors import OutputError
 from samotion.pipeline import segment_clip, segment_to, segment_windows
 from samotion.pipeline import windows as windows_of
 from samotion.pipeline.seam import hand_on
@@ -270,6 +272,16 @@ def test_a_damaged_window_is_done_again_and_those_after_it(tmp_path: Path, damag
     left = parts.Parts(tmp_path, "one")
     assert [part.state["n"] for part in left.done] == [0]
     assert [*tmp_path.iterdir()] == [left.done[0].path]
+
+
+@pytest.mark.parametrize("count", [4, 60])
+def test_names_too_long_for_colmap_are_told_before_the_work(tmp_path: Path, count: int) -> None:
+    names = [f"{number:0251d}.png" for number in range(count)]
+    frames = media.write_images(tmp_path / "square", long_scene.frames(count), names)
+    target = locate(tmp_path / "out", "square", ("masks", "colmap"))
+    with reserve(target), pytest.raises(OutputError, match="has too long a name"):
+        segment_to(target, os.fspath(frames), FakeEngines(long_scene.PRESET), SETTINGS)
+    assert not target.tree.exists()
 
 
 def test_tracks_of_all_windows_lie_in_one_file(tmp_path: Path, folder: Path) -> None:

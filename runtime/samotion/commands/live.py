@@ -198,10 +198,11 @@ def _record(
     where: tuple[OutputFolder, bool, dict[str, Any]],
 ) -> None:
     """Follow, and write results as a run does, however the source ends: what came before counts."""
-    from samotion.results.folder import reserve
+    from samotion.results.folder import check_frame_names, reserve
     from samotion.results.recording import Recording
 
     target, overwrite, info = where
+    check_frame_names(target, source.frame_names)
     with reserve(target, overwrite):
         recording, ended = Recording(target, source), None
         try:

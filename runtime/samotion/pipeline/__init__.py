@@ -29,6 +29,7 @@ from samotion.pipeline.windows import (
     to_result,
 )
 from samotion.results.evidence import Evidence, Thumbnails, without_masks
+from samotion.results.folder import check_frame_names
 from samotion.results.record import OutputFolder
 from samotion.results.result import NOTHING, Carried, Found, ObjectResult, Result
 from samotion.results.windows import TrackWindow
@@ -153,6 +154,7 @@ def segment_to(
     with suppress(InputError):  # which segment_clip raises again
         clip = _fitted(clip, numbers)
         stream = _open(clip, numbers)
+        check_frame_names(target, stream.frame_names)
     if stream is None or stream.count <= numbers.window_frames:
         result = segment_clip(clip, engines, settings, report)
     else:

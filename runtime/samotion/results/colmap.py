@@ -11,13 +11,14 @@ import numpy as np
 
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
+from samotion.results.names import colmap_name
 
 FOLDER = "colmap_masks"
 
 
 def files(material: Material) -> list[str]:
     """One PNG a frame."""
-    return [f"{FOLDER}/{name}.png" for name in material.frame_names]
+    return [f"{FOLDER}/{colmap_name(name)}" for name in material.frame_names]
 
 
 def write(material: Material) -> None:

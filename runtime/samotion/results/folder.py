@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from samotion.errors import OutputError, UsageError
 from samotion.manifest import is_temporary
 from samotion.results import finished
-from samotion.results.names import is_plain
+from samotion.results.names import MAX_NAME_BYTES, colmap_name, is_plain
 from samotion.results.record import (
     DEFAULT_LAYERS,
     FOLDERS,
@@ -79,6 +79,20 @@ def locate(
     if layout == "davis":
         return OutputFolder(base, tree, tree, name, layout, kinds, layers)
     return OutputFolder(tree, tree, tree / "masks", name, layout, kinds, layers)
+
+
+def check_frame_names(folder: OutputFolder, names: Sequence[str] | None) -> None:
+    """Raise OutputError for a folder's frame whose name is too long to have a mask for COLMAP, as
+    is known before the work begins.
+    """
+    for name in names or () if "colmap" in folder.kinds else ():
+        length = len(os.fsencode(colmap_name(name)))
+        if length > MAX_NAME_BYTES:
+            raise OutputError(
+                f"the frame {name!r} has too long a name for a mask for COLMAP, which adds .png:"
+                f" {length} bytes, of {MAX_NAME_BYTES} that file systems take; rename it, or save"
+                " without colmap"
+            )
 
 
 @contextmanager

@@ -35,6 +35,11 @@ def frame_names(numbers: Iterable[int], names: Sequence[str] | None = None) -> l
     return [f"{number:05d}.jpg" for number in numbers] if names is None else list(names)
 
 
+def colmap_name(frame_name: str) -> str:
+    """Of a frame's mask, as COLMAP looks for it: the whole name, and .png behind it."""
+    return f"{frame_name}.png"
+
+
 def free_name(wish: str, taken: set[str], suffix: str = "") -> str:
     """`wish` with `suffix`, or `wish-2`, `wish-3` and so on where that is in `taken`, which it
     joins.

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samotion.errors import is_disk_error, reason
-from samotion.results.folder import delete, disk_errors, locate, present, reserve
+from samotion.results.folder import (
+    check_frame_names,
+    delete,
+    disk_errors,
+    locate,
+    present,
+    reserve,
+)
 from samotion.results.masks import relative
 from samotion.results.material import Material
 from samotion.results.record import DONE, SCHEMA, WRITING, OutputFolder, Record, owned, write_record
@@ -54,6 +61,7 @@ def write(
     `overwrite`, a lock held by another process, and disks that are full or closed to us.
     """
     target = locate(folder, result.clip.name, save, layout, overlay)
+    check_frame_names(target, result.clip.frame_names)
     with reserve(target, overwrite):
         write_to(target, result, run_info)
     return target.tree

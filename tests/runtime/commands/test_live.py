@@ -196,6 +196,12 @@ def test_pictures_of_a_folder_keep_their_names(run: Any, clip: Path) -> None:
     assert [one["file_name"] for one in coco["images"]] == names
 
 
+def test_names_too_long_for_colmap_are_told_before_a_frame_is_done(run: Any, clip: Path) -> None:
+    (clip / "000.png").rename(clip / f"{0:0251d}.png")
+    outcome = run(clip, "--json", "--save", "colmap")
+    assert (outcome.exit_code, outcome.stdout) == (7, "") and "too long a name" in outcome.stderr
+
+
 def test_standard_output_is_json_alone_where_that_is_asked_for(run: Any, clip: Path) -> None:
     outcome = run(clip, "-q", "--json", "--save", "masks", "--frames", 3)
     assert outcome.exit_code == 0 and Path("out/square/masks").is_dir()

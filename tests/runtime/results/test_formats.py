@@ -21,6 +21,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from samotion.clips.pictures import read_image
 from samotion.clips.video import read_clip
+from samotion.errors import OutputError
 from samotion.pipeline import Result
 from samotion.results import images, yolo
 from samotion.results import write as output
@@ -110,6 +111,19 @@ def test_colmap_ignores_what_moves(tmp_path: Path) -> None:
     for number, labels in zip(NUMBERS, labels_at_source()):
         mask = cv2.imread(str(folder / f"{number:05d}.jpg.png"), cv2.IMREAD_UNCHANGED)
         np.testing.assert_array_equal(mask, np.where(labels, 0, 255))
+
+
+def test_colmap_has_no_masks_for_the_longest_names(tmp_path: Path) -> None:
+    """And that is told before the work, by a run, a live source and the API alike."""
+    result = make_result()
+    clip = replace(result.clip, frame_names=("a.jpg", "b" * 248 + ".jpg", "c.jpg", "d.jpg"))
+    named = replace(result, clip=clip)
+    with pytest.raises(OutputError, match=r"'b+\.jpg' has too long a name .* 256 bytes, of 255"):
+        output.write(named, tmp_path, save=["coco", "colmap"])
+    assert not [*tmp_path.iterdir()]
+    output.write(named, tmp_path, save=["masks", "coco", "yolo"])
+    fits = replace(clip, frame_names=("a.jpg", "b" * 247 + ".jpg", "c.jpg", "d.jpg"))
+    output.write(replace(result, clip=fits), tmp_path / "more", save=["colmap"])
 
 
 def fill(corners: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
