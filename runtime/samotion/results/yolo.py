@@ -20,7 +20,7 @@ NAMES = "data.yaml"
 # fraction off both come back to the pixel.
 INSIDE_PX = 0.25
 MIN_CORNERS = 3
-BLOCK = 256
+BLOCK = 1 << 17  # distances at a time
 
 
 def files(material: Material) -> list[str]:
@@ -69,30 +69,71 @@ def polygon(mask: np.ndarray) -> np.ndarray:
 
     Filled with its border it is the mask again, but for lines of one pixel between parts.
     """
-    found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    outlines = sorted((line[:, 0, :] for line in found), key=len, reverse=True)
-    joined = outlines[0]
-    for outline in outlines[1:]:
-        joined = _joined(joined, outline)
-    missing = MIN_CORNERS - len(joined)
-    return np.concatenate([joined, joined[-1:].repeat(missing, 0)]) if missing > 0 else joined
+    found, _ = cv2.findContours(mask.view(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    corners = _corners(_joined([line[:, 0, :] for line in found]))
+    missing = MIN_CORNERS - len(corners)
+    return np.concatenate([corners, corners[-1:].repeat(missing, 0)]) if missing > 0 else corners
 
 
-def _joined(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two outlines as one: from the first to the second where they are nearest, around it, back."""
-    a, b = _nearest(first, second)
-    around = np.concatenate([second[b:], second[: b + 1]])
-    return np.concatenate([first[: a + 1], around, first[a:]])
+def _joined(outlines: list[np.ndarray]) -> np.ndarray:
+    """All outlines (P,2) as one, joined by lines there and back.
 
-
-def _nearest(first: np.ndarray, second: np.ndarray) -> tuple[int, int]:
-    """Which points of two rows (P,2) and (Q,2) are nearest to each other; a block at a time, for
-    outlines of large frames have thousands.
+    Whichever is nearest comes next, of all their pixels: a line through a hole would have met its
+    outline before. So the lines of an object in one piece lie in it.
     """
-    best = np.inf, 0, 0
-    for start in range(0, len(first), BLOCK):
-        block = first[start : start + BLOCK]
-        apart = ((block[:, None] - second[None]) ** 2).sum(-1)
-        a, b = divmod(int(apart.argmin()), len(second))
-        best = min(best, (float(apart[a, b]), start + a, b))
-    return best[1], best[2]
+    joined, rest = outlines[0], np.concatenate(outlines)
+    owners = np.repeat(np.arange(len(outlines)), [len(outline) for outline in outlines])
+    apart, ends = np.full(len(rest), np.inf), rest  # to what of the joined is nearest, and where
+    last = 0
+    while (waits := owners != last).any():
+        rest, owners, apart, ends = rest[waits], owners[waits], apart[waits], ends[waits]
+        to_last, places = _nearest(rest, outlines[last])
+        is_nearer = to_last < apart
+        apart = np.where(is_nearer, to_last, apart)
+        ends = np.where(is_nearer[:, None], outlines[last][places], ends)
+        best = int(apart.argmin())
+        last = int(owners[best])
+        joined = _with(joined, ends[best], outlines[last], rest[best])
+    return joined
+
+
+def _with(
+    joined: np.ndarray, end: np.ndarray, outline: np.ndarray, start: np.ndarray
+) -> np.ndarray:
+    """From the pixel `end` of the first to the pixel `start` of the second, around it, and back."""
+    a, b = (int((line == xy).all(1).argmax()) for line, xy in ((joined, end), (outline, start)))
+    around = np.concatenate([outline[b:], outline[: b + 1]])
+    return np.concatenate([joined[: a + 1], around, joined[a:]])
+
+
+def _nearest(points: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The squared distance of each of `points` (P,2) to the nearest of `others` (Q,2), and which
+    that is; a block at a time, for outlines of large frames have thousands.
+    """
+    ours, theirs = points.astype(np.float64), others.astype(np.float64)
+    # |p - q|^2 = |p|^2 + p * (-2 q) + |q|^2, the latter two as one product
+    left = np.column_stack([ours, np.ones(len(ours))])
+    right = np.column_stack([-2 * theirs, (theirs**2).sum(1)]).T
+    apart, places = (ours**2).sum(1), np.empty(len(ours), np.int64)
+    size = max(1, BLOCK // len(theirs))
+    for start in range(0, len(ours), size):
+        block = slice(start, start + size)
+        squares = left[block] @ right
+        places[block] = squares.argmin(1)
+        apart[block] += squares.min(1)
+    return apart, places
+
+
+def _corners(line: np.ndarray) -> np.ndarray:
+    """A closed line (P,2) without pixels that come twice in a row, or lie between neighbours on a
+    straight line.
+    """
+    moves = np.asarray(np.diff(line, axis=0, prepend=line[-1:]).any(1))
+    moves[0] = True  # a single pixel
+    line = line[moves]
+    before = np.diff(line, axis=0, prepend=line[-1:])
+    after = np.roll(before, -1, axis=0)
+    is_corner = np.asarray((before != after).any(1) | (abs(before) > 1).any(1))
+    is_corner[0] = True
+    corners: np.ndarray = line[is_corner]
+    return corners

@@ -165,11 +165,30 @@ def test_holes_stay_and_parts_are_joined_by_lines() -> None:
     assert 0 < lines.sum() < 60 and not cv2.erode(lines, np.ones((2, 2), np.uint8)).any()
 
 
-def test_nearest_points_are_found_in_blocks(rng: np.random.Generator) -> None:
-    first, second = rng.integers(0, 9999, (2 * yolo.BLOCK + 9, 2)), rng.integers(0, 9999, (50, 2))
-    apart = np.hypot(*(first[:, None] - second[None]).transpose(2, 0, 1))
-    a, b = yolo._nearest(first, second)
-    assert apart[a, b] == apart.min()
+def test_lines_to_holes_lie_in_the_object(rng: np.random.Generator) -> None:
+    """Of one in one piece: its polygon is its mask to the pixel, whatever holes it has."""
+    for number in range(300):
+        noise = cv2.GaussianBlur(rng.standard_normal((40, 60)), (0, 0), 0.8 + number % 5)
+        _, parts = cv2.connectedComponents((noise > np.quantile(noise, 0.3)).astype(np.uint8))
+        mask = parts == 1 + np.bincount(parts[parts > 0] - 1).argmax()
+        np.testing.assert_array_equal(fill(yolo.polygon(mask), mask.shape), mask)
+
+
+def test_nearest_points_are_found_in_blocks(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(yolo, "BLOCK", 1000)
+    first, second = rng.integers(0, 9999, (499, 2)), rng.integers(0, 9999, (50, 2))
+    squares = ((first[:, None] - second[None]) ** 2).sum(-1)
+    apart, places = yolo._nearest(first, second)
+    np.testing.assert_array_equal(apart, squares.min(1))
+    np.testing.assert_array_equal(squares[np.arange(499), places], apart)
+
+
+def test_straight_lines_have_two_corners() -> None:
+    mask = np.zeros((9, 9), bool)
+    mask[2:6, 3:8] = True
+    assert sorted(yolo.polygon(mask).tolist()) == [[3, 2], [3, 5], [7, 2], [7, 5]]
 
 
 @pytest.mark.parametrize("pixels", [[(3, 3)], [(3, 3), (3, 4)], [(3, 3), (4, 4)]])
