@@ -105,9 +105,10 @@ def find_clips(
 def read_names(path: Path) -> list[str]:
     """Sequence names from a file, one a line; empty lines and lines from # on do not count."""
     try:
-        lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark before it
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the list of sequences {str(path)!r}: {error}") from error
+    lines = [line.split("#")[0].strip() for line in text.splitlines()]
     if not (names := list(dict.fromkeys(line for line in lines if line))):
         raise InputError(f"{str(path)!r} names no sequence; expected one a line")
     return names
@@ -235,11 +236,22 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 
 
 def _mask_names(clip: Clip, folder: Path) -> list[str]:
-    """How the masks of the annotated frames are called: as the frames, or by number where frame
-    0 says so.
+    """How the masks of the annotated frames are called: as the frames, or by number, from 0, where
+    only that fits. Raises InputError where all frames of the clip would have to be known.
     """
-    numbered = (folder / "00000.png").is_file() and "00000" not in clip.frames
-    return [f"{a.frame:05d}" if numbered else clip.frames[a.frame] for a in clip.annotations]
+    named = [clip.frames[a.frame] for a in clip.annotations]
+    if "00000" in clip.frames or not (folder / "00000.png").is_file():
+        return named
+    if all((folder / f"{name}.png").is_file() for name in (clip.images and clip.frames) or named):
+        return named
+    count = len(sorted_files(folder, (".png",)))
+    if not clip.images and count != len(clip.frames):
+        raise InputError(
+            f"{str(folder)!r} holds {count} masks from 00000.png on, and frames are annotated from"
+            f" {clip.frames[0]} on, {len(clip.frames)} of them; add --images with the folder of"
+            " frames, to tell which masks are theirs"
+        )
+    return [f"{a.frame:05d}" for a in clip.annotations]
 
 
 def _join_objects(files: tuple[Path, ...]) -> np.ndarray:

@@ -92,6 +92,8 @@ def test_davis_roots_and_lists(tmp_path):
         find_clips(tmp_path, None, ["cow"])
     (tmp_path / "list.txt").write_text("bear\n# all of it\n\n swan # moves\nbear\n")
     assert read_names(tmp_path / "list.txt") == ["bear", "swan"]
+    (tmp_path / "list.txt").write_text("bear\nswan\n", encoding="utf-8-sig")
+    assert read_names(tmp_path / "list.txt") == ["bear", "swan"]
 
 
 def test_void_is_not_static_nor_object(tmp_path):
@@ -121,6 +123,32 @@ def test_results_by_frame_name_or_number(tmp_path, inner):
         read_found(clip, tmp_path / "named", HW)
     with pytest.raises(InputError, match="no masks of bear"):
         read_found(clip, tmp_path / "elsewhere", HW)
+
+
+def test_masks_of_frames_that_are_annotated_now_and_then_are_found_by_name(tmp_path):
+    found = [labels(10 + i) for i in range(12)]
+    for i, frame in enumerate(found):
+        write_png(tmp_path / "found/bear" / f"{i:05d}.png", frame)
+    for i in (5, 10):
+        write_png(tmp_path / "truth/bear" / f"{i:05d}.png", labels(i))
+    (clip,) = find_clips(tmp_path / "truth", None)
+    np.testing.assert_array_equal(read_found(clip, tmp_path / "found", HW), [found[5], found[10]])
+    (tmp_path / "found/bear/00010.png").unlink()
+    with pytest.raises(InputError, match=r"11 masks from 00000\.png on.*add --images"):
+        read_found(clip, tmp_path / "found", HW)
+
+
+def test_masks_by_number_stay_so_where_few_frames_are_annotated(tmp_path):
+    found = [labels(10 + i) for i in range(8)]
+    for i, frame in enumerate(found):
+        write_png(tmp_path / "numbered/bear" / f"{i:05d}.png", frame)
+        write_png(tmp_path / "named/bear" / f"{i + 1:05d}.png", frame)
+        write_png(tmp_path / "images/bear" / f"{i + 1:05d}.png", np.dstack([frame] * 3), "RGB")
+    write_png(tmp_path / "named/bear/00000.png", labels())  # of a frame that is not among them
+    write_png(tmp_path / "truth/bear/00005.png", labels(5))
+    (clip,) = find_clips(tmp_path / "truth", tmp_path / "images")
+    for kind in ("numbered", "named"):
+        np.testing.assert_array_equal(read_found(clip, tmp_path / kind, HW), [found[4]])
 
 
 def test_masks_of_another_size_are_scaled_where_the_shape_agrees(tmp_path):
