@@ -47,19 +47,25 @@ def command(
         ),
     ] = None,
     task: Annotated[
-        str, options.choice(TASKS, help="All moving objects as one, or every object by itself.")
-    ] = "mos",
+        str | None,
+        options.choice(
+            TASKS,
+            help="All moving objects as one, or every object by itself.",
+            show_default=TASKS[0],
+        ),
+    ] = None,
     sequences: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The sequences to use, one a line.", show_default="all"),
     ] = None,
     all_frames: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--all-frames/--inner-frames",
             help="Count the first and last frame of a sequence or not.",
+            show_default="all-frames",
         ),
-    ] = True,
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write the report here.")
     ] = None,
@@ -112,7 +118,9 @@ def command(
                 "--annotations": annotations,
                 "--results": results,
                 "--images": images,
+                "--task": task,
                 "--sequences": sequences,
+                "--all-frames" if all_frames else "--inner-frames": all_frames,
                 "--csv": csv_file,
                 "--worst": worst,
             },
@@ -135,17 +143,19 @@ def command(
         )
         masks = results or DEFAULT_RESULTS
         about: dict[str, Any] = {"annotations": str(annotations), "results": str(masks)}
-        count = f"{len(clips)} sequence{'s' * (len(clips) != 1)}"
-        options.teller(quiet)(f"samotion {__version__}: measuring {count}")
+        options.teller(quiet)(
+            f"samotion {__version__}: measuring {len(clips)} sequence{'s' * (len(clips) != 1)}"
+        )
         if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device, for_clips=True) as engines:
                 if verbose:
                     note("\n".join(details.of_engines(engines)))
                 about |= evaluation.make_masks(engines, clips, masks, seed, console)
+        protocol = task or TASKS[0], all_frames is not False
         scored = evaluation.evaluate(
-            clips, masks, task, all_frames, (worst, worst_count) if worst else None
+            clips, masks, *protocol, (worst, worst_count) if worst else None
         )
-        table = evaluation.summarise(scored, clips, task, all_frames, about)
+        table = evaluation.summarise(scored, clips, *protocol, about)
         report.print_table(table, Console())
         save(json_file, json.dumps(table, indent=2) + "\n")
         save(csv_file, report.to_csv(table))

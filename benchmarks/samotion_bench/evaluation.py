@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from samotion import __version__
 from samotion.backends.engines import EngineFolder
+from samotion.commands.streams import note
 from samotion.errors import InputError
 from samotion.settings import Settings
 
@@ -24,12 +25,16 @@ from samotion_bench.worst import draw_worst, worst_clips
 
 @dataclass(frozen=True)
 class Scored:
-    """One clip's ground truth, masks and measures, restricted to the frames that count."""
+    """One clip's ground truth, masks and measures, restricted to the frames that count.
+
+    `unseen`: labels that count as objects, and that none of these frames shows.
+    """
 
     clip: Clip
     truth: Truth
     found: np.ndarray
     objects: list[ObjectScores]
+    unseen: list[int]
 
 
 def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored:
@@ -49,10 +54,11 @@ def score_clip(clip: Clip, results: Path, task: str, all_frames: bool) -> Scored
     found = read_found(chosen, results, truth.labels.shape[1:])
     if task == "mos":
         truth = truth.as_movers
-        objects = score_movers(truth.labels, found, truth.void)
-    else:
-        objects = score_objects(truth.labels, found, truth.void, labels)
-    return Scored(chosen, truth, found, objects)
+        return Scored(
+            chosen, truth, found, score_movers(truth.labels, found, truth.void), unseen=[]
+        )
+    objects = score_objects(truth.labels, found, truth.void, labels)
+    return Scored(chosen, truth, found, objects, sorted(set(labels) - set(np.unique(truth.labels))))
 
 
 def evaluate(
@@ -62,8 +68,19 @@ def evaluate(
     all_frames: bool,
     worst: tuple[Path, int] | None = None,
 ) -> dict[str, list[ObjectScores]]:
-    """Measure all clips, one at a time; draw the `worst` (folder, count) of them."""
-    scored = {clip.name: score_clip(clip, results, task, all_frames).objects for clip in clips}
+    """Measure all clips, one at a time; draw the `worst` (folder, count) of them. Says on stderr
+    which objects are counted that no frame shows.
+    """
+    scored = {}
+    for clip in clips:
+        one = score_clip(clip, results, task, all_frames)
+        scored[clip.name] = one.objects
+        if one.unseen:
+            note(
+                f"{clip.name}: no frame shows {', '.join(map(str, one.unseen))}, but"
+                " labels up to the largest count, as in the official program; where nothing is"
+                " found for them, J and F are 1"
+            )
     if not any(scored.values()):
         raise InputError(
             "no sequence shows an object in its first annotated frame; there is nothing to"

@@ -120,6 +120,15 @@ def test_void_moves_in_mos_and_is_left_out_in_fine(tmp_path):
     assert report(tmp_path, "--task", "fine")["overall"]["J_mean"] == 1
 
 
+def test_objects_that_no_frame_shows_are_named(tmp_path):
+    truth = [np.maximum(square(2), square(22, 4)) for _ in range(FRAMES)]
+    write_masks(tmp_path / "truth/a", truth)
+    given = ("--annotations", tmp_path / "truth", "--results", tmp_path / "truth", "--quiet")
+    result = run(*given, "--task", "fine", "--worst", tmp_path / "worst")
+    assert result.exit_code == 0 and result.stderr.count("a: no frame shows 2, 3, but") == 1
+    assert run(*given).stderr == ""
+
+
 def test_tables_and_lists(data):
     (data / "list.txt").write_text("pair\n")
     report(data, "--task", "fine", "--sequences", data / "list.txt", "--csv", data / "r.csv")
@@ -253,6 +262,12 @@ def test_what_another_command_made_stays(data, ran):
 def test_options_without_use_beside_synthetic_are_refused(data, option):
     result = run("--synthetic", 1, option, data / "truth")
     assert result.exit_code == 2 and f"{option} does not go with --synthetic" in result.stderr
+
+
+@pytest.mark.parametrize("option", [("--task", "mos"), ("--inner-frames",), ("--all-frames",)])
+def test_protocols_beside_synthetic_are_refused(option):
+    result = run("--synthetic", 1, *option)
+    assert result.exit_code == 2 and f"{option[0]} does not go with --synthetic" in result.stderr
 
 
 def test_files_that_cannot_be_written_are_told_in_one_line(data):
