@@ -82,6 +82,9 @@ def pools(tmp_path: Path) -> Path:
     for path in ("broken", "data/davis/JPEGImages/480p/goat", "data/davis/Annotations/480p/goat"):
         (tmp_path / path).mkdir(parents=True)
     (tmp_path / "half" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
+    for path in ("half", "data/davis"):
+        (tmp_path / path / "JPEGImages" / "480p" / "goat" / "00000.jpg").touch()
+    (tmp_path / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
     (tmp_path / "broken" / "0.npz").write_bytes(b"PK half of it")
     (tmp_path / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
     (tmp_path / "file").touch()
@@ -220,6 +223,7 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (evaluate, ENGINES, 2, "expected --pool DIR or --davis DIR"),
     (evaluate, (*ENGINES, "--pool", "nosuch"), 3, "nosuch: "),
     (evaluate, (*ENGINES, "--pool", "points"), 3, "without --points-only"),
+    (evaluate, (*ENGINES, "--davis", "empty"), 3, "480p/goat: got no pictures"),
     (evaluate, (*ENGINES, "--davis", "half"), 3, "half/Annotations/480p/goat: "),
     (evaluate, ("--engine-dir", "nosuch", "--pool", "pool"), 4, "nosuch"),
     (fit_objects, (*ENGINES, "--davis", "nosuch"), 3, "nosuch/JPEGImages/480p: "),

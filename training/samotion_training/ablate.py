@@ -32,7 +32,7 @@ from samotion_export.checkpoints import weights
 
 from samotion_training import commands, motion_data
 from samotion_training.evaluate import davis, sequences
-from samotion_training.metrics import auc
+from samotion_training.metrics import auc, for_json
 
 Arrays = dict[str, np.ndarray]
 Score = Callable[..., Arrays]  # a motion engine: the contract's inputs by name -> {"score": (N,)}
@@ -297,14 +297,14 @@ def measure(args: argparse.Namespace) -> int:
             save(args.out, report | {"variants": summarise(clips, made)})
     report["variants"] = summarise(clips, made)
     save(args.out, report)
-    print(json.dumps(report["variants"], indent=2))
+    print(json.dumps(for_json(report["variants"]), indent=2))
     return 0
 
 
 def save(path: Path | None, report: dict[str, Any]) -> None:
     """Write the report, if there is a path for it."""
     if path:
-        write_json(path, report, indent=2)
+        write_json(path, for_json(report), indent=2)
 
 
 def parser() -> argparse.ArgumentParser:

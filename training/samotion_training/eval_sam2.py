@@ -25,7 +25,7 @@ from samotion_training import commands
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights
-from samotion_training.evaluate import sequences
+from samotion_training.evaluate import masks_of, pictures_of, sequences
 from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
 from samotion_training.train_sam2 import load_average, stack
@@ -160,11 +160,8 @@ def read_sequence(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first `count` frames (T,480,W,3) uint8 RGB and masks (T,480,W) bool of a DAVIS
     sequence.
     """
-    paths = sorted(folder.glob("*.jpg"))[:count]
-    frames = np.stack([read(p) for p in paths])
-    annotations = folder.parents[2] / "Annotations" / "480p" / folder.name
-    masks = [read(annotations / f"{p.stem}.png")[..., 0] > 127 for p in paths]
-    return frames, np.stack(masks)
+    paths = pictures_of(folder)[:count]
+    return np.stack([read(p) for p in paths]), masks_of(folder, paths)
 
 
 def _stills(model: Any, folder: Path) -> None:

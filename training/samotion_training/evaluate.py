@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,14 @@ import cv2
 import numpy as np
 import samotion
 from samotion.backends.engines import Engines
+from samotion.clips.video import IMAGE_SUFFIXES
 from samotion.errors import InputError, UsageError
-from samotion_bench.scenes.data import read_labels, read_rgb
+from samotion_bench.datasets import sorted_files
+from samotion_bench.labels import read_labels, stack_labels
+from samotion_bench.scenes.data import read_rgb
 
 from samotion_training import commands, motion_data, samples
-from samotion_training.metrics import auc, tap_vid
+from samotion_training.metrics import auc, for_json, tap_vid
 
 POINTS = 128
 CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
@@ -77,7 +80,7 @@ def motion(
 
 def sequences(folder: Path) -> list[Path]:
     """The folders of frames in a copy of DAVIS. Raises InputError where there are none, or where
-    one has no masks.
+    one has no pictures or no masks.
     """
     frames, masks = folder / "JPEGImages" / "480p", folder / "Annotations" / "480p"
     found = sorted(path for path in frames.glob("*") if path.is_dir())
@@ -87,11 +90,27 @@ def sequences(folder: Path) -> list[Path]:
             " JPEGImages and Annotations lie in"
         )
     for path in found:
+        if not pictures_of(path):
+            raise InputError(f"{path}: got no pictures, expected frames; copy DAVIS again")
         if not (masks / path.name).is_dir():
             raise InputError(
                 f"{masks / path.name}: got no folder, expected masks for {path}; copy DAVIS again"
             )
     return found
+
+
+def pictures_of(sequence: Path) -> tuple[Path, ...]:
+    """The frames of one of `sequences`, in order."""
+    return sorted_files(sequence, IMAGE_SUFFIXES)
+
+
+def masks_of(sequence: Path, pictures: Sequence[Path]) -> np.ndarray:
+    """What moves in some frames of a sequence (T, H, W) bool: anything that is annotated, be it
+    white, a label, or a colour of a palette. Raises InputError for a mask that is not there.
+    """
+    folder = sequence.parents[2] / "Annotations" / "480p" / sequence.name
+    maps = [read_labels(folder / f"{path.stem}.png") for path in pictures]
+    return stack_labels(maps, folder) > 0
 
 
 def davis(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -100,12 +119,13 @@ def davis(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """
     for sequence in sequences(folder):
         frames, masks = [], []
-        for path in sorted(sequence.glob("*.jpg")):
+        pictures = pictures_of(sequence)
+        for path, mark in zip(pictures, masks_of(sequence, pictures)):
             image = read_rgb(path)
-            mark = read_labels(folder / "Annotations" / "480p" / sequence.name / f"{path.stem}.png")
             size = (LONG_SIDE_PX, round(image.shape[0] * LONG_SIDE_PX / image.shape[1]))
             frames.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-            masks.append(cv2.resize(mark, size, interpolation=cv2.INTER_NEAREST) > 127)
+            small = cv2.resize(mark.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            masks.append(small > 0)
         yield sequence.name, np.stack(frames), np.stack(masks)
 
 
@@ -123,7 +143,8 @@ def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> di
         truths.append(truth)
         for name, value in {**tracker(engines, sample), **depth(engines, sample), **moved}.items():
             figures.setdefault(name, []).append(value)
-    means = {name: float(np.nanmean(values)) for name, values in figures.items()}
+    known = {name: [v for v in values if v == v] for name, values in figures.items()}
+    means = {name: float(np.mean(values or [np.nan])) for name, values in known.items()}
     return {**means, "motion_auc_over_all": auc(np.concatenate(scores), np.concatenate(truths))}
 
 
@@ -154,10 +175,11 @@ def _work(args: argparse.Namespace) -> None:
             found["scenes"] = on_scenes(engines, args.pool, args.clips, args.max_tracks)
         if args.davis:
             found["davis_motion_auc"] = {
-                name: motion(engines, frames, masks, args.max_tracks)[0]["motion_auc"]
+                # none where nothing moves
+                name: motion(engines, frames, masks, args.max_tracks)[0].get("motion_auc")
                 for name, frames, masks in davis(args.davis)
             }
-    print(json.dumps(found, indent=2))
+    print(json.dumps(for_json(found), indent=2))
 
 
 def main() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from samotion_bench.track_metrics import THRESHOLDS_PX, area_under_curve
 
@@ -12,6 +15,15 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     """
     area = area_under_curve(score, positive)
     return float("nan") if area is None else area
+
+
+def for_json(figures: Any) -> Any:
+    """Nested dicts and lists of figures, with None for NaN: JSON has no word for that."""
+    if isinstance(figures, dict):
+        return {name: for_json(value) for name, value in figures.items()}
+    if isinstance(figures, list):
+        return [for_json(value) for value in figures]
+    return None if isinstance(figures, float) and math.isnan(figures) else figures
 
 
 def tap_vid(
