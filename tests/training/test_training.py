@@ -362,6 +362,52 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(tmp_path: Path) 
         torch.testing.assert_close(a, b, rtol=0, atol=0)
 
 
+def squares(module: torch.nn.Module) -> torch.Tensor:
+    return torch.stack([p.square().mean() for p in module.parameters()]).sum()
+
+
+def rows_of(curve: Path) -> list[str]:
+    """The steps of a curve's rows."""
+    return [line.split(",")[0] for line in curve.read_text().splitlines()[1:]]
+
+
+def test_a_step_that_fails_leaves_the_last_good_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module, run = torch.nn.Linear(3, 1), run_of(tmp_path, 50)
+
+    def losses(rng: np.random.Generator, share: float) -> common.Losses:
+        if share >= 30 / 50:
+            raise ValueError("a broken clip")
+        return {"loss": squares(module)}
+
+    with pytest.raises(ValueError, match="a broken clip"):
+        common.train(run, module, losses)
+    assert "at step 30; go on with --resume" in capsys.readouterr().err
+    assert rows_of(tmp_path / "curve.csv") == ["20", "30"]
+    common.train(replace(run, resume=True), module, lambda *_: {"loss": squares(module)})
+    assert rows_of(tmp_path / "curve.csv") == ["20", "30", "40", "50"]
+
+
+def test_the_curve_of_a_killed_training_has_no_step_twice(tmp_path: Path) -> None:
+    module, curve = torch.nn.Linear(3, 1), tmp_path / "curve.csv"
+    common.train(run_of(tmp_path, 30), module, lambda *_: {"loss": squares(module)})
+    with open(curve, "a") as file:
+        file.write("40,0,loss,0.5\r\n60,0,loss,0.4\r\n8")  # later than the checkpoint
+    again = run_of(tmp_path, 45, resume=True)
+    common.train(again, module, lambda *_: {"loss": squares(module)})
+    assert rows_of(curve) == ["20", "30", "40", "45"]
+    (tmp_path / "checkpoint.pt").unlink()
+    common.train(run_of(tmp_path, 25), module, lambda *_: {"loss": squares(module)})
+    assert rows_of(curve) == ["20", "25"]
+
+
+def test_curves_of_json_lines_forget_as_well(tmp_path: Path) -> None:
+    (tmp_path / "c").write_text('{"step": 20, "seconds": 1}\n{"step": 40, "seconds": 2}\n{"st')
+    common.forget(tmp_path / "c", 20)
+    assert (tmp_path / "c").read_text() == '{"step": 20, "seconds": 1}\n'
+
+
 def test_the_learning_rate_rises_and_falls() -> None:
     rates = [common.learning_rate(s) for s in np.linspace(0, 1, 50)]
     assert rates[0] < 0.1 and max(rates) > 0.95 and rates[-1] < 0.02

@@ -7,17 +7,19 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import sys
+import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 from safetensors.torch import save as dump
-from samotion.errors import EngineError, UsageError
+from samotion.commands.streams import note
+from samotion.errors import EngineError, InputError, UsageError
 from samotion.manifest import write_atomically
 from torch import Tensor, nn
 
@@ -31,6 +33,9 @@ CHECKPOINT = "checkpoint.pt"
 WARMUP = 0.03  # share of training
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 100
+LINE_OF_STEP = re.compile(r'(?:\{"step": )?(\d+)\b')  # of a curve
+DRAWS = 1000  # before it is said that the data has no example of a kind
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True)
@@ -97,38 +102,95 @@ def run_of(args: argparse.Namespace) -> Run:
 
 def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
     """Minimise `losses` over `module`'s parameters; each step has its own seed, so a resumed run
-    sees the same data. Ctrl-C and SIGTERM end it after the step at hand, with a checkpoint.
+    sees the same data. Ctrl-C and SIGTERM end it after the step at hand, with a checkpoint; where a
+    step fails, one of the last good step is left.
     """
     run.folder.mkdir(parents=True, exist_ok=True)
     optimizer = torch.optim.AdamW(
         module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay
     )
-    step, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
-    start = time.monotonic() - spent
+    first, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
+    state = _State(run, module, optimizer, first, time.monotonic() - spent)
+    forget(state.curve, first)
     module.train()
-    sums: dict[str, list[float]] = {}
     with commands.signals_wait() as came:
-        while not came and (share := _share(run, step, time.monotonic() - start)) < 1:
-            for group in optimizer.param_groups:
-                group["lr"] = run.lr * learning_rate(share)
-            values = losses(np.random.default_rng([run.seed, step]), share)
-            optimizer.zero_grad(set_to_none=True)
-            values["loss"].backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(module.parameters(), run.clip)
-            optimizer.step()
-            for name, value in values.items():
-                sums.setdefault(name, []).append(float(value.detach()))
-            step += 1
-            if step % LOG_EVERY == 0:
-                log(run.folder / "curve.csv", step, time.monotonic() - start, sums)
-                sums = {}
-            if step % CHECKPOINT_EVERY == 0:
-                save(run, module, optimizer, step, time.monotonic() - start)
-        save(run, module, optimizer, step, time.monotonic() - start)
+        try:
+            while not came and (share := _share(run, state.step, state.seconds)) < 1:
+                state.learn(losses, share)
+        except Exception:
+            if state.step > first:
+                state.keep()
+                state.tell()
+            raise
+        state.keep()
         if came:
-            checkpoint = run.folder / CHECKPOINT
-            print(f"saved {checkpoint} at step {step}; go on with --resume", file=sys.stderr)
+            state.tell()
     return module.eval()
+
+
+@dataclass
+class _State:
+    """Where a training stands."""
+
+    run: Run
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int
+    started: float  # on the monotonic clock
+    sums: dict[str, list[float]] = field(default_factory=dict)  # since the last row of the curve
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been trained."""
+        return time.monotonic() - self.started
+
+    @property
+    def curve(self) -> Path:
+        """The file of the loss curve."""
+        return self.run.folder / "curve.csv"
+
+    def learn(self, losses: StepLosses, share: float) -> None:
+        """One step, its row in the curve and its checkpoint, where these are due."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.run.lr * learning_rate(share)
+        values = losses(np.random.default_rng([self.run.seed, self.step]), share)
+        self.optimizer.zero_grad(set_to_none=True)
+        values["loss"].backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.run.clip)
+        self.optimizer.step()
+        for name, value in values.items():
+            self.sums.setdefault(name, []).append(float(value.detach()))
+        self.step += 1
+        if self.step % LOG_EVERY == 0:
+            self.log()
+        if self.step % CHECKPOINT_EVERY == 0:
+            self.keep()
+
+    def log(self) -> None:
+        """A row of the curve for what is not in it yet."""
+        if self.sums:
+            log(self.curve, self.step, self.seconds, self.sums)
+            self.sums = {}
+
+    def keep(self) -> None:
+        """Write the rest of the curve, and a checkpoint."""
+        self.log()
+        save(self.run, self.module, self.optimizer, self.step, self.seconds)
+
+    def tell(self) -> None:
+        """Say on stderr that it can go on."""
+        checkpoint = self.run.folder / CHECKPOINT
+        note(f"saved {checkpoint} at step {self.step}; go on with --resume")
+
+
+def drawn(draw: Callable[[], Drawn | None], wanted: str) -> Drawn:
+    """The first answer of `draw` that is not None. Raises InputError where none of DRAWS is: the
+    data has no such example.
+    """
+    for _ in range(DRAWS):
+        if (one := draw()) is not None:
+            return one
+    raise InputError(f"got {DRAWS} examples without {wanted}, expected some; train on other clips")
 
 
 def _share(run: Run, step: int, seconds: float) -> float:
@@ -182,6 +244,19 @@ def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) 
             writer.writerow(("step", "seconds", "name", "value"))
         writer.writerows((step, round(seconds), name, value) for name, value in means.items())
     print(step, round(seconds), means, flush=True)
+
+
+def forget(path: Path, step: int) -> None:
+    """Leave out of a curve, of CSV or JSON lines, what was written after a step: a training that
+    was killed does these steps again.
+    """
+    if not path.exists():
+        return
+    lines = path.read_text().splitlines(keepends=True)
+    steps = [LINE_OF_STEP.match(line) for line in lines]
+    whole = [not found or int(found[1]) <= step for found in steps]
+    kept = "".join(line for line, is_kept in zip(lines, whole) if is_kept and line.endswith("\n"))
+    write_atomically(path, kept.encode())
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
