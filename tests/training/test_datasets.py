@@ -61,7 +61,7 @@ def test_a_converted_pool_trains_every_net(
     )
     monkeypatch.setattr(train_motion, "TRACKS", 64)
     rng = np.random.default_rng(0)
-    assert any(train_motion.exact(rng, tmp_path / "pool").moving.any() for _ in range(4))
+    assert any(train_motion.exact(rng, paths).moving.any() for _ in range(4))
     assert len(train_tracks.cut(rng, sample, np.arange(3), 16).xy) == 16
     assert train_dino.pair(rng, sample).instance.max() > 0
     assert train_depth.some_frames(rng, sample)[1].shape == (3, 256, 256)
@@ -357,4 +357,4 @@ def test_a_pool_without_tracks_does_not_hang_the_tracker(tmp_path: Path) -> None
     sample = recording.to_sample(recording.Recording(clip, recording.no_tracks(FRAMES)), 32)
     samples.save(tmp_path / "000000.npz", sample)
     with pytest.raises(InputError, match="got no clip with tracks"):
-        train_tracks.require_points(tmp_path)
+        train_tracks.with_points(samples.clips_of(tmp_path, "frames"), 1)

@@ -16,6 +16,7 @@ import torch
 from samotion.contract import MAP_CHANNELS
 from samotion.cues import movers
 from samotion.cues.motion_map import MotionMaps
+from samotion.errors import InputError
 from samotion.presets import NANO, NANO_CUES, VitNet
 from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library
@@ -148,12 +149,12 @@ def test_dino_learns(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None
     assert found[-1] < found[0]
 
 
-def test_motion_learns_on_exact_tracks(clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_motion_learns_on_exact_tracks(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_motion, "TRACKS", 32)
     torch.manual_seed(0)
     module = motion.build_module(NANO.motion)
     found = losses_of(
-        module, lambda rng: train_motion.losses(module, rng, [train_motion.exact(rng, clips)])
+        module, lambda rng: train_motion.losses(module, rng, [train_motion.exact(rng, paths)])
     )
     assert found[-1] < found[0]
 
@@ -406,6 +407,58 @@ def test_curves_of_json_lines_forget_as_well(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('{"step": 20, "seconds": 1}\n{"step": 40, "seconds": 2}\n{"st')
     common.forget(tmp_path / "c", 20)
     assert (tmp_path / "c").read_text() == '{"step": 20, "seconds": 1}\n'
+
+
+def test_clips_that_know_too_little_are_left_out(
+    paths: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample = samples.load(paths[0])
+    few = {name: getattr(sample, name)[:20] for name in train_motion.PER_POINT}
+    none = {name: array[:0] for name, array in few.items()}
+    for number, one in enumerate((none, few, {})):
+        samples.save(tmp_path / f"{number:06d}.npz", sample._replace(**one))
+    assert [p.stem for p in samples.clips_of(tmp_path, "frames")] == ["000000", "000001", "000002"]
+    found = samples.clips_of(tmp_path, "frames", "xy")
+    assert [p.stem for p in found] == ["000001", "000002"]
+    assert "1 of 3 files are left out: they have no xy" in capsys.readouterr().err
+    assert [p.stem for p in tt.with_points(found, 80)] == ["000002"]
+    assert "1 of 2 clips are left out" in capsys.readouterr().err
+    with pytest.raises(InputError, match="got no clip with tracks of 80 points"):
+        tt.with_points(found[:1], 80)
+
+
+@pytest.mark.parametrize("stage", [tt.pair_losses, tt.clip_losses, tt.refine_losses])
+def test_the_tracker_does_not_wait_for_ever_for_points(
+    stage: Callable[..., common.Losses],
+    paths: list[Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(common, "DRAWS", 2)
+    sample = samples.load(paths[0])
+    few = {name: getattr(sample, name)[:8] for name in train_motion.PER_POINT}
+    samples.save(tmp_path / "0.npz", sample._replace(**few))
+    with pytest.raises(InputError, match="points seen twice"):
+        stage(tracks.build_module(TINY_TRACKS), np.random.default_rng(0), [tmp_path / "0.npz"])
+
+
+def test_dino_takes_clips_of_which_no_point_is_seen_twice(
+    paths: list[Path], tmp_path: Path
+) -> None:
+    sample = samples.load(paths[0])
+    unseen = sample._replace(visible=np.zeros_like(sample.visible))
+    samples.save(tmp_path / "0.npz", unseen)
+    module = dino.build_module(replace(NANO.dino, vit=TINY_VIT))
+    loss = train_dino.losses(module, np.random.default_rng(0), [tmp_path / "0.npz"])["loss"]
+    loss.backward()
+    assert float(loss.detach()) == 0
+
+
+def test_tracks_that_no_frame_of_a_cut_shows_are_no_tracks(paths: list[Path]) -> None:
+    rng = np.random.default_rng(0)
+    tracks = motion_data.from_truth(rng, samples.load(paths[0]), 256, 8)
+    unseen = tracks._replace(visible=np.zeros_like(tracks.visible))
+    assert not len(motion_data.augment(rng, unseen, 40).moving)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:

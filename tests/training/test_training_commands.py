@@ -15,7 +15,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from samotion.contract import MAP_CHANNELS
+from samotion.errors import InputError
 from samotion.manifest import BUNDLED
+from samotion.presets import NANO
 from samotion_bench.scenes.data import Library
 from samotion_bench.scenes.scenes import SceneSettings
 from samotion_training import (
@@ -29,6 +31,7 @@ from samotion_training import (
     make_prompts,
     make_residuals,
     make_tracks,
+    motion_data,
     pool,
     reliability,
     samples,
@@ -87,6 +90,14 @@ def pools(tmp_path: Path) -> Path:
     (tmp_path / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
     (tmp_path / "broken" / "0.npz").write_bytes(b"PK half of it")
     (tmp_path / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
+    (tmp_path / "later").mkdir()  # broken, but for the first
+    (tmp_path / "later" / "0.npz").write_bytes((tmp_path / "pool" / "000000.npz").read_bytes())
+    (tmp_path / "later" / "1.npz").write_bytes(b"PK half of it")
+    (tmp_path / "unnumbered").mkdir()
+    (tmp_path / "unnumbered" / "goat.npz").write_bytes((tmp_path / "later" / "0.npz").read_bytes())
+    (tmp_path / "trackless").mkdir()
+    empty = motion_data.TrackSet(*(np.zeros((0, FRAMES, 2), np.float32) for _ in range(7)))
+    motion_data.save(tmp_path / "trackless" / "0.npz", empty)
     (tmp_path / "file").touch()
     return tmp_path
 
@@ -192,6 +203,12 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (train_motion_map, ("run", "--pool", "pool", "--init", INIT), 3, "without residuals"),
     (train_motion_map, ("run", "--pool", "older", "--init", INIT), 3, "make its folder again"),
     (train_depth, ("run", "--pool", "broken"), 3, "broken/0.npz: got "),
+    (train_depth, ("run", "--pool", "later"), 3, "later/1.npz: got "),
+    (train_motion, ("run", "--pool", "points", "--made", "trackless"), 3, "got no xy"),
+    (ablate, (*ENGINES, "--made", "trackless"), 3, "got no xy"),
+    (make_tracks, ("made", *ENGINES, "--pool", "later"), 3, "later/1.npz: got "),
+    (make_tracks, ("made", *ENGINES, "--pool", "unnumbered"), 3, "goat.npz: got a name"),
+    (pool, ("pool", "--frames", 1), 2, "--frames: got 1, expected 2 or more"),
     (train_depth, ("run", "--pool", "pool", "--seed", -1), 2, "--seed: got -1"),
     (train_sam2, ("--out", "sam2", "--data", "nosuch"), 3, "nosuch: "),
     (train_sam2, ("--out", "sam2", "--init", "nosuch"), 4, "nosuch: "),
@@ -251,6 +268,36 @@ def test_mistakes_are_told_in_one_line(
     got, said = run(module, *arguments)
     assert (got, said.count("\n")) == (code, 1), said
     assert said.startswith("error: ") and expected in said
+
+
+@pytest.mark.parametrize("load", [samples.load, motion_data.load, make_residuals.load])
+def test_files_that_break_later_are_named(load: Callable[[Path], object], pools: Path) -> None:
+    with pytest.raises(InputError, match=r"later/1\.npz: got "):
+        load(pools / "later" / "1.npz")
+
+
+def test_clips_without_tracks_are_told_and_left_out(
+    run: Run, pools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = motion_data.load(pools / "trackless" / "0.npz")
+    monkeypatch.setattr(make_tracks, "make", lambda *_: empty)
+    code, said = run(make_tracks, pools / "made", *ENGINES, "--pool", pools / "pool")
+    assert (code, list((pools / "made").iterdir())) == (0, [])
+    assert said == f"{pools / 'pool' / '000000.npz'}: no tracks were found in it; it is left out\n"
+
+
+def test_motion_trains_where_a_clip_has_no_tracks(
+    run: Run, pools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_motion, "TRACKS", 16)
+    sample = samples.load(pools / "points" / "000000.npz")
+    channels = NANO.motion.dino_channels
+    tracks = motion_data.from_truth(np.random.default_rng(0), sample, 64, channels)
+    motion_data.save(pools / "trackless" / "1.npz", tracks)
+    given = ("--pool", pools / "points", "--made", pools / "trackless", "--steps", 2)
+    code, said = run(train_motion, pools / "run", *given)
+    assert code == 0
+    assert said == f"{pools / 'trackless'}: 1 of 2 files are left out: they have no xy\n"
 
 
 def test_every_command_is_asked_for_a_mistake() -> None:

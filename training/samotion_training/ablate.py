@@ -204,7 +204,7 @@ def judge(case: Case, result: samotion.Result) -> Found:
 
 def made_paths(folder: Path) -> list[Path]:
     """The clips made by samotion_training.make_tracks. Raises InputError where there are none."""
-    return commands.files_of(folder, motion_data.TrackSet._fields, "make_tracks")
+    return commands.files_of(folder, motion_data.TrackSet._fields, "make_tracks", ["xy"])
 
 
 def on_made(

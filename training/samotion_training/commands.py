@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError
 from samotion.commands.exits import exit_code, first_signal
+from samotion.commands.streams import note
 from samotion.errors import InputError, OutputError, SamotionError, UsageError
 
 UNREADABLE = (
@@ -23,6 +24,10 @@ UNREADABLE = (
     *(zipfile.BadZipFile, pickle.UnpicklingError, SafetensorError),
 )
 REASON_LENGTH = 160
+HEADERS = {  # of arrays, by the version of their format
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def run(parser: argparse.ArgumentParser, work: Callable[[argparse.Namespace], int | None]) -> None:
@@ -103,19 +108,52 @@ def reading(path: Path, expected: str, kind: type[SamotionError] = InputError) -
         raise kind(f"{path}: got {reason}, expected {expected}; name another one") from error
 
 
-def files_of(folder: Path, fields: Sequence[str], maker: str) -> list[Path]:
-    """The files (*.npz) that samotion_training.`maker` wrote to a folder.
+def files_of(
+    folder: Path,
+    fields: Sequence[str],
+    maker: str,
+    needed: Sequence[str] = (),
+    remedy: str = "make them anew",
+) -> list[Path]:
+    """The files (*.npz) that samotion_training.`maker` wrote to a folder, but for those with
+    nothing in one of the arrays `needed`; how many are left out is said on stderr.
 
-    Raises InputError where there are none, or where the first has not the arrays `fields`.
+    Raises InputError where none remain, or where one is broken or has not the arrays `fields`.
     """
     paths = sorted(folder.glob("*.npz"))
     expected = f"those of: python -m samotion_training.{maker}"
     if not paths:
         raise InputError(f"{folder}: got no files (*.npz), expected {expected}")
-    with reading(paths[0], expected), np.load(paths[0]) as arrays:
-        missing = [name for name in fields if name not in arrays]
-    if missing:
+    lacking: dict[Path, list[str]] = {}
+    for path in paths:
+        shapes = shapes_of(path, expected)
+        if missing := [name for name in fields if name not in shapes]:
+            raise InputError(
+                f"{path}: got a file without {', '.join(missing)}, expected {expected}"
+            )
+        if empty := [name for name in needed if 0 in shapes[name]]:
+            lacking[path] = empty
+    names = list(dict.fromkeys(name for empty in lacking.values() for name in empty))
+    if len(lacking) == len(paths):
         raise InputError(
-            f"{paths[0]}: got a file without {', '.join(missing)}, expected {expected}"
+            f"{paths[0]}: got no {' and no '.join(lacking[paths[0]])}, expected some; {remedy}"
         )
-    return paths
+    if lacking:
+        note(
+            f"{folder}: {len(lacking)} of {len(paths)} files are left out: they have no"
+            f" {' or no '.join(names)}"
+        )
+    return [path for path in paths if path not in lacking]
+
+
+def shapes_of(path: Path, expected: str) -> dict[str, tuple[int, ...]]:
+    """The shapes of a file's arrays (*.npz) by their names; no array is read for that. Raises
+    InputError where the file is broken.
+    """
+    shapes = {}
+    with reading(path, expected), zipfile.ZipFile(path) as file:
+        for name in file.namelist():
+            with file.open(name) as array:
+                read = HEADERS[np.lib.format.read_magic(array)]
+                shapes[name.removesuffix(".npy")] = read(array)[0]
+    return shapes

@@ -30,6 +30,7 @@ POINTS = 128
 CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
 ALARM_TRACKS = 10
 LONG_SIDE_PX = 480
+POOL_FIELDS = ("frames", "disparity", "labels", "xy")  # what a clip of a pool is measured by
 
 
 def tracker(engines: Engines, sample: samples.Sample) -> dict[str, float]:
@@ -129,13 +130,13 @@ def davis(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield sequence.name, np.stack(frames), np.stack(masks)
 
 
-def on_scenes(engines: Engines, folder: Path, clips: int, max_tracks: int) -> dict[str, float]:
-    """Means over the clips of a pool, plus the AUC over all their tracks together (one threshold
+def on_scenes(engines: Engines, paths: Sequence[Path], max_tracks: int) -> dict[str, float]:
+    """Means over clips of a pool, plus the AUC over all their tracks together (one threshold
     for all clips).
     """
     figures: dict[str, list[float]] = {}
     scores, truths = [], []
-    for path in sorted(folder.glob("*.npz"))[:clips]:
+    for path in paths:
         sample = samples.load(path)
         masks = sample.instance_moving[sample.labels]
         moved, score, truth = motion(engines, sample.frames, masks, max_tracks)
@@ -165,14 +166,13 @@ def _work(args: argparse.Namespace) -> None:
     if not (args.pool or args.davis):
         raise UsageError("nothing to measure on; expected --pool DIR or --davis DIR")
     commands.require_positive(args, "clips", "max_tracks")
-    if args.pool:
-        samples.clips_of(args.pool, "frames", "disparity", "labels", "xy")
+    paths = samples.clips_of(args.pool, *POOL_FIELDS) if args.pool else []
     if args.davis:
         sequences(args.davis)
     found: dict[str, Any] = {}
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         if args.pool:
-            found["scenes"] = on_scenes(engines, args.pool, args.clips, args.max_tracks)
+            found["scenes"] = on_scenes(engines, paths[: args.clips], args.max_tracks)
         if args.davis:
             found["davis_motion_auc"] = {
                 # none where nothing moves

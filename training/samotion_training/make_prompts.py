@@ -131,8 +131,9 @@ def draw(
 
 
 def load(path: Path) -> Example:
-    """An example that `fill` wrote."""
-    with np.load(path) as arrays:
+    """An example that `fill` wrote. Raises InputError for a broken one."""
+    made = "an example of samotion_training.make_prompts"
+    with commands.reading(path, made), np.load(path) as arrays:
         return Example(*(arrays[name] for name in Example._fields))
 
 

@@ -96,8 +96,11 @@ def scored(
 
 
 def load(path: Path) -> Example:
-    """An example that `fill` wrote. Raises InputError for one of another samotion."""
-    with np.load(path) as arrays:
+    """An example that `fill` wrote. Raises InputError for a broken one, or one of another
+    samotion.
+    """
+    made = "an example of samotion_training.make_residuals"
+    with commands.reading(path, made), np.load(path) as arrays:
         example = Example(*(arrays[name] for name in Example._fields))
     if (channels := example.residuals.shape[-1]) != MAP_CHANNELS:
         raise InputError(

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import samotion
 from samotion.backends.engines import Engines
+from samotion.commands.streams import note
+from samotion.errors import InputError
 
 from samotion_training import commands, motion_data, samples
 
@@ -49,14 +51,21 @@ def parser() -> argparse.ArgumentParser:
 def _work(args: argparse.Namespace) -> None:
     commands.require_positive(args, "max_tracks", "clips")
     paths = samples.clips_of(args.pool, "frames", "labels")
+    if unnumbered := [path for path in paths if not path.stem.isdecimal()]:
+        raise InputError(
+            f"{unnumbered[0]}: got a name that is no number, expected the clip's seed; rename it as"
+            " 000000.npz"
+        )
     commands.require_folder(args.folder)
     with samotion.open_engines(args.engine_dir, device="cpu") as engines:
         for path in paths[: args.clips]:
             out = args.folder / path.name
             if not out.exists():
-                motion_data.save(
-                    out, make(engines, samples.load(path), int(path.stem), args.max_tracks)
-                )
+                made = make(engines, samples.load(path), int(path.stem), args.max_tracks)
+                if not len(made.moving):
+                    note(f"{path}: no tracks were found in it; it is left out")
+                    continue
+                motion_data.save(out, made)
                 print(out, flush=True)
 
 

@@ -12,6 +12,7 @@ from samotion.backends.engines import Engines
 from samotion.tracks.records import Tracks
 from samotion_bench.track_metrics import starts_on
 
+from samotion_training.commands import reading
 from samotion_training.samples import Sample
 
 Rng = np.random.Generator
@@ -124,7 +125,8 @@ def augment(rng: Rng, tracks: TrackSet, count: int) -> TrackSet:
     visible = tracks.visible[some][:, index] & (np.abs(xy) < 1).all(-1)
     rest = (tracks.visibility, tracks.confidence, tracks.disparity)
     visibility, confidence, disparity = (a[some][:, index] for a in rest)
-    visible[visibility.argmax(0), np.arange(length)] |= ~visible.any(0)  # attention needs one key
+    if len(some):  # attention needs one key
+        visible[visibility.argmax(0), np.arange(length)] |= ~visible.any(0)
     return TrackSet(
         xy, visible, visibility, confidence, disparity, tracks.dino[some], tracks.moving[some]
     )
@@ -183,8 +185,8 @@ def save(path: Path, tracks: TrackSet) -> None:
 
 
 def load(path: Path) -> TrackSet:
-    """Tracks that `save` wrote, in float32."""
-    with np.load(path) as arrays:
+    """Tracks that `save` wrote, in float32. Raises InputError where the file is broken."""
+    with reading(path, "tracks of samotion_training.make_tracks"), np.load(path) as arrays:
         values = {name: arrays[name] for name in TrackSet._fields}
     return TrackSet(
         **{k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in values.items()}

@@ -101,7 +101,7 @@ def main() -> None:
 
 
 def _render(args: argparse.Namespace) -> int:
-    commands.require_positive(args, "frames", "size")
+    _require_numbers(args)
     seeds = commands.seeds_of(*(args.seeds or (0, 500)))
     commands.require_folder(args.folder)
     library = open_library(args.data, args.held_out)
@@ -126,7 +126,7 @@ def _convert(args: argparse.Namespace) -> int:
         raise UsageError(
             f"no layout {layout!r}; expected --from with one of {', '.join(datasets.SOURCES)}"
         )
-    commands.require_positive(args, "frames", "size")
+    _require_numbers(args)
     if args.seeds:
         commands.seeds_of(*args.seeds)
     commands.require_folder(args.folder)
@@ -134,6 +134,12 @@ def _convert(args: argparse.Namespace) -> int:
     return datasets.convert(
         layout, Path(dataset), args.folder, (first, end), args.frames, args.size, args.points_only
     )
+
+
+def _require_numbers(args: argparse.Namespace) -> None:
+    commands.require_positive(args, "size")
+    if args.frames < 2:
+        raise UsageError(f"--frames: got {args.frames}, expected 2 or more; points are followed")
 
 
 if __name__ == "__main__":

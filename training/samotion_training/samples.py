@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,9 +11,10 @@ from samotion import geometry
 from samotion.errors import InputError
 from samotion_bench.scenes.render import Clip
 
-from samotion_training.commands import files_of, reading
+from samotion_training.commands import files_of, reading, shapes_of
 
 POINTS = 1024  # followed in each clip
+MADE = "a clip of samotion_training.pool"
 DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest array
 
 
@@ -64,40 +64,25 @@ def save(path: Path, sample: NamedTuple) -> None:
 
 
 def clips_of(folder: Path, *needed: str, size_px: int | None = None) -> list[Path]:
-    """The clips of a pool.
+    """The clips of a pool that have something in the arrays `needed`: a pool of points has no
+    pictures, and some datasets have no depth or no tracks.
 
-    Raises InputError where there are none, or where the first has nothing in one of the arrays
-    `needed`: a pool of points has no pictures, and some datasets have no depth or no tracks; or
-    where its pictures have another size than is wanted.
+    Raises InputError where there are none, where one is broken, or where pictures have another size
+    than is wanted.
     """
-    paths = files_of(folder, Sample._fields, "pool")
-    with reading(paths[0], "a clip of samotion_training.pool"):
-        first = load(paths[0])
-    if empty := [name for name in needed if not getattr(first, name).size]:
-        raise InputError(
-            f"{paths[0]}: got no {' and no '.join(empty)}, expected some; make the pool anew"
-            " without --points-only, or from another dataset"
-        )
-    if size_px and first.frames.shape[1:3] != (size_px, size_px):
-        height, width = first.frames.shape[1:3]
-        raise InputError(
-            f"{paths[0]}: got pictures of {width}x{height} px, expected {size_px}x{size_px}; make"
-            f" the pool anew with --size {size_px}"
-        )
+    remedy = "make the pool anew without --points-only, or from another dataset"
+    paths = files_of(folder, Sample._fields, "pool", needed, remedy)
+    for path in paths if size_px else ():
+        height, width = shapes_of(path, MADE)["frames"][1:3]
+        if (height, width) != (size_px, size_px):
+            raise InputError(
+                f"{path}: got pictures of {width}x{height} px, expected {size_px}x{size_px}; make"
+                f" the pool anew with --size {size_px}"
+            )
     return paths
 
 
 def load(path: Path) -> Sample:
-    """A clip that `save` wrote."""
-    with np.load(path) as arrays:
+    """A clip that `save` wrote. Raises InputError where it is broken."""
+    with reading(path, MADE), np.load(path) as arrays:
         return Sample(**{name: arrays[name] for name in Sample._fields})
-
-
-def endless(folder: Path, rng: np.random.Generator) -> Iterator[Sample]:
-    """Samples of the pool in random order, for ever; clips that are added meanwhile join in at
-    the next round.
-    """
-    while True:
-        paths = sorted(folder.glob("*.npz"))
-        for i in rng.permutation(len(paths)):
-            yield load(paths[i])

@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
-    clips_of(args.pool, "frames", "disparity", size_px=SIZE_PX)
+    paths = clips_of(args.pool, "frames", "disparity", size_px=SIZE_PX)
     depth = build_module(NANO.depth)
     if args.init:
         load_weights(depth, args.init)
@@ -97,7 +97,7 @@ def _work(args: argparse.Namespace) -> None:
         depth.depth_head.scratch.output_conv2[3],
         nn.Identity(),
     )
-    train(run, depth, lambda rng, _: losses(depth, rng, sorted(args.pool.glob("*.npz"))))
+    train(run, depth, lambda rng, _: losses(depth, rng, paths))
     depth.depth_head.scratch.output_conv2[3] = closing
     if args.out:
         save_weights(depth, args.out)

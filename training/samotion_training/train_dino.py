@@ -65,8 +65,10 @@ def under(features: Tensor, xy: Tensor) -> Tensor:
 
 def contrast(first: Tensor, second: Tensor, same: Tensor) -> Tensor:
     """Cross-entropy of each row of `first` (N, C) choosing among `second`, all of `same` (N, N)
-    being right.
+    being right; 0 where there are none.
     """
+    if not len(first):
+        return first.sum()
     log_p = F.log_softmax(first @ second.T / TEMPERATURE, 1)
     return -((log_p * same).sum(1) / same.sum(1)).mean()
 
@@ -104,11 +106,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
-    clips_of(args.pool, "frames", "xy", size_px=SIZE_PX)
+    paths = clips_of(args.pool, "frames", "xy", size_px=SIZE_PX)
     dino = build_module(NANO.dino)
     if args.init:
         load_weights(dino, args.init)
-    train(run, dino, lambda rng, _: losses(dino, rng, sorted(args.pool.glob("*.npz"))))
+    train(run, dino, lambda rng, _: losses(dino, rng, paths))
     if args.out:
         save_weights(dino, args.out)
 

@@ -5,6 +5,7 @@ nano nets make.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from samotion_export.motion.net import CHANNELS, OCTAVES, WIDTH, Motion, build_m
 from torch import Tensor
 
 from samotion_training import commands, motion_data, samples
-from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
+from samotion_training.common import (
+    Losses,
+    arguments,
+    drawn,
+    load_weights,
+    run_of,
+    save_weights,
+    train,
+)
 from samotion_training.metrics import auc
 from samotion_training.motion_data import TrackSet
 
@@ -89,11 +98,10 @@ def dice(answer: Tensor, truth: Tensor) -> Tensor:
     return (1 - 2 * (score * truth).sum() / (score.sum() + truth.sum())) * truth.any()
 
 
-def exact(rng: Rng, folder: Path) -> TrackSet:
-    """A clip of `folder` (made by samotion_training.pool) with made-up errors, on some of its
+def exact(rng: Rng, paths: Sequence[Path]) -> TrackSet:
+    """One of the clips (made by samotion_training.pool) with made-up errors, on some of its
     points.
     """
-    paths = _paths(folder)
     sample = _sample(paths[int(rng.integers(len(paths)))])
     some = rng.permutation(len(sample.xy))[: 2 * TRACKS]
     sample = sample._replace(**{name: getattr(sample, name)[some] for name in PER_POINT})
@@ -101,15 +109,9 @@ def exact(rng: Rng, folder: Path) -> TrackSet:
     return motion_data.augment(rng, tracks, TRACKS)
 
 
-def made(rng: Rng, folder: Path) -> TrackSet:
-    """A clip of `folder` (made by samotion_training.make_tracks), augmented."""
-    paths = _paths(folder)
+def made(rng: Rng, paths: Sequence[Path]) -> TrackSet:
+    """One of the clips (made by samotion_training.make_tracks), augmented."""
     return motion_data.augment(rng, _made(paths[int(rng.integers(len(paths)))]), TRACKS)
-
-
-@lru_cache(maxsize=4)
-def _paths(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.npz"))
 
 
 _sample = lru_cache(maxsize=4000)(samples.load)  # points alone: 0.5 MB a clip
@@ -130,21 +132,28 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
+    exact_paths: list[Path] = []
+    made_paths: list[Path] = []
     if args.made is None or args.made_share < 1:
-        samples.clips_of(args.pool, "xy")
+        exact_paths = samples.clips_of(args.pool, "xy")
     if args.made:
-        commands.files_of(args.made, TrackSet._fields, "make_tracks")
+        made_paths = commands.files_of(args.made, TrackSet._fields, "make_tracks", ["xy"])
     motion = build_module(NANO.motion)
     if args.init:
         load_weights(motion, args.init)
     else:
         prepare(motion)
 
-    def clip(rng: Rng) -> TrackSet:
+    def clip(rng: Rng) -> TrackSet | None:
         is_made = args.made is not None and rng.random() < args.made_share
-        return made(rng, args.made) if is_made else exact(rng, args.pool)
+        tracks = made(rng, made_paths) if is_made else exact(rng, exact_paths)
+        return tracks if len(tracks.moving) else None
 
-    train(run, motion, lambda rng, _: losses(motion, rng, [clip(rng) for _ in range(CLIPS)]))
+    def of_step(rng: Rng, _: float) -> Losses:
+        sets = [drawn(lambda: clip(rng), "visible tracks") for _ in range(CLIPS)]
+        return losses(motion, rng, sets)
+
+    train(run, motion, of_step)
     if args.out:
         save_weights(motion, args.out)
 

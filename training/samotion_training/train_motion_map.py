@@ -134,7 +134,7 @@ def _work(args: argparse.Namespace) -> None:
             " --init runtime/samotion/nano/motion.safetensors"
         )
     run = run_of(args)
-    commands.files_of(args.pool, make_residuals.Example._fields, "make_residuals")
+    paths = commands.files_of(args.pool, make_residuals.Example._fields, "make_residuals")
     motion, teacher = build_module(NANO.motion), None
     load_weights(motion, args.init)
     if args.teacher:
@@ -142,7 +142,7 @@ def _work(args: argparse.Namespace) -> None:
         teacher = taught.map.eval()
 
     def of_step(rng: Rng, _: float) -> Losses:
-        return losses(motion.map, rng, sorted(args.pool.glob("*.npz")), teacher)
+        return losses(motion.map, rng, paths, teacher)
 
     train(run, motion.map, of_step)
     if args.out:

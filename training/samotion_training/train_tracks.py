@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.commands.streams import note
 from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion_export.tracks.build import build_module
@@ -24,14 +25,23 @@ from torch import Tensor
 
 from samotion_training import commands
 from samotion_training.augment import SIZE_PX, move, place, recolour, warp
-from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
-from samotion_training.samples import Sample, clips_of, load
+from samotion_training.common import (
+    Losses,
+    arguments,
+    drawn,
+    load_weights,
+    run_of,
+    save_weights,
+    train,
+)
+from samotion_training.samples import MADE, Sample, clips_of, load
 
 Rng = np.random.Generator
 PAIR_SHARE = 0.3  # of training: the features alone, on pairs
 REFINE_SHARE = 0.35  # of training, at its end: the refinement alone
 PAIRS = 8
 PAIR_POINTS = 160
+LEAST_PAIR = 9  # points of a pair
 # pairs are cut to this size around one of their points: 2.5 times the pairs of whole frames
 PAIR_PX = 160
 CLIP_FRAMES = 12
@@ -128,14 +138,7 @@ def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
     """
     batches: list[Batch] = []
     while len(batches) < PAIRS:
-        sample = load(pool[int(rng.integers(len(pool)))])
-        count = len(sample.frames)
-        gap = int(rng.integers(1, min(count, 25)))
-        first = int(rng.integers(count - gap))
-        frames = np.array([first, first + gap])[:: rng.choice([1, -1])]
-        batch = zoom(rng, cut(rng, sample, frames, PAIR_POINTS))
-        if len(batch.xy) > 8:
-            batches.append(batch)
+        batches.append(drawn(lambda: _pair(rng, pool), f"{LEAST_PAIR} points seen twice"))
     lowres, hires = tapir.features(torch.cat([b.frames for b in batches]))
     low, high = torch.zeros(()), torch.zeros(())
     for i, batch in enumerate(batches):
@@ -144,6 +147,17 @@ def pair_losses(tapir: Tapir, rng: Rng, pool: list[Path]) -> Losses:
         low = low + matching_loss(lowres[2 * i + 1], query_low, batch.xy[:, 1]) / PAIRS
         high = high + matching_loss(hires[2 * i + 1], query_high, batch.xy[:, 1]) / PAIRS
     return {"loss": low + high, "low": low, "high": high}
+
+
+def _pair(rng: Rng, pool: list[Path]) -> Batch | None:
+    """Two frames of a clip; None where they share too few points."""
+    sample = load(pool[int(rng.integers(len(pool)))])
+    count = len(sample.frames)
+    gap = int(rng.integers(1, min(count, 25)))
+    first = int(rng.integers(count - gap))
+    frames = np.array([first, first + gap])[:: rng.choice([1, -1])]
+    batch = zoom(rng, cut(rng, sample, frames, PAIR_POINTS))
+    return batch if len(batch.xy) >= LEAST_PAIR else None
 
 
 def state_loss(
@@ -251,24 +265,55 @@ def whiten(tapir: Tapir, pool: list[Path], clips: int = 6) -> None:
 
 
 def _clip(rng: Rng, pool: list[Path], points: int) -> Batch:
-    while True:
+    def draw() -> Batch | None:
         sample = load(pool[int(rng.integers(len(pool)))])
         batch = cut(rng, sample, choose_frames(rng, len(sample.frames), CLIP_FRAMES), points)
-        if len(batch.xy) >= points // 2:
-            return batch
+        return batch if len(batch.xy) >= least(points) else None
+
+    return drawn(draw, f"{least(points)} points seen twice")
 
 
-def require_points(folder: Path) -> None:
-    """Raises InputError for a pool without pictures, or of which no clip has points: drawing from
-    it would go on for ever.
+def least(points: int) -> int:
+    """How many points a clip must have for it to be trained on, where so many are asked for."""
+    return points // 2
+
+
+def with_points(paths: list[Path], points: int) -> list[Path]:
+    """The clips of a pool in which two frames at least show as many points. Raises InputError where
+    there are none: drawing from them would go on for long, and end with nothing.
     """
-    for path in clips_of(folder, "frames"):
-        with np.load(path) as arrays:
-            if len(arrays["xy"]):
-                return
-    raise InputError(
-        f"{folder}: got no clip with tracks, expected some; make a pool with samotion_training.pool"
-    )
+    folder = paths[0].parent
+    found = [path for path in paths if seen_twice(path) >= points]
+    if not found:
+        raise InputError(
+            f"{folder}: got no clip with tracks of {points} points that two frames show, expected"
+            " some; make a pool with samotion_training.pool"
+        )
+    if len(found) < len(paths):
+        note(
+            f"{folder}: {len(paths) - len(found)} of {len(paths)} clips are left out: two frames"
+            f" show fewer than {points} points"
+        )
+    return found
+
+
+def seen_twice(path: Path) -> int:
+    """How many points of a clip are visible in two of its frames. Raises InputError where it is
+    broken.
+    """
+    with commands.reading(path, MADE), np.load(path) as arrays:
+        return int((arrays["visible"].sum(1) >= 2).sum())
+
+
+def points_of(args: argparse.Namespace) -> int:
+    """How many points a clip must have for the stages of a training."""
+    start_of_refinement = 1 - args.refine_share
+    needed = [LEAST_PAIR]
+    if args.pair_share < start_of_refinement:
+        needed.append(least(MATCH_POINTS))
+    if args.whiten or start_of_refinement < 1:
+        needed.append(least(REFINE_POINTS))
+    return max(needed)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -288,20 +333,18 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
-    clips_of(args.pool, "frames", size_px=SIZE_PX)
-    require_points(args.pool)
+    pool = with_points(clips_of(args.pool, "frames", size_px=SIZE_PX), points_of(args))
     tapir = build_module(NANO.tracks)
     if args.init:
         load_weights(tapir, args.init)
 
     def losses(rng: Rng, share: float) -> Losses:
-        pool = sorted(args.pool.glob("*.npz"))
         if share < args.pair_share:
             return pair_losses(tapir, rng, pool)
         return (clip_losses if share < 1 - args.refine_share else refine_losses)(tapir, rng, pool)
 
     if args.whiten:
-        whiten(tapir, sorted(args.pool.glob("*.npz")))
+        whiten(tapir, pool)
     train(run, tapir, losses)
     if args.out:
         save_weights(tapir, args.out)
