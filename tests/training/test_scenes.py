@@ -9,8 +9,18 @@ import cv2
 import numpy as np
 import pytest
 from samotion.errors import InputError
+from samotion.png import encode_indexed
 from samotion_bench.scenes import textures
-from samotion_bench.scenes.data import Library, fit_square, open_library
+from samotion_bench.scenes.data import (
+    Labelled,
+    Library,
+    fit_square,
+    open_library,
+    pictures_in,
+    read_labelled,
+    read_labels,
+    square_crop,
+)
 from samotion_bench.scenes.layers import random_bend
 from samotion_bench.scenes.render import Clip, TruthTracks, render, surface_points, track
 from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene, frozen
@@ -175,6 +185,80 @@ def test_cutouts_come_from_labelled_photos(tmp_path: Path) -> None:
         if abs(int(c[32, 32, 0]) - 200) < 12 and c[32, 32, 3] == 255 and c[0, 32, 3] == 0
     ]
     assert len(real) > 5
+
+
+def label_map() -> np.ndarray:
+    labels = np.zeros((60, 80), np.uint8)
+    labels[10:50, 10:40], labels[:, 60:] = 1, 2
+    return labels
+
+
+def write_map(path: Path, kind: str) -> None:
+    """The label map, drawn as `kind` says."""
+    labels = label_map()
+    if kind == "palette":
+        path.write_bytes(encode_indexed(labels))
+        return
+    colours = np.array([(0, 0, 0), (0, 0, 200), (90, 0, 0)], np.uint8)
+    images = {"grey": labels, "16 bit": labels.astype(np.uint16), "colours": colours[labels]}
+    cv2.imwrite(str(path), images[kind])
+
+
+@pytest.mark.parametrize("kind", ["grey", "16 bit", "palette", "colours"])
+def test_label_maps_mean_the_same_however_they_are_drawn(kind: str, tmp_path: Path) -> None:
+    write_map(tmp_path / "0.png", kind)
+    found = read_labels(tmp_path / "0.png")
+    expected = label_map()
+    if kind == "colours":  # numbered by their value
+        expected = np.array([0, 2, 1])[expected]
+    np.testing.assert_array_equal(found, expected)
+    assert found.dtype == np.uint8
+
+
+def test_many_labels_need_more_than_a_byte(tmp_path: Path) -> None:
+    labels = np.arange(600, dtype=np.uint16).reshape(20, 30)
+    cv2.imwrite(str(tmp_path / "0.png"), labels)
+    np.testing.assert_array_equal(read_labels(tmp_path / "0.png"), labels)
+
+
+def test_label_maps_of_another_size_than_their_photo_are_named(tmp_path: Path) -> None:
+    write_map(tmp_path / "0.png", "grey")
+    cv2.imwrite(str(tmp_path / "0.jpg"), np.zeros((30, 40, 3), np.uint8))
+    with pytest.raises(
+        InputError, match=r"0\.png: got labels of 80x60 px, expected 40x30 as 0\.jpg"
+    ):
+        read_labelled(Labelled(tmp_path / "0.jpg", tmp_path / "0.png"))
+    with pytest.raises(InputError, match=r"1\.png: got no label map"):
+        read_labelled(Labelled(tmp_path / "0.jpg", tmp_path / "1.png"))
+
+
+def test_photographs_of_all_usual_kinds_are_taken(tmp_path: Path) -> None:
+    for name in ("photos", "instances"):
+        (tmp_path / name).mkdir()
+        for file in ("0.JPG", "1.png", "2.jpeg", "3.txt", ".4.jpg"):
+            (tmp_path / name / file).touch()
+    assert [p.name for p in pictures_in(tmp_path / "photos")] == ["0.JPG", "1.png", "2.jpeg"]
+    assert [p.name for p in pictures_in(tmp_path / "instances")] == ["0.JPG", "2.jpeg"]
+
+
+def test_an_only_picture_that_is_kept_aside_is_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.jpg").touch()
+    assert not open_library(tmp_path).photos
+    said = capsys.readouterr().err
+    assert said.startswith(f"{tmp_path / 'photos'}: its only picture is kept aside")
+    assert open_library(tmp_path, held_out=True).photos and not capsys.readouterr().err
+
+
+def test_tiny_photographs_are_painted_with(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for i in range(2):
+        cv2.imwrite(str(tmp_path / "photos" / f"{i}.png"), np.full((1, 1, 3), 200, np.uint8))
+    rng = np.random.default_rng(0)
+    assert open_library(tmp_path).background(rng, 16).shape == (16, 16, 3)
+    assert square_crop(rng, np.full((1, 8, 3), 200, np.uint8), 16).min() == 200
 
 
 def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:

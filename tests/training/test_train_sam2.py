@@ -9,11 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from samotion.errors import InputError
-from samotion_bench.scenes.data import open_library
+from samotion_bench.scenes.data import open_library, read_labels, read_rgb
 from samotion_training import make_prompts, samples
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
@@ -91,8 +92,36 @@ def test_measurements_keep_aside_every_eighth_picture_as_ever(pictures: Path) ->
 
 @pytest.mark.parametrize("held_out", [False, True])
 def test_a_folder_without_pictures_is_named(tmp_path: Path, held_out: bool) -> None:
-    with pytest.raises(InputError, match=r"got no photos/|got 0 pictures"):
+    with pytest.raises(InputError, match=r"got no pictures in photos/|got 0 pictures"):
         data.load(tmp_path / "nosuch", held_out)
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A data folder of pictures of 8 px, with regions and without objects."""
+    for name, maps in {"photos": (), "instances": ("",), "regions": ("_fine", "_coarse")}.items():
+        (tmp_path / name).mkdir()
+        for number in range(4):
+            path = tmp_path / name / f"{number}.jpg"
+            cv2.imwrite(str(path), np.full((8, 8, 3), 90, np.uint8))
+            for suffix in maps:
+                labels = np.repeat(np.arange(8, dtype=np.uint8)[None] // 4, 8, 0)
+                map_ = labels if suffix else np.zeros_like(labels)
+                cv2.imwrite(str(tmp_path / name / f"{number}{suffix}.png"), map_)
+    return tmp_path
+
+
+def test_instances_without_an_object_are_told_of(tiny: Path) -> None:
+    with pytest.raises(InputError, match=r"instances: got no object that can be cut out of the 3"):
+        data.load(tiny)
+
+
+def test_regions_of_tiny_pictures_are_joined(tiny: Path) -> None:
+    labels = tuple(read_labels(tiny / "regions" / f"1_{kind}.png") for kind in ("fine", "coarse"))
+    picture = data.Picture(read_rgb(tiny / "regions" / "1.jpg"), labels)
+    for seed in range(8):
+        clip = data.warped(picture, SIZE, 1, np.random.default_rng(seed))
+        assert set(np.unique(clip.labels)) <= {0, 1}
 
 
 def test_loss_is_least_at_the_truth() -> None:

@@ -11,10 +11,10 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 from samotion_bench.scenes import textures
-from samotion_bench.scenes.data import open_library
+from samotion_bench.scenes.data import Labelled, open_library, pictures_in, read_labelled
 
 HELD_OUT = 8  # every 8th picture is kept aside for eval_sam2
-FOLDERS = {"instances": "*.jpg", "regions": "*.jpg", "photos": "*"}
+FOLDERS = ("instances", "regions", "photos")
 PROCEDURAL = 0.4  # share of composites without photographs
 TEXTURE_PX = 256
 LEAST_AREA = 0.004  # of the image: smaller objects are not asked for
@@ -65,7 +65,13 @@ def load(data: Path | None, held_out: bool = False) -> Sources:
     instances = [_picture(p, ("",)) for p in chosen["instances"]]
     regions = [_picture(p, ("_fine", "_coarse")) for p in chosen["regions"]]
     photos = [read(p) for p in chosen["photos"]]
-    return Sources(instances, regions, photos, [c for p in instances for c in cut_out(p)])
+    cutouts = [c for p in instances for c in cut_out(p)]
+    if not cutouts:
+        raise InputError(
+            f"{data / 'instances'}: got no object that can be cut out of the {len(instances)}"
+            " pictures used, expected one that lies within its picture and takes 1 % of it"
+        )
+    return Sources(instances, regions, photos, cutouts)
 
 
 def paths_of(data: Path, held_out: bool) -> dict[str, list[Path]]:
@@ -73,7 +79,7 @@ def paths_of(data: Path, held_out: bool) -> dict[str, list[Path]]:
     aside = set() if held_out else held_out_of_scenes(data)
     chosen = {}
     for name in FOLDERS:
-        every = sorted(p for p in (data / name).glob(FOLDERS[name]) if p.is_file())
+        every = pictures_in(data / name)
         chosen[name] = [p for p in _part(every, held_out) if p not in aside]
         if not chosen[name]:
             part = "kept aside" if held_out else "to train on"
@@ -221,24 +227,25 @@ def _part(paths: list[Path], held_out: bool) -> list[Path]:
     return [p for i, p in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
 
 
-def read(path: Path, flag: int = cv2.IMREAD_COLOR) -> np.ndarray:
-    """An image file as (H,W,3) uint8 RGB, or unchanged (H,W)."""
-    image = cv2.imread(str(path), flag)
+def read(path: Path) -> np.ndarray:
+    """An image file as (H,W,3) uint8 RGB."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
         raise InputError(f"{path} is not a readable image; check the data folder")
-    return np.ascontiguousarray(image[..., ::-1] if flag == cv2.IMREAD_COLOR else image)
+    return np.ascontiguousarray(image[..., ::-1])
 
 
 def _picture(path: Path, suffixes: tuple[str, ...]) -> Picture:
-    maps = [read(path.with_name(f"{path.stem}{s}.png"), cv2.IMREAD_UNCHANGED) for s in suffixes]
-    return Picture(read(path), tuple(m.astype(np.int32) for m in maps))
+    maps = [path.with_name(f"{path.stem}{suffix}.png") for suffix in suffixes]
+    pairs = [read_labelled(Labelled(path, map_)) for map_ in maps]
+    return Picture(pairs[0][0], tuple(labels for _, labels in pairs))
 
 
 def _joined(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Labels with some neighbouring regions joined, so that objects have inner edges too."""
     joined = labels.copy()
     for _ in range(int(rng.integers(1, 4))):
-        y, x = rng.integers(labels.shape[0] - 40), rng.integers(labels.shape[1] - 40)
+        y, x = (rng.integers(max(1, side - 40)) for side in labels.shape)
         near = np.unique(joined[y : y + 40, x : x + 40])
         joined[np.isin(joined, near)] = near[-1]
     return joined

@@ -2,8 +2,8 @@
 there is none.
 
 The folder holds `photos/*.jpg`, `instances/NNN.jpg` with label maps `NNN.png` (0 = background), and
-`regions/NNN.jpg` with label maps `NNN_coarse.png` and `NNN_fine.png`. Other folders in it are never
-read.
+`regions/NNN.jpg` with label maps `NNN_coarse.png` and `NNN_fine.png`. Photographs may be of the
+other usual kinds; beside label maps they are no PNGs. Other folders in it are never read.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ from typing import Any
 
 import cv2
 import numpy as np
+from samotion.clips.folders import IMAGE_SUFFIXES
+from samotion.commands.streams import note
 from samotion.errors import InputError
 
+from samotion_bench import labels as label_maps
 from samotion_bench.scenes import textures
 
 Rng = np.random.Generator
 HELD_OUT_EVERY = 10  # every tenth file of each folder is never trained on
+FOLDERS = ("photos", "instances", "regions")
+LABELLED_SUFFIXES = tuple(suffix for suffix in IMAGE_SUFFIXES if suffix != ".png")
 MIN_CUTOUT_AREA = 900  # px: smaller instances are too coarse to texture a layer
 WHOLE_REGION = 0.5  # a region above this share of its photo is background, not a cut-out
 
@@ -85,26 +90,35 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     families = (textures.HELD_OUT_TEXTURES, textures.HELD_OUT_OUTLINES) if held_out else ()
     if folder is None:
         return Library((), (), (), *families)
-    photos = sorted((folder / "photos").glob("*.jpg"))
-    instances = [
-        Labelled(p, p.with_suffix(".png")) for p in sorted((folder / "instances").glob("*.jpg"))
-    ]
+    photos = pictures_in(folder / "photos")
+    instances = [Labelled(p, p.with_suffix(".png")) for p in pictures_in(folder / "instances")]
     regions = [
         Labelled(p, p.with_name(f"{p.stem}_{kind}.png"))
-        for p in sorted((folder / "regions").glob("*.jpg"))
+        for p in pictures_in(folder / "regions")
         for kind in ("coarse", "fine")
     ]
     if not (photos or instances or regions):
         raise InputError(
-            f"{folder}: got no photos/, instances/ or regions/, expected at least one; without a"
-            " folder textures are procedural"
+            f"{folder}: got no pictures in photos/, instances/ or regions/, expected at least one;"
+            " without a folder textures are procedural"
         )
-    return Library(
-        tuple(_share(photos, held_out)),
-        tuple(_share(instances, held_out)),
-        tuple(_share(regions, held_out, per_image=2)),
-        *families,
+    shares = (
+        _share(photos, held_out),
+        _share(instances, held_out),
+        _share(regions, held_out, per_image=2),
     )
+    for name, every, share in zip(FOLDERS, (photos, instances, regions), shares):
+        if every and not share:
+            note(f"{folder / name}: its only picture is kept aside and not trained on; add more")
+    return Library(*map(tuple, shares), *families)
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The photographs in one of FOLDERS, in order; none where there is no folder. PNGs beside them
+    are label maps, but for `photos`.
+    """
+    kinds = IMAGE_SUFFIXES if folder.name == "photos" else LABELLED_SUFFIXES
+    return sorted(p for p in folder.glob("[!.]*") if p.suffix.lower() in kinds and p.is_file())
 
 
 def _share(items: Sequence[Any], held_out: bool, per_image: int = 1) -> list[Any]:
@@ -126,13 +140,31 @@ def read_rgb(path: Path) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def read_labels(path: Path) -> np.ndarray:
-    """(H, W) uint8 label map. Raises InputError when the file is no picture."""
-    labels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
-    if labels is None:
+    """(H, W) label map: a palette's indices, values of up to 16 bits, or colours, numbered. uint8,
+    or int32 where that is too small. Raises InputError when the file is no picture.
+    """
+    if not path.is_file():
         raise InputError(
             f"{path}: got no label map, expected a PNG beside the photo; copy the data folder again"
         )
-    return np.asarray(labels)
+    labels = label_maps.read_labels(path)
+    if labels.max() >= label_maps.COLOUR:
+        colours, numbers = np.unique(labels, return_inverse=True)
+        labels = numbers.reshape(labels.shape) + int(colours[0] > 0)
+    return labels.astype(np.uint8 if labels.max() <= np.iinfo(np.uint8).max else np.int32)
+
+
+def read_labelled(item: Labelled) -> tuple[np.ndarray, np.ndarray]:
+    """The photograph (H, W, 3) uint8 RGB, and its label map (H, W). Raises InputError where they
+    have not one size.
+    """
+    image, labels = read_rgb(item.image), read_labels(item.labels)
+    if image.shape[:2] != labels.shape:
+        raise InputError(
+            f"{item.labels}: got labels of {labels.shape[1]}x{labels.shape[0]} px, expected"
+            f" {image.shape[1]}x{image.shape[0]} as {item.image.name} has; make it anew"
+        )
+    return image, labels
 
 
 def square_crop(rng: Rng, image: np.ndarray, size_px: int) -> np.ndarray:
@@ -140,7 +172,7 @@ def square_crop(rng: Rng, image: np.ndarray, size_px: int) -> np.ndarray:
     the time.
     """
     height, width = image.shape[:2]
-    side = int(min(height, width) * rng.uniform(0.6, 1))
+    side = max(1, int(min(height, width) * rng.uniform(0.6, 1)))
     top, left = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     crop = cv2.resize(
         image[top : top + side, left : left + side],
@@ -157,7 +189,7 @@ def real_cutout(
     None if it has none.
     """
     item = items[int(rng.integers(len(items)))]
-    image, labels = read_rgb(item.image), read_labels(item.labels)
+    image, labels = read_labelled(item)
     limit = WHOLE_REGION * labels.size
     areas = np.bincount(labels.ravel())
     able = [
