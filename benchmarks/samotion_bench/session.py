@@ -32,7 +32,6 @@ MAX_RUNS = 10  # of the whole pipeline
 # of the time left when each begins; the curves get the rest
 SHARES = {"whole": 0.4, "engines": 0.4, "device": 0.2}
 CURVE_REPEATS = 3
-CURVES = ("frames", "tracks", "objects", "megapixels")
 
 
 @dataclass(frozen=True)
@@ -103,8 +102,7 @@ def run_session(
         report["baselines"] = _describe_baselines(
             torch, torch_runs, whole, load, plan, samples, notes
         )
-    report["curves"] = _curves(engines, load, plan, clock, say)
-    report["left_out"] = [name for name in CURVES if name not in report["curves"]]
+    report["curves"], report["left_out"] = _curves(engines, load, plan, clock, say)
     return report
 
 
@@ -305,9 +303,9 @@ def reference_schedule(
 
 def _curves(
     engines: Engines, load: Workload, plan: Plan, clock: Clock, say: Callable[[str], None]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[str]]:
     """Cost against frames, tracks, objects and size, each with its line; those that the time is
-    left for.
+    left for, and what it is not left for.
     """
     frames, settings = load.frames, load.settings
     short = frames[: max(4, len(frames) // 2)]
@@ -330,13 +328,17 @@ def _curves(
         "objects": f"SAM 2 propagation, {len(short)} frames, image features included",
         "megapixels": f"the whole pipeline by frame size, {len(short)} frames in memory",
     }
-    found = {}
+    found, left_out = {}, []
     for behind, (name, points) in enumerate(jobs.items()):
         say(f"cost by {name}{left(clock.left or None)}")
         curve = _curve(what[name], name, points, clock.left / (len(jobs) - behind))
-        if curve:
-            found[name] = curve
-    return found
+        if curve is None:
+            left_out.append(name)
+            continue
+        found[name] = curve
+        if missing := len(points) - len(curve["x"]):
+            left_out.append(f"{name} ({missing} of {len(points)} points)")
+    return found, left_out
 
 
 def _job(run: Callable[..., Any], *arguments: Any) -> Call:
@@ -351,23 +353,24 @@ def _curve(
     what: str, unit: str, points: Mapping[float, Call], budget_s: float
 ) -> dict[str, Any] | None:
     """Time every point once to warm up, then up to three times in turn, as far as the budget
-    goes; None if not far.
+    goes; points that are not timed after that are left out. None if all are.
     """
     end = time.monotonic() + budget_s
-    found: dict[float, list[float]] = {}
+    calls: dict[float, list[float]] = {}
     for x, call in list(points.items()) * (1 + CURVE_REPEATS):
         if time.monotonic() < end:
-            found.setdefault(x, []).append(timed(call))
+            calls.setdefault(x, []).append(timed(call))
+    found = {x: times[1:] for x, times in calls.items() if times[1:]}
     if not found:
         return None
-    medians = [float(np.median(times[1:] or times)) for times in found.values()]
+    medians = [float(np.median(times)) for times in found.values()]
     slope, intercept = fit_line(list(found), medians) if len(found) > 1 else (None, None)
     return {
         "what": what,
         "unit": unit,
         "x": list(found),
         "median_ms": medians,
-        "runs": max(1, min(len(times) - 1 for times in found.values())),
+        "runs": min(map(len, found.values())),
         "slope_ms": slope,
         "intercept_ms": intercept,
     }

@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import math
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -218,6 +219,39 @@ def test_without_time_everything_runs_once_and_curves_are_left_out(run):
     assert report["left_out"] == ["frames", "tracks", "objects", "megapixels"]
     assert "No time was left for frames, tracks" in to_html(report)
     assert "no time was left for cost against frames" in curve_lines(report)[0]
+
+
+def test_points_that_were_warmed_up_alone_are_no_points_of_a_curve(monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(session.time, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(session, "timed", lambda call: call())
+
+    def point(seconds):
+        def call():
+            clock.now += seconds
+            return 1000 * seconds
+
+        return call
+
+    points: Any = {4: point(1), 8: point(2), 12: point(4)}
+    assert session._curve("what", "frames", points, budget_s=7) is None
+    found = session._curve("what", "frames", points, budget_s=8.5)
+    assert found and (found["x"], found["median_ms"], found["runs"]) == ([4, 8], [1000, 2000], 1)
+    whole = session._curve("what", "frames", points, budget_s=15)
+    assert whole and (whole["x"], whole["runs"]) == ([4, 8, 12], 1)
+
+
+def test_curves_that_lack_points_are_told_of(run, monkeypatch):
+    def curve(what, unit, points, budget_s):
+        x = list(points)[: -1 if unit == "frames" else None]
+        return {"what": what, "unit": unit, "x": x, "median_ms": x, "runs": 1} | {
+            "slope_ms": None,
+            "intercept_ms": None,
+        }
+
+    monkeypatch.setattr(session, "_curve", curve)
+    (told,) = run()["left_out"]
+    assert re.fullmatch(r"frames \(1 of \d points\)", told)
 
 
 def test_report_holds_conditions_and_figures(report):
