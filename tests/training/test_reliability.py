@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from samotion.errors import InputError
+from samotion.manifest import BUNDLED
 from samotion_training import fit_objects, reliability
 
 
@@ -40,6 +43,32 @@ def test_confidences_of_a_clip_come_from_the_others_and_are_drawn() -> None:
     assert all(abs(one.mean - one.moving) < 0.15 for one in found)
     drawn = reliability.diagram({"groups": found})
     assert drawn.count("<circle") == len(found) and drawn.startswith("<svg")
+
+
+def test_too_few_examples_are_told_of() -> None:
+    nothing = np.zeros((0, 2)), np.zeros(0, bool)
+    some = np.zeros((3, 2)), np.array([True, False, True])
+    for clips in ({"0": nothing, "1": nothing}, {"0": some}):
+        with pytest.raises(InputError, match=r"got no examples to fit to.*more --seeds"):
+            reliability.leave_one_out(clips)
+
+
+def test_groups_are_kept_where_the_fit_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = "0", np.zeros((2, 8, 8, 3), np.uint8), np.zeros((2, 8, 8), np.uint8), 64
+    some = np.zeros((3, 2)), np.array([True, False, True])
+    none = np.zeros((0, 2)), np.zeros(0, bool)
+    monkeypatch.setattr(fit_objects, "rendered", lambda args: [clip])
+    monkeypatch.setattr(fit_objects, "scored", lambda *_: (None, None))
+    monkeypatch.setattr(fit_objects, "densify", lambda *_: (None, None, None))
+    monkeypatch.setattr(fit_objects, "examples_of", lambda *_: (none, some))
+    given = ["--engine-dir", BUNDLED, "--groups", tmp_path / "g.npz", "--seeds", 0, 1]
+    monkeypatch.setattr(sys, "argv", ["fit_objects", *map(str, given)])
+    with pytest.raises(SystemExit) as end:
+        fit_objects.main()
+    assert end.value.code == 3 and "got no examples" in capsys.readouterr().err
+    assert list(fit_objects.load_groups(tmp_path / "g.npz")) == ["0"]
 
 
 def test_a_sequence_gives_whole_and_shorter_clips() -> None:

@@ -23,6 +23,7 @@ from samotion import prompts
 from samotion.cues import grouping, movers
 from samotion.cues.densify import densify
 from samotion.cues.motion_map import MotionMaps
+from samotion.errors import InputError
 from samotion.manifest import write_atomically
 from samotion.presets import NANO, NANO_CUES, Prompting
 from samotion.tracks.records import Tracks
@@ -74,8 +75,11 @@ def fit(
 ) -> tuple[np.ndarray, float]:
     """Weights and bias of a logistic regression over the examples of clips.
 
-    With `by_root` a clip of n examples counts as the root of n, with `by_clip` as one.
+    With `by_root` a clip of n examples counts as the root of n, with `by_clip` as one. Raises
+    InputError where no clip has any.
     """
+    if not any(len(part) for part, _ in clips):
+        raise InputError("got no examples to fit to, expected some; give fit_objects more --seeds")
     x = np.concatenate([np.column_stack([part, np.ones(len(part))]) for part, _ in clips])
     y = np.concatenate([is_so for _, is_so in clips]).astype(np.float64)
     power = -1.0 if by_clip else -0.5 if by_root else 0.0
@@ -170,10 +174,10 @@ def _work(args: argparse.Namespace) -> None:
             print(name, *(len(is_so) for _, is_so in found[name]), flush=True)
     synthetic = [one for name, one in found.items() if name.isdigit()]
     groups = {name: of_motion for name, (_, of_motion) in found.items()}
-    tell("grouping.PAIR_WEIGHTS", fit([pairs for pairs, _ in synthetic], by_root=True))
-    tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
     if args.groups:
         save_groups(args.groups, groups)
+    tell("grouping.PAIR_WEIGHTS", fit([pairs for pairs, _ in synthetic], by_root=True))
+    tell("movers.MOTION_WEIGHTS", fit(list(groups.values()), by_clip=True))
 
 
 def main() -> None:
