@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from samotion.errors import InputError
+from samotion.errors import InputError, UsageError
+from samotion.manifest import BUNDLED
 from samotion_bench.scenes.data import open_library, read_labels, read_rgb
 from samotion_training import make_prompts, samples
 from samotion_training import sam2_data as data
@@ -147,6 +148,34 @@ def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.M
     assert load(tmp_path / "sam2.safetensors", SIZE).image_size == SIZE
 
 
+def test_a_training_says_where_it_goes_on_and_when_its_time_is_used_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = training.Plan(None, tmp_path, 0.01, stages=(STAGE,))
+    first = training.train(plan)
+    assert capsys.readouterr().err == ""
+    assert training.train(replace(plan, seed=7)) == first
+    used_up = f"its time is used up, {first.seconds:.0f} s of 0 at step {first.step}; nothing"
+    assert used_up in capsys.readouterr().err
+    curve = tmp_path / "curve.jsonl"
+    curve.write_text(f'{{"step": {first.step}}}\n{{"step": {first.step + 20}}}\n')
+    training.train(replace(plan, seconds=first.seconds + 0.01))
+    assert f"going on from step {first.step} at" in capsys.readouterr().err
+    assert curve.read_text() == f'{{"step": {first.step}}}\n'
+
+
+def test_weights_to_start_from_are_those_a_training_was_begun_with(tmp_path: Path) -> None:
+    plan = training.Plan(None, tmp_path / "run", 0.01, stages=(STAGE,))
+    begun = replace(plan, out=tmp_path / "fine", init=BUNDLED / "sam2.safetensors")
+    training.train(plan)
+    with pytest.raises(UsageError, match=r"expected none that .*checkpoint\.pt was begun with"):
+        training.train(replace(plan, init=begun.init))
+    training.train(begun)
+    training.train(begun)
+    with pytest.raises(UsageError, match="--init: got none, expected the weights that"):
+        training.train(replace(begun, init=None))
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_interrupted_run_saves_what_it_has(
     workers: int,
@@ -237,6 +266,7 @@ def test_training_takes_prompts_of_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert batch.owners.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
     present = batch.wanted.amax(dim=(1, 2, 3)) > 0
     assert present.sum() == 4, "half of the prompts are for what does not move"
+    samples.save(tmp_path / "0.npz", make_prompts.Example(*(part[:0] for part in _example())))
     training.train(training.Plan(None, tmp_path / "run", 0.01, stages=(STAGE,), prompts=tmp_path))
 
 

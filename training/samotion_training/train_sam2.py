@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import hashlib
 import itertools
 import json
 import math
@@ -25,7 +26,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 import torch
-from samotion.errors import DeviceError, EngineError
+from samotion.commands.streams import note
+from samotion.errors import DeviceError, EngineError, UsageError
 from samotion.presets import NANO
 from samotion_export.sam2.net import build_module
 from torch import Tensor
@@ -34,12 +36,13 @@ from torch.utils.data import DataLoader, Dataset
 from samotion_training import commands, make_prompts
 from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
-from samotion_training.common import CHECKPOINT, load_weights, save_weights
+from samotion_training.common import CHECKPOINT, forget, load_weights, save_weights
 from samotion_training.sam2_losses import frame_loss
 from samotion_training.sam2_prompts import Prompt, simulate
 
 CLIP_FRAMES = 4
 SAVE_EVERY_S = 120
+CURVE = "curve.jsonl"
 PROMPTS_SHARE = 0.5  # of single images, where there are prompts of runs
 
 
@@ -215,9 +218,9 @@ def train(plan: Plan) -> Progress:
     """
     plan.out.mkdir(parents=True, exist_ok=True)
     sources, of_runs = data.load(plan.folder), _runs(plan.prompts)
-    nets = _start(plan)
+    nets, origin = _start(plan), _origin(plan.init)
     checkpoint = plan.out / CHECKPOINT
-    progress = _resume(checkpoint, nets)
+    progress = _resume(plan, nets, origin)
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
     batches = Batches(sources, of_runs, plan.seed)
@@ -234,13 +237,13 @@ def train(plan: Plan) -> Progress:
             for name, value in figures.items():
                 means[name] = 0.98 * means.get(name, value) + 0.02 * value
             if progress.step % 20 == 0:
-                _log(plan.out / "curve.jsonl", progress, batch.stage, means)
+                _log(plan.out / CURVE, progress, batch.stage, means)
             if time.monotonic() - saved > SAVE_EVERY_S:
                 saved = time.monotonic()
-                _save(checkpoint, nets, progress)
+                _save(checkpoint, nets, progress, origin)
             if came:
                 break
-        _save(checkpoint, nets, progress)
+        _save(checkpoint, nets, progress, origin)
         if came:
             saved_at = f"saved {checkpoint} at step {progress.step}"
             print(f"{saved_at}; the same command goes on from there", file=sys.stderr)
@@ -256,7 +259,7 @@ def _ignore_signals(_: int) -> None:
 def _runs(prompts: Path | None) -> list[Path]:
     """Files with the prompts of runs. Raises InputError for a folder without any."""
     fields = make_prompts.Example._fields
-    return commands.files_of(prompts, fields, "make_prompts") if prompts else []
+    return commands.files_of(prompts, fields, "make_prompts", ["frame"]) if prompts else []
 
 
 def _start(plan: Plan) -> Nets:
@@ -379,19 +382,18 @@ class Batches(Dataset[Batch]):
 
 
 def _of_runs(of_runs: Sequence[Path], stage: Stage, rng: np.random.Generator) -> Batch:
-    """Single images with the prompts that runs draw over them."""
+    """Single images with the prompts that runs draw over them; each of the files has some."""
     frames: list[np.ndarray] = []
     owners: list[int] = []
     masks: list[np.ndarray] = []
     prompts: list[Prompt] = []
     while len(frames) < stage.images:
         example = make_prompts.load(of_runs[int(rng.integers(len(of_runs)))])
-        if len(example.frame):
-            frame, wanted, drawn = make_prompts.draw(example, stage.size_px, stage.objects, rng)
-            owners += [len(frames)] * len(drawn)
-            frames.append(data.coloured(frame[None], rng)[0])
-            masks += wanted
-            prompts += drawn
+        frame, wanted, drawn = make_prompts.draw(example, stage.size_px, stage.objects, rng)
+        owners += [len(frames)] * len(drawn)
+        frames.append(data.coloured(frame[None], rng)[0])
+        masks += wanted
+        prompts += drawn
     return _batch("run", stage, np.stack(frames), owners, np.stack(masks)[:, None], {0: prompts})
 
 
@@ -476,19 +478,50 @@ def _follow(average: Any, model: Any, keep: float) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-def _resume(path: Path, nets: Nets) -> Progress:
-    if not path.exists():
-        return Progress()
-    with commands.reading(path, "a checkpoint of train_sam2", EngineError):
-        kept = torch.load(path, weights_only=True, map_location="cpu")
-        for name, part in nets._asdict().items():
-            part.load_state_dict(kept[name])
-        return Progress(**kept["progress"])
+def _origin(init: Path | None) -> str:
+    """Which weights a training starts from: their hash, or nothing."""
+    return hashlib.sha256(init.read_bytes()).hexdigest() if init else ""
 
 
-def _save(path: Path, nets: Nets, progress: Progress) -> None:
+def _resume(plan: Plan, nets: Nets, origin: str) -> Progress:
+    """Where the plan's checkpoint stands, which `nets` then do as well; said on stderr. Raises
+    UsageError where it was begun from other weights: its stages would be others.
+    """
+    progress, path = Progress(), plan.out / CHECKPOINT
+    if path.exists():
+        with commands.reading(path, "a checkpoint of train_sam2", EngineError):
+            kept = torch.load(path, weights_only=True, map_location="cpu")
+            for name, part in nets._asdict().items():
+                part.load_state_dict(kept[name])
+            progress = Progress(**kept["progress"])
+        begun = kept.get("origin", origin)  # older ones do not tell
+        if begun != origin:
+            raise UsageError(
+                f"--init: got {plan.init or 'none'}, expected"
+                f" {'the weights' if begun else 'none'} that {path} was begun with; give the same,"
+                " or another folder as --out"
+            )
+        _tell(plan, path, progress)
+    forget(plan.out / CURVE, progress.step)
+    return progress
+
+
+def _tell(plan: Plan, checkpoint: Path, progress: Progress) -> None:
+    """Say on stderr how a training goes on, or that it does not."""
+    spent = f"{progress.seconds:.0f} s of {plan.seconds:.0f}"
+    if progress.seconds < plan.seconds:
+        note(f"{checkpoint}: going on from step {progress.step} at {spent}")
+        return
+    note(
+        f"{checkpoint}: its time is used up, {spent} at step {progress.step}; nothing is trained."
+        " Raise --minutes to go on, or name another folder as --out to begin anew"
+    )
+
+
+def _save(path: Path, nets: Nets, progress: Progress, origin: str) -> None:
     kept = {name: part.state_dict() for name, part in nets._asdict().items()}
-    torch.save(kept | {"progress": asdict(progress)}, path.with_suffix(".part"))
+    kept |= {"progress": asdict(progress), "origin": origin}
+    torch.save(kept, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 
 
