@@ -90,6 +90,9 @@ def pools(tmp_path: Path) -> Path:
     (tmp_path / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
     (tmp_path / "broken" / "0.npz").write_bytes(b"PK half of it")
     (tmp_path / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
+    (tmp_path / "promptless").mkdir()
+    nothing = make_prompts.Example(*(np.zeros((0, 2)) for _ in make_prompts.Example._fields))
+    samples.save(tmp_path / "promptless" / "0.npz", nothing)
     (tmp_path / "later").mkdir()  # broken, but for the first
     (tmp_path / "later" / "0.npz").write_bytes((tmp_path / "pool" / "000000.npz").read_bytes())
     (tmp_path / "later" / "1.npz").write_bytes(b"PK half of it")
@@ -213,6 +216,7 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (train_sam2, ("--out", "sam2", "--data", "nosuch"), 3, "nosuch: "),
     (train_sam2, ("--out", "sam2", "--init", "nosuch"), 4, "nosuch: "),
     (train_sam2, ("--out", "sam2", "--prompts", "pool"), 3, "without frame, logits"),
+    (train_sam2, ("--out", "sam2", "--prompts", "promptless"), 3, "got no frame"),
     (train_sam2, ("--out", "sam2", "--device", "nosuch"), 5, "try --device cpu"),
     (train_sam2, ("--out", "sam2", "--minutes", 0), 2, "--minutes: got 0"),
     (train_sam2, ("--out", "sam2", "--workers", -1), 2, "--workers: got -1"),
@@ -221,6 +225,9 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (eval_sam2, ("--data", "pool", "--weights", "w"), 3, "davis/JPEGImages/480p: got no"),
     (eval_sam2, ("--data", "data", "--weights", "broken/checkpoint.pt"), 4, "checkpoint.pt"),
     (eval_sam2, ("--data", "data", "--weights", "w", "--every", 0), 2, "--every: got 0"),
+    (eval_sam2, ("--data", "data", "--weights", "w", "--every", 4, 1), 2, "--every: got 1"),
+    (eval_sam2, ("--data", "data", "--weights", "w", "--frames", 1), 2, "--frames: got 1"),
+    (eval_sam2, ("--data", "data", "--weights", "w", "--size", 130), 2, "a multiple of 32"),
     (make_tracks, ("made", *ENGINES, "--pool", "nosuch"), 3, "nosuch: got no files"),
     (make_tracks, ("made", *ENGINES, "--pool", "points"), 3, "without --points-only"),
     (make_residuals, ("made", *ENGINES, "--seeds", 5, 0), 2, "--seeds: got 5 0"),
@@ -248,6 +255,8 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (reliability, ("nosuch.npz", "--out", "x.svg"), 3, "nosuch.npz: "),
     (reliability, ("pool/000000.npz", "--out", "x.svg"), 3, "pool/000000.npz: "),
     (demo, ("file/demo.mp4",), 7, "choose another one"),
+    (demo, ("demo",), 7, "demo: got 'no suffix', expected a name that ends in .mp4"),
+    (long_clip, ("long.txt",), 7, "long.txt: got '.txt', expected a name that ends in .mp4"),
     (long_clip, ("long.mp4", "--frames", 0), 2, "--frames: got 0"),
 ]
 

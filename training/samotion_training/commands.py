@@ -24,6 +24,7 @@ UNREADABLE = (
     *(zipfile.BadZipFile, pickle.UnpicklingError, SafetensorError),
 )
 REASON_LENGTH = 160
+FILMS = (".mp4", ".mov", ".mkv", ".avi")  # that H.264 goes into
 HEADERS = {  # of arrays, by the version of their format
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -96,6 +97,18 @@ def require_output(path: Path) -> None:
     require_folder(path.parent)
     if path.is_dir():
         raise OutputError(f"{path}: got a folder, expected the name of a file; choose another one")
+
+
+def require_film(path: Path) -> None:
+    """Make the folder of a film to be written. Raises OutputError where that cannot be, or where
+    its name does not say which kind it is of.
+    """
+    if path.suffix.lower() not in FILMS:
+        raise OutputError(
+            f"{path}: got {path.suffix or 'no suffix'!r}, expected a name that ends in"
+            f" {', '.join(FILMS)}; choose another one"
+        )
+    require_output(path)
 
 
 @contextmanager

@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _work(args: argparse.Namespace) -> None:
-    commands.require_output(args.path)
+    commands.require_film(args.path)
     scene = frozen(demo_scene(24)) if args.still else demo_scene()
     write(args.path, render(scene, HW).frames)
 

@@ -30,6 +30,8 @@ from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
 from samotion_training.train_sam2 import load_average, stack
 
+CELLS = 32  # px: sides are whole numbers of the coarsest cells
+
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
@@ -59,8 +61,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     commands.require_positive(args, "size", "frames", "stride", "threads")
-    if min(args.every, default=1) < 1:
-        raise UsageError(f"--every: got {min(args.every)}, expected 1 or more")
+    if min(args.every, default=2) < 2:
+        raise UsageError(
+            f"--every: got {min(args.every)}, expected 2 or more; the frames between are measured"
+        )
+    if args.frames < 2:
+        raise UsageError(f"--frames: got {args.frames}, expected 2 or more")
+    if args.size % CELLS:
+        raise UsageError(f"--size: got {args.size}, expected a multiple of {CELLS}")
     of_davis = sequences(args.data / "davis")
     torch.set_num_threads(args.threads)
     model = load(args.weights, args.size)

@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     commands.require_positive(args, "frames")
-    commands.require_output(args.path)
+    commands.require_film(args.path)
     write(args.path, args.frames)
 
 
