@@ -442,6 +442,14 @@ def test_the_tracker_does_not_wait_for_ever_for_points(
         stage(tracks.build_module(TINY_TRACKS), np.random.default_rng(0), [tmp_path / "0.npz"])
 
 
+def test_dino_takes_a_clip_of_one_frame(paths: list[Path]) -> None:
+    sample = samples.load(paths[0])
+    first = {name: getattr(sample, name)[:1] for name in ("frames", "labels")}
+    points = {name: getattr(sample, name)[:, :1] for name in ("xy", "visible", "point_disparity")}
+    pair = train_dino.pair(np.random.default_rng(0), sample._replace(**first, **points))
+    assert pair.frames.shape == (2, 256, 256, 3) and len(pair.xy)
+
+
 def test_dino_takes_clips_of_which_no_point_is_seen_twice(
     paths: list[Path], tmp_path: Path
 ) -> None:

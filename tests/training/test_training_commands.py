@@ -68,6 +68,22 @@ TRAINERS = [train_tracks, train_depth, train_dino, train_motion, train_motion_ma
 INIT = BUNDLED / "motion.safetensors"  # the motion map alone asks for it
 
 
+def write_lacking(folder: Path) -> None:
+    """Folders of files beside `pool` that lack something, or that break after the first."""
+    for name in ("unmoved", "promptless", "later", "unnumbered", "trackless"):
+        (folder / name).mkdir()
+    whole = folder / "pool" / "000000.npz"
+    unmoved = samples.load(whole)._replace(instance_moving=np.zeros(0))
+    samples.save(folder / "unmoved" / "000000.npz", unmoved)
+    nothing = make_prompts.Example(*(np.zeros((0, 2)) for _ in make_prompts.Example._fields))
+    samples.save(folder / "promptless" / "0.npz", nothing)
+    (folder / "later" / "0.npz").write_bytes(whole.read_bytes())
+    (folder / "later" / "1.npz").write_bytes(b"PK half of it")
+    (folder / "unnumbered" / "goat.npz").write_bytes(whole.read_bytes())
+    empty = motion_data.TrackSet(*(np.zeros((0, FRAMES, 2), np.float32) for _ in range(7)))
+    motion_data.save(folder / "trackless" / "0.npz", empty)
+
+
 @pytest.fixture
 def pools(tmp_path: Path) -> Path:
     """Folders of tiny clips (pool, points, residuals), and things that are broken."""
@@ -90,17 +106,7 @@ def pools(tmp_path: Path) -> Path:
     (tmp_path / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
     (tmp_path / "broken" / "0.npz").write_bytes(b"PK half of it")
     (tmp_path / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
-    (tmp_path / "promptless").mkdir()
-    nothing = make_prompts.Example(*(np.zeros((0, 2)) for _ in make_prompts.Example._fields))
-    samples.save(tmp_path / "promptless" / "0.npz", nothing)
-    (tmp_path / "later").mkdir()  # broken, but for the first
-    (tmp_path / "later" / "0.npz").write_bytes((tmp_path / "pool" / "000000.npz").read_bytes())
-    (tmp_path / "later" / "1.npz").write_bytes(b"PK half of it")
-    (tmp_path / "unnumbered").mkdir()
-    (tmp_path / "unnumbered" / "goat.npz").write_bytes((tmp_path / "later" / "0.npz").read_bytes())
-    (tmp_path / "trackless").mkdir()
-    empty = motion_data.TrackSet(*(np.zeros((0, FRAMES, 2), np.float32) for _ in range(7)))
-    motion_data.save(tmp_path / "trackless" / "0.npz", empty)
+    write_lacking(tmp_path)
     (tmp_path / "file").touch()
     return tmp_path
 
@@ -209,6 +215,9 @@ MISTAKES: list[tuple[ModuleType, tuple[object, ...], int, str]] = [
     (train_depth, ("run", "--pool", "later"), 3, "later/1.npz: got "),
     (train_motion, ("run", "--pool", "points", "--made", "trackless"), 3, "got no xy"),
     (ablate, (*ENGINES, "--made", "trackless"), 3, "got no xy"),
+    (train_motion, ("run", "--pool", "unmoved"), 3, "got no instance_moving"),
+    (make_tracks, ("made", *ENGINES, "--pool", "unmoved"), 3, "got no instance_moving"),
+    (evaluate, (*ENGINES, "--pool", "unmoved"), 3, "got no instance_moving"),
     (make_tracks, ("made", *ENGINES, "--pool", "later"), 3, "later/1.npz: got "),
     (make_tracks, ("made", *ENGINES, "--pool", "unnumbered"), 3, "goat.npz: got a name"),
     (pool, ("pool", "--frames", 1), 2, "--frames: got 1, expected 2 or more"),

@@ -30,7 +30,8 @@ POINTS = 128
 CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
 ALARM_TRACKS = 10
 LONG_SIDE_PX = 480
-POOL_FIELDS = ("frames", "disparity", "labels", "xy")  # what a clip of a pool is measured by
+# what a clip of a pool is measured by
+POOL_FIELDS = ("frames", "disparity", "labels", "instance_moving", "xy")
 
 
 def tracker(engines: Engines, sample: samples.Sample) -> dict[str, float]:

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _work(args: argparse.Namespace) -> None:
     commands.require_positive(args, "max_tracks", "clips")
-    paths = samples.clips_of(args.pool, "frames", "labels")
+    paths = samples.clips_of(args.pool, "frames", "labels", "instance_moving")
     if unnumbered := [path for path in paths if not path.stem.isdecimal()]:
         raise InputError(
             f"{unnumbered[0]}: got a name that is no number, expected the clip's seed; rename it as"

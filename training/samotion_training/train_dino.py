@@ -40,8 +40,9 @@ class Pair(NamedTuple):
 
 
 def pair(rng: Rng, sample: Sample) -> Pair:
-    """Two frames, each cropped and coloured on its own."""
-    chosen = rng.choice(len(sample.frames), 2, replace=False)
+    """Two frames, each cropped and coloured on its own; of a clip of one frame, that twice."""
+    count = len(sample.frames)
+    chosen = rng.choice(count, 2, replace=count < 2)
     frames, places, seen = [], [], np.ones(len(sample.xy), bool)
     for t in chosen:
         matrix = place(rng)

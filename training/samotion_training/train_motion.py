@@ -135,7 +135,7 @@ def _work(args: argparse.Namespace) -> None:
     exact_paths: list[Path] = []
     made_paths: list[Path] = []
     if args.made is None or args.made_share < 1:
-        exact_paths = samples.clips_of(args.pool, "xy")
+        exact_paths = samples.clips_of(args.pool, "xy", "instance_moving")
     if args.made:
         made_paths = commands.files_of(args.made, TrackSet._fields, "make_tracks", ["xy"])
     motion = build_module(NANO.motion)
