@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from samotion.commands.streams import PATH_BYTES
 from samotion.errors import OutputError
 from samotion.manifest import write_atomically, write_json
 from samotion.results.folder import disk_errors
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from samotion.results.report.index import Row
 
 SKIPPED, FAILED = "skipped", "failed"  # or DONE
+STATES = (DONE, SKIPPED, FAILED)
+KINDS: dict[Any, Any] = {"str": str, "int": int, "float": (int, float)}  # of an outcome's fields
+MOST = 1 << 63  # above all its numbers
 
 
 @dataclass(frozen=True)
@@ -63,13 +67,33 @@ class Ledger:
     @classmethod
     @contextmanager
     def opened(cls, out: Path, shard: str | None = None) -> Iterator[Ledger]:
-        """The ledger of a batch that is at work, which no other writes to meanwhile."""
-        from samotion.results.folder import locked
+        """The ledger of a batch that is at work, which no other writes to meanwhile. Raises
+        OutputError for files of its names that are not a batch's.
+        """
+        from samotion.results.folder import locked, refuse_links
 
         ledger = cls(out, shard)
+        refuse_links(ledger.path, ledger.failed_path, ledger.summary_path)
         lock = ledger.path.with_name(f".{ledger.path.name}.lock")
         with locked(lock, f"{str(ledger.path)!r} is in use by another samotion-batch"):
+            ledger._refuse_foreign()
             yield ledger
+
+    def _refuse_foreign(self) -> None:
+        """What lies beside a ledger that tells of clips is ours, too."""
+        if self.outcomes:
+            return
+        ours = {
+            self.path: _is_begun(self.path),
+            self.failed_path: not _bytes_of(self.failed_path),
+            self.summary_path: _is_summary(self.summary_path),
+        }
+        for path, is_ours in ours.items():
+            if not is_ours:
+                raise OutputError(
+                    f"{str(path.parent)!r} holds {path.name!r}, which samotion-batch did not write;"
+                    " choose another folder with -o"
+                )
 
     def add(self, outcome: Outcome) -> None:
         """Write an outcome down."""
@@ -103,7 +127,7 @@ class Ledger:
         lines = [f"# {one.error}\n{_listed(one.clip)}\n" for one in failed]
         with disk_errors(self.path.parent):
             write_json(self.summary_path, summary, indent=2)
-            text = "".join(lines).encode("utf-8", "surrogateescape")
+            text = "".join(lines).encode("utf-8", PATH_BYTES)
             if lines or self.failed_path.exists():
                 write_atomically(self.failed_path, text)
         write_summary(self.page_path.parent, [_row(one) for one in told], self.page_path.name)
@@ -121,7 +145,7 @@ def known_folders(out: Path) -> dict[str, str]:
     """
     told = [one for path in sorted(out.glob("ledger*.jsonl")) for one in _read(path).values()]
     told.sort(key=lambda outcome: outcome.status != FAILED)
-    owners = {same_file(one.folder): one for one in told if is_below(one.folder)}
+    owners = {same_file(one.folder): one for one in told}
     return {os.path.abspath(one.clip): one.folder for one in owners.values()}
 
 
@@ -138,7 +162,7 @@ def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     reasons = Counter(_reason(one) for one in some if one.status == FAILED)
     return {
         "clips": len(some),
-        **{status: count[status] for status in (DONE, SKIPPED, FAILED)},
+        **{status: count[status] for status in STATES},
         "frames": sum(one.frames for one in some),
         "objects": sum(one.objects for one in some),
         "seconds": round(sum(one.seconds for one in some), 3),
@@ -189,17 +213,40 @@ def is_below(folder: str) -> bool:
 
 def _read(path: Path) -> dict[str, Outcome]:
     """The last outcome of each clip."""
-    try:
-        lines = path.read_bytes().splitlines()
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
     outcomes: dict[str, Outcome] = {}
-    for line in lines:
+    for line in _bytes_of(path).splitlines():
         if (outcome := _parse(line)) is not None:
             _put(outcomes, outcome)
     return outcomes
+
+
+def _bytes_of(path: Path) -> bytes:
+    """What a file holds; nothing where there is none."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{str(path)!r} is not a regular file; choose another folder with -o")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise OutputError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+def _is_begun(path: Path) -> bool:
+    """Whether a ledger holds nothing, or a first line of ours that was cut."""
+    data = _bytes_of(path)
+    start = b'{"clip": '
+    return b"\n" not in data and data[: len(start)] == start[: len(data)]
+
+
+def _is_summary(path: Path) -> bool:
+    """Whether a file holds sums as we write them, or nothing."""
+    data = _bytes_of(path)
+    try:
+        table = json.loads(data or "{}")
+    except (ValueError, RecursionError):
+        return False
+    return not data or (isinstance(table, dict) and table.keys() == summarise(()).keys())
 
 
 def _parse(line: bytes) -> Outcome | None:
@@ -207,7 +254,21 @@ def _parse(line: bytes) -> Outcome | None:
     try:
         table = json.loads(line)
         outcome = Outcome(**{field.name: table[field.name] for field in fields(Outcome)})
-        names = outcome.clip, outcome.folder, outcome.error
-        return outcome if all(isinstance(one, str) for one in names) else None
+        return outcome if _is_sound(outcome) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _is_sound(outcome: Outcome) -> bool:
+    """Whether every field is of its kind, and can be written down again. Raises ValueError for a
+    text that no file can hold.
+    """
+    for field in fields(Outcome):
+        value = getattr(outcome, field.name)
+        if not isinstance(value, KINDS[field.type]):
+            return False
+        if isinstance(value, str):
+            os.fsencode(value)
+        elif not abs(value) < MOST:
+            return False
+    return outcome.status in STATES and is_below(outcome.folder)

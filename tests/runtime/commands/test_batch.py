@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -27,7 +28,7 @@ from samotion.commands.ledger import (
     summarise,
 )
 from samotion.commands.listing import Item, find_items, from_list, shard_of
-from samotion.errors import InputError, UsageError
+from samotion.errors import InputError, OutputError, UsageError
 from samotion.settings import Settings
 from typer.testing import CliRunner
 
@@ -349,6 +350,74 @@ def test_one_batch_at_a_time_keeps_a_ledger(tmp_path: Path) -> None:
         code, _, stderr = command(str(clip.parent), "-o", str(tmp_path))
         assert code == 7 and "ledger.jsonl' is in use by another samotion-batch" in stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("name", ["ledger.jsonl", "failed.txt", "summary.json"])
+@pytest.mark.parametrize("linked", [False, True])
+def test_files_that_are_not_a_batchs_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, linked: bool
+) -> None:
+    clip, out = touch(tmp_path / "in" / "a.mp4"), tmp_path / "out"
+    mine = touch((tmp_path / "mine") if linked else out / name)
+    mine.write_text('{"mine": 1}\n')
+    if linked:
+        out.mkdir()
+        (out / name).symlink_to(mine)
+    monkeypatch.setattr("samotion.commands.clip_job.ClipJob", NamedJob)
+    code, _, stderr = command(str(clip.parent), "-o", str(out))
+    assert code == 7 and name in stderr
+    assert ("is a link" if linked else "did not write; choose another") in stderr
+    assert mine.read_text() == '{"mine": 1}\n' and len(list(out.iterdir())) == 1
+
+
+def test_what_a_batch_left_is_its_own(tmp_path: Path) -> None:
+    """A first line that was cut; the summary of a shard without clips; a list of what failed, of a
+    batch that was killed before its summary.
+    """
+    (tmp_path / "ledger.jsonl").write_text('{"clip": "a.mp4", "fo')
+    Ledger(tmp_path).close([])
+    with Ledger.opened(tmp_path) as ledger:
+        ledger.add(Outcome("a.mp4", "a", FAILED, error="error: no"))
+        ledger.close([])
+    assert (tmp_path / "failed.txt").read_text() == "# error: no\na.mp4\n"
+    (tmp_path / "summary.json").unlink()
+    with Ledger.opened(tmp_path) as ledger:
+        assert list(ledger.outcomes) == ["a.mp4"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"status": []},
+        {"status": "lost"},
+        {"frames": "5"},
+        {"objects": None},
+        {"seconds": "1"},
+        {"seconds": float("nan")},
+        {"frames": 1 << 63},
+        {"folder": "../elsewhere"},
+        {"folder": "/elsewhere"},
+        {"clip": "\ud800"},
+    ],
+)
+def test_a_line_of_a_wrong_type_is_passed_over(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    line = json.dumps(asdict(Outcome("a.mp4", "a", "done")) | wrong)
+    (tmp_path / "ledger.jsonl").write_text(line + "\n")
+    ledger = Ledger(tmp_path)
+    assert ledger.outcomes == known_folders(tmp_path) == {}
+    assert ledger.close([])["clips"] == 0
+
+
+def test_an_error_that_utf8_cannot_hold_is_listed(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.close([Outcome("a.mp4", "a", FAILED, error="error: \ud800")])
+    assert ledger.failed_path.read_text() == "# error: \\ud800\na.mp4\n"
+
+
+def test_a_pipe_called_ledger_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "ledger.jsonl")
+    with pytest.raises(OutputError, match=r"ledger\.jsonl' is not a regular file"):
+        known_folders(tmp_path)
 
 
 @pytest.mark.parametrize("link", ["a", "a/b"])
