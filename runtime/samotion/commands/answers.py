@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from samotion.commands import exits
 from samotion.commands.ledger import FAILED, SKIPPED
 from samotion.commands.streams import note
-from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, owned, read_record
+from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, counts, owned, read_record
 
 if TYPE_CHECKING:
     from samotion.commands.run import Job
@@ -84,7 +84,7 @@ def _print_result(job: Job, clip: str, target: OutputFolder, status: str = DONE)
         "folder": str(target.tree),
         "overlay": overlay,
         "report": _path(target, REPORT),
-        "frames": len(record.get("frames", ())),
+        "frames": counts(record)[0],
         "tracks": record.get("tracks"),
         "objects": record.get("found"),
         "confidence": record.get("confidence"),

@@ -74,15 +74,14 @@ class ClipJob:
         from samotion import pipeline
         from samotion.results.finished import make_request
         from samotion.results.folder import is_finished, locate, refuse_links, reserve
-        from samotion.results.record import read_record
+        from samotion.results.record import counts, read_record
 
         place = PurePosixPath(item.folder)
         refuse_links(*(Path(self.out, between) for between in place.parents[:-1]))
         target = locate(Path(self.out, *place.parts[:-1]), place.name, self.save)
         request = make_request(item.clip, target, self.settings, engines)
         if not self.overwrite and is_finished(target, request):
-            record = read_record(target)
-            return SKIPPED, (len(record.get("frames", ())), int(record.get("objects", 0)))
+            return SKIPPED, counts(read_record(target))
         with reserve(target, self.overwrite, request):
             info = run_info(self, item.clip, target, request, engines)
             result = pipeline.segment_to(target, item.clip, engines, self.settings, progress, info)

@@ -238,8 +238,10 @@ def _check(folder: OutputFolder, overwrite: bool, request: Record | None) -> Non
 
 
 def _has_bytes(file: Path) -> bool:
-    """Whether a file is there with something in it; a machine that went down leaves empty ones."""
-    return file.exists() and file.stat().st_size > 0
+    """Whether a file is there with something in it, or a pipe or the like; a machine that went down
+    leaves empty ones.
+    """
+    return file.exists() and (not file.is_file() or file.stat().st_size > 0)
 
 
 def _refuse_other_layout(folder: OutputFolder, file: str) -> None:

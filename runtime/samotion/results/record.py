@@ -58,6 +58,15 @@ def read_record(folder: OutputFolder) -> Record:
     return _clips(record).get(folder.name, {}) if folder.layout == "davis" else record
 
 
+def counts(record: Record) -> tuple[int, int]:
+    """How many frames and objects a record of a clip tells of; 0 where it tells nothing."""
+    frames, objects = record.get("frames"), record.get("objects")
+    return (
+        len(frames) if isinstance(frames, list) else 0,
+        objects if isinstance(objects, int) else 0,
+    )
+
+
 def write_record(folder: OutputFolder, record: Record) -> None:
     """Write run.json; in layout davis the other clips' records stay."""
     if folder.layout == "davis":
@@ -92,7 +101,7 @@ def owned(folder: OutputFolder) -> set[str]:
 def _read(path: Path) -> Record | None:
     """A run.json if it is one of ours."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(path.read_bytes()) if path.is_file() else None  # no pipe, which waits
     except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) and record.get("tool") == "samotion" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from samotion.errors import OutputError, UsageError
 from samotion.results import colmap, images, mattes, yolo
 from samotion.results import folder as folders
 from samotion.results import write as output
-from samotion.results.record import FOLDERS
+from samotion.results.record import FOLDERS, counts, is_result, read_record
 
 
 @pytest.mark.parametrize(
@@ -37,6 +38,21 @@ def test_run_that_is_killed_anywhere_is_taken_up_again(tmp_path: Path, arguments
         # killed after run.json, before its end
         finished = "earlier result" in done.stderr and again == "1"
         assert killed == "-9" and (again == "0" or finished) and left == expected, kill_at
+
+
+def test_a_pipe_called_run_json_is_neither_waited_for_nor_replaced(tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    os.mkfifo(tmp_path / "clip" / "run.json")
+    target = folders.locate(tmp_path, "clip")
+    assert read_record(target) == {} and not is_result(tmp_path / "clip")
+    with pytest.raises(OutputError, match=r"holds 'run\.json'"), folders.reserve(target, True):
+        pass
+
+
+@pytest.mark.parametrize("wrong", [5, "5", None, {}])
+def test_what_a_record_counts_is_told_whatever_it_holds(wrong: object) -> None:
+    assert counts({"frames": wrong, "objects": wrong})[0] == 0
+    assert counts({"frames": [0, 0], "objects": 3}) == (2, 3)
 
 
 @pytest.mark.parametrize(
