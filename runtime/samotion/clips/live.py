@@ -5,6 +5,7 @@ one of these.
 from __future__ import annotations
 
 import re
+import select
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
+from samotion.clips.decode import FORMATS
 from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
 from samotion.clips.stream import VideoFile
 from samotion.clips.times import MAX_PAUSE_S
@@ -27,8 +29,8 @@ from samotion.errors import InputError, UsageError
 Item = tuple[np.ndarray, float]  # a frame (H,W,3) uint8 RGB, and when it was taken, in s
 Read = Callable[[], Item | None]  # the next one; None at the end
 
-CAMERA = re.compile(r"[0-9]+")
-NETWORK = re.compile(r"(rtsps?|rtp|udp)://")
+CAMERA = re.compile(r"[0-9]{1,4}")
+NETWORK = re.compile(r"(rtsps?|rtp|udp)://", re.IGNORECASE)
 OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
 
 
@@ -191,7 +193,7 @@ def _reader(given: str, size: str | None, warnings: list[str]) -> _Opened:
     if CAMERA.fullmatch(given):
         return _Opened(f"camera-{given}", *_camera(int(given)))
     if NETWORK.match(given):
-        return _Opened("live", *_network(given))
+        return _Opened("live", *_network(given, warnings))
     stream = open_clip(given, long_side_px=None)
     read = _file(stream.open().scaled, 1 / stream.fps)
     return _Opened(stream.name, stream.fps, read, stream.frame_names, stream.file)
@@ -220,6 +222,9 @@ def _raw(file: Any, hw: tuple[int, int], warnings: list[str]) -> Read:
             rest = memoryview(data)
             while rest:
                 count = file.readinto(rest)
+                if count is None:  # whoever opened it did so without waiting
+                    select.select([file], [], [])
+                    continue
                 if not count:
                     tell_rest(came, len(data) - len(rest))
                     return
@@ -286,13 +291,15 @@ def _camera(number: int) -> tuple[float, Read]:
     return float(camera.get(cv2.CAP_PROP_FPS)) or FOLDER_FPS, read
 
 
-def _network(address: str) -> tuple[float, Read]:
+def _network(address: str, warnings: list[str]) -> tuple[float, Read]:
     """Frames/s of a stream from a network, and what reads it. Its address may hold a password, and
     no error repeats it.
     """
     import av
 
-    how: dict[str, Any] = {"options": {"rtsp_transport": "tcp"}} if "rtsp" in address[:5] else {}
+    scheme, _, rest = address.partition("://")
+    address = f"{scheme.lower()}://{rest}"  # as FFmpeg spells it
+    how = _how(scheme.lower())
     start = time.monotonic()
     try:
         container = _aside(lambda: av.open(address, timeout=(OPEN_S, READ_S), **how))
@@ -303,7 +310,7 @@ def _network(address: str) -> tuple[float, Read]:
         raise InputError("the stream holds no video")
     stream = container.streams.video[0]
     stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
-    pictures = container.decode(stream)
+    pictures = _pictures(container.demux(stream), warnings)
     start = time.monotonic()
 
     def read() -> Item | None:
@@ -321,9 +328,36 @@ def _network(address: str) -> tuple[float, Read]:
     return float(stream.average_rate or FOLDER_FPS), read
 
 
+def _how(scheme: str) -> dict[str, Any]:
+    """Options for PyAV to open a stream with. What comes by UDP is no playlist, nor anything else
+    that names other addresses.
+    """
+    if scheme.startswith("rtsp"):
+        return {"options": {"rtsp_transport": "tcp"}}
+    only = {"protocol_whitelist": "udp,rtp,rtcp", "format_whitelist": f"{FORMATS},rtp"}
+    return {"container_options": only}
+
+
+def _pictures(packets: Iterator[Any], warnings: list[str]) -> Iterator[Any]:
+    """Pictures of a stream. Packets that cannot be decoded are counted in the one line of
+    `warnings`: some are, where a network loses others, or before the first whole picture.
+    """
+    import av
+
+    lost = 0
+    for packet in packets:
+        try:
+            yield from packet.decode()
+        except av.error.InvalidDataError:
+            lost += 1
+            warnings[:] = [f"{lost} packet{'s' * (lost != 1)} of the stream cannot be decoded"]
+
+
 def _reason(error: Exception, waited_s: float, most_s: float) -> str:
     """Why a network gave nothing, without its address."""
-    if waited_s >= most_s:
+    import av
+
+    if waited_s >= most_s or isinstance(error, av.error.ExitError):
         return f"it was silent for {most_s:.0f} s"
     return str(getattr(error, "strerror", None) or type(error).__name__)
 

@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 # a path, frames as an array or a tensor on the CPU, or as a list of images
 Source = str | bytes | os.PathLike[str] | AsArray | Sequence[AsArray]
 FOLDER_FPS = 24.0  # of frames that carry no times; DAVIS is 24 frames/s
-_ADDRESS = re.compile(r"\w+://")
+_ADDRESS = re.compile(r"[\w+.-]+://")
+_SECRETS = re.compile(r"(?<=://).*@", re.DOTALL)  # in an address: a user and a password
 _HINT = "expected a video file or a folder of frames"
 
 
@@ -138,7 +139,8 @@ def _refuse_streams(given: str) -> None:
     if given == "-":
         raise InputError(f"a clip cannot come from standard input; save it first; {_HINT}")
     if _ADDRESS.match(given):
-        raise InputError(f"{given!r} is an address; download it first; {_HINT}")
+        shown = _SECRETS.sub("...@", given)
+        raise InputError(f"{shown!r} is an address; download it first; {_HINT}")
 
 
 def _open_array(source: np.ndarray, wish: _Wish) -> Stream:

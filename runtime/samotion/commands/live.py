@@ -38,10 +38,12 @@ class Told:
     times_s: deque[float] = field(default_factory=lambda: deque(maxlen=RATE_FRAMES))
     ids: set[int] = field(default_factory=set)
     frames: int = 0
+    begun_s: float = 0.0
 
     def add(self, result: LiveResult, now_s: float) -> None:
         """One more frame is done."""
         self.frames += 1
+        self.begun_s = self.begun_s if self.times_s else now_s
         self.latencies_s.append(result.latency_s)
         self.times_s.append(now_s)
         self.ids.update(one.id for one in result.objects)
@@ -49,19 +51,24 @@ class Told:
     @property
     def rate(self) -> float:
         """Frames/s of late."""
-        spent = self.times_s[-1] - self.times_s[0] if len(self.times_s) > 1 else 0.0
-        return (len(self.times_s) - 1) / spent if spent else 0.0
+        return _rate(len(self.times_s), self.times_s[-1] - self.times_s[0])
 
     def line(self, dropped: int) -> str:
         """Of all of it."""
         if not self.frames:
             return "no frame came"
+        rate = _rate(self.frames, self.times_s[-1] - self.begun_s)
         middle, most = statistics.median(self.latencies_s), max(self.latencies_s)
         return (
-            f"{self.frames} frames, {dropped} dropped, {self.rate:.1f} frames/s; delay"
+            f"{self.frames} frames, {dropped} dropped, {rate:.1f} frames/s; delay"
             f" {1000 * middle:.0f} ms in the middle, {1000 * most:.0f} ms at most; objects found:"
             f" {len(self.ids)}"
         )
+
+
+def _rate(frames: int, spent_s: float) -> float:
+    """Frames/s, from the first of them to the last."""
+    return (frames - 1) / spent_s if spent_s else 0.0
 
 
 def live(

@@ -350,6 +350,7 @@ def test_damage_of_any_kind_gives_a_clip_or_one_line(
         ("-", "a clip cannot come from standard input"),
         ("https://example.org/a.mp4", "'https://example.org/a.mp4' is an address; download it"),
         ("rtsp://camera/1", "'rtsp://camera/1' is an address; download it"),
+        ("h+t-p://me:se@cr/et@camera/1", "'h+t-p://...@camera/1' is an address; download it"),
     ],
 )
 def test_streams_are_refused_in_their_own_words(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -444,16 +446,46 @@ def test_a_network_that_breaks_off_is_told_without_its_address(
             stream = SimpleNamespace(codec_context=codec, average_rate=25)
             self.streams = SimpleNamespace(video=[stream])
 
-        def decode(self, _: Any) -> Any:
-            yield SimpleNamespace(to_ndarray=lambda format: np.zeros((4, 4, 3), np.uint8))
+        def demux(self, _: Any) -> Any:
+            picture = SimpleNamespace(to_ndarray=lambda format: np.zeros((4, 4, 3), np.uint8))
+            yield SimpleNamespace(decode=lambda: [picture])
             raise av.error.ExitError(1414092869, "Immediate exit requested", address)
 
     monkeypatch.setattr(av, "open", lambda *_, **__: Container())
-    fps, read = sources._network(address)
+    fps, read = sources._network(address, [])
     assert fps == 25 and read() is not None
-    with pytest.raises(InputError, match="the stream broke off") as raised:
+    silent = "the stream broke off (it was silent for 15 s)"
+    with pytest.raises(InputError, match=re.escape(silent)) as raised:
         read()
     assert "secret" not in str(raised.value)
+
+
+def test_a_packet_that_is_lost_ends_no_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does a start between two keyframes."""
+    path = media.write_video(tmp_path / "clip.ts", media.quadrants(12))
+    opened, given = av.open(str(path)), []
+
+    class Container:
+        streams = opened.streams
+
+        def demux(self, stream: Any) -> Any:
+            broken = SimpleNamespace(decode=partial(stream.decode, av.Packet(b"\1" * 40)))
+            for number, packet in enumerate(opened.demux(stream)):
+                yield broken if number in (3, 5) else packet
+
+    def open_it(address: str, **how: Any) -> Any:
+        given.append((address, how))
+        return Container()
+
+    monkeypatch.setattr(av, "open", open_it)
+    warnings: list[str] = []
+    _, read = sources._network("UDP://Host:1", warnings)
+    assert given[0][0] == "udp://Host:1"
+    assert "hls" not in given[0][1]["container_options"]["format_whitelist"]
+    assert len(list(iter(read, None))) >= 6
+    assert warnings == ["2 packets of the stream cannot be decoded"]
 
 
 def test_a_signal_need_not_wait_for_a_silent_server() -> None:
@@ -473,6 +505,27 @@ def test_a_signal_need_not_wait_for_a_silent_server() -> None:
         sources._aside(late)
 
 
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    with os.fdopen(reader, "rb", buffering=0) as file:
+        read = sources._raw(file, (2, 2), [])
+        threading.Timer(0.1, os.write, [writer, bytes(range(12))]).start()
+        item = read()
+        assert item is not None and item[0].ravel().tolist() == list(range(12))
+        os.close(writer)
+        assert read() is None
+
+
+def test_the_rate_at_the_end_is_that_of_the_whole() -> None:
+    told = cli.Told()
+    result: Any = SimpleNamespace(latency_s=0.0, objects=[])
+    for number in range(101):
+        told.add(result, 10 + number + 9 * max(0, number - 50))
+    assert told.rate == pytest.approx(0.1)
+    assert "101 frames, 0 dropped, 0.2 frames/s" in told.line(0)
+
+
 @pytest.mark.parametrize(
     "source, size, words",
     [
@@ -490,8 +543,9 @@ def test_a_size_goes_with_raw_frames_alone(source: str, size: str | None, words:
 def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path, capfd: Any) -> None:
     with pytest.raises(InputError, match="no such file"), open_source(str(tmp_path / "none.mp4")):
         pass
-    with pytest.raises(InputError, match="no such file"), open_source("²"):
-        pass
+    for number in ("²", "9" * 11):
+        with pytest.raises(InputError, match="no such file"), open_source(number):
+            pass
     with pytest.raises(InputError, match="camera 99 cannot be opened"), open_source("99"):
         pass
     assert capfd.readouterr() == ("", "")  # OpenCV, too, says nothing
