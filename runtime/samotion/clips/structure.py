@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +14,7 @@ TAIL = 4096
 SEGMENT = b"\x18\x53\x80\x67"
 MATROSKA_MASTERS = (SEGMENT, b"\x1f\x43\xb6\x75")  # and cluster: may be of unknown length
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+MOST_PARTS = 100_000  # are looked at, in a second or so: a file may be made of nothing else
 UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written by programs that stream
 
 
@@ -32,19 +33,20 @@ def is_cut(path: Path, format_name: str) -> bool:
 def lacks_index(path: Path) -> bool:
     """Whether a file is an MP4 or MOV without its index (moov), which is written last."""
     with path.open("rb") as file:
-        kinds = [kind for kind, _ in _boxes(file, path.stat().st_size)]
-    return kinds[:1] == [b"ftyp"] and b"moov" not in kinds
+        kinds = (kind for kind, _ in _boxes(file, path.stat().st_size))
+        return next(kinds, b"") == b"ftyp" and b"moov" not in kinds
 
 
 def _mp4_is_cut(file: BinaryIO, size: int) -> bool:
     return any(end > size for _, end in _boxes(file, size))
 
 
-def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
+def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
     """Kind and end of each outermost box (ISO/IEC 14496-12, 4.2), up to one that is none."""
-    boxes: list[tuple[bytes, int]] = []
     position = 0
-    while position + 8 <= size:
+    for _ in range(MOST_PARTS):
+        if position + 8 > size:
+            return
         file.seek(position)
         head = file.read(16)
         length, kind = int.from_bytes(head[:4], "big"), head[4:8]
@@ -52,16 +54,17 @@ def _boxes(file: BinaryIO, size: int) -> list[tuple[bytes, int]]:
             length = int.from_bytes(head[8:16], "big")
         length = length or size - position
         if length < 8 or not kind.isalnum():
-            break
+            return
         position += length
-        boxes.append((kind, position))
-    return boxes
+        yield kind, position
 
 
 def _matroska_is_cut(file: BinaryIO, size: int) -> bool:
     """Elements tell their lengths; of a live recording only those inside (RFC 8794, 4 to 6)."""
     position = 0
-    while position < size:
+    for _ in range(MOST_PARTS):
+        if position >= size:
+            return False
         file.seek(position)
         first = file.read(1)[0]
         if not first:  # no element begins so: something else follows the recording
@@ -89,7 +92,9 @@ def _length(file: BinaryIO) -> tuple[int, int | None]:
 
 def _avi_is_cut(file: BinaryIO, size: int) -> bool:
     position = 0
-    while position + 8 <= size:  # large files are several RIFF chunks
+    for _ in range(MOST_PARTS):  # large files are several RIFF chunks
+        if position + 8 > size:
+            break
         file.seek(position)
         head = file.read(8)
         length = int.from_bytes(head[4:], "little")

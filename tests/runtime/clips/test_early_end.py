@@ -87,6 +87,25 @@ def test_what_follows_a_whole_recording_is_no_cut(tmp_path: Path) -> None:
         assert video.read_clip(path).warnings == (), name
 
 
+@pytest.mark.parametrize(
+    "name, part, cut",
+    [
+        ("mp4", b"\0\0\0\x08free", b"\0\0\1\0free"),
+        ("matroska", b"\xec\x80", b"\xec\x90"),
+        ("avi", b"RIFF\2\0\0\0" + bytes(2), b"RIFF\x90\0\0\0"),
+    ],
+)
+def test_a_file_of_nothing_but_small_parts_is_not_read_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, part: bytes, cut: bytes
+) -> None:
+    """Millions of them fit an upload."""
+    path = tmp_path / "a"
+    path.write_bytes(part * 50 + cut)
+    assert structure.is_cut(path, name)
+    monkeypatch.setattr(structure, "MOST_PARTS", 50)
+    assert not structure.is_cut(path, name)
+
+
 def test_an_index_that_is_missing_is_named(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.mp4", noise(8))
     path.write_bytes(path.read_bytes()[:5000])
