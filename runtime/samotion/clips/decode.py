@@ -103,16 +103,27 @@ def opened(path: Path, max_pixels: int) -> Iterator[InputContainer]:
     import av
 
     how: dict[str, Any] = {"container_options": {"format_whitelist": FORMATS}}
-    version = int(av.__version__.split(".")[0])
-    if version < 19:  # from 19 on this is what PyAV always does
+    if _version() < 19:  # from 19 on this is what PyAV always does
         how["metadata_errors"] = "replace"
-    if version >= 18:  # up to 16 options crash it on FLV; the decoder gets the limit in any case
-        how["options"] = {"max_pixels": str(max_pixels)}
+    how |= limited(max_pixels)
     try:
         with path.open("rb") as file, av.open(_Readable(file), **how) as container:
             yield container
     except av.error.FFmpegError as error:
         raise InputError(f"{str(path)!r} cannot be read as video {_why(path, error)}") from error
+
+
+def limited(max_pixels: int) -> dict[str, Any]:
+    """Options for PyAV to open a file with, so that what it looks at is no larger."""
+    # up to 16 options crash it on FLV; the decoder gets the limit in any case
+    return {"options": {"max_pixels": str(max_pixels)}} if _version() >= 18 else {}
+
+
+def _version() -> int:
+    """PyAV's."""
+    import av
+
+    return int(av.__version__.split(".")[0])
 
 
 def _why(path: Path, error: Any) -> str:

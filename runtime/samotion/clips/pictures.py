@@ -8,7 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samotion.clips.sizes import check_size
+from samotion.clips.decode import limited
+from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
 from samotion.errors import InputError
 
 FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
@@ -39,7 +40,8 @@ def _decode(data: bytes, where: str) -> np.ndarray | None:
     import av
 
     try:
-        with av.open(io.BytesIO(data), container_options={"format_whitelist": FORMATS}) as image:
+        how = {"container_options": {"format_whitelist": FORMATS}} | limited(MAX_FRAME_PIXELS)
+        with av.open(io.BytesIO(data), **how) as image:
             stream = image.streams.video[0]
             check_size((stream.height, stream.width), where)
         return cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)

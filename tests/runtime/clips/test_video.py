@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from helpers import media
-from samotion.clips import decode, sizes, survey, times, video
+from samotion.clips import decode, pictures, sizes, survey, times, video
 from samotion.errors import InputError, UsageError
 
 LOSSY = 12  # 8-bit levels that H.264 with subsampled colour may differ by, away from edges
@@ -283,6 +283,17 @@ def test_limits(clip_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for source in (clip_path, folder):
         with pytest.raises(InputError, match="frames are 64x48; expected at most 3,071 px"):
             video.read_clip(source)
+
+
+@pytest.mark.skipif(decode.limited(1) == {}, reason="PyAV takes the limit from 18 on")
+def test_a_picture_that_is_too_large_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PNG of some KB may hold gigabytes. PyAV, which looks at it first, was given no limit."""
+    monkeypatch.setattr(pictures, "MAX_FRAME_PIXELS", 64 * 48 - 1)
+    folder = media.write_images(tmp_path / "frames", media.quadrants(3))
+    with pytest.raises(InputError, match="its header gives no size, or an impossible one"):
+        video.read_clip(folder)
 
 
 def test_a_header_that_promises_too_much_is_told_the_limit(tmp_path: Path) -> None:
