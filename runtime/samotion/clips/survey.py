@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from samotion.clips import structure
 from samotion.errors import InputError
@@ -52,8 +52,11 @@ class Facts:
 
 @dataclass
 class _Tally:
-    """Packets of one stream: shown, dropped (edit lists), and where they end."""
+    """Packets of one stream: shown, dropped (edit lists), and where they end. `kind`: video, audio
+    or another, as the stream was opened; packets may change it.
+    """
 
+    kind: str
     displayed: int = 0
     dropped: int = 0
     end_s: float = 0.0
@@ -65,7 +68,7 @@ def survey(path: Path, container: InputContainer) -> Facts:
 
     Raises InputError for a file without video that can be decoded.
     """
-    tallies = {stream.index: _Tally() for stream in container.streams}
+    tallies = {stream.index: _Tally(stream.type or "data") for stream in container.streams}
     broken = _count(container, tallies)
     stream = _choose(path, container, tallies)
     tally = tallies[stream.index]
@@ -74,7 +77,7 @@ def survey(path: Path, container: InputContainer) -> Facts:
     cut = broken or tally.short or structure.is_cut(path, container.format.name)
     early = _early_end(container, tallies, stream, fps, cut)
     warnings = [*_other_tracks(container, tallies, stream), *early, *_pictures(stream)]
-    track = list(container.streams.video).index(stream)
+    track = _videos(container, tallies).index(stream)
     coded_hw = stream.height, stream.width
     codec = stream.codec_context
     return Facts(
@@ -90,6 +93,12 @@ def survey(path: Path, container: InputContainer) -> Facts:
         int(codec.color_primaries or UNSPECIFIED),
         int(codec.color_trc or UNSPECIFIED),
     )
+
+
+def _videos(container: InputContainer, tallies: dict[int, _Tally]) -> list[VideoStream]:
+    """The video tracks, as they are counted where a file is opened."""
+    videos = [s for s in container.streams if tallies[s.index].kind == "video"]
+    return cast("list[VideoStream]", videos)
 
 
 def _has_matrix(stream: VideoStream) -> bool:
@@ -122,10 +131,11 @@ def _count(container: InputContainer, tallies: dict[int, _Tally]) -> bool:
 
 def _choose(path: Path, container: InputContainer, tallies: dict[int, _Tally]) -> VideoStream:
     """As FFmpeg and players choose: the default track, of these the largest, of these the first."""
-    tracks = [s for s in container.streams.video if not disposition(s) & COVER]
+    videos = _videos(container, tallies)
+    tracks = [s for s in videos if not disposition(s) & COVER]
     if not tracks:
-        covers = container.streams.video
-        named = {"a cover picture" if s in covers else s.type for s in container.streams}
+        others = {one.kind for one in tallies.values()} - {"video"}
+        named = others | ({"a cover picture"} if videos else set())
         kinds = ", ".join(sorted(named)) or "nothing"
         early = "; the file ends early" if structure.is_cut(path, container.format.name) else ""
         raise InputError(f"{str(path)!r} has no video stream; it holds {kinds}{early}")
@@ -164,7 +174,7 @@ def _other_tracks(
 ) -> list[str]:
     tracks = [
         s
-        for s in container.streams.video
+        for s in _videos(container, tallies)
         if not disposition(s) & COVER and (s is chosen or tallies[s.index].displayed)
     ]
     if len(tracks) < 2:

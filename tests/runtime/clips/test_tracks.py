@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import zlib
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -42,6 +44,16 @@ def write_tracks(path: Path, tracks: Sequence[tuple[np.ndarray, int]]) -> Path:
     return path
 
 
+# a transport stream whose only track turns from audio into video as it is read
+TURNING = zlib.decompress(
+    base64.b85decode(
+        "c-nJ!5ENi=`k>0dc#whNKjZ(Q1l%1M1Q-}L@PggW!1!UN)<%{g<Msfc+nF{9{U3tB-I2k7J%E9sny0RQ$hn="
+        "7K~QJOqo|;60oDTs4t#^%y#Y1}8-ATuU3hus{6wJJhg@1YaIP%gZUJKh(Cxy^3<693k1(J&h3$*Tq}fJw4+I"
+        "^6`NozVSYowYr~{Q(4;UC44saPVaH=&5GO+(I1PU<>x(L>vbm@$>BG+MH{K<W?7c(1b;V-%?(jDk_`NY}X5!"
+        "X){uBW#7OH01Y>^lDc<eB>aDf%z+^Jq}V2}0{QMo=Bc0IcIS4V^kp5LCy3>*t3I9~hWG#Jq0hi-XtAESC%z5"
+        "|;XHV|;c(pux%x82mzz;5P&}F&O@j0;~W4cO8Ag"
+    )
+)
 SMALL, LARGE = media.quadrants(4, (32, 48)), media.quadrants(4)
 
 
@@ -115,3 +127,11 @@ def test_other_sizes_are_noted(tmp_path: Path) -> None:
     assert clip.source_hw == (48, 64) and (np.diff(clip.timestamps_s) > 0).all()
     assert "have another size than the first, 64x48" in " ".join(clip.warnings)
     assert "no usable times" in " ".join(clip.warnings)
+
+
+def test_a_track_that_turns_into_video_is_none(tmp_path: Path) -> None:
+    """What reads it stays what it was."""
+    path = tmp_path / "a.ts"
+    path.write_bytes(TURNING)
+    with pytest.raises(InputError, match="has no video stream; it holds audio"):
+        video.read_clip(path)
