@@ -5,6 +5,7 @@ that go on after a kill.
 from __future__ import annotations
 
 import gc
+import io
 import os
 import signal
 import sys
@@ -254,7 +255,7 @@ def test_what_another_request_left_is_not_gone_on_with(tmp_path: Path, folder: P
     assert list(target.tree.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["empty", "cut", "changed"])
+@pytest.mark.parametrize("damage", ["empty", "cut", "changed", "without labels"])
 def test_a_damaged_window_is_done_again_and_those_after_it(tmp_path: Path, damage: str) -> None:
     first = parts.Parts(tmp_path, "one")
     for number in range(3):
@@ -262,8 +263,11 @@ def test_a_damaged_window_is_done_again_and_those_after_it(tmp_path: Path, damag
     path = first.done[1].path
     whole = path.read_bytes()
     half = len(whole) // 2
+    bare = io.BytesIO()
+    np.savez(bare, state=first.done[1].array("state"))
     path.write_bytes(
         {
+            "without labels": bare.getvalue(),
             "empty": b"",
             "cut": whole[:half],
             "changed": whole[: half - 8] + bytes(16) + whole[half + 8 :],

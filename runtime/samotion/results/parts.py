@@ -108,8 +108,9 @@ class Parts:
     def _is_ours(self, path: Path) -> bool:
         try:
             with ZipFile(path) as file:
-                is_whole = file.testzip() is None
-            return is_whole and bool(Part(path).state["key"] == self.key)
+                is_whole, names = file.testzip() is None, set(file.namelist())
+            state = Part(path).state if is_whole else {}
+            return state["key"] == self.key and names.issuperset(map(_file_of, state["arrays"]))
         except (OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, zlib.error):
             return False
 
@@ -118,7 +119,7 @@ class Parts:
     ) -> None:
         """Add a part: it is there as a whole or not at all."""
         path = self.folder / f".samotion-window-{len(self.done):05d}.npz"
-        text = json.dumps({**state, "key": self.key}).encode()
+        text = json.dumps({**state, "key": self.key, "arrays": [*arrays]}).encode()
         with replacing(path) as temporary, temporary.open("wb") as file:
             held: dict[str, Any] = {"state": np.frombuffer(text, np.uint8), **arrays}
             save = np.savez_compressed if compressed else np.savez
@@ -133,6 +134,11 @@ class Parts:
         """Delete them."""
         for part in self.done:
             part.path.unlink(missing_ok=True)
+
+
+def _file_of(array: str) -> str:
+    """As it is called in a part."""
+    return f"{array}.npy"
 
 
 def clear(folder: Path) -> None:
