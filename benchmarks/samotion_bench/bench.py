@@ -133,7 +133,7 @@ def command(
             prepared(frames, parse_size(size), settings) as load,
         ):
             if verbose:
-                note("\n".join(details.of_engines(engines)))
+                note(*details.of_engines(engines))
             report = describe(engines, load, threads)
             report |= run_session(engines, load, plan, say)
         print_report(report, Console())

@@ -149,7 +149,7 @@ def command(
         if must_run(results, images, engine_dir):
             with open_engines(engine_dir, device, for_clips=True) as engines:
                 if verbose:
-                    note("\n".join(details.of_engines(engines)))
+                    note(*details.of_engines(engines))
                 about |= evaluation.make_masks(engines, clips, masks, seed, console)
         protocol = task or TASKS[0], all_frames is not False
         scored = evaluation.evaluate(

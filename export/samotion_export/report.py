@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samotion.commands import streams
 from samotion.commands.progress import is_terminal
 from samotion.commands.series import Series, left
 
@@ -65,7 +66,7 @@ class Report:
 
     def insist(self, text: str) -> None:
         """What a user must see even with -q: licences and doubtful files."""
-        print(text, file=sys.stderr, flush=True)
+        streams.note(text)
 
     def detail(self, text: str) -> None:
         """A line on stderr with -v."""

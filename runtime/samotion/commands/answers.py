@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import traceback
 from typing import TYPE_CHECKING
 
 from samotion.commands import exits
 from samotion.commands.ledger import FAILED, SKIPPED
-from samotion.commands.streams import note
+from samotion.commands.streams import note, trace
 from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, counts, owned, read_record
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def tell_failure(job: Job, clip: str, error: Exception) -> None:
     if len(job.clips) == 1:
         return
     if job.verbose:
-        traceback.print_exception(error)
+        trace(error)
     note(_about(job, clip, line))
 
 

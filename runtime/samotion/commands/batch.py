@@ -26,7 +26,7 @@ from samotion.commands.options import (
     Version,
 )
 from samotion.commands.series import Series, left
-from samotion.commands.streams import note
+from samotion.commands.streams import note, printable
 from samotion.errors import InputError, UsageError
 from samotion.results.folder import KINDS, disk_errors
 from samotion.results.writers import UNASKED
@@ -281,7 +281,7 @@ def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: s
         for name in ("clips", "done", "skipped", "failed", "frames", "objects"):
             print(f"{name:8} {summary[name]}")
         for reason, count in summary["reasons"].items():
-            print(f"  {count} x {reason}")
+            print(f"  {count} x {printable(reason)}")
         sys.stdout.flush()
     if summary["failed"] and not plan.quiet:
         note(

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 import threading
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
@@ -55,7 +54,7 @@ def exit_code(function: Callable[[], int | None], verbose: bool = False) -> int:
 def tell(error: BaseException, verbose: bool = False) -> int:
     """Say on stderr why a command ends, in one line; its exit code."""
     if verbose and not isinstance(error, (KeyboardInterrupt, Terminated)):
-        traceback.print_exception(error)
+        streams.trace(error)
     code, line = explain(error, verbose)
     streams.note(line)
     return code
@@ -81,7 +80,7 @@ def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return streams.printable(" ".join(str(error).split()))
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except UsageProblem as error:
             problem = " ".join(error.format_message().split()).rstrip(".")
-            print(f"error: {problem}; see: {ctx.command_path} --help", file=sys.stderr)
+            streams.note(f"error: {problem}; see: {ctx.command_path} --help")
             raise typer.Exit(2) from None
         except KeyboardInterrupt as error:
             raise typer.Exit(exits.tell(error)) from None

@@ -255,7 +255,7 @@ def open_all(engines: EngineFolder, job: Job) -> None:
         report("engines", 0, 1)
         engines.open_all(lambda done, total: report("engines", done, total))
     if job.verbose:
-        note("\n".join(details.of_engines(engines)))
+        note(*details.of_engines(engines))
 
 
 def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: Series) -> None:
@@ -279,7 +279,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         result = pipeline.segment_to(target, clip, engines, job.settings, report, info)
     series.end()
     if job.verbose:
-        note("\n".join(details.of_result(result)))
+        note(*details.of_result(result))
     answers.tell_done(job, clip, target, result)
 
 

@@ -9,6 +9,7 @@ import errno
 import io
 import os
 import sys
+import traceback
 from typing import Any, TextIO
 
 PATH_BYTES = "samotion.path_bytes"  # an error handler for encoding, see `_path_bytes`
@@ -47,9 +48,21 @@ class Tolerant(io.RawIOBase):
         return len(data)
 
 
-def note(line: str) -> None:
-    """A line on stderr."""
-    print(line, file=sys.stderr, flush=True)
+def note(*lines: str) -> None:
+    """Lines on stderr."""
+    print("\n".join(map(printable, lines)), file=sys.stderr, flush=True)
+
+
+def trace(error: BaseException) -> None:
+    """An error's stack trace on stderr."""
+    note(*"".join(traceback.format_exception(error)).rstrip("\n").split("\n"))
+
+
+def printable(line: str) -> str:
+    """A line with the ASCII escapes of what is not printable: names of files and what files say of
+    themselves may hold what a terminal obeys, or a line's end.
+    """
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def prepare() -> None:

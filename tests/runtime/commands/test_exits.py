@@ -108,3 +108,8 @@ def test_help_to_a_full_disk_is_one_line() -> None:
         done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 7 and done.stderr.startswith("error: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_line_of_an_error_holds_nothing_that_a_terminal_obeys() -> None:
+    """It also goes to lists and pages."""
+    assert explain(errors.InputError("a\x1b[31m\nb")) == (3, "error: a\\x1b[31m b")

@@ -87,3 +87,17 @@ def test_streams_of_others_stay(capsys):
     before = sys.stdout, sys.stderr
     streams.prepare()
     assert (sys.stdout, sys.stderr) == before
+
+
+def test_what_a_terminal_would_obey_is_told_as_its_escape(capsys):
+    """Names of files may hold it, or a line that looks like one of ours."""
+    streams.note("caf\xe9 \U0001f408", "a\x1b]0;PWNED\x07\r\nforged: done\x9b31m\u202e.mp4")
+    _, said = capsys.readouterr()
+    assert said == (
+        "caf\xe9 \U0001f408\na\\x1b]0;PWNED\\x07\\r\\nforged: done\\x9b31m\\u202e.mp4\n"
+    )
+    with pytest.raises(ValueError, match="red") as raised:
+        raise ValueError("\x1b[31mred")
+    streams.trace(raised.value)
+    _, said = capsys.readouterr()
+    assert said.startswith("Traceback") and said.endswith("\nValueError: \\x1b[31mred\n")
