@@ -256,6 +256,17 @@ def test_csv_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("name", ["=1+2.png", "+1.png", "-1.png", "@a.png", "\ta.png", "\ra.png"])
+def test_no_name_in_the_csv_is_a_formula(tmp_path: Path, name: str) -> None:
+    result = make_result()
+    names = (*FRAMES[:-1], name)
+    result = replace(result, clip=replace(result.clip, frame_names=names))
+    folder = output.write(result, tmp_path, save=["csv"])
+    with (folder / "objects.csv").open(newline="") as file:
+        told = {row["name"] for row in csv.DictReader(file)}
+    assert f"'{name}" in told and name not in told and told - {f"'{name}"} <= {*FRAMES}
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_live_sources_keep_pictures_for_what_shows_them(tmp_path: Path, kind: str) -> None:
     result = make_result()
