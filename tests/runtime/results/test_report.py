@@ -247,6 +247,11 @@ def test_a_batchs_page_shows_every_clip_with_what_became_of_it(tmp_path: Path) -
         ("x/b &amp; c", "soft", "done · 2 moving objects · 6 frames"),
     ]
     assert "<b>1</b> failed" in page and "script" not in page
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path / "x")
+    outside = [index.Row(f"{name}/b & c", "done", 6, 2) for name in ("../x", "link")]
+    led = index.write_summary(tmp_path / "out", outside)
+    assert led is not None and "<img" not in led.read_text() and "<a " not in led.read_text()
     path.write_text("precious")
     assert index.write_summary(tmp_path, rows, path.name) is None and path.read_text() == "precious"
 

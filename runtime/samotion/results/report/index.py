@@ -112,7 +112,7 @@ def _row_tile(base: Path, row: Row, with_picture: bool) -> str:
     if row.reason:
         return _card(row.folder, row.reason, None, linked=False, style="failed")
     about = f"{row.state} · {_found(row.objects, row.frames)}"
-    there = report.is_file()
+    there = report.is_file() and report.resolve().is_relative_to(base.resolve())
     return _card(row.folder, about, _thumbnail(report) if there and with_picture else None, there)
 
 
