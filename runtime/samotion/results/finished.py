@@ -100,7 +100,7 @@ def _other_engines(had: Record, asked: Record) -> str:
 
 def _other_layers(had: Any, asked: list[str] | None) -> str:
     """An overlay that is there and was not asked for is none the worse for it."""
-    if asked is None or not isinstance(had, list) or sorted(had) == sorted(asked):
+    if asked is None or not isinstance(had, list) or sorted(map(str, had)) == sorted(asked):
         return ""
     return f"with an overlay of {','.join(map(str, had))}, not {','.join(asked)}"
 

@@ -13,7 +13,7 @@ import pytest
 from helpers.made_result import CLIP_FILES, files_below, make_result
 from helpers.paths import ROOT
 from samotion.errors import OutputError, UsageError
-from samotion.results import colmap, images, mattes, yolo
+from samotion.results import colmap, finished, images, mattes, yolo
 from samotion.results import folder as folders
 from samotion.results import write as output
 from samotion.results.record import FOLDERS, counts, is_result, read_record
@@ -53,6 +53,17 @@ def test_a_pipe_called_run_json_is_neither_waited_for_nor_replaced(tmp_path: Pat
 def test_what_a_record_counts_is_told_whatever_it_holds(wrong: object) -> None:
     assert counts({"frames": wrong, "objects": wrong})[0] == 0
     assert counts({"frames": [0, 0], "objects": 3}) == (2, 3)
+
+
+def test_a_request_of_wrong_types_is_another(tmp_path: Path) -> None:
+    asked = {name: {} for name in ("clip", "settings", "engines")} | {"overlay": ["ids", "masks"]}
+    target = folders.locate(tmp_path, "clip")
+    target.tree.mkdir()
+    for overlay in ([1, "a", {}], 5, [{}, []]):
+        written = {"tool": "samotion", "layout": "clip", "request": asked | {"overlay": overlay}}
+        target.record.write_text(json.dumps(written))
+        differs = finished.difference(target, asked | {"save": []}, [])
+        assert differs.startswith("with an overlay of") == isinstance(overlay, list)
 
 
 @pytest.mark.parametrize(
