@@ -32,6 +32,7 @@ Read = Callable[[], Item | None]  # the next one; None at the end
 CAMERA = re.compile(r"[0-9]{1,4}")
 NETWORK = re.compile(r"(rtsps?|rtp|udp)://", re.IGNORECASE)
 OPEN_S, READ_S = 15.0, 15.0  # how long a network may be silent
+PICTURE_S = 60.0  # how long it may send what cannot be decoded
 
 
 class Newest:
@@ -340,15 +341,20 @@ def _how(scheme: str) -> dict[str, Any]:
 
 def _pictures(packets: Iterator[Any], warnings: list[str]) -> Iterator[Any]:
     """Pictures of a stream. Packets that cannot be decoded are counted in the one line of
-    `warnings`: some are, where a network loses others, or before the first whole picture.
+    `warnings`: some are, where a network loses others, or before the first whole picture. Where
+    nothing else comes for long their error is raised.
     """
     import av
 
-    lost = 0
+    lost, since = 0, time.monotonic()
     for packet in packets:
         try:
-            yield from packet.decode()
+            for picture in packet.decode():
+                yield picture
+                since = time.monotonic()
         except av.error.InvalidDataError:
+            if time.monotonic() - since > PICTURE_S:
+                raise
             lost += 1
             warnings[:] = [f"{lost} packet{'s' * (lost != 1)} of the stream cannot be decoded"]
 

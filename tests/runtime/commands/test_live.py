@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import re
@@ -486,6 +487,18 @@ def test_a_packet_that_is_lost_ends_no_stream(
     assert "hls" not in given[0][1]["container_options"]["format_whitelist"]
     assert len(list(iter(read, None))) >= 6
     assert warnings == ["2 packets of the stream cannot be decoded"]
+
+
+def test_a_stream_of_nothing_that_can_be_decoded_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode() -> Any:
+        raise av.error.InvalidDataError(1094995529, "Invalid data found")
+
+    monkeypatch.setattr(sources, "PICTURE_S", 0.02)
+    warnings: list[str] = []
+    packets = itertools.repeat(SimpleNamespace(decode=decode))
+    with pytest.raises(av.error.InvalidDataError):
+        next(sources._pictures(packets, warnings))
+    assert len(warnings) == 1
 
 
 def test_a_signal_need_not_wait_for_a_silent_server() -> None:
