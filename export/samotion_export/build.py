@@ -7,8 +7,13 @@ from __future__ import annotations
 import gc
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+from samotion.checks.json_tables import short_line
+from samotion.errors import EngineError
 from samotion.manifest import Entry, Manifest, sha256_of
 
 from samotion_export import half_precision, staging_in
@@ -30,10 +35,8 @@ def build_net(
     together.
     """
     report.detail(f"{source.net}: weights {str(source.path)!r} (sha256 {source.weights_sha256})")
-    with report.working(f"{source.net}: loading weights"):
-        module = weights.build_module(source.net, source.config)
-        module.load_state_dict(weights.load(source.net, source.config, source.path, module))
-    with staging_in(request.out) as staging:
+    module = load_net(source, request, report)
+    with staging_in(request.out) as staging, _numbers_blamed(source.net, request):
         spelling = spelling_of(source.net, request.target)
         make = weights.net_module(source.net).graphs
         graphs: list[Graph] = make(source.config, module.eval(), spelling)
@@ -46,6 +49,31 @@ def build_net(
         for entry in entries.values():
             os.replace(staging / entry.file, request.out / entry.file)
     return entries, [request.out / entry.file for entry in entries.values()]
+
+
+def load_net(source: Source, request: Request, report: Report) -> torch.nn.Module:
+    """One net with the weights of its source. Raises EngineError for a checkpoint of another
+    net.
+    """
+    with report.working(f"{source.net}: loading weights"):
+        with _numbers_blamed(source.net, request):
+            module = weights.build_module(source.net, source.config)
+        module.load_state_dict(weights.load(source.net, source.config, source.path, module))
+    return module
+
+
+@contextmanager
+def _numbers_blamed(net: str, request: Request) -> Iterator[None]:
+    """Raises EngineError for the user's numbers where no net can have them."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:  # PyTorch's, of shapes that do not meet
+        if not request.overrides:
+            raise
+        numbers = " ".join(f"--set {name}={value}" for name, value in request.overrides.items())
+        raise EngineError(
+            f"{net}: no net can be built with {numbers} ({short_line(error)}); choose other numbers"
+        ) from error
 
 
 def build_engines(

@@ -13,13 +13,12 @@ from pathlib import Path
 
 import filelock
 from samotion import contract, manifest
-from samotion.checks.json_tables import short_line
 from samotion.checks.preset_numbers import numbers_of
 from samotion.errors import EngineError, OutputError, UsageError
 from samotion.manifest import Entry, Manifest, sha256_of
 
 from samotion_export import STAGING
-from samotion_export.build import build_engines, build_net
+from samotion_export.build import build_engines, build_net, load_net
 from samotion_export.parity import card
 from samotion_export.parity import clip as half_clip
 from samotion_export.report import Report
@@ -42,10 +41,12 @@ def export(request: Request, report: Report) -> list[Path]:
         _refuse_foreign(request)
         old = _read_old(request.out, report)
         held, written = _kept(old, request), list[Path]()
+        sources = [find_source(net, getattr(preset, net), request, report) for net in request.nets]
+        stale = [one for one in sources if request.force or not _is_current(request, held, one)]
+        _check_given(stale[1:], request, report)  # the first is loaded before any is replaced
         _plan(request, report, device)
-        for net in request.nets:
-            source = find_source(net, getattr(preset, net), request, report)
-            held, paths = _build(source, held, request, report, device)
+        for source in sources:
+            held, paths = _build(source, source in stale, held, request, report, device)
             written += paths
         if old is not None and _is_renamed(old, held):
             if not written:
@@ -66,8 +67,18 @@ def _plan(request: Request, report: Report, device: trt_build.Target | None) -> 
     report.plan(2 * graphs if device else graphs, "graphs and engines" if device else "graphs")
 
 
+def _check_given(sources: list[Source], request: Request, report: Report) -> None:
+    """Load the user's checkpoints once: one that cannot be used is told before anything is
+    replaced.
+    """
+    for source in sources:
+        if source.net in request.checkpoints:
+            load_net(source, request, report)
+
+
 def _build(
     source: Source,
+    is_stale: bool,
     held: Manifest,
     request: Request,
     report: Report,
@@ -76,26 +87,25 @@ def _build(
     """Build what one net needs. Returns what the folder holds then, and the files written."""
     net = source.net
     count = len(request.engines_of(net))
-    current = not request.force and _is_current(request, held, source)
     written: list[Path] = []
-    if not current:
+    if is_stale:
         _tell_other_weights(source, held, request, report)
         with _begun(request.out, held):
-            entries, written = _graphs(source, request, report)
+            entries, written = build_net(source, request, report)
         engines = _in_order({**held.engines, **entries})
         held = replace(held, tools=tools(), engines=engines, masks={})
         manifest.write(request.out, held)
     elif device:
         report.passed(None, count)
     if device is None:
-        if current:
+        if not is_stale:
             report.passed(f"{net}: up to date", count)
         return held, written
     entries, paths = build_engines(device, net, held, request, report)
     held = replace(held, engines=_in_order({**held.engines, **entries}))
     if paths:
         manifest.write(request.out, held)
-    elif current:
+    elif not is_stale:
         report.note(f"{net}: up to date")
     return held, written + paths
 
@@ -142,22 +152,6 @@ def _judge_masks(held: Manifest, request: Request, report: Report) -> Manifest:
     )
     half_clip.judge(held.masks)
     return held
-
-
-def _graphs(
-    source: Source, request: Request, report: Report
-) -> tuple[dict[str, Entry], list[Path]]:
-    """One net's graphs. Raises EngineError for the user's numbers where no net can have them."""
-    try:
-        return build_net(source, request, report)
-    except (RuntimeError, ValueError) as error:  # PyTorch's, of shapes that do not meet
-        if not request.overrides:
-            raise
-        numbers = " ".join(f"--set {name}={value}" for name, value in request.overrides.items())
-        raise EngineError(
-            f"{source.net}: no net can be built with {numbers} ({short_line(error)});"
-            " choose other numbers"
-        ) from error
 
 
 def _is_current(request: Request, held: Manifest, source: Source) -> bool:

@@ -524,6 +524,23 @@ def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, 
     assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", tmp_path / "e")[0] == 4
 
 
+@pytest.mark.parametrize("has_file", [False, True])
+def test_a_checkpoint_of_no_use_is_told_before_anything_is_replaced(
+    tmp_path: Path, run: Run, files: dict[str, Path], has_file: bool
+) -> None:
+    out, other = tmp_path / "e", tmp_path / "other.pt"
+    run(*given(files, "depth", "dino"), "--out", out)
+    before = onnx_files(out), (out / "manifest.json").read_text()
+    if has_file:
+        torch.save({"scale": torch.zeros(5)}, other)
+    official.write(files["depth"], "depth", {"scale": torch.tensor([1.0, 2.0, 3.0])})
+    arguments = given({**files, "dino": other}, "depth", "dino")
+    code, written, said = run(*arguments, "--out", out)
+    assert (code, written) == (4, [])
+    assert said.count("\n") == 1 and "other.pt" in said
+    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+
+
 @pytest.mark.parametrize(
     "arguments, code, said",
     [
