@@ -13,11 +13,11 @@ from typing import Any
 import samotion
 from samotion import contract
 from samotion.errors import EngineError
-from samotion.manifest import sha256_of
 from samotion.presets import PRESETS
 
 from samotion_export import half_precision
 from samotion_export.checkpoints import download
+from samotion_export.checkpoints.foreign import hash_of
 from samotion_export.report import Report
 from samotion_export.request import Request
 from samotion_export.spelling import Spelling, spelling_of
@@ -40,11 +40,7 @@ def find_source(net: str, config: Any, request: Request, report: Report) -> Sour
     """The checkpoint of one net, the user's or the published one, with its hash."""
     if net in request.checkpoints:
         path = request.checkpoints[net]
-        if not path.is_file():
-            raise EngineError(
-                f"checkpoint {str(path)!r} does not exist; --checkpoint takes {net}=FILE"
-            )
-        weights_sha256 = sha256_of(path)
+        weights_sha256 = hash_of(path)
         published = config.weights.sha256
         if published not in (None, weights_sha256):
             _refuse_twin(net, config, path, weights_sha256)

@@ -524,6 +524,23 @@ def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, 
     assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", tmp_path / "e")[0] == 4
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", "is a folder or device, expected a file"),
+        ("/dev/null", "is a folder or device, expected a file"),
+        ("absent.pt", "does not exist"),
+        ("x" * 300, "cannot be read: File name too long"),
+    ],
+)
+def test_a_checkpoint_that_is_no_file_is_called_so(
+    tmp_path: Path, run: Run, nets: object, name: str, said: str
+) -> None:
+    code, _, line = run("dino", f"--checkpoint=dino={name}", "--out", tmp_path / "e")
+    assert code == 4
+    assert line == f"error: checkpoint {name!r} {said}\n"
+
+
 @pytest.mark.parametrize("has_file", [False, True])
 def test_a_checkpoint_of_no_use_is_told_before_anything_is_replaced(
     tmp_path: Path, run: Run, files: dict[str, Path], has_file: bool

@@ -15,10 +15,11 @@ from pathlib import Path
 import filelock
 from samotion import manifest
 from samotion.errors import EngineError, OutputError, is_disk_error
-from samotion.manifest import sha256_of, write_json
+from samotion.manifest import write_json
 from samotion.presets import Weights
 
 from samotion_export.checkpoints import transfer
+from samotion_export.checkpoints.foreign import hash_of
 from samotion_export.report import Report
 
 BUNDLED = manifest.BUNDLED  # beside the graphs made from them
@@ -64,7 +65,7 @@ def find(weights: Weights) -> Path | None:
     places = [BUNDLED / weights.file]
     if not weights.bundled:
         places = [cache_folder() / weights.file, *_in_hub_cache(weights)]
-    return next((path for path in places if path.is_file()), None)
+    return next(filter(os.path.isfile, places), None)  # False where a folder cannot be entered
 
 
 def fetch(
@@ -78,7 +79,7 @@ def fetch(
     """
     if weights.bundled:
         path = bundled_file(weights)
-        return path, sha256_of(path)
+        return path, hash_of(path)
     with _locked(weights, report):
         cached = find(weights)
         if cached is None and offline:
@@ -119,7 +120,7 @@ def _download(net: str, weights: Weights, report: Report, accept_hash: bool) -> 
 
 
 def _checked_hash(net: str, weights: Weights, path: Path, report: Report, accept_hash: bool) -> str:
-    got, wanted = sha256_of(path), weights.sha256
+    got, wanted = hash_of(path), weights.sha256
     if got == wanted:
         return got
     accepted = _read_records().get(_record_key(weights))

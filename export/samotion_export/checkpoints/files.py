@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from samotion.errors import EngineError, first_line
 
-from samotion_export.checkpoints.foreign import foreign_kind
+from samotion_export.checkpoints.foreign import foreign_kind, reading
 
 State = dict[str, torch.Tensor]
 # Under what a trainer files a net's tensors: an entry of the file, or the start of every name.
@@ -34,24 +34,16 @@ def read(path: Path) -> State:
 
     Nothing in the file is run. Raises EngineError for whatever is not a readable set of tensors.
     """
-    try:
+    with reading(path):
         head = _head(path)
         if _is_safetensors(path, head):
             return _read_safetensors(path)
         if head.startswith(_ZIP) and _holds_arrays(path):
             return _read_arrays(path)
         return _tensors_of(_read_torch(path, head), path)
-    except OSError as error:
-        raise EngineError(
-            f"checkpoint {str(path)!r} cannot be read: {error.strerror or error}"
-        ) from error
 
 
 def _head(path: Path) -> bytes:
-    if not path.exists():
-        raise EngineError(f"checkpoint {str(path)!r} does not exist")
-    if not path.is_file():
-        raise EngineError(f"checkpoint {str(path)!r} is a folder or device, expected a file")
     with path.open("rb") as file:
         head = file.read(512)
     advice = {

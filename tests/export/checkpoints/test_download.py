@@ -185,6 +185,19 @@ def test_corrupt_file_that_others_cached_is_refused_and_kept(hub: Hub, tmp_path:
     assert path.exists()
 
 
+def test_cached_file_that_cannot_be_read_is_named(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(path: Path) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    path = in_hub_cache(tmp_path, CONTENT)
+    monkeypatch.setattr("samotion_export.checkpoints.foreign.sha256_of", denied)
+    with pytest.raises(EngineError, match="cannot be read: Permission denied") as caught:
+        fetch(on_hub(hub))
+    assert repr(str(path)) in str(caught.value)
+
+
 def test_another_hash_is_accepted_when_asked_and_remembered(
     hub: Hub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -261,6 +261,7 @@ def test_files_that_are_no_checkpoint(tmp_path: Path, content: bytes, said: str)
 def test_paths_that_are_no_file(tmp_path: Path) -> None:
     assert "does not exist" in refusal("dino", NANO.dino, tmp_path / "absent.pt")
     assert "is a folder" in refusal("dino", NANO.dino, tmp_path)
+    assert "cannot be read: File name too long" in refusal("dino", NANO.dino, Path("x" * 300))
 
 
 def test_checkpoints_without_tensors(tmp_path: Path) -> None:
