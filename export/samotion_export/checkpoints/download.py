@@ -85,21 +85,33 @@ def fetch(
         if cached is None and offline:
             raise EngineError(
                 f"{weights.file} is not in the cache and --offline forbids fetching it; it comes"
-                f" from {source_of(weights)}; give the file with --checkpoint {net}=FILE"
+                f" from {url_of(weights)}; give the file with --checkpoint {net}=FILE"
             )
         path = cached or _download(net, weights, report, accept_hash)
         report.detail(f"{weights.file}: checking {str(path)!r}")
-        return path, _checked_hash(net, weights, path, report, accept_hash)
+        got = hash_of(path)
+        if got != weights.sha256 and not _is_accepted(weights, got, accept_hash):
+            origin = "" if cached else f" from {url_of(weights)}"
+            again = "" if offline else "delete it and run again, "
+            raise EngineError(
+                f"{str(path)!r}{origin} has sha256 {got}, expected {weights.sha256}; {again}give"
+                f" a good file with --checkpoint {net}=FILE, or take it with --accept-hash"
+            )
+        if got != weights.sha256:
+            report.insist(
+                f"warning: {weights.file} has sha256 {got}, not the published {weights.sha256};"
+                " accepted"
+            )
+        return path, got
 
 
 def _show_licence(weights: Weights, report: Report) -> None:
-    source = source_of(weights)
     if weights.non_commercial:
         report.insist(
             f"LICENCE: {weights.file} is {weights.licence}: not for commercial use."
-            f" Terms: {source}. Fetching it means you accept them."
+            f" Terms: {source_of(weights)}. Fetching it means you accept them."
         )
-    report.note(f"{weights.file}: fetching from {source} (licence: {weights.licence})")
+    report.note(f"{weights.file}: fetching from {url_of(weights)} (licence: {weights.licence})")
 
 
 def _download(net: str, weights: Weights, report: Report, accept_hash: bool) -> Path:
@@ -113,35 +125,19 @@ def _download(net: str, weights: Weights, report: Report, accept_hash: bool) -> 
             raise
         reason = re.sub(r"\s+", " ", str(error)).strip() or type(error).__name__
         raise EngineError(
-            f"{weights.file} could not be fetched from {source_of(weights)}: {reason[:200]};"
+            f"{weights.file} could not be fetched from {url_of(weights)}: {reason[:200]};"
             f" try again, or give the file with --checkpoint {net}=FILE"
         ) from error
     return target
 
 
-def _checked_hash(net: str, weights: Weights, path: Path, report: Report, accept_hash: bool) -> str:
-    got, wanted = hash_of(path), weights.sha256
-    if got == wanted:
-        return got
-    accepted = _read_records().get(_record_key(weights))
-    if accept_hash and got != accepted:
+def _is_accepted(weights: Weights, got: str, accept_hash: bool) -> bool:
+    """Whether the user takes a file with this hash, now or since an earlier export."""
+    if got == _read_records().get(_record_key(weights)):
+        return True
+    if accept_hash:
         _record_hash(weights, got)
-    elif got != accepted:
-        raise EngineError(_refusal(net, weights, path, got))
-    report.insist(f"warning: {weights.file} has sha256 {got}, not the published {wanted}; accepted")
-    return got
-
-
-def _refusal(net: str, weights: Weights, path: Path, got: str) -> str:
-    """What to say of a file with another hash; one of our own cache is removed."""
-    ours = path.parent == cache_folder()
-    if ours:
-        path.unlink()
-    what = "it was removed; run again" if ours else f"delete {str(path)!r} and run again"
-    return (
-        f"{weights.file} from {source_of(weights)} has sha256 {got}, expected {weights.sha256};"
-        f" {what}, give a good file with --checkpoint {net}=FILE, or take it with --accept-hash"
-    )
+    return accept_hash
 
 
 def _user_cache() -> Path:

@@ -147,21 +147,41 @@ def test_offline_names_file_origin_and_option(hub: Hub, make: object) -> None:
     with pytest.raises(EngineError, match=r"--checkpoint depth=FILE") as caught:
         fetch(weights, offline=True)
     assert weights.file in str(caught.value)
-    assert download.source_of(weights) in str(caught.value)
+    assert download.url_of(weights) in str(caught.value)
     assert hub.requests == []
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
-def test_corrupt_answer_is_refused_and_removed(hub: Hub, make: object) -> None:
+def test_corrupt_answer_is_refused_and_kept(hub: Hub, make: object) -> None:
+    """Until it is deleted as the line says, or taken without being fetched again."""
     bad = b"something else"
     weights = make(hub, content=bad)  # type: ignore[operator]
-    with pytest.raises(EngineError) as caught:
+    with pytest.raises(EngineError, match="delete it and run again") as caught:
         fetch(weights)
     assert SHA256 in str(caught.value)
     assert hashlib.sha256(bad).hexdigest() in str(caught.value)
-    assert download.find(weights) is None
+    assert f" from {download.url_of(weights)} has" in str(caught.value)
+    path = download.find(weights)
+    assert path is not None and str(path) in str(caught.value)
     make(hub)  # type: ignore[operator]
+    with pytest.raises(EngineError, match="delete it and run again"):
+        fetch(weights)
+    assert fetch(weights, offline=True, accept_hash=True)[1] == hashlib.sha256(bad).hexdigest()
+    path.unlink()
     assert fetch(weights)[1] == SHA256
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_file_that_a_user_put_into_the_cache_stays(hub: Hub, tmp_path: Path, offline: bool) -> None:
+    weights = on_hub(hub)
+    path = download.cache_folder() / weights.file
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"mine")
+    with pytest.raises(EngineError, match="or take it with --accept-hash") as caught:
+        fetch(weights, offline=offline)
+    assert ("run again" in str(caught.value)) == (not offline)
+    assert str(caught.value).startswith(f"{str(path)!r} has sha256 ")
+    assert path.read_bytes() == b"mine" and hub.requests == []
 
 
 def in_hub_cache(tmp_path: Path, content: bytes) -> Path:
@@ -233,6 +253,17 @@ def test_absent_file_is_one_line(hub: Hub, make: object) -> None:
     assert "404" in str(caught.value)
     assert "--checkpoint depth=FILE" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_mirror_is_named_where_it_is_asked(hub: Hub, capsys: pytest.CaptureFixture[str]) -> None:
+    weights = replace(on_hub(hub), licence="CC-BY-NC-4.0", non_commercial=True)
+    fetch(weights)
+    said = capsys.readouterr().err
+    assert f"fetching from {hub.url}/owner/net/resolve/" in said
+    assert f"Terms: {download.HUB}/owner/net" in said
+    hub.files.clear()
+    with pytest.raises(EngineError, match=f"could not be fetched from {hub.url}"):
+        fetch(replace(weights, file="other.pt"))
 
 
 def test_unreachable_server_is_one_line(hub: Hub) -> None:
