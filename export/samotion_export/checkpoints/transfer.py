@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import itertools
 import os
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -61,6 +62,8 @@ def _transfer(url: str, part: Path, report: Report, size_bytes: int | None) -> i
     """Add to `part` what it lacks. Returns its length; raises Interrupted if more was announced."""
     with _opened(url, part) as response:
         start = _start(response)
+        if start < 0:
+            raise Interrupted("the server sent a part of the file that was not asked for")
         announced = response.headers.get("Content-Length")
         total = start + int(announced) if announced else None
         chunks = _chunks(response)
@@ -91,16 +94,29 @@ def _append(
 @contextmanager
 def _opened(url: str, part: Path) -> Iterator[http.client.HTTPResponse]:
     """The server's answer: what `part` lacks if the file is still the same, else the whole file."""
-    try:
-        answer = urllib.request.urlopen(_request(url, part), timeout=TIMEOUT_S)
-    except urllib.error.HTTPError as error:
-        error.close()  # it is a response too, and holds its connection open
-        if error.code != _RANGE_NOT_SATISFIABLE or not part.exists():
-            raise
+    answer = _asked(url, part)
+    if answer is None:
         part.unlink()
         answer = urllib.request.urlopen(_request(url, part), timeout=TIMEOUT_S)
     with answer:
         yield answer
+
+
+def _asked(url: str, part: Path) -> http.client.HTTPResponse | None:
+    """The server's answer; None: it does not go on where `part` ends."""
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(
+            _request(url, part), timeout=TIMEOUT_S
+        )
+    except urllib.error.HTTPError as error:
+        error.close()  # it is a response too, and holds its connection open
+        if error.code == _RANGE_NOT_SATISFIABLE and part.exists():
+            return None
+        raise
+    if part.exists() and _start(answer) not in (0, part.stat().st_size):
+        answer.close()
+        return None
+    return answer
 
 
 def _request(url: str, part: Path) -> urllib.request.Request:
@@ -112,10 +128,11 @@ def _request(url: str, part: Path) -> urllib.request.Request:
 
 
 def _start(response: http.client.HTTPResponse) -> int:
-    """The first byte of an answer: 0, or where a part of the file begins."""
+    """The first byte of an answer: 0, or where a part of the file begins; -1: it does not say."""
     if response.status != http.client.PARTIAL_CONTENT:
         return 0
-    return int(response.headers["Content-Range"].removeprefix("bytes ").partition("-")[0])
+    told = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(told[1]) if told else -1
 
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:

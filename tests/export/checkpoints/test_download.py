@@ -39,6 +39,7 @@ class Hub(ThreadingHTTPServer):
         self.content_type = "application/octet-stream"
         self.cuts: list[int] = []  # the next answers break off after so many bytes
         self.ranges = True  # answers requests for a part of a file
+        self.content_range: str | None = None  # another Content-Range than the truth, "" for none
         self.validator = True  # sends an ETag
         self.requests: list[tuple[str, str]] = []  # path, Range
 
@@ -72,8 +73,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.end_headers()
             return
         self.send_response(206 if start else 200)
-        if start:
-            self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        told = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        if self.server.content_range is not None:
+            told = self.server.content_range
+        if start and told:
+            self.send_header("Content-Range", told)
         if self.server.validator:
             self.send_header("ETag", tag)
         length = self.server.announced.get(self.path, len(content) - start)
@@ -306,6 +310,14 @@ def test_what_cannot_be_continued_is_fetched_anew(hub: Hub, change: str) -> None
         fetch(weights)
     hub.announced.clear()
     assert fetch(at_url(hub))[1] == SHA256
+
+
+@pytest.mark.parametrize("told", ["", "bytes */16000", "bytes 7-15999/16000"])
+def test_a_part_that_does_not_go_on_is_fetched_anew(hub: Hub, told: str) -> None:
+    weights = at_url(hub)
+    hub.content_range, hub.cuts = told, [1000]
+    assert fetch(weights)[1] == SHA256
+    assert [wanted for _, wanted in hub.requests] == ["", "bytes=1000-", ""]
 
 
 def test_partial_files_of_two_addresses_are_two(tmp_path: Path) -> None:
