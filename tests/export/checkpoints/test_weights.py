@@ -6,6 +6,7 @@ import functools
 import json
 import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,22 @@ def test_truncated_safetensors_are_called_so(
     data = (tmp_path / "dino.safetensors").read_bytes()
     (tmp_path / "dino.safetensors").write_bytes(data[:-100])
     assert "truncated or damaged" in refusal("dino", NANO.dino, tmp_path / "dino.safetensors")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OverflowError("odd"), struct.error()])
+def test_whatever_a_reader_stumbles_over_is_damage(
+    tmp_path: Path,
+    dino_state: dict[str, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise error
+
+    path = tmp_path / "dino.pt"
+    torch.save(dino_state, path)
+    monkeypatch.setattr(torch, "load", stumble)
+    assert "is truncated or damaged" in refusal("dino", NANO.dino, path)
 
 
 @pytest.mark.parametrize(
