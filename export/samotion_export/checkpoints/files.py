@@ -177,7 +177,8 @@ def _tensors_of(content: Any, path: Path) -> State:
         kind = type(content).__name__
         raise EngineError(f"checkpoint {str(path)!r} holds a {kind}, expected a state dict")
     named = {name: value for name, value in content.items() if isinstance(name, str)}
-    tensors = {k: v for k, v in named.items() if isinstance(v, torch.Tensor)}
+    # nested ones have no shape
+    tensors = {k: v for k, v in named.items() if isinstance(v, torch.Tensor) and not v.is_nested}
     if not tensors:
         keys = ", ".join(str(k) for k in list(content)[:4]) or "nothing"
         raise EngineError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,11 @@ def load(
     """
     path = path or bundled_file(net.weights)
     module = module or build_module(name, net)
-    expected = {key: tuple(value.shape) for key, value in module.state_dict().items()}
-    state = checkpoints.of_one_net(checkpoints.read(path), expected, path)
-    check({key: tuple(value.shape) for key, value in state.items()}, expected, path)
-    return {key: _as_float32(state[key]) for key in expected}
+    own = module.state_dict()
+    state = checkpoints.of_one_net(checkpoints.read(path), own, path)
+    check(_shapes(state), _shapes(own), path)
+    _check_numbers(state, own, path)
+    return {key: _as_float32(state[key]) for key in own}
 
 
 def build_module(name: str, net: Any) -> torch.nn.Module:
@@ -91,11 +93,29 @@ def check(found: Shapes, expected: Shapes, path: Path) -> None:
         )
 
 
+def _check_numbers(state: checkpoints.State, own: checkpoints.State, path: Path) -> None:
+    """Refuse weights that are not there, or are no fractions: of another scale, or complex."""
+    for key, expected in own.items():
+        tensor = state[key]
+        kind = str(tensor.dtype).removeprefix("torch.")
+        if tensor.is_meta:
+            kind = "no numbers"
+        elif tensor.layout is not torch.strided:
+            kind = "sparse numbers"
+        elif tensor.is_floating_point() or not expected.is_floating_point():
+            continue
+        raise EngineError(
+            f"{str(path)!r}: {key!r} holds {kind}, expected float32, or another kind of"
+            " floating-point numbers; save the net's weights so"
+        )
+
+
 def recognise(shapes: Shapes) -> str:
     """What net a set of names and shapes belongs to, in words."""
     for recogniser in (_tapir, _depth, _motion, _sam2, _dino, _stranger):
-        if label := recogniser(shapes):
-            return label
+        with suppress(IndexError, ValueError):  # fewer axes than the net's
+            if label := recogniser(shapes):
+                return label
     return f"no net known here (its first tensor is {next(iter(shapes), 'absent')!r})"
 
 
@@ -189,6 +209,10 @@ def _hint(this: str, wanted: str) -> str:
         if wanted.startswith("SAM 2") and config in SAM2_SIZES
         else ""
     )
+
+
+def _shapes(state: checkpoints.State) -> Shapes:
+    return {key: tuple(value.shape) for key, value in state.items()}
 
 
 def _as_float32(tensor: torch.Tensor) -> torch.Tensor:

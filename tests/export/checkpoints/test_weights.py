@@ -184,6 +184,50 @@ def test_another_shape_is_named(tmp_path: Path, dino_state: dict[str, torch.Tens
     assert "'norm.bias' has shape [64], expected [128]" in said
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        (lambda tensor: (tensor * 100).round().to(torch.int8), "holds int8"),
+        (lambda tensor: tensor.to(torch.complex64), "holds complex64"),
+        (lambda tensor: tensor.to_sparse(), "holds sparse numbers"),
+        (lambda tensor: tensor.to("meta"), "holds no numbers"),
+        (lambda tensor: torch.nested.nested_tensor([tensor, tensor]), "lacks 1 of its"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_refused(
+    tmp_path: Path,
+    dino_state: dict[str, torch.Tensor],
+    kind: Callable[[torch.Tensor], torch.Tensor],
+    said: str,
+) -> None:
+    state = {**dino_state, "norm.bias": kind(dino_state["norm.bias"])}
+    refused = refusal("dino", NANO.dino, official.write(tmp_path / "dino.pth", "dino", state))
+    assert said in refused and "'norm.bias'" in refused
+
+
+def test_a_counter_may_hold_any_numbers(tmp_path: Path) -> None:
+    """As where a trainer writes all of a net in float32."""
+    state = official.random_state("motion", NANO.motion)
+    own = {name: value.float() for name, value in state.items()}
+    path = official.write(tmp_path / "motion.pt", "motion", own)
+    weights.load("motion", NANO.motion, path, module("motion", NANO.motion))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "resnet_torch.initial_conv.weight",
+        "image_encoder.trunk.stem.0.weight",
+        "image_encoder.trunk.patch_embed.proj.weight",
+    ],
+)
+def test_tensors_without_axes_are_of_no_net(name: str) -> None:
+    assert "no net known here" in weights.recognise({name: ()})
+    flat = {"cls_token": (), "patch_embed.proj.weight": (4, 4)}
+    assert "no net known here" in weights.recognise(flat)
+
+
 def test_harmless_extras_pass_and_others_do_not(
     tmp_path: Path, dino_state: dict[str, torch.Tensor]
 ) -> None:
