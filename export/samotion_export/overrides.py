@@ -115,6 +115,11 @@ def _check(preset: Preset) -> None:
         raise UsageError(
             f"--set: dino.vit.width is {width}, motion.dino_channels {wanted}; expected the same"
         )
+    if preset.cues and not preset.motion.maps:
+        raise UsageError(
+            f"--set: motion.maps is false; preset {preset.name!r} finds objects by these maps,"
+            " expected true"
+        )
 
 
 def _check_vit(name: str, vit: VitNet) -> None:

@@ -170,6 +170,7 @@ def test_numbers_that_make_no_net_end_in_one_line(tmp_path: Path) -> None:
         ("depth.vit.depth=2", "taps is 0,1,2,3, depth.vit.depth 2; expected four rising numbers"),
         ("depth.taps=0,1,1,3", "depth.taps is 0,1,1,3, depth.vit.depth 4; expected four rising"),
         ("dino.vit.width=64", "dino.vit.width is 64, motion.dino_channels 128; expected the same"),
+        ("motion.maps=false", "motion.maps is false; preset 'nano' finds objects by these maps"),
         ("depth.vit.width=100", "depth.vit.width is 100; expected a multiple of 64"),
     ],
 )
