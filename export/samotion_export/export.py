@@ -48,15 +48,16 @@ def export(request: Request, report: Report) -> list[Path]:
         for source in sources:
             held, paths = _build(source, source in stale, held, request, report, device)
             written += paths
-        if old is not None and _is_renamed(old, held):
+        former = old if old and _is_renamed(old, held) else None
+        if former:
             if not written:
                 manifest.write(request.out, held)  # all that lies there is the new preset's too
-            before = f"; it was {title(old)}" if written else ""
+            before = f"; it was {title(former)}" if written else ""
             report.note(f"{manifest.MANIFEST}: now {title(held)}{before}")
         judged = _judge_masks(held, request, report)
         if device and request.verify:
             judged = card.with_proof(request, judged, report)
-        if judged is not held or written:
+        if written or former or judged is not held:
             written.append(request.out / manifest.MANIFEST)
         return written
 
