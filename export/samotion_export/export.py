@@ -48,10 +48,10 @@ def export(request: Request, report: Report) -> list[Path]:
         for source in sources:
             held, paths = _build(source, source in stale, held, request, report, device)
             written += paths
-        former = old if old and _is_renamed(old, held) else None
-        if former:
-            if not written:
-                manifest.write(request.out, held)  # all that lies there is the new preset's too
+        former = old if old and _facts(old) != _facts(held) else None
+        if former and not written:
+            manifest.write(request.out, held)  # all that lies there is what was asked for, too
+        if former and _is_renamed(former, held):
             before = f"; it was {title(former)}" if written else ""
             report.note(f"{manifest.MANIFEST}: now {title(held)}{before}")
         judged = _judge_masks(held, request, report)
@@ -242,7 +242,16 @@ def _empty(request: Request) -> Manifest:
         sam2=request.sam2,
         refine_px=request.refine_px,
         overrides=request.overrides,
+        target=None
+        if request.target == "onnx"
+        else request.target.removesuffix(f"-{OLD_TENSORRT}"),
+        precision=None if request.precision == "fp32" else request.precision,
     )
+
+
+def _facts(held: Manifest) -> tuple[object, ...]:
+    """What the manifest holds beside engines: the preset's numbers, and what a command repeats."""
+    return title(held), held.numbers, held.target, held.precision
 
 
 def _is_renamed(old: Manifest, new: Manifest) -> bool:

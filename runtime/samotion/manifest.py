@@ -88,6 +88,9 @@ class Manifest:
     overrides: Mapping[str, str] = field(default_factory=dict)
     # how TensorRT engines did on a GPU beside their graphs; backends/proof
     proof: Mapping[str, Any] = field(default_factory=dict)
+    # as the last export had them, None: left out; some nets' engines are the same for all of them
+    target: str | None = None
+    precision: str | None = None
 
     def get_preset(self) -> Preset:
         """The preset as exported. Raises EngineError for numbers that no preset can have."""
@@ -100,10 +103,10 @@ class Manifest:
         """The command that exports `nets` anew into `folder`, as it was, or for another
         `target`.
         """
-        target = target or self.tensorrt_target()
+        target = target or self.tensorrt_target() or self.target
         if target is None and any(e.spelling == "gpu" for e in self.engines.values()):
             target = "onnx-gpu"
-        half = any(e.precision == "fp16" for e in self.engines.values())
+        half = self.precision == "fp16" or any(e.precision == "fp16" for e in self.engines.values())
         words = ["samotion-export", *nets.split(), "--preset", self.preset]
         words += ["--sam2", self.sam2] if self.sam2 else []
         words += ["--refine-px", str(self.refine_px)] if self.refine_px else []
@@ -263,7 +266,7 @@ def _manifest(data: dict[str, Any], numbers: object) -> Manifest:
 
     Raises KeyError, ValueError or TypeError for what is missing or of a wrong kind.
     """
-    refine_px, sam2 = data.get("refine_px"), data.get("sam2")
+    refine_px = data.get("refine_px")
     if refine_px is not None and type(refine_px) is not int:
         raise ValueError(f"refine_px is {short(refine_px)}, expected a whole number")
     overrides = table(data.get("overrides", {}), "overrides")
@@ -275,12 +278,20 @@ def _manifest(data: dict[str, Any], numbers: object) -> Manifest:
         table(data["tools"], "tools"),
         {name: _entry(name, entry) for name, entry in table(data["engines"], "engines").items()},
         table(numbers, "numbers"),
-        sam2 if sam2 is None else text(sam2, "sam2"),
+        _option(data, "sam2"),
         masks=table(data.get("masks", {}), "masks"),
         refine_px=refine_px,
         overrides=overrides,
         proof=proof_of(data.get("proof", {})),
+        target=_option(data, "target"),
+        precision=_option(data, "precision"),
     )
+
+
+def _option(data: dict[str, Any], name: str) -> str | None:
+    """What an option of the export was, None where it was left out."""
+    value = data.get(name)
+    return None if value is None else text(value, name)
 
 
 def _entry(name: str, data: Any) -> Entry:

@@ -104,6 +104,22 @@ def test_targets_choose_the_spelling(
     assert written == [{"depth", "dino"}, {"depth"}, set(), {"depth"}]
 
 
+def test_what_is_next_keeps_options_that_the_first_nets_do_not_show(
+    run: Run, files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("samotion_export.half_precision.KEPT_NETS", ("depth",))
+    command = [*given(files, "depth"), "--out", tmp_path]
+    assert run(*command)[0] == 0
+    for options in (["--target", "onnx-gpu"], ["--precision", "fp16"]):
+        assert run(*command, *options)[:2] == (0, [str(tmp_path / "manifest.json")])
+        said = manifest.read(tmp_path).command("sam2", tmp_path)
+        assert " ".join(options) in said and said == cli.next_command(tmp_path).replace(
+            "tracks dino motion sam2", "sam2"
+        )
+    assert run(*command)[0] == 0
+    assert "--target" not in (said := cli.next_command(tmp_path)) and "--precision" not in said
+
+
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """The command in this process: exit code, lines of stdout, stderr less its first line and

@@ -48,6 +48,7 @@ def written(folder: Path, **changes: Any) -> Path:
 
 def test_round_trip(tmp_path: Path) -> None:
     original = replace(holding(entry()), sam2="sam2.1_hiera_s", overrides={"max_tracks": "9"})
+    original = replace(original, target="onnx-gpu", precision="fp16")
     manifest.write(tmp_path, original)
     assert manifest.read(tmp_path) == original
 
