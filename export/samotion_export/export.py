@@ -132,7 +132,7 @@ def _tell_other_weights(source: Source, held: Manifest, request: Request, report
     """A net of the user's own weights does not become the published one in silence."""
     had = {e.weights_sha256 for n, e in held.engines.items() if n in request.engines_of(source.net)}
     if source.net not in request.checkpoints and had - {source.weights_sha256}:
-        report.note(
+        report.insist(
             f"{source.net}: was built from other weights ({had.pop()[:12]}...), and now from"
             f" {source.path.name}; to have them again: --checkpoint {source.net}=FILE"
         )

@@ -130,6 +130,10 @@ class Manifest:
         preset, held = self.get_preset(), self.engines.keys()
         return [net for net in NETS if not set(engines_of(net, getattr(preset, net))) <= held]
 
+    def engines_of(self, net: str) -> list[str]:
+        """The names of one net's engines that lie here."""
+        return [name for name in self.engines if SIGNATURES[name].net == net]
+
     def all_nets(self) -> str:
         """The nets that lie here, as export's argument: `all`, or their names."""
         held = {SIGNATURES[name].net for name in self.engines}

@@ -459,6 +459,9 @@ def test_weights_and_numbers_do_not_change_in_silence(
     code, _, said = run("depth", "--out", out)
     assert code == 0
     assert "depth: was built from other weights (" in said and "--checkpoint depth=FILE" in said
+    run(*given(files, "depth"), "--out", out, "-q")
+    said_quietly = run("depth", "--out", out, "-q")[2]
+    assert said_quietly.startswith("depth: was built from other weights (")
     assert "manifest.json: now preset 'nano'; it was preset 'nano' with max_tracks=900" in said
 
 

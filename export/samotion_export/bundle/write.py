@@ -60,7 +60,7 @@ def _share_all(plain: Path, made: Path) -> Manifest:
     held = manifest.read(plain)
     entries: dict[str, Entry] = {}
     for net in NETS:
-        names = [name for name in held.engines if SIGNATURES[name].net == net]
+        names = held.engines_of(net)
         share_net(net, {name: plain / held.engines[name].file for name in names}, made)
         entries |= {name: _entry(made, held.engines[name]) for name in names}
     return replace(held, engines={name: entries[name] for name in held.engines})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,9 +10,10 @@ import numpy as np
 
 from samotion import manifest
 from samotion.backends.engines import open_engines
-from samotion.contract import SIGNATURES
+from samotion.contract import NETS, SIGNATURES
 from samotion.errors import DeviceError, EngineError, SamotionError
 from samotion.manifest import BUNDLED, Entry, Manifest
+from samotion.presets import PRESETS, SAM2_SIZES
 
 SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are 1
 
@@ -21,8 +22,8 @@ SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are
 class Trials:
     """How the engines of a folder did: by name the problem, None: it answers.
 
-    `rebuild`: the command that builds the folder anew, empty for the bundled one; `rest`: the one
-    that builds what it lacks. `proof`: what
+    `rebuild`: the command that builds anew what does not answer, empty for the bundled folder;
+    `rest`: the one that builds what it lacks. `proof`: what
     TensorRT engines answered beside their graphs, in a line; `is_wrong`: one answered otherwise.
     `untried`: why none could be tried on this machine.
     """
@@ -42,12 +43,21 @@ def run_each(engine_dir: str) -> Trials:
     """
     held = manifest.read(engine_dir)
     trials = Trials(held.get_preset().name)
-    if Path(engine_dir) != BUNDLED:
-        trials = replace(trials, rebuild=held.command("all", engine_dir))
-        if missing := held.missing_nets():
-            trials = replace(trials, rest=held.command(" ".join(missing), engine_dir))
     if held.tensorrt_target():
-        return _proved(Path(engine_dir), held, trials)
+        trials = _proved(Path(engine_dir), held, trials)
+    else:
+        trials = replace(trials, problems=_run(engine_dir, held))
+    if Path(engine_dir) == BUNDLED:
+        return trials
+    if broken := [net for net in NETS if any(map(trials.problems.get, held.engines_of(net)))]:
+        trials = replace(trials, rebuild=_rebuild(held, broken, engine_dir))
+    if missing := held.missing_nets():
+        trials = replace(trials, rest=held.command(" ".join(missing), engine_dir))
+    return trials
+
+
+def _run(engine_dir: str, held: Manifest) -> dict[str, str | None]:
+    """Of every engine, run once, the problem."""
     problems: dict[str, str | None] = {}
     with open_engines(engine_dir) as engines:
         for name, entry in held.engines.items():
@@ -56,7 +66,30 @@ def run_each(engine_dir: str) -> Trials:
                 problems[name] = None
             except SamotionError as error:
                 problems[name] = str(error)
-    return replace(trials, problems=problems)
+    return problems
+
+
+def _rebuild(held: Manifest, nets: Sequence[str], folder: str, target: str | None = None) -> str:
+    """The command that builds nets anew, with a word on weights that it would not take by
+    itself.
+    """
+    names = "all" if len(nets) == len(NETS) else " ".join(nets)
+    command = held.command(names, folder, target)
+    known = _known_weights()
+    own = [
+        net
+        for net in nets
+        if any(held.engines[name].weights_sha256 not in known for name in held.engines_of(net))
+    ]
+    files = " ".join(f"--checkpoint {net}=FILE" for net in own)
+    return f"{command}; to keep weights that are not samotion's, add {files}" if own else command
+
+
+def _known_weights() -> set[str | None]:
+    """The hashes of all weights that come with samotion, or are fetched by it."""
+    nets = [getattr(preset, net) for preset in PRESETS.values() for net in NETS]
+    published = {net.weights.sha256 for net in (*nets, *SAM2_SIZES.values())}
+    return published | {entry.weights_sha256 for entry in manifest.read(BUNDLED).engines.values()}
 
 
 def _proved(folder: Path, held: Manifest, trials: Trials) -> Trials:
@@ -71,7 +104,7 @@ def _proved(folder: Path, held: Manifest, trials: Trials) -> Trials:
             problems[name] = record.problem(name, known.proof["engines"][name])
         except DeviceError as error:
             if not problems:
-                onnx = held.command("all", "engines-onnx", target="onnx")
+                onnx = _rebuild(held, NETS, "engines-onnx", target="onnx")
                 return replace(trials, untried=str(error), rebuild=onnx)
             problems[name] = str(error)
         except EngineError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers import fake_tensorrt, zero_engines
+from samotion import manifest
 from samotion.backends.ort import PROVIDERS, why_missing
 from samotion.commands import backend_trials, check
 from samotion.commands.backend_trials import Backend
@@ -161,12 +162,32 @@ def test_tensorrt_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_command_advised_builds_the_same_preset(tmp_path: Path) -> None:
     folder = zero_engines.write_folder(tmp_path / "engines")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "preset": "fast"}))
+    table = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**table, "preset": "fast"}))
     (folder / "depth.onnx").write_bytes(b"edited")
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(folder)])
     assert outcome.exit_code == 4
-    assert f"samotion-export all --preset fast --out {str(folder)!r}" in outcome.stdout
+    assert f"samotion-export depth --preset fast --out {str(folder)!r}" in outcome.stdout
+
+
+@pytest.mark.parametrize("has_own", [False, True])
+def test_only_what_is_broken_is_built_again_and_own_weights_are_told_of(
+    tmp_path: Path, has_own: bool
+) -> None:
+    held = manifest.read(manifest.BUNDLED)
+    own = {n: replace(held.engines[n], weights_sha256="0" * 64) for n in held.engines_of("sam2")}
+    engines = {**held.engines, **own} if has_own else held.engines
+    manifest.write(tmp_path, replace(held, engines=engines))
+    for file in manifest.BUNDLED.iterdir():
+        if file.suffix in (".onnx", ".safetensors"):
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    for name in ("depth", "sam2_image"):
+        (tmp_path / f"{name}.onnx").write_bytes(b"edited")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path)])
+    (advice,) = (line for line in outcome.stdout.splitlines() if "build the engines" in line)
+    command = f"samotion-export depth sam2 --preset nano --out {str(tmp_path)!r}"
+    word = "; to keep weights that are not samotion's, add --checkpoint sam2=FILE"
+    assert advice == f"next: build the engines again: {command}{word if has_own else ''}"
 
 
 def test_an_engine_that_opens_but_fails_is_found(
