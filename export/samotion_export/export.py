@@ -14,10 +14,10 @@ from pathlib import Path
 import filelock
 from samotion import contract, manifest
 from samotion.checks.preset_numbers import numbers_of
-from samotion.errors import EngineError, OutputError, UsageError
+from samotion.errors import EngineError, OutputError, UsageError, reason
 from samotion.manifest import Entry, Manifest, sha256_of
 
-from samotion_export import STAGING
+from samotion_export import STAGING, staging_in
 from samotion_export.build import build_engines, build_net, load_net
 from samotion_export.parity import card
 from samotion_export.parity import clip as half_clip
@@ -277,15 +277,17 @@ def locked(out: Path) -> Iterator[None]:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
+        with staging_in(out):  # a folder may hold a lock of old, and take nothing new
+            pass
         lock = filelock.FileLock(out / ".samotion-export.lock")
         lock.acquire(timeout=0)
     except filelock.Timeout as error:
         raise OutputError(
             f"another samotion-export is writing to {str(out)!r}; wait for it to end"
         ) from error
-    except (PermissionError, FileExistsError, NotADirectoryError) as error:
+    except OSError as error:
         raise OutputError(
-            f"cannot write to {str(out)!r}: {error.strerror}; choose another --out"
+            f"cannot write to {str(out)!r}: {reason(error)}; choose another --out"
         ) from error
     try:
         for stale in out.glob(f"{STAGING}*"):

@@ -501,6 +501,26 @@ def test_an_out_that_is_a_file_is_refused(tmp_path: Path, run: Run, files: dict[
     assert "choose another --out" in said
 
 
+@pytest.mark.parametrize("place", ["x" * 300, "loop/e", "locked"])
+def test_an_out_that_cannot_be_made_or_written_is_refused(
+    tmp_path: Path,
+    run: Run,
+    files: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "loop").symlink_to("loop")
+    if place == "locked":
+        monkeypatch.setattr("tempfile.mkdtemp", denied)
+    code, written, said = run(*given(files, "depth"), "--out", tmp_path / place)
+    assert (code, written) == (7, [])
+    assert said.startswith(f"error: cannot write to {str(tmp_path / place)!r}: ")
+    assert said.endswith("; choose another --out\n") and said.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     "cause, code",
     [
