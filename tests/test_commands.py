@@ -72,6 +72,20 @@ def section(program: str) -> str:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
+def test_an_empty_text_is_no_folder(
+    program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As "$OUT" is where that is not set; it would be the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for option in (p for p in own(program) if p.metavar == "FOLDER"):
+        for written in option.opts:
+            outcome = CliRunner().invoke(app(program), [written, ""], prog_name=program)
+            assert outcome.exit_code == 2 and outcome.stderr.count("\n") == 1
+            assert "an empty text; expected a folder" in outcome.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_every_option_is_documented(program: str) -> None:
     rows = re.findall(r"^\| `.*$", section(program), re.M)
     assert rows == [row(parameter) for parameter in own(program)]

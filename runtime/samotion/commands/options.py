@@ -24,6 +24,7 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """As typer's, with one line for a wrong use and exit code 2."""
         try:
+            self._refuse_nameless_folders(ctx, list(args))
             return super().parse_args(ctx, args)
         except UsageProblem as error:
             problem = " ".join(error.format_message().split()).rstrip(".")
@@ -31,6 +32,14 @@ class Command(TyperCommand):
             raise typer.Exit(2) from None
         except KeyboardInterrupt as error:
             raise typer.Exit(exits.tell(error)) from None
+
+    def _refuse_nameless_folders(self, ctx: Any, args: list[str]) -> None:
+        """An empty text, such as of a variable that is not set, would be the current folder."""
+        given, *_ = self.make_parser(ctx).parse_args(args)
+        known: list[Any] = list(self.params)
+        for option in known:
+            if option.metavar == "FOLDER" and given.get(option.name) == "":
+                raise typer.BadParameter("an empty text; expected a folder", ctx, option)
 
 
 UsageProblem: Any = typer.BadParameter.__mro__[1]  # click's UsageError, wherever typer has it from
