@@ -69,7 +69,7 @@ def evaluate(
     worst: tuple[Path, int] | None = None,
 ) -> dict[str, list[ObjectScores]]:
     """Measure all clips, one at a time; draw the `worst` (folder, count) of them. Says on stderr
-    which objects are counted that no frame shows.
+    which objects are counted that none of these frames shows.
     """
     scored = {}
     for clip in clips:
@@ -77,7 +77,7 @@ def evaluate(
         scored[clip.name] = one.objects
         if one.unseen:
             note(
-                f"{clip.name}: no frame shows {', '.join(map(str, one.unseen))}, but"
+                f"{clip.name}: no frame that counts shows {', '.join(map(str, one.unseen))}, but"
                 " labels up to the largest count, as in the official program; where nothing is"
                 " found for them, J and F are 1"
             )

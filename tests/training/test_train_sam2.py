@@ -151,7 +151,7 @@ def test_a_few_steps_learn_save_and_resume(tmp_path: Path, monkeypatch: pytest.M
 def test_a_training_says_where_it_goes_on_and_when_its_time_is_used_up(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = training.Plan(None, tmp_path, 0.01, stages=(STAGE,))
+    plan = training.Plan(None, tmp_path, 0.4, stages=(STAGE,))
     first = training.train(plan)
     assert capsys.readouterr().err == ""
     assert training.train(replace(plan, seed=7)) == first

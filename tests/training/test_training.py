@@ -403,6 +403,20 @@ def test_the_curve_of_a_killed_training_has_no_step_twice(tmp_path: Path) -> Non
     assert rows_of(curve) == ["20", "25"]
 
 
+def test_a_curve_keeps_its_line_ends_and_what_a_crash_left_is_forgotten(tmp_path: Path) -> None:
+    (tmp_path / "c").write_bytes(b"step,seconds\r\n20,0\r\n40,1\r\n\xff\xfe")
+    common.forget(tmp_path / "c", 20)
+    assert (tmp_path / "c").read_bytes() == b"step,seconds\r\n20,0\r\n"
+
+
+@pytest.mark.parametrize(
+    "given, points",
+    [((), 80), (("--pair-share", "1"), 9), (("--pair-share", "1", "--whiten"), 48)],
+)
+def test_clips_need_the_points_of_the_stages_that_run(given: tuple[str, ...], points: int) -> None:
+    assert tt.points_of(tt.parser().parse_args(["r", "--pool", "p", *given])) == points
+
+
 def test_curves_of_json_lines_forget_as_well(tmp_path: Path) -> None:
     (tmp_path / "c").write_text('{"step": 20, "seconds": 1}\n{"step": 40, "seconds": 2}\n{"st')
     common.forget(tmp_path / "c", 20)

@@ -104,9 +104,9 @@ def require_film(path: Path) -> None:
     its name does not say which kind it is of.
     """
     if path.suffix.lower() not in FILMS:
+        got = repr(path.suffix) if path.suffix else "no suffix"
         raise OutputError(
-            f"{path}: got {path.suffix or 'no suffix'!r}, expected a name that ends in"
-            f" {', '.join(FILMS)}; choose another one"
+            f"{path}: got {got}, expected a name with one of {', '.join(FILMS)}; choose another one"
         )
     require_output(path)
 

@@ -10,7 +10,7 @@ import math
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,8 +32,8 @@ StepLosses = Callable[[np.random.Generator, float], Losses]
 CHECKPOINT = "checkpoint.pt"
 WARMUP = 0.03  # share of training
 LOG_EVERY = 20
-CHECKPOINT_EVERY = 100
-LINE_OF_STEP = re.compile(r'(?:\{"step": )?(\d+)\b')  # of a curve
+CHECKPOINT_EVERY = 100  # a multiple of LOG_EVERY
+LINE_OF_STEP = re.compile(rb'(?:\{"step": )?(\d+)\b')  # of a curve
 DRAWS = 1000  # before it is said that the data has no example of a kind
 Drawn = TypeVar("Drawn")
 
@@ -110,77 +110,51 @@ def train(run: Run, module: nn.Module, losses: StepLosses) -> nn.Module:
         module.parameters(), run.lr, (0.9, 0.98), weight_decay=run.weight_decay
     )
     first, spent = restore(run, module, optimizer) if run.resume else (0, 0.0)
-    state = _State(run, module, optimizer, first, time.monotonic() - spent)
-    forget(state.curve, first)
+    step, start = first, time.monotonic() - spent
+    curve, sums = run.folder / "curve.csv", dict[str, list[float]]()
+    forget(curve, first)
+
+    def write(checkpoint: bool) -> None:
+        log(curve, step, time.monotonic() - start, sums)
+        if checkpoint:
+            save(run, module, optimizer, step, time.monotonic() - start)
+
     module.train()
     with commands.signals_wait() as came:
+        failed = True
         try:
-            while not came and (share := _share(run, state.step, state.seconds)) < 1:
-                state.learn(losses, share)
-        except Exception:
-            if state.step > first:
-                state.keep()
-                state.tell()
-            raise
-        state.keep()
-        if came:
-            state.tell()
+            while not came and (share := _share(run, step, time.monotonic() - start)) < 1:
+                values = losses(np.random.default_rng([run.seed, step]), share)
+                _descend(optimizer, values["loss"], run.lr * learning_rate(share), run.clip)
+                step += 1
+                _add(sums, values)
+                if step % LOG_EVERY == 0:
+                    write(checkpoint=step % CHECKPOINT_EVERY == 0)
+            failed = False
+        finally:
+            if step > first or not failed:
+                write(checkpoint=True)
+            if came or (failed and step > first):
+                note(f"saved {run.folder / CHECKPOINT} at step {step}; go on with --resume")
     return module.eval()
 
 
-@dataclass
-class _State:
-    """Where a training stands."""
+def _add(sums: dict[str, list[float]], values: Losses) -> None:
+    """Add a step's losses to those of the curve's next row."""
+    for name, value in values.items():
+        sums.setdefault(name, []).append(float(value.detach()))
 
-    run: Run
-    module: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int
-    started: float  # on the monotonic clock
-    sums: dict[str, list[float]] = field(default_factory=dict)  # since the last row of the curve
 
-    @property
-    def seconds(self) -> float:
-        """How long it has been trained."""
-        return time.monotonic() - self.started
-
-    @property
-    def curve(self) -> Path:
-        """The file of the loss curve."""
-        return self.run.folder / "curve.csv"
-
-    def learn(self, losses: StepLosses, share: float) -> None:
-        """One step, its row in the curve and its checkpoint, where these are due."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.run.lr * learning_rate(share)
-        values = losses(np.random.default_rng([self.run.seed, self.step]), share)
-        self.optimizer.zero_grad(set_to_none=True)
-        values["loss"].backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.module.parameters(), self.run.clip)
-        self.optimizer.step()
-        for name, value in values.items():
-            self.sums.setdefault(name, []).append(float(value.detach()))
-        self.step += 1
-        if self.step % LOG_EVERY == 0:
-            self.log()
-        if self.step % CHECKPOINT_EVERY == 0:
-            self.keep()
-
-    def log(self) -> None:
-        """A row of the curve for what is not in it yet."""
-        if self.sums:
-            log(self.curve, self.step, self.seconds, self.sums)
-            self.sums = {}
-
-    def keep(self) -> None:
-        """Write the rest of the curve, and a checkpoint."""
-        self.log()
-        save(self.run, self.module, self.optimizer, self.step, self.seconds)
-
-    def tell(self) -> None:
-        """Say on stderr that it can go on."""
-        checkpoint = self.run.folder / CHECKPOINT
-        note(f"saved {checkpoint} at step {self.step}; go on with --resume")
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, lr: float, clip: float) -> None:
+    """One step down the gradient of a loss, with a learning rate; gradients of a larger norm than
+    `clip` are cut to it.
+    """
+    (group,) = optimizer.param_groups
+    group["lr"] = lr
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(group["params"], clip)
+    optimizer.step()
 
 
 def drawn(draw: Callable[[], Drawn | None], wanted: str) -> Drawn:
@@ -232,10 +206,12 @@ def restore(run: Run, module: nn.Module, optimizer: torch.optim.Optimizer) -> tu
         return int(state["step"]), float(state["seconds"])
 
 
-def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) -> None:
-    """Append means since the last row to the curve and print them. One value a row: stages write
-    different losses.
+def log(path: Path, step: int, seconds: float, sums: dict[str, list[float]]) -> None:
+    """Append means since the last row to the curve and print them, where there are some; `sums` is
+    empty then. One value a row: stages write different losses.
     """
+    if not sums:
+        return
     means = {name: round(sum(values) / len(values), 5) for name, values in sums.items()}
     is_new = not path.exists()
     with open(path, "a", newline="") as file:
@@ -244,6 +220,7 @@ def log(path: Path, step: int, seconds: float, sums: Mapping[str, list[float]]) 
             writer.writerow(("step", "seconds", "name", "value"))
         writer.writerows((step, round(seconds), name, value) for name, value in means.items())
     print(step, round(seconds), means, flush=True)
+    sums.clear()
 
 
 def forget(path: Path, step: int) -> None:
@@ -252,11 +229,12 @@ def forget(path: Path, step: int) -> None:
     """
     if not path.exists():
         return
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_bytes().splitlines(keepends=True)
     steps = [LINE_OF_STEP.match(line) for line in lines]
-    whole = [not found or int(found[1]) <= step for found in steps]
-    kept = "".join(line for line, is_kept in zip(lines, whole) if is_kept and line.endswith("\n"))
-    write_atomically(path, kept.encode())
+    kept = [
+        x for x, at in zip(lines, steps) if x.endswith(b"\n") and (not at or int(at[1]) <= step)
+    ]
+    write_atomically(path, b"".join(kept))
 
 
 def save_weights(module: nn.Module, path: Path) -> None:

@@ -11,10 +11,9 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 from samotion_bench.scenes import textures
-from samotion_bench.scenes.data import Labelled, open_library, pictures_in, read_labelled
+from samotion_bench.scenes.data import FOLDERS, Labelled, open_library, pictures_in, read_labelled
 
 HELD_OUT = 8  # every 8th picture is kept aside for eval_sam2
-FOLDERS = ("instances", "regions", "photos")
 PROCEDURAL = 0.4  # share of composites without photographs
 TEXTURE_PX = 256
 LEAST_AREA = 0.004  # of the image: smaller objects are not asked for

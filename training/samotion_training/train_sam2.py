@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import argparse
 import copy
-import hashlib
 import itertools
 import json
 import math
 import signal
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -218,9 +216,8 @@ def train(plan: Plan) -> Progress:
     """
     plan.out.mkdir(parents=True, exist_ok=True)
     sources, of_runs = data.load(plan.folder), _runs(plan.prompts)
-    nets, origin = _start(plan), _origin(plan.init)
-    checkpoint = plan.out / CHECKPOINT
-    progress = _resume(plan, nets, origin)
+    nets = _start(plan)
+    progress = _resume(plan, nets)
     saved = started = time.monotonic() - progress.seconds
     means: dict[str, float] = {}
     batches = Batches(sources, of_runs, plan.seed)
@@ -240,13 +237,13 @@ def train(plan: Plan) -> Progress:
                 _log(plan.out / CURVE, progress, batch.stage, means)
             if time.monotonic() - saved > SAVE_EVERY_S:
                 saved = time.monotonic()
-                _save(checkpoint, nets, progress, origin)
+                _save(plan, nets, progress)
             if came:
                 break
-        _save(checkpoint, nets, progress, origin)
+        _save(plan, nets, progress)
         if came:
-            saved_at = f"saved {checkpoint} at step {progress.step}"
-            print(f"{saved_at}; the same command goes on from there", file=sys.stderr)
+            saved_at = f"saved {plan.out / CHECKPOINT} at step {progress.step}"
+            note(f"{saved_at}; the same command goes on from there")
     return progress
 
 
@@ -478,14 +475,9 @@ def _follow(average: Any, model: Any, keep: float) -> None:
         torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - keep)
 
 
-def _origin(init: Path | None) -> str:
-    """Which weights a training starts from: their hash, or nothing."""
-    return hashlib.sha256(init.read_bytes()).hexdigest() if init else ""
-
-
-def _resume(plan: Plan, nets: Nets, origin: str) -> Progress:
+def _resume(plan: Plan, nets: Nets) -> Progress:
     """Where the plan's checkpoint stands, which `nets` then do as well; said on stderr. Raises
-    UsageError where it was begun from other weights: its stages would be others.
+    UsageError where one was begun from weights and the other is not: its stages would be others.
     """
     progress, path = Progress(), plan.out / CHECKPOINT
     if path.exists():
@@ -494,8 +486,8 @@ def _resume(plan: Plan, nets: Nets, origin: str) -> Progress:
             for name, part in nets._asdict().items():
                 part.load_state_dict(kept[name])
             progress = Progress(**kept["progress"])
-        begun = kept.get("origin", origin)  # older ones do not tell
-        if begun != origin:
+        begun = kept.get("fine", bool(plan.init))  # older ones do not tell
+        if begun != bool(plan.init):
             raise UsageError(
                 f"--init: got {plan.init or 'none'}, expected"
                 f" {'the weights' if begun else 'none'} that {path} was begun with; give the same,"
@@ -518,9 +510,10 @@ def _tell(plan: Plan, checkpoint: Path, progress: Progress) -> None:
     )
 
 
-def _save(path: Path, nets: Nets, progress: Progress, origin: str) -> None:
+def _save(plan: Plan, nets: Nets, progress: Progress) -> None:
+    path = plan.out / CHECKPOINT
     kept = {name: part.state_dict() for name, part in nets._asdict().items()}
-    kept |= {"progress": asdict(progress), "origin": origin}
+    kept |= {"progress": asdict(progress), "fine": bool(plan.init)}
     torch.save(kept, path.with_suffix(".part"))
     path.with_suffix(".part").rename(path)
 

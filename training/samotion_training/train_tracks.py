@@ -311,7 +311,7 @@ def points_of(args: argparse.Namespace) -> int:
     needed = [LEAST_PAIR]
     if args.pair_share < start_of_refinement:
         needed.append(least(MATCH_POINTS))
-    if args.whiten or start_of_refinement < 1:
+    if args.whiten or max(args.pair_share, start_of_refinement) < 1:
         needed.append(least(REFINE_POINTS))
     return max(needed)
 

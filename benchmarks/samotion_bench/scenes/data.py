@@ -99,8 +99,8 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     ]
     if not (photos or instances or regions):
         raise InputError(
-            f"{folder}: got no pictures in photos/, instances/ or regions/, expected at least one;"
-            " without a folder textures are procedural"
+            f"{folder}: got no pictures in photos/, instances/ or regions/ (PNGs in the latter two"
+            " are label maps), expected at least one; without a folder textures are procedural"
         )
     shares = (
         _share(photos, held_out),
@@ -110,6 +110,8 @@ def open_library(folder: Path | None, held_out: bool = False) -> Library:
     for name, every, share in zip(FOLDERS, (photos, instances, regions), shares):
         if every and not share:
             note(f"{folder / name}: its only picture is kept aside and not trained on; add more")
+        if not every and any((folder / name).glob("*.png")):
+            note(f"{folder / name}: PNGs there are label maps; photographs are of another kind")
     return Library(*map(tuple, shares), *families)
 
 
