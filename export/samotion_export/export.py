@@ -43,7 +43,8 @@ def export(request: Request, report: Report) -> list[Path]:
         held, written = _kept(old, request), list[Path]()
         sources = [find_source(net, getattr(preset, net), request, report) for net in request.nets]
         stale = [one for one in sources if request.force or not _is_current(request, held, one)]
-        _check_given(stale[1:], request, report)  # the first is loaded before any is replaced
+        # the first of all is loaded before anything is replaced
+        _check_given([one for one in stale if one is not sources[0]], request, report)
         _plan(request, report, device)
         for source in sources:
             held, paths = _build(source, source in stale, held, request, report, device)

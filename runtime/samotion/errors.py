@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import re
 
 _DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})
+
+_SECRETS = re.compile(r"\A([\w+.-]+://).*@", re.DOTALL)  # a user and a password in an address
 
 
 class SamotionError(Exception):
@@ -54,6 +57,11 @@ class OutputError(SamotionError):
 def is_disk_error(error: BaseException) -> bool:
     """A full, read-only or over-quota disk."""
     return isinstance(error, OSError) and error.errno in _DISK_ERRNOS
+
+
+def shown(clip: str) -> str:
+    """How lines name a clip: an address without its user and password, all else as it is."""
+    return _SECRETS.sub(r"\1...@", clip)
 
 
 def first_line(error: BaseException) -> str:

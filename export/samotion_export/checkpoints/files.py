@@ -36,7 +36,7 @@ def read(path: Path) -> State:
     try:
         with reading(path):
             return _read(path)
-    except SamotionError:
+    except (SamotionError, ImportError):
         raise
     except Exception as error:  # each reader raises a family of its own, and what it stumbles over
         raise EngineError(

@@ -335,7 +335,7 @@ def _how(scheme: str) -> dict[str, Any]:
     """
     if scheme.startswith("rtsp"):
         return {"options": {"rtsp_transport": "tcp"}}
-    only = {"protocol_whitelist": "udp,rtp,rtcp", "format_whitelist": f"{FORMATS},rtp"}
+    only = {"protocol_whitelist": "udp,rtp,rtcp", "format_whitelist": f"{FORMATS},rtp,mpjpeg"}
     return {"container_options": only}
 
 
@@ -352,7 +352,7 @@ def _pictures(packets: Iterator[Any], warnings: list[str]) -> Iterator[Any]:
             for picture in packet.decode():
                 yield picture
                 since = time.monotonic()
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             if time.monotonic() - since > PICTURE_S:
                 raise
             lost += 1

@@ -14,7 +14,7 @@ TAIL = 4096
 SEGMENT = b"\x18\x53\x80\x67"
 MATROSKA_MASTERS = (SEGMENT, b"\x1f\x43\xb6\x75")  # and cluster: may be of unknown length
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
-MOST_PARTS = 100_000  # are looked at, in a second or so: a file may be made of nothing else
+MOST_PARTS = 1_000_000  # are looked at, in two seconds: a file may be made of nothing else
 UNKNOWN_RIFF = (0, 0xFFFFFFFF)  # written by programs that stream
 
 

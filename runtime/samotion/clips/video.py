@@ -24,7 +24,7 @@ from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
 from samotion.clips.stream import Clip as Clip
 from samotion.clips.stream import Ended, Reading, Stream, VideoFile, head_of
-from samotion.errors import InputError, UsageError
+from samotion.errors import InputError, UsageError, shown
 
 if TYPE_CHECKING:
     from samotion.clips.decode import Report
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 Source = str | bytes | os.PathLike[str] | AsArray | Sequence[AsArray]
 FOLDER_FPS = 24.0  # of frames that carry no times; DAVIS is 24 frames/s
 _ADDRESS = re.compile(r"[\w+.-]+://")
-_SECRETS = re.compile(r"(?<=://).*@", re.DOTALL)  # in an address: a user and a password
 _HINT = "expected a video file or a folder of frames"
 
 
@@ -139,8 +138,7 @@ def _refuse_streams(given: str) -> None:
     if given == "-":
         raise InputError(f"a clip cannot come from standard input; save it first; {_HINT}")
     if _ADDRESS.match(given):
-        shown = _SECRETS.sub("...@", given)
-        raise InputError(f"{shown!r} is an address; download it first; {_HINT}")
+        raise InputError(f"{shown(given)!r} is an address; download it first; {_HINT}")
 
 
 def _open_array(source: np.ndarray, wish: _Wish) -> Stream:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from samotion.commands import exits
 from samotion.commands.ledger import FAILED, SKIPPED
 from samotion.commands.streams import note, trace
+from samotion.errors import shown
 from samotion.results.record import DONE, OVERLAY, REPORT, OutputFolder, counts, owned, read_record
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def _tell_found(target: OutputFolder, result: Result) -> None:
 
 def tell_skipped(job: Job, clip: str, target: OutputFolder) -> None:
     """One line, then the result as it lies there."""
-    note(f"{one_line(clip)}: skipped, it is done already; --overwrite makes it anew")
+    note(f"{shown(clip)}: skipped, it is done already; --overwrite makes it anew")
     _print_result(job, clip, target, SKIPPED)
 
 
@@ -54,13 +55,8 @@ def tell_failure(job: Job, clip: str, error: Exception) -> None:
     note(_about(job, clip, line))
 
 
-def one_line(clip: str) -> str:
-    """A clip's path as it is, or quoted where it would break the line."""
-    return clip if clip.isprintable() else ascii(clip)
-
-
 def _about(job: Job, clip: str, line: str) -> str:
-    return f"{one_line(clip)}: {line}" if len(job.clips) > 1 else line
+    return f"{shown(clip)}: {line}" if len(job.clips) > 1 else line
 
 
 def _path(target: OutputFolder, file: str) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from samotion import __version__
-from samotion.commands import answers, exits, options, progress
+from samotion.commands import exits, options, progress
 from samotion.commands.options import (
     Device,
     EngineDir,
@@ -27,7 +27,7 @@ from samotion.commands.options import (
 )
 from samotion.commands.series import Series, left
 from samotion.commands.streams import note, printable
-from samotion.errors import InputError, UsageError
+from samotion.errors import InputError, UsageError, shown
 from samotion.results.folder import KINDS, disk_errors
 from samotion.results.writers import UNASKED
 
@@ -260,7 +260,7 @@ def _left(series: Series, done: int, total: int) -> str:
 
 
 def _line(outcome: Outcome) -> str:
-    name = answers.one_line(outcome.clip)
+    name = shown(outcome.clip)
     if outcome.error:
         return f"{name}: failed"
     objects = f"{outcome.objects} moving object{'s' * (outcome.objects != 1)}"
@@ -272,7 +272,7 @@ def _tell(outcome: Outcome, plan: Plan) -> None:
     if plan.as_json:
         print(json.dumps(asdict(outcome)), flush=True)
     if outcome.error:
-        note(f"{answers.one_line(outcome.clip)}: {outcome.error}")
+        note(f"{shown(outcome.clip)}: {outcome.error}")
 
 
 def _tell_summary(summary: dict[str, Any], ledger: Ledger, plan: Plan, source: str) -> None:

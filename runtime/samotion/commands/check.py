@@ -217,17 +217,26 @@ def advise(report: Report, trials: Trials, engine_dir: str | None) -> list[str]:
     if report.disk_free_bytes < LOW_DISK_BYTES:
         free = f"{report.disk_free_bytes / 2**30:.1f} GiB"
         advice.append(f"only {free} are free here: choose another folder with -o")
+    advice += _advise_on_engines(trials)
+    if works and not advice and not report.video:
+        named = f"--engine-dir {typed(engine_dir)} " if engine_dir else ""
+        advice.append(f"all is well: samotion-run {named}clip.mp4")
+    return advice
+
+
+def _advise_on_engines(trials: Trials) -> list[str]:
+    advice = []
     if trials.untried:
         advice.append(f"these engines need a GPU; for this machine: {trials.rebuild}")
     if any(trials.problems.values()):
         anew = f"build the engines again: {trials.rebuild}"
         otherwise = "install samotion again, or name another folder with --engine-dir"
         advice.append(anew if trials.rebuild else otherwise)
-    elif trials.rest:
+    if trials.own:
+        files = " ".join(f"--checkpoint {net}=FILE" for net in trials.own)
+        advice.append(f"to keep weights that are not samotion's, add {files}")
+    if trials.rest:
         advice.append(f"engines are missing, which samotion-run needs: {trials.rest}")
-    if works and not advice and not report.video:
-        named = f"--engine-dir {typed(engine_dir)} " if engine_dir else ""
-        advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,14 +24,15 @@ class Trials:
     """How the engines of a folder did: by name the problem, None: it answers.
 
     `rebuild`: the command that builds anew what does not answer, empty for the bundled folder;
-    `rest`: the one that builds what it lacks. `proof`: what
-    TensorRT engines answered beside their graphs, in a line; `is_wrong`: one answered otherwise.
-    `untried`: why none could be tried on this machine.
+    `own`: the nets whose weights it would replace by samotion's; `rest`: the one that builds what
+    the folder lacks. `proof`: what TensorRT engines answered beside their graphs, in a line;
+    `is_wrong`: one answered otherwise. `untried`: why none could be tried on this machine.
     """
 
     preset: str | None = None
     problems: Mapping[str, str | None] = field(default_factory=dict)
     rebuild: str = ""
+    own: Sequence[str] = ()
     rest: str = ""
     proof: str | None = None
     is_wrong: bool = False
@@ -50,7 +52,9 @@ def run_each(engine_dir: str) -> Trials:
     if Path(engine_dir) == BUNDLED:
         return trials
     if broken := [net for net in NETS if any(map(trials.problems.get, held.engines_of(net)))]:
-        trials = replace(trials, rebuild=_rebuild(held, broken, engine_dir))
+        nets = "all" if len(broken) == len(NETS) else " ".join(broken)
+        rebuild, own = held.command(nets, engine_dir), _of_others(held, broken)
+        trials = replace(trials, rebuild=rebuild, own=own)
     if missing := held.missing_nets():
         trials = replace(trials, rest=held.command(" ".join(missing), engine_dir))
     return trials
@@ -69,27 +73,23 @@ def _run(engine_dir: str, held: Manifest) -> dict[str, str | None]:
     return problems
 
 
-def _rebuild(held: Manifest, nets: Sequence[str], folder: str, target: str | None = None) -> str:
-    """The command that builds nets anew, with a word on weights that it would not take by
-    itself.
-    """
-    names = "all" if len(nets) == len(NETS) else " ".join(nets)
-    command = held.command(names, folder, target)
+def _of_others(held: Manifest, nets: Sequence[str]) -> list[str]:
+    """Those of some nets whose weights do not come with samotion, nor are fetched by it."""
     known = _known_weights()
-    own = [
+    return [
         net
         for net in nets
         if any(held.engines[name].weights_sha256 not in known for name in held.engines_of(net))
     ]
-    files = " ".join(f"--checkpoint {net}=FILE" for net in own)
-    return f"{command}; to keep weights that are not samotion's, add {files}" if own else command
 
 
 def _known_weights() -> set[str | None]:
     """The hashes of all weights that come with samotion, or are fetched by it."""
     nets = [getattr(preset, net) for preset in PRESETS.values() for net in NETS]
-    published = {net.weights.sha256 for net in (*nets, *SAM2_SIZES.values())}
-    return published | {entry.weights_sha256 for entry in manifest.read(BUNDLED).engines.values()}
+    published: set[str | None] = {net.weights.sha256 for net in (*nets, *SAM2_SIZES.values())}
+    with suppress(EngineError):  # such as without bundled engines
+        published |= {one.weights_sha256 for one in manifest.read(BUNDLED).engines.values()}
+    return published
 
 
 def _proved(folder: Path, held: Manifest, trials: Trials) -> Trials:
@@ -104,8 +104,9 @@ def _proved(folder: Path, held: Manifest, trials: Trials) -> Trials:
             problems[name] = record.problem(name, known.proof["engines"][name])
         except DeviceError as error:
             if not problems:
-                onnx = _rebuild(held, NETS, "engines-onnx", target="onnx")
-                return replace(trials, untried=str(error), rebuild=onnx)
+                onnx = held.command("all", "engines-onnx", target="onnx")
+                own = _of_others(held, NETS)
+                return replace(trials, untried=str(error), rebuild=onnx, own=own)
             problems[name] = str(error)
         except EngineError as error:
             problems[name] = str(error)

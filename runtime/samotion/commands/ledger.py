@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samotion.commands.streams import PATH_BYTES
-from samotion.errors import OutputError
+from samotion.errors import OutputError, shown
 from samotion.manifest import write_atomically, write_json
 from samotion.results.folder import disk_errors
 from samotion.results.names import is_plain, same_file
@@ -85,7 +85,7 @@ class Ledger:
             return
         ours = {
             self.path: _is_begun(self.path),
-            self.failed_path: not _bytes_of(self.failed_path),
+            self.failed_path: _bytes_of(self.failed_path)[:2] in (b"", b"# "),  # as `close` begins
             self.summary_path: _is_summary(self.summary_path),
         }
         for path, is_ours in ours.items():
@@ -194,7 +194,7 @@ def _row(outcome: Outcome) -> Row:
 def _reason(outcome: Outcome) -> str:
     """Why it failed, without what differs from clip to clip: its path and its result's."""
     text = outcome.error.removeprefix("error: ")
-    for form in (repr(outcome.clip), outcome.clip):
+    for form in (repr(outcome.clip), outcome.clip, repr(shown(outcome.clip))):
         text = text.replace(form, "the clip")
     result = rf"'(?:[^']*/)?{re.escape(outcome.folder)}(?:/[^']*)?'"
     return re.sub(result, "the result", text)
@@ -268,7 +268,7 @@ def _is_sound(outcome: Outcome) -> bool:
         if not isinstance(value, KINDS[field.type]):
             return False
         if isinstance(value, str):
-            os.fsencode(value)
+            value.encode("utf-8", "surrogateescape")
         elif not abs(value) < MOST:
             return False
     return outcome.status in STATES and is_below(outcome.folder)

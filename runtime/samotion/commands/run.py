@@ -25,7 +25,7 @@ from samotion.commands.options import (
 )
 from samotion.commands.series import Series
 from samotion.commands.streams import note
-from samotion.errors import InputError, UsageError
+from samotion.errors import InputError, UsageError, shown
 from samotion.presets import MIN_WINDOW, REFINE_PX
 from samotion.results.finished import make_request
 from samotion.results.folder import (
@@ -270,7 +270,7 @@ def segment_one(job: Job, clip: str, name: str, engines: EngineFolder, series: S
         answers.tell_skipped(job, clip, target)
         return
     if len(job.clips) > 1 and not job.quiet:
-        note(series.title("clip", answers.one_line(clip)))
+        note(series.title("clip", shown(clip)))
     with (
         reserve(target, job.overwrite, request),
         progress.display(job.quiet, series=series) as report,

@@ -11,8 +11,10 @@ import os
 import sys
 import traceback
 from typing import Any, TextIO
+from unicodedata import category
 
 PATH_BYTES = "samotion.path_bytes"  # an error handler for encoding, see `_path_bytes`
+JOINERS = "\u200c\u200d"  # of letters, and of emoji
 _LEFT = frozenset({errno.EPIPE, errno.EBADF, errno.EIO})  # nobody reads any more
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -60,9 +62,11 @@ def trace(error: BaseException) -> None:
 
 def printable(line: str) -> str:
     """A line with the ASCII escapes of what is not printable: names of files and what files say of
-    themselves may hold what a terminal obeys, or a line's end.
+    themselves may hold what a terminal obeys, or a line's end. Spaces of all kinds and what joins
+    letters stay, so that a path can be copied.
     """
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+    stays = (one.isprintable() or category(one) == "Zs" or one in JOINERS for one in line)
+    return "".join(one if is_so else ascii(one)[1:-1] for one, is_so in zip(line, stays))
 
 
 def prepare() -> None:

@@ -88,7 +88,9 @@ def write_film(
     """
     drawn = ahead((_as(kind.pixels, look, picture) for picture in pictures), on_a_thread=True)
     with replacing(path) as temporary:
-        _encode(str(temporary), kind, hw, zip(drawn, ticks.tolist()), mean_rate(ticks), look, sound)
+        _encode(
+            str(temporary), kind, hw, zip(drawn, ticks.tolist()), usual_rate(ticks), look, sound
+        )
 
 
 def _as(pixels: str, look: Look, picture: VideoFrame) -> VideoFrame:
@@ -154,10 +156,10 @@ def long_pauses(timestamps_s: np.ndarray) -> int:
     return int((np.diff(timestamps_s) > MAX_PAUSE_S).sum())
 
 
-def mean_rate(ticks: np.ndarray) -> Fraction:
-    """The mean frame rate: the encoder's rate control follows from it, and how long the last frame
-    shows.
+def usual_rate(ticks: np.ndarray) -> Fraction:
+    """The rate of most frames: the encoder's rate control follows from it, and how long the last
+    frame shows.
     """
-    length_s = float(ticks[-1] * TIME_BASE)
-    mean = (len(ticks) - 1) / length_s if length_s else DEFAULT_RATE
-    return Fraction(float(np.clip(mean, 1 / MAX_PAUSE_S, MAX_RATE))).limit_denominator(1001)
+    step_s = float(np.median(np.diff(ticks)) * TIME_BASE) if len(ticks) > 1 else 1 / DEFAULT_RATE
+    rate = 1 / float(np.clip(step_s, 1 / MAX_RATE, MAX_PAUSE_S))
+    return Fraction(rate).limit_denominator(1001)

@@ -380,6 +380,10 @@ def test_what_a_batch_left_is_its_own(tmp_path: Path) -> None:
         ledger.add(Outcome("a.mp4", "a", FAILED, error="error: no"))
         ledger.close([])
     assert (tmp_path / "failed.txt").read_text() == "# error: no\na.mp4\n"
+    (tmp_path / "ledger.jsonl").rename(tmp_path / "kept")  # to begin anew
+    with Ledger.opened(tmp_path):
+        pass
+    (tmp_path / "kept").rename(tmp_path / "ledger.jsonl")
     (tmp_path / "summary.json").unlink()
     with Ledger.opened(tmp_path) as ledger:
         assert list(ledger.outcomes) == ["a.mp4"]

@@ -15,7 +15,7 @@ import pytest
 from helpers import fake_tensorrt, zero_engines
 from samotion import manifest
 from samotion.backends.ort import PROVIDERS, why_missing
-from samotion.commands import backend_trials, check
+from samotion.commands import backend_trials, check, engine_trials
 from samotion.commands.backend_trials import Backend
 from samotion.commands.engine_trials import Trials, run_each
 from samotion.errors import EngineError, InputError
@@ -184,10 +184,22 @@ def test_only_what_is_broken_is_built_again_and_own_weights_are_told_of(
     for name in ("depth", "sam2_image"):
         (tmp_path / f"{name}.onnx").write_bytes(b"edited")
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path)])
-    (advice,) = (line for line in outcome.stdout.splitlines() if "build the engines" in line)
+    advice = [line for line in outcome.stdout.splitlines() if line.startswith("next: ")]
     command = f"samotion-export depth sam2 --preset nano --out {str(tmp_path)!r}"
-    word = "; to keep weights that are not samotion's, add --checkpoint sam2=FILE"
-    assert advice == f"next: build the engines again: {command}{word if has_own else ''}"
+    word = "next: to keep weights that are not samotion's, add --checkpoint sam2=FILE"
+    assert advice == [f"next: build the engines again: {command}", *[word] * has_own]
+
+
+def test_broken_and_missing_engines_are_both_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = manifest.read(manifest.BUNDLED)
+    motion = {name: held.engines[name] for name in held.engines_of("motion")}
+    manifest.write(tmp_path, replace(held, engines=motion))
+    monkeypatch.setattr(engine_trials, "BUNDLED", tmp_path / "none")
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path)])
+    assert "build the engines again: samotion-export motion --preset nano" in outcome.stdout
+    assert "engines are missing, which samotion-run needs: samotion-export" in outcome.stdout
 
 
 def test_an_engine_that_opens_but_fails_is_found(

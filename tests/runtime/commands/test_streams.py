@@ -96,6 +96,8 @@ def test_what_a_terminal_would_obey_is_told_as_its_escape(capsys):
     assert said == (
         "caf\xe9 \U0001f408\na\\x1b]0;PWNED\\x07\\r\\nforged: done\\x9b31m\\u202e.mp4\n"
     )
+    path = "9.41\u202fAM \u3000\u200d.mov"  # as macOS and Japanese have it
+    assert streams.printable(path) == path
     with pytest.raises(ValueError, match="red") as raised:
         raise ValueError("\x1b[31mred")
     streams.trace(raised.value)

@@ -25,7 +25,7 @@ from samotion.errors import OutputError
 from samotion.pipeline import Result
 from samotion.results import images, yolo
 from samotion.results import write as output
-from samotion.results.film import TIME_BASE, show_ticks
+from samotion.results.film import TIME_BASE, show_ticks, usual_rate
 from samotion.results.sizes import at_source
 from samotion.results.writers import OF_PICTURES, WRITERS
 
@@ -313,6 +313,12 @@ def test_films_of_even_rates_are_even(tmp_path: Path, kind: str, rate: Fraction)
         ]
         np.testing.assert_allclose(lengths, float(1 / rate), rtol=1e-9)
         assert stream.average_rate == stream.guessed_rate == rate
+
+
+def test_a_pause_does_not_hold_the_last_frame() -> None:
+    ticks = show_ticks(np.array([0, 1 / 30, 2 / 30, 40, 40 + 1 / 30]))
+    assert usual_rate(ticks) == 30
+    assert usual_rate(show_ticks(np.array([0.0]))) == 24
 
 
 def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
