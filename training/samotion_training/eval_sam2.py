@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from samotion.errors import UsageError
 from samotion.presets import NANO
+from samotion_bench.scenes.data import read_rgb
 from samotion_export.sam2.net import build_module
 
 from samotion_training import commands
@@ -26,7 +27,6 @@ from samotion_training import sam2_data as data
 from samotion_training import sam2_model as sam2
 from samotion_training.common import load_weights
 from samotion_training.evaluate import masks_of, pictures_of, sequences
-from samotion_training.sam2_data import read
 from samotion_training.sam2_prompts import Prompt, drawn, noisy_tracks
 from samotion_training.train_sam2 import load_average, stack
 
@@ -169,7 +169,7 @@ def read_sequence(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:
     sequence.
     """
     paths = pictures_of(folder)[:count]
-    return np.stack([read(p) for p in paths]), masks_of(folder, paths)
+    return np.stack([read_rgb(p) for p in paths]), masks_of(folder, paths)
 
 
 def _stills(model: Any, folder: Path) -> None:

@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 from samotion.errors import InputError
 from samotion_bench.scenes import textures
-from samotion_bench.scenes.data import FOLDERS, Labelled, open_library, pictures_in, read_labelled
+from samotion_bench.scenes.data import (
+    FOLDERS,
+    Labelled,
+    open_library,
+    pictures_in,
+    read_labelled,
+    read_rgb,
+)
 
 HELD_OUT = 8  # every 8th picture is kept aside for eval_sam2
 PROCEDURAL = 0.4  # share of composites without photographs
@@ -63,7 +70,7 @@ def load(data: Path | None, held_out: bool = False) -> Sources:
     chosen = paths_of(data, held_out)
     instances = [_picture(p, ("",)) for p in chosen["instances"]]
     regions = [_picture(p, ("_fine", "_coarse")) for p in chosen["regions"]]
-    photos = [read(p) for p in chosen["photos"]]
+    photos = [read_rgb(p) for p in chosen["photos"]]
     cutouts = [c for p in instances for c in cut_out(p)]
     if not cutouts:
         raise InputError(
@@ -224,14 +231,6 @@ def objects_of(clip: Clip, count: int, rng: np.random.Generator) -> list[np.ndar
 
 def _part(paths: list[Path], held_out: bool) -> list[Path]:
     return [p for i, p in enumerate(paths) if (i % HELD_OUT == HELD_OUT - 1) == held_out]
-
-
-def read(path: Path) -> np.ndarray:
-    """An image file as (H,W,3) uint8 RGB."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise InputError(f"{path} is not a readable image; check the data folder")
-    return np.ascontiguousarray(image[..., ::-1])
 
 
 def _picture(path: Path, suffixes: tuple[str, ...]) -> Picture:

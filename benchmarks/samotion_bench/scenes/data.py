@@ -58,7 +58,7 @@ class Library:
         sources = (*self.photos, *(r.image for r in self.regions))
         if not sources or rng.random() < 0.2:
             return textures.texture(rng, size_px, self.families)
-        return square_crop(rng, read_rgb(sources[int(rng.integers(len(sources)))]), size_px)
+        return square_crop(rng, _kept_rgb(sources[int(rng.integers(len(sources)))]), size_px)
 
     def cutout(self, rng: Rng, size_px: int) -> np.ndarray:
         """An object (size_px, size_px, 4) uint8 RGBA, its longer side filling most of the
@@ -127,8 +127,6 @@ def _share(items: Sequence[Any], held_out: bool, per_image: int = 1) -> list[Any
     return [x for i, x in enumerate(items) if (i // per_image % HELD_OUT_EVERY == 0) == held_out]
 
 
-# 1600 photos of at most 512 px are under 700 MB; scenes reuse them hundreds of times
-@lru_cache(maxsize=4096)
 def read_rgb(path: Path) -> np.ndarray:
     """(H, W, 3) uint8 RGB. Raises InputError when the file is no picture."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -138,6 +136,10 @@ def read_rgb(path: Path) -> np.ndarray:
             f" folder again"
         )
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+
+
+# 1600 photos of at most 512 px are under 700 MB; scenes reuse them hundreds of times
+_kept_rgb = lru_cache(maxsize=4096)(read_rgb)
 
 
 @lru_cache(maxsize=4096)
@@ -160,7 +162,7 @@ def read_labelled(item: Labelled) -> tuple[np.ndarray, np.ndarray]:
     """The photograph (H, W, 3) uint8 RGB, and its label map (H, W). Raises InputError where they
     have not one size.
     """
-    image, labels = read_rgb(item.image), read_labels(item.labels)
+    image, labels = _kept_rgb(item.image), read_labels(item.labels)
     if image.shape[:2] != labels.shape:
         raise InputError(
             f"{item.labels}: got labels of {labels.shape[1]}x{labels.shape[0]} px, expected"
