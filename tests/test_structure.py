@@ -43,6 +43,23 @@ def test_circles_are_found_inside_functions_too_and_imports_for_types_are_none()
     assert source_imports.circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
+def test_a_room_imports_what_stands_above_it_in_the_architecture() -> None:
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page.partition("## The rooms of the runtime\n")[2].partition("\nIn `cues/`")[0]
+    rows = [re.findall(r"`(\w+)", row) for row in re.findall(r"^\| (`.+?`) \|", table, re.M)]
+    place = {f"samotion.{room}": number for number, row in enumerate(rows) for room in row}
+    edges = source_imports.graph()
+    ours = {module: ".".join(module.split(".")[:2]) for module in below(edges, ["samotion"])}
+    assert {*ours.values()} - {*place} == {"samotion"}
+    wrong = [
+        (module, imported)
+        for module in ours.keys() - {"samotion"}
+        for imported in edges[module] & ours.keys() - {"samotion"}
+        if place[ours[imported]] > place[ours[module]]
+    ]
+    assert sorted(wrong) == []
+
+
 @pytest.mark.parametrize("stage", [*STAGES, "cues", "clips"])
 def test_a_stage_imports_nothing_that_runs_stages(stage: str) -> None:
     edges = source_imports.graph()
