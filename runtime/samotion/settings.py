@@ -18,9 +18,9 @@ NEEDED = ("max_objects", "seed")  # no preset has a number for these
 class Settings:
     """Settings of one run.
 
-    `step` frames lie between query frames; at most `max_frames` frames (every k-th; None: all) and
-    `max_tracks` tracks are used; frames are scaled down to `long_side_px`; `prompt_every` frames an
-    object is prompted again. Clips of more than `window_frames` are worked on in windows of so
+    Points start on every `step`-th frame; at most `max_frames` frames (every k-th; None: all) and
+    `max_tracks` tracks are used; frames are scaled down to `long_side_px`; an object is prompted on
+    every `prompt_every`-th frame. Clips of more than `window_frames` are worked on in windows of so
     many, with `max_tracks` each. At most `max_objects` are looked for in each. `seed` fixes every
     random choice. Tracks are refined on frames of `refine_px` (512, where the engines are exported
     for it; 256: no larger than they are found on). Objects whose probability of moving is below

@@ -82,7 +82,7 @@ def run(
         typer.Option(
             metavar="NUMBER",
             min=1,
-            help="Frames between query frames.",
+            help="Points start on every NUMBER-th frame.",
             show_default=options.preset_default("query_step_frames"),
         ),
     ] = None,
@@ -307,7 +307,7 @@ EPILOG = """
 Where samotion departs from the published program:
 - The whole clip is used, not the first 100 sampled frames (but see --max-frames).
 - Clips of more than 300 frames are worked on in windows that overlap (but see --window-frames).
-- Points are sampled before they are tracked, not after: as random, for less work.
+- Points are sampled before they are tracked, not after: each is as likely, for less work.
 - A click whose mask catches no track is dropped, with its track.
 - A seed fixes every random choice; the published program draws anew in each run.
 """  # "\b" keeps the lines as they are
