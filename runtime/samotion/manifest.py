@@ -33,8 +33,8 @@ TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".samotion-", ".tmp"
 
 @dataclass(frozen=True)
 class Entry:
-    """One engine file. `shapes` maps every input and output to its dims, `parity` every output
-    to its error.
+    """One engine file. `inputs` and `outputs` map names to dims, `parity` every output to its
+    error.
     """
 
     file: str

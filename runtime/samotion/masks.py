@@ -49,8 +49,8 @@ def same_pairs(masks: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
 
 
 def groups(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Objects that become one: a first object, those paired with it, and those paired with these as
-    second.
+    """Objects that become one: a first object, those paired with it as second, those paired with
+    these as second, and so on.
 
     There is no full closure: 1-3 and 2-3 make the one group 1, 3, for in 2-3 object 2 comes first.
     """

@@ -28,8 +28,8 @@ class Weights:
 
 @dataclass(frozen=True)
 class VitNet:
-    """A DINOv2 vision transformer: heads are 64 wide, patches 14 px, positions trained on a 37 x
-    37 grid.
+    """A DINOv2 vision transformer: heads are 64 wide, patches 14 px, positions trained on a square
+    of `pos_grid` cells a side.
     """
 
     width: int

@@ -19,7 +19,7 @@ MAX_CLIP_BYTES = 16 << 30
 def scaled_hw(hw: tuple[int, int], long_side_px: int | None) -> tuple[int, int]:
     """`hw` with its longer side brought down to `long_side_px`, the other cut to whole px; in px.
 
-    Never up. 1088x1920 becomes 566x1000, not 567x1000 (docs/method.md, section 1).
+    Never up. 1088x1920 becomes 566x1000, not 567x1000 (docs/method.md, stage 1).
     """
     longest = max(hw)
     if long_side_px is None or longest <= long_side_px:

@@ -56,7 +56,7 @@ def propagate(  # noqa: PLR0913 (a public signature)
     prompted frames the mask is the prompt's. With `reach_frames`, frames farther than this from all
     of an object's prompts are passed over and have no mask: there no prompt shows the object, and a
     small SAM 2 finds something all the same. `refine` replaces each frame's logits by its answer.
-    Raises UsageError for clicks outside the clip or without points.
+    Raises UsageError for clicks that do not fit the clip.
     """
     images = features if features is not None else Features(engines, frames)
     clicks = checked_clicks(clicks, images)
