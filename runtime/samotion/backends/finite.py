@@ -48,13 +48,15 @@ def _blame_an_input(engine: str, inputs: Mapping[str, Any]) -> None:
             raise EngineError(
                 f"engine {engine!r} was given NaN or infinity in {name!r}; expected finite numbers"
             )
-        raise EngineError(_answers(_source(engine, name), name, array))
+        if source := _source(engine, name):  # none gives a bank: it was gathered from answers
+            raise EngineError(_answers(source, name, array))
 
 
-def _source(engine: str, tensor: str) -> str:
+def _source(engine: str, tensor: str) -> str | None:
     """The engine of the same net that gives `tensor`."""
     net = SIGNATURES[engine].net
-    return next(e for e, s in SIGNATURES.items() if s.net == net and tensor in s.output_names)
+    known = (e for e, s in SIGNATURES.items() if s.net == net and tensor in s.output_names)
+    return next(known, None)
 
 
 def _answers(engine: str, output: str, array: np.ndarray) -> str:

@@ -90,3 +90,14 @@ def test_an_output_kept_on_a_device_is_blamed_on_the_engine_that_made_it() -> No
         EngineError, match=r"'sam2_image' answers NaN or infinity \(4 of 4 numbers of 'level2'\)"
     ):
         require_finite("sam2_track", {"level2": level}, masks)
+
+
+@pytest.mark.parametrize("memories", ["bank", "pointers"])
+def test_memories_on_a_device_are_blamed_on_the_engine_that_remembers(memories: str) -> None:
+    """They were gathered from answers of several engines, so no output has their name."""
+    remembered = OnDevice(np.full((1, 4), np.nan, np.float32))
+    masks = {"masks": np.full((1, 2), np.nan, np.float32)}
+    with pytest.raises(
+        EngineError, match=r"'sam2_track' answers NaN or infinity \(2 of 2 numbers of 'masks'\)"
+    ):
+        require_finite("sam2_track", {memories: remembered}, masks)
