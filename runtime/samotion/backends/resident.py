@@ -79,8 +79,9 @@ class Answer:
     def _numbers(self) -> dict[str, np.ndarray]:
         came = self._download.get() if self._download else {}
         found = {n: came[n] if n in came else np.asarray(self.arrays[n]) for n in self._wanted}
-        if came:  # others were looked at when the engine answered
-            require_finite(self._engine, self._inputs, came)
+        # NumPy's own were looked at when the engine answered
+        kept = {n: a for n, a in found.items() if not isinstance(self.arrays[n], np.ndarray)}
+        require_finite(self._engine, self._inputs, kept)
         return found
 
 

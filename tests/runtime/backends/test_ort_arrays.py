@@ -11,9 +11,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 from helpers.backends import open_backend, prompt_inputs
 from samotion.backends.device_array import DeviceArray
+from samotion.backends.ort import OrtArray
 from samotion.backends.resident import Answer
 from samotion.errors import EngineError
 
@@ -66,3 +68,11 @@ def test_an_error_is_raised_and_not_printed(
             with pytest.raises(EngineError, match=r"failed on .*object_score float32\[3\]: .*Add"):
                 call(level2=level2, masks=masks, object_score=scores)
     assert capfd.readouterr().err == ""
+
+
+def test_what_comes_down_without_cuda_python_is_finite() -> None:
+    """As `samotion[gpu]` alone has it: onnxruntime's own arrays, which nothing has looked at."""
+    maps = np.array([[1, np.nan]], np.float32)
+    kept = {"disparity": OrtArray(onnxruntime.OrtValue.ortvalue_from_numpy(maps))}
+    with pytest.raises(EngineError, match="'depth' answers NaN or infinity"):
+        Answer("depth", {}, kept).fetch().get()
