@@ -4,9 +4,12 @@ for other engines.
 
 from __future__ import annotations
 
+import io
 import math
+import re
+import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,11 @@ _DTYPES = {
     "tensor(int64)": "int64",
     "tensor(bool)": "bool",
 }
+OUT_OF_MEMORY = "out of GPU memory"
+# of a GPU, far inside what onnxruntime says
+_NO_ROOM = re.compile("allocate memory|smaller than requested|out of memory|ALLOC_FAILED")
+_FAILURE = re.compile(r"CU\w+ failure \d+: [^;\n]*[^;\s]")
+_loading = threading.Lock()
 
 
 def why_missing(error: ImportError) -> str:
@@ -86,14 +94,35 @@ def session_provider(provider: str, stream: Device | None) -> Any:
     return provider, options
 
 
-def load_libraries(provider: str) -> None:
+def load_libraries(provider: str) -> str:
     """Let onnxruntime find the CUDA libraries that pip installed, beside PyTorch or with
-    `samotion[gpu]`.
+    `samotion[gpu]`. Returns what it says of those that are missing.
     """
     import onnxruntime
 
-    if provider == PROVIDERS["cuda"] and hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+    if provider != PROVIDERS["cuda"] or not hasattr(onnxruntime, "preload_dlls"):  # since 1.21
+        return ""
+    with _loading, redirect_stdout(io.StringIO()) as said:  # stdout is for results
         onnxruntime.preload_dlls()
+    return said.getvalue()
+
+
+def gpu_words(error: Exception) -> str | None:
+    """What onnxruntime says of the GPU or its driver in an error; None where it says nothing."""
+    if _NO_ROOM.search(str(error)):
+        return OUT_OF_MEMORY
+    found = _FAILURE.search(str(error))
+    return found.group() if found else None
+
+
+def _gpu_error(where: str, error: Exception) -> DeviceError | None:
+    """The same as an error of ours, with what to do."""
+    words = gpu_words(error)
+    if words is None:
+        return None
+    less = "close other programs, or lower --max-tracks or --max-objects"
+    advice = less if words == OUT_OF_MEMORY else "run samotion-check, or use --device cpu"
+    return DeviceError(f"{where}: {words}; {advice}")
 
 
 class OrtArray:
@@ -169,6 +198,8 @@ class OrtEngine:
                 enable_fallback=0,  # it would try the CPU instead, and print that on stdout
             )
         except Exception as error:  # onnxruntime raises a kind of its own for each stage of loading
+            if provider == PROVIDERS["cuda"] and (told := _gpu_error(f"engine {name!r}", error)):
+                raise told from error
             raise EngineError(
                 f"engine {name!r}: onnxruntime cannot load {path.name}: {first_line(error)}"
             ) from error
@@ -274,9 +305,10 @@ class OrtEngine:
                 return run()
         except Exception as error:
             shapes = ", ".join(f"{k} {v.dtype}{list(v.shape)}" for k, v in arrays.items())
-            raise EngineError(
-                f"engine {self.name!r} failed on {shapes}: {first_line(error)}"
-            ) from error
+            where = f"engine {self.name!r} failed on {shapes}"
+            if self._device == "cuda" and (told := _gpu_error(where, error)):
+                raise told from error
+            raise EngineError(f"{where}: {first_line(error)}") from error
 
     def _opened(self) -> Any:
         """The session. A call that holds it goes on while another thread closes the engine; on CUDA

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,10 +15,11 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers.backends import open_backend, prompt_inputs
+from samotion.backends import ort
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.ort import OrtArray
 from samotion.backends.resident import Answer
-from samotion.errors import EngineError
+from samotion.errors import DeviceError, EngineError
 
 
 class HostStream:
@@ -76,3 +78,44 @@ def test_what_comes_down_without_cuda_python_is_finite() -> None:
     kept = {"disparity": OrtArray(onnxruntime.OrtValue.ortvalue_from_numpy(maps))}
     with pytest.raises(EngineError, match="'depth' answers NaN or infinity"):
         Answer("depth", {}, kept).fetch().get()
+
+
+ARENA = "cuda_arena.cc " * 30 + "AllocateRawInternal Failed to allocate memory for buffer of size 9"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (ARENA, "out of GPU memory; close other programs, or lower --max-tracks"),
+        (
+            "(int) CUDA failure 700: illegal access ; GPU=0 ; x;",
+            "CUDA failure 700: illegal access;",
+        ),
+        ("Non-zero status code: Add", None),
+    ],
+)
+def test_what_is_of_the_gpu_is_told_as_such(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rng: np.random.Generator,
+    said: str,
+    told: str | None,
+) -> None:
+    """onnxruntime says it as late as in the 600th letter of a line, of kinds of its own."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError(said)
+
+    with open_backend("cpu", tmp_path, monkeypatch) as engines:
+        engine: Any = engines["sam2_prompt"]
+        entry, provider = engines.entry("depth"), ort.PROVIDERS["cuda"]
+        monkeypatch.setattr(engine, "_session", SimpleNamespace(run=fail))
+        monkeypatch.setattr(engine, "_device", "cuda")
+        monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
+        calls: list[Callable[[], Any]] = [
+            lambda: engine(**prompt_inputs(rng)),
+            lambda: ort.OrtEngine("depth", tmp_path / "depth.onnx", entry, provider, 1),
+        ]
+        for call in calls:
+            with pytest.raises(DeviceError if told else EngineError, match=told or "status code"):
+                call()
