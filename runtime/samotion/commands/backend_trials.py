@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from samotion.backends.ort import PROVIDERS, load_libraries, why_missing
+from samotion.backends.ort import PROVIDERS, gpu_words, load_libraries, why_missing
 from samotion.backends.trt_backend import RTX, TENSORRT
 from samotion.errors import DeviceError, first_line
 
@@ -44,16 +44,18 @@ def try_onnxruntime(device: str) -> Backend:
     options.log_severity_level = 4
     x = np.array([[1, 2], [3, 4]], np.float32)
     try:
-        load_libraries(provider)
-        session: Any = onnxruntime.InferenceSession(TINY_GRAPH, options, providers=[provider])
+        missing = load_libraries(provider).partition("\n")[0]
+        session: Any = onnxruntime.InferenceSession(
+            TINY_GRAPH, options, providers=[provider], enable_fallback=0
+        )
         active = session.get_providers()
         y = session.run(["y"], {"x": x})[0]
     except Exception as error:  # onnxruntime raises a kind of its own for each stage
-        return Backend(name, first_line(error))
+        words = gpu_words(error) if device == "cuda" else None
+        return Backend(name, words or first_line(error))
     if provider not in active:
-        return Backend(
-            name, f"{provider} did not start: CUDA or cuDNN is missing or of another version"
-        )
+        why = missing or "CUDA or cuDNN is missing or of another version"
+        return Backend(name, f"{provider} did not start: {why}")
     return Backend(
         name,
         None

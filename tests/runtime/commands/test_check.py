@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import types
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,33 @@ def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", fail)
     assert backend_trials.try_onnxruntime("cpu").problem == "no such"
+
+
+def test_what_stops_cuda_is_told_and_leaves_stdout_to_the_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where onnxruntime is for a GPU and none is there: it prints, and goes on with the CPU."""
+
+    def preload() -> None:
+        print("Failed to load libcublas.so: no such file\nPlease follow https://...")
+
+    def session(*_: Any, enable_fallback: int = 1, **__: Any) -> Any:
+        assert not enable_fallback, "it would print, and answer on the CPU"
+        if driver:
+            return types.SimpleNamespace(get_providers=lambda: [], run=lambda *_: [np.zeros(1)])
+        raise RuntimeError(f"{'cuda_call.cc ' * 40}CUDA failure 100: no device ; GPU=-1 ; x;")
+
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: list(PROVIDERS.values()))
+    problems = {}
+    for driver in (False, True):
+        problems[driver] = backend_trials.try_onnxruntime("cuda").problem
+    assert problems == {
+        False: "CUDA failure 100: no device",
+        True: "CUDAExecutionProvider did not start: Failed to load libcublas.so: no such file",
+    }
+    assert capsys.readouterr().out == ""
 
 
 def test_engine_folder(tmp_path: Path) -> None:
