@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from samotion.backends.engines import Engines, FunctionEngine
-from samotion.contract import NETS, SIGNATURES
+from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import SamotionError, UsageError
 
 from samotion_bench.recorder import Note
@@ -73,6 +73,7 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
     try:
         import torch
         from samotion_export.checkpoints import weights
+        from samotion_export.spelling import Spelling
     except ImportError as error:
         raise UsageError(
             f"--baseline needs PyTorch ({error}); pip install 'samotion[export]'"
@@ -91,7 +92,8 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
             same.append(net)
         except SamotionError:  # not bundled: random weights take as long
             pass
-        for graph in weights.net_module(net).graphs(config, module.eval()):
+        spelling = Spelling(engines.entry(engines_of(net, config)[0]).spelling)
+        for graph in weights.net_module(net).graphs(config, module.eval(), spelling):
             graphs[graph.name] = graph
             graph.module.to(device)
     return TorchEngines(engines, graphs, tuple(same), device)

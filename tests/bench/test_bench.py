@@ -312,6 +312,18 @@ def test_what_pytorch_cannot_compile_is_left_out(monkeypatch):
     assert "PyTorch cannot compile depth: no compiler" in said
 
 
+@pytest.mark.parametrize("spelling", ["cpu", "gpu"])
+def test_pytorch_has_every_engine_of_a_folder(spelling):
+    """A GPU's folder has one more, and its step of SAM 2 takes places that hold nothing."""
+    engines = SimpleNamespace(
+        preset=NANO, device="cpu", entry=lambda name: SimpleNamespace(spelling=spelling)
+    )
+    graphs = baselines.open_torch(cast(Any, engines)).graphs
+    on_gpu = spelling == "gpu"
+    names = [name for net in NETS for name in engines_of(net, getattr(NANO, net), on_gpu=on_gpu)]
+    assert [*graphs] == names and graphs["sam2_track"].meta.get("pads", False) == on_gpu
+
+
 def test_terminal_shows_stages_and_engines(report):
     console = Console(record=True, width=150, file=io.StringIO())
     print_report(report, console)
