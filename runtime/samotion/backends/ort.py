@@ -249,7 +249,7 @@ class OrtEngine:
         assert self._stream is not None
         values = {
             name: array
-            if isinstance(array, OrtArray)
+            if isinstance(array, (OrtArray, DeviceArray))
             else OrtArray(
                 onnxruntime.OrtValue.ortvalue_from_numpy(array, self._device, self._ordinal)
             )

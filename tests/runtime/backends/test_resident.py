@@ -192,7 +192,8 @@ def test_onnxruntime_reads_arrays_of_its_stream_where_they_lie(
     monkeypatch.setattr(engine, "_session", session)
     frames = device.empty((1, 4, 4, 3), "uint8")
     engine.keep(frames=frames)
-    assert bound == [("frames", "cpu", 0, np.uint8, frames.shape, frames.address)]
+    assert engine.device_ms is not None and engine.device_ms(frames=frames) == 0
+    assert bound == 2 * [("frames", "cpu", 0, np.uint8, frames.shape, frames.address)]
 
 
 def test_large_downloads_are_the_page_locked_memory_itself(
