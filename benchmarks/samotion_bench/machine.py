@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from samotion.backends.ort import PROVIDERS, session_provider
+from samotion.backends.ort import PROVIDERS, load_libraries, session_provider
 from samotion.backends.threads import core_count
 from samotion.results.write import versions
 
@@ -113,8 +113,11 @@ def peak_gflops(device: str, half: bool = False) -> float | None:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     graph = MATMUL.replace(FLOAT, HALF) if half else MATMUL
+    load_libraries(provider)
     chosen = session_provider(provider, None)
     session: Any = onnxruntime.InferenceSession(graph, options, providers=[chosen])
+    if provider not in session.get_providers():
+        return None
     side = PEAK_SIDE[kind]
     binding = session.io_binding()
     binding.bind_ortvalue_input(

@@ -455,6 +455,16 @@ def test_the_peak_of_a_gpu_is_that_of_float32_as_engines_compute(monkeypatch):
     assert asked == [("CUDAExecutionProvider", {"use_tf32": "0"})]
 
 
+def test_no_peak_is_told_of_a_gpu_that_onnxruntime_does_not_reach(monkeypatch):
+    """Where its CUDA libraries are missing it takes the CPU, and says so in its providers alone."""
+    import onnxruntime
+
+    there = SimpleNamespace(get_providers=lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", lambda *_, **__: there)
+    assert machine.peak_gflops("tensorrt") is None
+
+
 def test_the_product_in_half_precision():
     (node,) = (
         graph := onnx.load_from_string(machine.MATMUL.replace(machine.FLOAT, machine.HALF)).graph
