@@ -11,7 +11,7 @@ import importlib
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -252,8 +252,8 @@ class Device:
         self._empty()
 
     def close(self) -> None:
-        """Give all memory back to the driver."""
-        with self.turn():
+        """Give all memory back to the driver; after a fault of the GPU the process's end does."""
+        with self.turn(), suppress(DeviceError):
             self.wait()
             self._empty()
             self._uploads.close()

@@ -104,8 +104,8 @@ class TrtEngine:
         with self._backend.device.turn():
             with suppress(DeviceError):  # a GPU that met a fault runs nothing any more
                 self._backend.device.wait()
-            if self._steps:
-                self._steps.close()
+                if self._steps:
+                    self._steps.close()
             self._contexts.clear()
             self._engine = None
 

@@ -120,6 +120,19 @@ def test_all_is_given_back(
     assert (gpu.used, gpu.recordings, gpu.streams, gpu.events) == (0, 0, 0, {})
 
 
+def test_what_goes_on_after_a_fault_is_not_stopped_by_closing(
+    engines: EngineFolder,
+    gpu: fake_tensorrt.Gpu,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a series of clips does, of which those before the fault are done."""
+    run(engines, rng, WARM_RUNS + 3)
+    monkeypatch.setattr(gpu, "error", "cudaErrorIllegalAddress")
+    with pytest.raises(ValueError, match="of its own"), engines:
+        raise ValueError("of its own")
+
+
 def test_engines_that_cannot_be_recorded_run_as_ever(
     engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
