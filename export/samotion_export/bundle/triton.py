@@ -30,6 +30,10 @@ TYPES = {"float32": "TYPE_FP32", "int32": "TYPE_INT32", "int64": "TYPE_INT64"} |
     "uint8": "TYPE_UINT8",
     "bytes": "TYPE_STRING",
 }
+# what a server needs to run a folder, by its TensorRT; without cuda-python, which these bring,
+# every instance is on the first GPU
+PACKAGES = {"tensorrt": "'samotion[trt]'", "rtx": "'samotion[rtx]'"}
+FOR_GRAPHS = "'samotion[gpu]' cuda-python"
 # M objects seen in T frames of HxW px; `triton_model` answers so
 CHAIN_INPUTS = (Tensor("FRAMES", "uint8", ("T", "H", "W", 3)),)
 CHAIN_OUTPUTS = (
@@ -74,8 +78,9 @@ def _write(staging: Path, engines: Path, held: Manifest, out: Path, report: Repo
             report.note(
                 f"{name}: is not of these engines; remove {str(out / name)!r}, or it is served"
             )
+    packages = PACKAGES.get(held.tensorrt_target() or "", FOR_GRAPHS)
     report.note(
-        f"{len(written)} models; next: pip install 'samotion[gpu]' where tritonserver runs, and"
+        f"{len(written)} models; next: pip install {packages} where tritonserver runs, and"
         f" tritonserver --model-repository={shlex.quote(str(out.resolve()))}"
     )
     return written

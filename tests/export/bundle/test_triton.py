@@ -8,6 +8,7 @@ import re
 import shutil
 import sys
 import types
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,28 @@ def test_engines_of_tensorrt_are_plans_and_those_for_rtx_are_not() -> None:
     )
     assert 'backend: "tensorrt"' in plan and '"model.plan"' in plan and "KIND_GPU" in plan
     assert 'backend: "onnxruntime"' in rtx and '"model.onnx"' in rtx
+
+
+@pytest.mark.parametrize(
+    ("changes", "packages"),
+    [
+        ({}, "'samotion[gpu]' cuda-python"),
+        ({"tensorrt": "10.13.0"}, "'samotion[trt]'"),
+        ({"tensorrt": "1.7.1", "rtx": True}, "'samotion[rtx]'"),
+    ],
+)
+def test_what_the_server_needs_is_that_of_the_engines(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    packages: str,
+) -> None:
+    held = manifest.read(manifest.BUNDLED)
+    engines = {name: replace(entry, **changes) for name, entry in held.engines.items()}
+    monkeypatch.setattr(manifest, "read", lambda _: replace(held, engines=engines))
+    triton.write_repository(manifest.BUNDLED, tmp_path, Report(0))
+    assert f"next: pip install {packages} where tritonserver runs" in capsys.readouterr().err
 
 
 def test_it_is_written_again_but_over_nothing_else(tmp_path: Path) -> None:
