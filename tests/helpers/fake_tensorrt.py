@@ -103,7 +103,9 @@ class Status(enum.Enum):
 
 
 class Cudart(types.ModuleType):
-    """cuda-python's runtime module: every function answers (error, results...)."""
+    """cuda-python's runtime module: every function answers (error, results...), which are None
+    where there is an error.
+    """
 
     cudaError_t = Status
     cudaMemcpyKind = CopyKind
@@ -115,7 +117,9 @@ class Cudart(types.ModuleType):
         self.gpu = gpu
 
     def _answer(self, *results: Any) -> tuple[Any, ...]:
-        return (Status[self.gpu.error] if self.gpu.error else Status.cudaSuccess, *results)
+        if self.gpu.error:
+            return (Status[self.gpu.error], *(None for _ in results))
+        return (Status.cudaSuccess, *results)
 
     def cudaDriverGetVersion(self) -> tuple[Any, ...]:
         if not self.gpu.has_driver:
@@ -161,7 +165,7 @@ class Cudart(types.ModuleType):
     def cudaMalloc(self, nbytes: int) -> tuple[Any, ...]:
         assert nbytes > 0 and self.gpu.recording is None
         if self.gpu.used + nbytes > self.gpu.limit:
-            return (Status.cudaErrorMemoryAllocation, 0)
+            return (Status.cudaErrorMemoryAllocation, None)
         address = self.gpu.next_address
         self.gpu.next_address += -(-nbytes // ALIGNMENT) * ALIGNMENT + ALIGNMENT
         self.gpu.blocks[address] = np.full(nbytes, 0xA5, np.uint8)
@@ -261,7 +265,7 @@ class Cudart(types.ModuleType):
 
     def cudaEventQuery(self, event: int) -> tuple[Any, ...]:
         reached = self.gpu.events[event] is not None
-        return (Status.cudaSuccess if reached else Status.cudaErrorNotReady,)
+        return self._answer() if reached or self.gpu.error else (Status.cudaErrorNotReady,)
 
     def cudaEventSynchronize(self, event: int) -> tuple[Any, ...]:
         assert self.gpu.recording is None
