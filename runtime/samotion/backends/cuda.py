@@ -316,7 +316,8 @@ class Device:
 
     def _problem(self, function: str, name: str) -> DeviceError:
         if name == "cudaErrorMemoryAllocation":
-            return OutOfMemory("out of GPU memory")
+            kind = "page-locked" if function == "cudaMallocHost" else "GPU"
+            return OutOfMemory(f"out of {kind} memory ({function}); close other programs")
         if name == "cudaErrorNoDevice":
             return DeviceError(f"no NVIDIA GPU is visible (cudaErrorNoDevice); {WITHOUT}")
         if name in DRIVER_ERRORS:

@@ -568,6 +568,8 @@ def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Monkey
         ({"count": 0}, "no NVIDIA GPU is visible; use --device cpu"),
         ({"has_driver": False}, r"no NVIDIA driver is found \(.*libcuda.so.1\); use --device cpu"),
         ({"error": "cudaErrorNoDevice"}, "no NVIDIA GPU is visible"),
+        # of CUDA's own, as the first that uses a full GPU is told
+        ({"error": "cudaErrorMemoryAllocation"}, r"out of GPU memory \(.*; close other programs"),
         (
             {"error": "cudaErrorInsufficientDriver"},
             "the NVIDIA driver does not fit the installed CUDA",
