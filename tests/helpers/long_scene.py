@@ -49,7 +49,7 @@ def frames(count: int, still: range = range(0)) -> np.ndarray:
 
 
 def engines() -> Any:
-    """Engines that follow what is bright."""
+    """Engines that follow what is bright; each checks what the one before it handed on."""
     return FakeEngines(
         PRESET,
         tracks_features=_features,
@@ -67,6 +67,7 @@ def engines() -> Any:
 
 def _features(frames: np.ndarray) -> dict[str, np.ndarray]:
     """The square's left and right side in each frame, px of 256; -1 where there is none."""
+    assert frames.shape[1:] == (256, 256, 3) and frames.dtype == np.uint8
     sides = np.full((len(frames), 1, 1, 2), -1, np.float32)
     for row, bright in zip(sides, frames[..., 0] > (GROUND + SQUARE) / 2):
         columns = np.flatnonzero(bright.any(axis=0))
@@ -76,6 +77,7 @@ def _features(frames: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _query(lowres: np.ndarray, hires: np.ndarray, queries: np.ndarray) -> dict[str, np.ndarray]:
+    assert len(lowres) == len(hires)
     empty = np.zeros((len(queries), 2), np.float32)
     return {"query_lowres": empty, "query_hires": empty}
 
@@ -105,7 +107,12 @@ def _dino(frames: np.ndarray) -> dict[str, np.ndarray]:
     return {"features": np.ones((len(frames), rows, columns, channels), np.float32)}
 
 
-def _motion(xy: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
+def _motion(
+    xy: np.ndarray, visible: np.ndarray, disparity: np.ndarray, dino: np.ndarray, **sure: np.ndarray
+) -> dict[str, np.ndarray]:
+    assert (np.abs(xy) <= 1).all() and dino.all()
+    assert disparity.min() >= 0 and disparity.max() <= 1
+    assert all((sure[name][visible > 0] > 0.9).all() for name in ("visibility", "confidence"))
     moves = np.ptp(xy[..., 0], axis=1) > 0.01
     return {"score": np.where(moves, 0.99, 0.01).astype(np.float32)}
 
@@ -132,7 +139,11 @@ def _decoded(level0: np.ndarray, count: int) -> dict[str, np.ndarray]:
     }
 
 
-def _prompt(level0: np.ndarray, points: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
+def _prompt(
+    level0: np.ndarray, points: np.ndarray, labels: np.ndarray, **_: np.ndarray
+) -> dict[str, np.ndarray]:
+    assert (labels != 0).all()  # all clicks are on the object; -1 is padding
+    assert points.min() >= 0 and points.max() <= PRESET.sam2.image_size_px
     return _decoded(level0, len(points))
 
 
@@ -142,5 +153,8 @@ def _memory(
     return {"memory": np.zeros((len(masks), TOKENS, 1), np.float32)}
 
 
-def _track(level0: np.ndarray, bank: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
+def _track(
+    level0: np.ndarray, bank: np.ndarray, slot: np.ndarray, pointers: np.ndarray, **_: np.ndarray
+) -> dict[str, np.ndarray]:
+    assert bank.shape[:2] == slot.shape and len(pointers) == len(bank)
     return {**_decoded(level0, len(bank)), "memory": np.zeros((len(bank), TOKENS, 1), np.float32)}

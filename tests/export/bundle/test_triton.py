@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import fake_tensorrt, fast_scene
+from helpers import fake_tensorrt, long_scene
 from samotion import Settings, manifest, segment_clip
 from samotion.contract import SIGNATURES
 from samotion.errors import OutputError
@@ -184,9 +184,9 @@ def test_a_clip_has_the_masks_that_the_runtime_gives(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = served(repository, monkeypatch)
-    model.engines, model.settings = fast_scene.engines(), Settings(max_tracks=600)
-    response = ask(model, fast_scene.frames())
-    result = segment_clip(fast_scene.frames(), fast_scene.engines(), Settings(max_tracks=600))
+    model.engines, model.settings = long_scene.engines(), Settings(max_tracks=600)
+    response = ask(model, long_scene.frames(12))
+    result = segment_clip(long_scene.frames(12), long_scene.engines(), Settings(max_tracks=600))
     ids = [one.id for one in result.objects]
     assert response.tensors["IDS"].tolist() == ids == [1]
     expected = [
