@@ -4,7 +4,6 @@ traced at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,17 +30,11 @@ from samotion_export.sam2.modules import (
 from samotion_export.sam2.net import CONFIGS, build_module
 from samotion_export.spelling import Spelling
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 SIDE = 8  # cells of SMALL's coarsest level
 EXACT = 1e-5  # float32 through a few layers, added up in another order
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

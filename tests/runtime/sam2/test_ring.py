@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from helpers import sam2_reference as reference
 from samotion.backends.engines import FunctionEngine
 from samotion.presets import NANO
@@ -24,6 +22,8 @@ from samotion.sam2.memory import (
 )
 from samotion.sam2.propagation import propagate
 from samotion.sam2.ring import ABSENT, Ring
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NET = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 HW = (90, 120)
@@ -73,14 +73,6 @@ class PaddedEngines:
         side = NET.image_size_px // 16
         inputs = {"bank": ["B", "K", side**2, 64], "pointers": ["B", "P", 128]}
         return type(entry)(meta={**entry.meta, "pads": True}, inputs=inputs)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
