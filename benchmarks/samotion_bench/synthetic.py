@@ -140,11 +140,8 @@ def _measure_tracks(engines: Engines, example: Example) -> dict[str, float]:
     visibility, confidence = tracks.visibility_of(raw.occlusion, raw.expected_dist)
     visible = visibility * confidence > 0.5
     true_xy = geometry.xy_to_grid(example.truth.xy, hw)
-    return asdict(
-        track_scores(
-            raw.tracks, visible, true_xy, example.truth.visible, example.tyx[:, 0].astype(int)
-        )
-    )
+    counts = np.arange(visible.shape[1]) != example.tyx[:, :1].astype(int)
+    return asdict(track_scores(raw.tracks, visible, true_xy, example.truth.visible, counts))
 
 
 def _depth_error(engines: Engines, clip: Clip) -> float:

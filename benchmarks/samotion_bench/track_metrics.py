@@ -33,12 +33,11 @@ def track_scores(
     visible: np.ndarray,
     true_xy: np.ndarray,
     true_visible: np.ndarray,
-    query_frame: np.ndarray,
+    counts: np.ndarray,
 ) -> TrackScores:
-    """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth; query_frame
-    (N,) int.
+    """Compare tracks (N,T,2) px of 256 and their visible flags (N,T) with the truth, where `counts`
+    (N,T) bool: not in the query's frame.
     """
-    counts = np.arange(visible.shape[1]) != query_frame[:, None]
     distance = np.linalg.norm(xy - true_xy, axis=-1)
     shown = true_visible & counts
     jaccards, deltas = [], []

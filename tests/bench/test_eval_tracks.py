@@ -24,21 +24,34 @@ def test_tracks_by_hand():
     found = np.array([[[0, 0], [0.5, 0], [3, 4], [0, 0]]], float)
     true_visible = np.array([[True, True, True, False]])
     visible = np.ones((1, 4), bool)
-    scores = track_scores(found, visible, truth, true_visible, np.array([0]))
+    scores = track_scores(found, visible, truth, true_visible, np.arange(4)[None] > 0)
     assert scores.delta_avg == pytest.approx((3 * 0.5 + 2 * 1) / 5)
     assert scores.occlusion_accuracy == pytest.approx(2 / 3)
     # at 1, 2, 4 px: 1 hit, 2 to be found, 2 false; at 8 and 16 px: 2 hits, 2 to be found, 1 false
     assert scores.average_jaccard == pytest.approx((3 * 1 / 4 + 2 * 2 / 3) / 5)
 
 
+def test_tracks_that_drift_off():
+    truth, shown = np.zeros((1, 6, 2), np.float32), np.ones((1, 6), bool)
+    found = truth.copy()
+    found[0, :, 0] = (0, 0.5, 1.5, 3, 6, 12)
+    scores = track_scores(found, shown, truth, shown, np.arange(6)[None] > 0)
+    assert scores.delta_avg == pytest.approx(np.mean([1, 2, 3, 4, 5]) / 5)
+    assert scores.occlusion_accuracy == 1.0
+    assert scores.average_jaccard == pytest.approx(
+        np.mean([k / (5 + 5 - k) for k in (1, 2, 3, 4, 5)])
+    )
+
+
 def test_perfect_tracks_and_query_frames():
     rng = np.random.default_rng(0)
     truth, visible = rng.uniform(0, 255, (5, 6, 2)), rng.random((5, 6)) < 0.7
     query = rng.integers(0, 6, 5)
+    counts = np.arange(6) != query[:, None]
     found = truth.copy()
-    found[np.arange(5), query] += 100  # the query frame does not count
-    assert track_scores(found, visible, truth, visible, query) == (
-        perfect := track_scores(truth, visible, truth, visible, query)
+    found[~counts] += 100  # the query frame does not count
+    assert track_scores(found, visible, truth, visible, counts) == (
+        perfect := track_scores(truth, visible, truth, visible, counts)
     )
     assert (perfect.average_jaccard, perfect.delta_avg, perfect.occlusion_accuracy) == (1, 1, 1)
 
@@ -49,6 +62,10 @@ def test_area_under_curve_is_the_chance_to_be_ahead():
     pairs = [(p > n) + 0.5 * (p == n) for p in scores[positive] for n in scores[~positive]]
     assert area_under_curve(scores, positive) == pytest.approx(np.mean(pairs))
     assert area_under_curve(scores, np.zeros(60, bool)) is None
+    truth = np.array([False, False, True, True])
+    assert area_under_curve(np.array([0.1, 0.2, 0.3, 0.4]), truth) == 1.0
+    assert area_under_curve(np.array([0.1, 0.3, 0.2, 0.4]), truth) == 0.75
+    assert area_under_curve(np.zeros(4), truth) == 0.5
 
 
 def test_a_perfect_pipeline_gets_perfect_figures(monkeypatch):

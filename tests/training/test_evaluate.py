@@ -13,7 +13,6 @@ import pytest
 from samotion.manifest import BUNDLED
 from samotion.png import encode_indexed
 from samotion_training import evaluate
-from samotion_training.metrics import for_json
 
 HW = (60, 80)
 
@@ -67,7 +66,6 @@ def test_a_sequence_in_which_nothing_moves_has_no_area(
     assert json.loads(capsys.readouterr().out) == {"davis_motion_auc": {"goat": None}}
 
 
-def test_json_has_no_nan() -> None:
-    figures = {"auc": float("nan"), "j": 0.5, "clips": [{"j": float("nan")}, None, "goat", 3]}
-    expected = {"auc": None, "j": 0.5, "clips": [{"j": None}, None, "goat", 3]}
-    assert for_json(figures) == expected
+def test_the_mean_is_of_what_there_is() -> None:
+    assert evaluate.mean_of([None, 0.5, 1.0]) == 0.75
+    assert evaluate.mean_of([None, None]) is None

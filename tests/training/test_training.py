@@ -29,7 +29,6 @@ from samotion_training import (
     fit_objects,
     make_prompts,
     make_residuals,
-    metrics,
     motion_data,
     pool,
     samples,
@@ -537,25 +536,6 @@ def test_track_sets_survive_saving(tmp_path: Path, paths: list[Path]) -> None:
     for a, b in zip(made, motion_data.load(tmp_path / "a.npz")):
         np.testing.assert_allclose(a, b, atol=0.02)
     assert made.moving.any() and not made.moving.all()
-
-
-def test_auc_of_known_scores() -> None:
-    truth = np.array([False, False, True, True])
-    assert metrics.auc(np.array([0.1, 0.2, 0.3, 0.4]), truth) == 1.0
-    assert metrics.auc(np.array([0.1, 0.3, 0.2, 0.4]), truth) == 0.75
-    assert metrics.auc(np.zeros(4), truth) == 0.5
-    assert np.isnan(metrics.auc(np.zeros(4), np.zeros(4, bool)))
-
-
-def test_tap_vid_of_known_tracks() -> None:
-    truth = np.zeros((1, 6, 2), np.float32)
-    found = truth.copy()
-    found[0, :, 0] = (0, 0.5, 1.5, 3, 6, 12)
-    shown = np.ones((1, 6), bool)
-    figures = metrics.tap_vid(found, shown, truth, shown, np.arange(6)[None] > 0)
-    assert figures["delta_avg"] == pytest.approx(np.mean([1, 2, 3, 4, 5]) / 5)
-    assert figures["occlusion_accuracy"] == 1.0
-    assert figures["AJ"] == pytest.approx(np.mean([k / (5 + 5 - k) for k in (1, 2, 3, 4, 5)]))
 
 
 def test_the_pool_skips_what_is_there(clips: Path, paths: list[Path]) -> None:

@@ -27,12 +27,11 @@ from samotion.manifest import write_json
 from samotion_bench import synthetic
 from samotion_bench.scenes.data import open_library
 from samotion_bench.scores import score_movers
-from samotion_bench.track_metrics import starts_on
+from samotion_bench.track_metrics import area_under_curve, starts_on
 from samotion_export.checkpoints import weights
 
 from samotion_training import commands, motion_data
-from samotion_training.evaluate import davis, sequences
-from samotion_training.metrics import auc, for_json
+from samotion_training.evaluate import davis, mean_of, sequences
 
 Arrays = dict[str, np.ndarray]
 Score = Callable[..., Arrays]  # a motion engine: the contract's inputs by name -> {"score": (N,)}
@@ -214,37 +213,31 @@ def on_made(
     found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in nets}
     for path in made_paths(folder):
         tracks = motion_data.load(path)
-        inputs = tracks._replace(
-            xy=tracks.xy.clip(-1, 1), visible=tracks.visible.astype(np.uint8)
-        )._asdict()
-        moving = inputs.pop("moving")
+        inputs = motion_data.inputs_of(tracks)
         for name, net in nets.items():
-            found[name].append((net(**inputs)["score"], moving))
+            found[name].append((net(**inputs)["score"], tracks.moving))
     return found
 
 
-def summarise_auc(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
+def summarise_auc(pairs: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float | None]:
     """Mean AUC of the clips in which something moves, and of all tracks together."""
     if not pairs:
         return {}
-    each = [auc(score, moving) for score, moving in pairs]
-    together = auc(*(np.concatenate(parts) for parts in zip(*pairs)))
-    return {
-        "auc": float(np.mean([a for a in each if a == a] or [np.nan])),
-        "auc_over_all": together,
-    }
+    each = [area_under_curve(score, moving) for score, moving in pairs]
+    together = area_under_curve(*(np.concatenate(parts) for parts in zip(*pairs)))
+    return {"auc": mean_of(each), "auc_over_all": together}
 
 
 def summarise(
     clips: list[dict[str, Found]], made: dict[str, list[tuple[np.ndarray, np.ndarray]]]
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, float | None]]:
     """By variant: J and its drop, AUC on the clips and on made sets, clips without movers that
     got a mask.
     """
-    table: dict[str, dict[str, float]] = {}
+    table: dict[str, dict[str, Any]] = {}
     for name in clips[0] if clips else made:
         mine = [clip[name] for clip in clips]
-        row: dict[str, float] = {}
+        row: dict[str, Any] = {}
         if moved := [f.j for f in mine if f.j is not None]:
             row |= {"j": float(np.mean(moved))}
             row |= {"drop_in_j": table[WHOLE]["j"] - row["j"] if table else 0.0}
@@ -297,14 +290,14 @@ def measure(args: argparse.Namespace) -> int:
             save(args.out, report | {"variants": summarise(clips, made)})
     report["variants"] = summarise(clips, made)
     save(args.out, report)
-    print(json.dumps(for_json(report["variants"]), indent=2))
+    print(json.dumps(report["variants"], indent=2))
     return 0
 
 
 def save(path: Path | None, report: dict[str, Any]) -> None:
     """Write the report, if there is a path for it."""
     if path:
-        write_json(path, for_json(report), indent=2)
+        write_json(path, report, indent=2)
 
 
 def parser() -> argparse.ArgumentParser:

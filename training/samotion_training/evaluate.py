@@ -22,9 +22,9 @@ from samotion.errors import InputError, UsageError
 from samotion_bench.datasets import sorted_files
 from samotion_bench.labels import read_labels, stack_labels
 from samotion_bench.scenes.data import read_rgb
+from samotion_bench.track_metrics import area_under_curve, track_scores
 
 from samotion_training import commands, motion_data, samples
-from samotion_training.metrics import auc, for_json, tap_vid
 
 POINTS = 128
 CALM = 0.5  # a clip without movers raises a false alarm when 10 tracks or more score above this
@@ -47,7 +47,13 @@ def tracker(engines: Engines, sample: samples.Sample) -> dict[str, float]:
     raw = samotion.tracks.track(engines, sample.frames, queries)
     visibility, confidence = samotion.tracks.visibility_of(raw.occlusion, raw.expected_dist)
     sure = visibility * confidence > 0.5
-    return tap_vid(raw.tracks, sure, xy, visible, np.arange(visible.shape[1]) > first[:, None])
+    asked = np.arange(visible.shape[1]) > first[:, None]
+    found = track_scores(raw.tracks, sure, xy, visible, asked)
+    return {
+        "delta_avg": found.delta_avg,
+        "occlusion_accuracy": found.occlusion_accuracy,
+        "AJ": found.average_jaccard,
+    }
 
 
 def depth(engines: Engines, sample: samples.Sample) -> dict[str, float]:
@@ -66,18 +72,15 @@ def depth(engines: Engines, sample: samples.Sample) -> dict[str, float]:
 
 def motion(
     engines: Engines, frames: np.ndarray, masks: np.ndarray, max_tracks: int
-) -> tuple[dict[str, float], np.ndarray, np.ndarray]:
+) -> tuple[dict[str, float | None], np.ndarray, np.ndarray]:
     """AUC of the scores, or the false alarm where nothing moves; and the scores and truth
     themselves.
     """
     tracks = motion_data.from_nets(engines, frames, masks, max_tracks, seed=0)
-    inputs = {name: value for name, value in tracks._asdict().items() if name != "moving"}
-    inputs["xy"] = tracks.xy.clip(-1, 1)
-    inputs["visible"] = tracks.visible.astype(np.uint8)
-    score = engines["motion"](**inputs)["score"]
+    score = engines["motion"](**motion_data.inputs_of(tracks))["score"]
     if not masks.any():
         return {"false_alarm": float((score > CALM).sum() >= ALARM_TRACKS)}, score, tracks.moving
-    return {"motion_auc": auc(score, tracks.moving)}, score, tracks.moving
+    return {"motion_auc": area_under_curve(score, tracks.moving)}, score, tracks.moving
 
 
 def sequences(folder: Path) -> list[Path]:
@@ -131,11 +134,11 @@ def davis(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield sequence.name, np.stack(frames), np.stack(masks)
 
 
-def on_scenes(engines: Engines, paths: Sequence[Path], max_tracks: int) -> dict[str, float]:
-    """Means over clips of a pool, plus the AUC over all their tracks together (one threshold
-    for all clips).
+def on_scenes(engines: Engines, paths: Sequence[Path], max_tracks: int) -> dict[str, float | None]:
+    """Means over clips of a pool, None where no clip has a figure, plus the AUC over all their
+    tracks together (one threshold for all clips).
     """
-    figures: dict[str, list[float]] = {}
+    figures: dict[str, list[float | None]] = {}
     scores, truths = [], []
     for path in paths:
         sample = samples.load(path)
@@ -145,9 +148,15 @@ def on_scenes(engines: Engines, paths: Sequence[Path], max_tracks: int) -> dict[
         truths.append(truth)
         for name, value in {**tracker(engines, sample), **depth(engines, sample), **moved}.items():
             figures.setdefault(name, []).append(value)
-    known = {name: [v for v in values if v == v] for name, values in figures.items()}
-    means = {name: float(np.mean(values or [np.nan])) for name, values in known.items()}
-    return {**means, "motion_auc_over_all": auc(np.concatenate(scores), np.concatenate(truths))}
+    means = {name: mean_of(values) for name, values in figures.items()}
+    over_all = area_under_curve(np.concatenate(scores), np.concatenate(truths))
+    return {**means, "motion_auc_over_all": over_all}
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that there are; None where there is none."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def parser() -> argparse.ArgumentParser:
@@ -180,7 +189,7 @@ def _work(args: argparse.Namespace) -> None:
                 name: motion(engines, frames, masks, args.max_tracks)[0].get("motion_auc")
                 for name, frames, masks in davis(args.davis)
             }
-    print(json.dumps(for_json(found), indent=2))
+    print(json.dumps(found, indent=2))
 
 
 def main() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from samotion import dino, motion
 from samotion.backends.engines import Engines
-from samotion.tracks.records import Tracks
+from samotion.cues import track_flow
+from samotion.tracks import Tracks, sample_and_track
 from samotion_bench.track_metrics import starts_on
 
 from samotion_training.commands import reading
@@ -18,6 +20,7 @@ from samotion_training.samples import Sample
 Rng = np.random.Generator
 CUTS = ((0.5, 8, 12), (0.7, 14, 24), (1.0, 24, 48))  # share of the tracks; fewest and most frames
 CUT_CHANCES = (0.6, 0.34, 0.06)
+STEP_FRAMES = 10  # between frames whose points are followed
 DINO_LENGTH = 8.0  # of a made-up feature: about that of trained keys
 
 
@@ -34,12 +37,7 @@ class TrackSet(NamedTuple):
 
 
 def from_nets(
-    engines: Engines,
-    frames: np.ndarray,
-    moving_masks: np.ndarray,
-    max_tracks: int,
-    seed: int,
-    step: int = 10,
+    engines: Engines, frames: np.ndarray, moving_masks: np.ndarray, max_tracks: int, seed: int
 ) -> TrackSet:
     """Tracks, depth and features of `frames` (T, H, W, 3) as samotion-run makes them; a track moves
     if its query does.
@@ -47,7 +45,7 @@ def from_nets(
     `moving_masks` (T, H, W) bool.
     """
     hw = frames.shape[1:3]
-    found, disparity, features = through_nets(engines, frames, max_tracks, seed, step)
+    found, disparity, features = through_nets(engines, frames, max_tracks, seed)
     moving = starts_on(found, moving_masks)
     unit = 2 * found.xy / np.array([hw[1], hw[0]], np.float32) - 1
     return TrackSet(
@@ -55,16 +53,23 @@ def from_nets(
     )
 
 
+def inputs_of(tracks: TrackSet) -> dict[str, np.ndarray]:
+    """What the motion engine is given of tracks, by the contract's names."""
+    inputs = tracks._replace(xy=tracks.xy.clip(-1, 1), visible=tracks.visible.astype(np.uint8))
+    return {name: array for name, array in inputs._asdict().items() if name != "moving"}
+
+
 def through_nets(
-    engines: Engines, frames: np.ndarray, max_tracks: int, seed: int, step: int = 10
+    engines: Engines, frames: np.ndarray, max_tracks: int, seed: int
 ) -> tuple[Tracks, np.ndarray, np.ndarray]:
     """Tracks of frames (T, H, W, 3), the disparity under them (N, T) and their features (N, C)."""
-    from samotion import dino, motion
-    from samotion.cues import track_flow
-    from samotion.tracks import sample_and_track
-
     found = sample_and_track(
-        engines, frames, step_frames=step, max_tracks=max_tracks, seed=seed, track=track_flow.track
+        engines,
+        frames,
+        step_frames=STEP_FRAMES,
+        max_tracks=max_tracks,
+        seed=seed,
+        track=track_flow.track,
     )
     disparity = motion.disparity_under(engines, frames, found)
     return found, disparity, dino.under_tracks(engines, frames, found)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.presets import NANO
+from samotion_bench.track_metrics import area_under_curve
 from samotion_export.motion.net import CHANNELS, OCTAVES, WIDTH, Motion, build_module
 from torch import Tensor
 
@@ -27,7 +28,6 @@ from samotion_training.common import (
     save_weights,
     train,
 )
-from samotion_training.metrics import auc
 from samotion_training.motion_data import TrackSet
 
 Rng = np.random.Generator
@@ -83,11 +83,9 @@ def losses(motion: Motion, rng: Rng, sets: list[TrackSet]) -> Losses:
         each = F.binary_cross_entropy_with_logits(answer, truth.float(), reduction="none")
         sides = [each[side].mean() for side in (truth, ~truth) if side.any()]
         total = total + (torch.stack(sides).mean() + DICE * dice(answer, truth)) / len(sets)
-        found.append(auc(answer.detach().numpy(), tracks.moving))
-    return {
-        "loss": total,
-        "auc": torch.tensor(np.nanmean([*found, 0.5] if np.isnan(found).all() else found)),
-    }
+        found.append(area_under_curve(answer.detach().numpy(), tracks.moving))
+    known = [area for area in found if area is not None]
+    return {"loss": total, "auc": torch.tensor(np.mean(known or [0.5]))}
 
 
 def dice(answer: Tensor, truth: Tensor) -> Tensor:
