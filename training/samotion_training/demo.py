@@ -8,6 +8,7 @@ moving camera, a fish that bends, a kite on its way, and a walker who swings his
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -24,16 +25,26 @@ from samotion_training import commands
 FRAMES, FPS, HW, SEED = 54, 18, (270, 480), 11
 TEXTURE_PX = 512
 CRF = "22"  # about 120 kB, of the megabyte the repository allows
+WAVE = Bend(  # of the fish
+    np.array([[0.0, 28.0], [9.0, 0.0]]),
+    np.array([[0.012, 0.002], [0.0, 0.009]]),
+    np.array([9.0, 7.0]),
+    np.eye(2),
+)
 
 
 def camera(time: np.ndarray) -> Camera:
     """Travels to the right and a little forward, and sways as a hand does."""
-    steps = len(time)
-    sway = 0.012 * np.sin(
+    position = np.stack([0.55 * (time - 1), 0.03 * np.sin(5 * time), 0.25 * (time - 1)], -1)
+    return hand_held(time, 0.012, position)
+
+
+def hand_held(time: np.ndarray, sway: float, position: np.ndarray) -> Camera:
+    """A camera at `position` (S, 3) that sways by as many radians, before a picture of 16:9."""
+    angles = sway * np.sin(
         2 * np.pi * np.stack([1.3 * time, 1.7 * time + 0.2, 0.9 * time + 0.6], -1)
     )
-    position = np.stack([0.55 * (time - 1), 0.03 * np.sin(5 * time), 0.25 * (time - 1)], -1)
-    return Camera(rotations(*sway.T), position, np.full(steps, 1.25), HW[1] / HW[0])
+    return Camera(rotations(*angles.T), position, np.full(len(time), 1.25), HW[1] / HW[0])
 
 
 def two_tone(
@@ -119,32 +130,31 @@ def walker(
 def movers(rng: np.random.Generator, time: np.ndarray, first: int) -> list[Layer]:
     """The kite, the fish-like balloon and the walker."""
     t = time - 1
-    kite_mask = textures.OUTLINES["polygon"](np.random.default_rng(31), TEXTURE_PX)
-    kite = np.dstack(
-        [textures.TEXTURES["stripes"](np.random.default_rng(4), TEXTURE_PX) * 255, kite_mask]
-    )
+    kite, fish = kite_skin(), fish_skin()
     kite_path = np.stack([-1.1 * t + 0.4, -1.0 - 0.35 * np.sin(3.2 * t), 5.2 + 0 * t], -1)
-    fish_mask = textures.OUTLINES["blob"](np.random.default_rng(41), TEXTURE_PX)
-    fish = np.dstack(
-        [textures.TEXTURES["cells"](np.random.default_rng(6), TEXTURE_PX) * 255, fish_mask]
-    )
     fish_path = np.stack([1.5 * t - 0.5, -0.25 + 0.2 * np.sin(4 * t), 4.2 - 0.5 * t], -1)
-    wave = Bend(
-        np.array([[0.0, 28.0], [9.0, 0.0]]),
-        np.array([[0.012, 0.002], [0.0, 0.009]]),
-        np.array([9.0, 7.0]),
-        np.eye(2),
-    )
     steps_path = np.stack(
         [-0.9 * t + 0.9, 0.42 + 0.03 * np.abs(np.sin(2 * np.pi * 1.1 * t)), 3.6 + 0 * t], -1
     )
     return [
-        Layer(
-            kite.astype(np.uint8), standing(kite_path, 0.9, kite, roll=0.5 * np.sin(2.4 * t)), first
-        ),
-        Layer(fish.astype(np.uint8), standing(fish_path, 0.95, fish), first + 1, bend=wave),
+        Layer(kite, standing(kite_path, 0.9, kite, roll=0.5 * np.sin(2.4 * t)), first),
+        Layer(fish, standing(fish_path, 0.95, fish), first + 1, bend=WAVE),
         *walker(rng, time, steps_path, first + 2),
     ]
+
+
+def kite_skin() -> np.ndarray:
+    """A striped polygon, (TEXTURE_PX, TEXTURE_PX, 4) uint8 RGBA."""
+    stripes = textures.TEXTURES["stripes"](np.random.default_rng(4), TEXTURE_PX) * 255
+    polygon = textures.OUTLINES["polygon"](np.random.default_rng(31), TEXTURE_PX)
+    return np.dstack([stripes, polygon]).astype(np.uint8)
+
+
+def fish_skin() -> np.ndarray:
+    """A scaly blob, (TEXTURE_PX, TEXTURE_PX, 4) uint8 RGBA."""
+    cells = textures.TEXTURES["cells"](np.random.default_rng(6), TEXTURE_PX) * 255
+    blob = textures.OUTLINES["blob"](np.random.default_rng(41), TEXTURE_PX)
+    return np.dstack([cells, blob]).astype(np.uint8)
 
 
 def demo_scene(frames: int = FRAMES) -> Scene:
@@ -160,13 +170,15 @@ def demo_scene(frames: int = FRAMES) -> Scene:
     )
 
 
-def write(path: Path, frames: np.ndarray, fps: int = FPS) -> None:
-    """H.264, yuv420p, index first."""
+def write(
+    path: Path, frames: Iterable[np.ndarray], hw: tuple[int, int], fps: int, **options: str
+) -> None:
+    """H.264, yuv420p, index first; `options` of the encoder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("libx264", rate=Fraction(fps))
-        stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], "yuv420p"
-        stream.options = {"crf": CRF, "preset": "veryslow"}
+        stream.height, stream.width, stream.pix_fmt = *hw, "yuv420p"
+        stream.options = options
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         container.mux(stream.encode())
@@ -183,7 +195,7 @@ def parser() -> argparse.ArgumentParser:
 def _work(args: argparse.Namespace) -> None:
     commands.require_film(args.path)
     scene = frozen(demo_scene(24)) if args.still else demo_scene()
-    write(args.path, render(scene, HW).frames)
+    write(args.path, render(scene, HW).frames, HW, FPS, crf=CRF, preset="veryslow")
 
 
 def main() -> None:
