@@ -20,6 +20,7 @@ import torch
 from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion_bench.scenes.data import read_rgb
+from samotion_bench.scores import region_similarity
 from samotion_export.sam2.net import build_module
 
 from samotion_training import commands
@@ -160,8 +161,7 @@ def track_prompt(mask: np.ndarray, size_px: int, rng: np.random.Generator) -> Pr
 def jaccard(logits: np.ndarray, mask: np.ndarray) -> float:
     """IoU of logits (h,w), enlarged to a true mask (H,W) and cut at 0, with it."""
     guess = cv2.resize(logits, mask.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0
-    union = (guess | mask).sum()
-    return float((guess & mask).sum() / union) if union else 1.0
+    return region_similarity(mask, guess)
 
 
 def read_sequence(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray]:

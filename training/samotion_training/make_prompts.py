@@ -24,7 +24,7 @@ from samotion.settings import Settings
 from samotion_bench.scenes.data import Library
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training import commands
+from samotion_training import commands, samples
 from samotion_training.make_residuals import RESERVED_TRACKS, arguments, drawn, fill, scored
 from samotion_training.sam2_prompts import POINTS, Prompt
 
@@ -44,9 +44,8 @@ class Example(NamedTuple):
     logits: np.ndarray  # (K, S/4, S/4) float16: the coarse mask
     points: np.ndarray  # (K, POINTS, 2) float32 in [0,1], x and y
     signs: np.ndarray  # (K, POINTS) int32: 1 the object, 0 not, -1 padding
-    wanted: (
-        np.ndarray
-    )  # (K, L) bool by label: what the prompt is drawn for; nothing: no mover is there
+    # (K, L) bool by label: what the prompt is drawn for; nothing: no mover is there
+    wanted: np.ndarray
 
 
 def make(engines: Engines, seed: int, library: Library) -> Example:
@@ -132,9 +131,7 @@ def draw(
 
 def load(path: Path) -> Example:
     """An example that `fill` wrote. Raises InputError for a broken one."""
-    made = "an example of samotion_training.make_prompts"
-    with commands.reading(path, made), np.load(path) as arrays:
-        return Example(*(arrays[name] for name in Example._fields))
+    return samples.read(path, Example, "an example of samotion_training.make_prompts")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -99,9 +99,7 @@ def load(path: Path) -> Example:
     """An example that `fill` wrote. Raises InputError for a broken one, or one of another
     samotion.
     """
-    made = "an example of samotion_training.make_residuals"
-    with commands.reading(path, made), np.load(path) as arrays:
-        example = Example(*(arrays[name] for name in Example._fields))
+    example = samples.read(path, Example, "an example of samotion_training.make_residuals")
     if (channels := example.residuals.shape[-1]) != MAP_CHANNELS:
         raise InputError(
             f"{path}: its residuals have {channels} channels, expected {MAP_CHANNELS}; make its"

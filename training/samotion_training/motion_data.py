@@ -14,7 +14,7 @@ from samotion.cues import track_flow
 from samotion.tracks import Tracks, sample_and_track
 from samotion_bench.track_metrics import starts_on
 
-from samotion_training.commands import reading
+from samotion_training import samples
 from samotion_training.samples import Sample
 
 Rng = np.random.Generator
@@ -179,20 +179,15 @@ def _choose(rng: Rng, able: np.ndarray, moving: np.ndarray, count: int) -> np.nd
 
 def save(path: Path, tracks: TrackSet) -> None:
     """Write tracks in half precision; the file appears whole."""
-    partial = path.with_suffix(".tmp")
-    with open(partial, "wb") as file:
-        arrays = {
-            k: v.astype(np.float16) if v.dtype == np.float32 else v
-            for k, v in tracks._asdict().items()
-        }
-        np.savez(file, **{**arrays, "xy": tracks.xy})
-    partial.rename(path)
+    halved = {k: v.astype(np.float16) for k, v in _floats(tracks).items() if k != "xy"}
+    samples.save(path, tracks._replace(**halved))
 
 
 def load(path: Path) -> TrackSet:
     """Tracks that `save` wrote, in float32. Raises InputError where the file is broken."""
-    with reading(path, "tracks of samotion_training.make_tracks"), np.load(path) as arrays:
-        values = {name: arrays[name] for name in TrackSet._fields}
-    return TrackSet(
-        **{k: v.astype(np.float32) if v.dtype == np.float16 else v for k, v in values.items()}
-    )
+    tracks = samples.read(path, TrackSet, "tracks of samotion_training.make_tracks")
+    return tracks._replace(**{k: v.astype(np.float32) for k, v in _floats(tracks).items()})
+
+
+def _floats(tracks: TrackSet) -> dict[str, np.ndarray]:
+    return {name: array for name, array in tracks._asdict().items() if array.dtype.kind == "f"}

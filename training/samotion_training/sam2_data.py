@@ -33,19 +33,13 @@ class Picture(NamedTuple):
     labels: tuple[np.ndarray, ...]
 
 
-class CutOut(NamedTuple):
-    """An object (h,w,4) uint8, RGB and opacity."""
-
-    rgba: np.ndarray
-
-
 class Sources(NamedTuple):
     """Everything in memory, decoded once."""
 
     instances: list[Picture]
     regions: list[Picture]
     photos: list[np.ndarray]
-    cutouts: list[CutOut]
+    cutouts: list[np.ndarray]  # objects (h,w,4) uint8, RGB and opacity
 
 
 class Clip(NamedTuple):
@@ -103,8 +97,8 @@ def held_out_of_scenes(data: Path) -> set[Path]:
     return {*library.photos, *labelled}
 
 
-def cut_out(picture: Picture) -> list[CutOut]:
-    """The whole, large enough objects of a picture, with softened edges."""
+def cut_out(picture: Picture) -> list[np.ndarray]:
+    """The whole, large enough objects (h,w,4) uint8 RGBA of a picture, with softened edges."""
     labels = picture.labels[0]
     found = []
     for value in np.unique(labels[labels > 0]):
@@ -116,7 +110,7 @@ def cut_out(picture: Picture) -> list[CutOut]:
             alpha = cv2.GaussianBlur(mask[box].astype(np.float32), (0, 0), 0.8)
             # inside the drawn outline, so that no old background comes along
             alpha = np.clip(alpha * 2 - 0.9, 0, 1)
-            found.append(CutOut(np.dstack([picture.image[box], (alpha * 255).astype(np.uint8)])))
+            found.append(np.dstack([picture.image[box], (alpha * 255).astype(np.uint8)]))
     return found
 
 
@@ -192,7 +186,7 @@ def composite(sources: Sources, size_px: int, frames: int, rng: np.random.Genera
     images = [_view(background, bend) for bend in _bends(size_px, frames, rng)]
     maps = np.zeros((frames, size_px, size_px), np.int32)
     for value in range(1, int(rng.integers(1, 5)) + 1):
-        piece = shape(rng) if drawn else sources.cutouts[rng.integers(len(sources.cutouts))].rgba
+        piece = shape(rng) if drawn else sources.cutouts[rng.integers(len(sources.cutouts))]
         for t, (matrix, gain) in enumerate(_path(piece.shape[:2], size_px, frames, aspect, rng)):
             images[t], cover = _pasted(images[t], piece, matrix, gain)
             maps[t][cover] = value
@@ -343,7 +337,7 @@ def _procedural(rng: np.random.Generator) -> Sources:
         blob = cv2.GaussianBlur(rng.normal(size=(96, 96)).astype(np.float32), (0, 0), 14)
         ys, xs = np.mgrid[:96, :96] / 48 - 1
         alpha = (blob / blob.std() * 0.3 + 0.7 > np.hypot(xs, ys)).astype(np.uint8) * 255
-        cutouts.append(CutOut(np.dstack([_noise(rng)[:96, :96], alpha])))
+        cutouts.append(np.dstack([_noise(rng)[:96, :96], alpha]))
     return Sources([], [], photos, cutouts)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from samotion import geometry
@@ -15,6 +15,7 @@ from samotion_training.commands import files_of, reading, shapes_of
 
 POINTS = 1024  # followed in each clip
 MADE = "a clip of samotion_training.pool"
+Arrays = TypeVar("Arrays", bound=tuple[Any, ...])
 DEPTH_EVERY = 4  # disparity of every fourth frame is kept: it is the largest array
 
 
@@ -84,5 +85,13 @@ def clips_of(folder: Path, *needed: str, size_px: int | None = None) -> list[Pat
 
 def load(path: Path) -> Sample:
     """A clip that `save` wrote. Raises InputError where it is broken."""
-    with reading(path, MADE), np.load(path) as arrays:
-        return Sample(**{name: arrays[name] for name in Sample._fields})
+    return read(path, Sample, MADE)
+
+
+def read(path: Path, kind: type[Arrays], made: str) -> Arrays:
+    """The arrays of a tuple of a kind, that `save` wrote. Raises InputError where the file is
+    broken, or is not what was `made`.
+    """
+    names: tuple[str, ...] = kind._fields  # type: ignore[attr-defined]
+    with reading(path, made), np.load(path) as arrays:
+        return kind(*(arrays[name] for name in names))

@@ -49,11 +49,9 @@ CLIP_POINTS = 64
 MATCH_POINTS = 160
 NEAR_PX = 6.0  # what expected_dist calls near, as TAPIR does
 REFINE_POINTS = 96
-REACH_PX = (
-    # refinement looks three coarse cells far: what is farther off is lost to it, and only noise in
-    # its loss
-    24.0
-)
+# refinement looks three coarse cells far: what is farther off is lost to it, and only noise in its
+# loss
+REACH_PX = 24.0
 HUBER_PX = 1.0
 
 
