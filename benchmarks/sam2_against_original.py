@@ -5,7 +5,7 @@ python benchmarks/sam2_against_original.py --config sam2.1_hiera_t --objects 1 3
 
 One line per number of objects: seconds of both and their ratio, on the wall and of processor time;
 then the fit E + M*n of each. Prompts: two frames per object. Nothing is compared here;
-tests/test_sam2.py does that.
+tests/runtime/sam2/test_propagation.py does that.
 """
 
 from __future__ import annotations

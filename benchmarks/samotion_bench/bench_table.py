@@ -61,12 +61,15 @@ def curve_lines(report: Mapping[str, Any]) -> list[str]:
         if left_out
         else []
     )
-    return missing + [
-        f"{c['what']}: {number(c['slope_ms'])} ms per {c['unit'].removesuffix('s')} +"
-        f" {number(c['intercept_ms'])} ms"
-        for c in curves.values()
-        if c["slope_ms"] is not None
-    ]
+    return missing + [curve_line(c) for c in curves.values() if c["slope_ms"] is not None]
+
+
+def curve_line(curve: Mapping[str, Any]) -> str:
+    """What a curve is of, and its slope where it has one."""
+    if curve["slope_ms"] is None:
+        return str(curve["what"])
+    slope = f"{number(curve['slope_ms'])} ms per {curve['unit'].removesuffix('s')}"
+    return f"{curve['what']}: {slope} + {number(curve['intercept_ms'])} ms"
 
 
 def baseline_lines(found: Mapping[str, Any]) -> list[str]:

@@ -155,8 +155,8 @@ def compare_engines(folder: Path, frames: int) -> list[Difference]:
     settings = Settings(max_frames=frames)
     with open_engines(folder, "tensorrt") as engines, prepared(frames, CLIP_HW, settings) as load:
         recorder = Recorder(engines)
-        run_whole(recorder.as_engines, load)
-        rehearse(recorder.as_engines, load, OBJECTS)
+        run_whole(recorder, load)
+        rehearse(recorder, load, OBJECTS)
         notes = recorder.in_order()
         with open_graphs(folder) as graphs:
             return [

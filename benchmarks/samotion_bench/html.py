@@ -10,7 +10,7 @@ from typing import Any
 from samotion.contract import DYNAMIC
 
 from samotion_bench import svg
-from samotion_bench.bench_table import BESIDE, baseline_lines, headline, share_of_peak
+from samotion_bench.bench_table import BESIDE, baseline_lines, curve_line, headline, share_of_peak
 from samotion_bench.svg import number
 
 STYLE = """
@@ -162,17 +162,11 @@ def _beside(report: Mapping[str, Any]) -> str:
 def _curves(report: Mapping[str, Any]) -> str:
     figures = []
     for found in report["curves"].values():
-        line = ""
-        if found["slope_ms"] is not None:
-            unit = found["unit"].removesuffix("s")
-            line = (
-                f": {number(found['slope_ms'])} ms per {unit} + {number(found['intercept_ms'])} ms"
-            )
         picture = svg.curve(
             found["x"], found["median_ms"], found["slope_ms"], found["intercept_ms"], found["unit"]
         )
         figures.append(
-            f"<figure>{picture}<figcaption>{escape(found['what'] + line)}</figcaption></figure>"
+            f"<figure>{picture}<figcaption>{escape(curve_line(found))}</figcaption></figure>"
         )
     missing = ""
     if report.get("left_out"):

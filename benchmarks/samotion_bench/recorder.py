@@ -5,19 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from samotion.backends.engines import Engines, FunctionEngine
 from samotion.contract import SIGNATURES
 
 Arrays = dict[str, np.ndarray]
-
-
-class Opened(Protocol):
-    """What engines of any origin offer."""
-
-    def __getitem__(self, name: str) -> Any: ...
 
 
 @dataclass
@@ -39,7 +33,7 @@ class Note:
 class Recorder:
     """Stands in for engines: the same answers, and `notes` of every call."""
 
-    def __init__(self, engines: Opened) -> None:
+    def __init__(self, engines: Engines) -> None:
         self._engines = engines
         self.notes: dict[str, Note] = {}
 
@@ -57,10 +51,12 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engines, name)
 
-    @property
-    def as_engines(self) -> Engines:
-        """For functions that take Engines: this answers as they do."""
-        return self
+    def times(self) -> dict[str, dict[str, float]]:
+        """How often each engine was called, and ms in all, in the contract's order."""
+        return {
+            name: {"calls": note.calls, "total_ms": note.total_ms}
+            for name, note in self.in_order().items()
+        }
 
     def in_order(self) -> dict[str, Note]:
         """The notes of engines that were called, in the contract's order."""

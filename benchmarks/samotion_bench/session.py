@@ -6,27 +6,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from samotion.backends.engines import EngineFolder, Engines
 from samotion.commands.series import left
+from samotion.pipeline import segment_clip
 
 from samotion_bench import baselines
 from samotion_bench.baselines import TorchEngines
 from samotion_bench.machine import device_memory_mib, host_memory_mib
 from samotion_bench.recorder import Note, Recorder, items, sizes
-from samotion_bench.timing import Call, Samples, describe, fit_line, measure, timed
-from samotion_bench.workload import (
-    Run,
-    Workload,
-    follow,
-    propagate,
-    rehearse,
-    run_frames,
-    run_whole,
-    spread,
-)
+from samotion_bench.timing import Call, Samples, describe, fit_line, measure, one_a_round, timed
+from samotion_bench.workload import Run, Workload, follow, propagate, rehearse, run_whole, spread
 
 MAX_RUNS = 10  # of the whole pipeline
 # of the time left when each begins; the curves get the rest
@@ -73,11 +65,9 @@ def run_session(
     opened = _open_each(engines)
     say(f"{len(opened)} engines opened; first run")
     recorder = Recorder(engines)
-    first = run_whole(recorder.as_engines, load)
-    in_run = {
-        name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()
-    }
-    rehearse(recorder.as_engines, load, plan.objects)
+    first = run_whole(recorder, load)
+    in_run = recorder.times()
+    rehearse(recorder, load, plan.objects)
     notes = recorder.in_order()
     torch = baselines.open_torch(engines, plan.threads) if plan.baselines else None
     say(f"first run {first.wall_ms / 1000:.1f} s; whole runs")
@@ -175,9 +165,9 @@ def _device_times(
 
 
 def _describe_whole(runs: list[Run], first: Run, load: Workload) -> dict[str, Any]:
-    wall = Samples(first.wall_ms, tuple((r.wall_ms,) for r in runs))
+    wall = one_a_round(first.wall_ms, (r.wall_ms for r in runs))
     stages = {
-        stage: describe(Samples(first.stages[stage], tuple((r.stages[stage],) for r in runs)))
+        stage: describe(one_a_round(first.stages[stage], (r.stages[stage] for r in runs)))
         for stage in first.stages
     }
     masks = [r for r in runs if r.first_mask_ms is not None and r.steady_frame_ms is not None]
@@ -246,7 +236,7 @@ def _describe_baselines(
 ) -> dict[str, Any]:
     found: dict[str, Any] = {"same_weights": list(torch.same_weights), "torch_device": torch.device}
     if "torch" in plan.baselines:
-        wall = Samples(runs[0].wall_ms, tuple((r.wall_ms,) for r in runs))
+        wall = one_a_round(runs[0].wall_ms, (r.wall_ms for r in runs))
         ratio = wall.median / float(np.median([r.wall_ms for r in ours]))
         found["torch"] = {**describe(wall), "objects": runs[0].objects, "ratio": ratio}
     if "reference-schedule" in plan.baselines:
@@ -267,10 +257,8 @@ def reference_schedule(
     inputs = baselines.reference_inputs(notes)
     counts = baselines.reference_calls(load.hw, frames, step, plan.objects)
     # nano's motion map has no like there
-    calls = {
-        name: (lambda name=name: torch[name](**inputs[name])) for name in inputs if name in counts
-    }
-    cost = measure(cast(Mapping[str, Call], calls), runs=5, budget_s=plan.time_limit_s * 0.1)
+    calls = {name: partial(torch[name], **inputs[name]) for name in inputs if name in counts}
+    cost = measure(calls, runs=5, budget_s=plan.time_limit_s * 0.1)
     shares = {
         name: {"calls": counts[name], "call_ms": c.median, "total_ms": counts[name] * c.median}
         for name, c in cost.items()
@@ -278,12 +266,10 @@ def reference_schedule(
     recorder = Recorder(torch)
     tracks = load.settings.max_tracks or torch.preset.max_tracks
     start = time.perf_counter()
-    follow(recorder.as_engines, load, tracks)()
-    propagate(recorder.as_engines, load.frames, plan.objects)()
+    follow(recorder, load, tracks)()
+    propagate(recorder, load.frames, plan.objects)()
     wall = (time.perf_counter() - start) * 1000
-    mine = {
-        name: {"calls": n.calls, "total_ms": n.total_ms} for name, n in recorder.in_order().items()
-    }
+    mine = recorder.times()
     compared = [name for name in mine if name in shares]
     theirs_ms = sum(shares[name]["total_ms"] for name in compared)
     ours_ms = sum(mine[name]["total_ms"] for name in compared)
@@ -314,11 +300,13 @@ def _curves(
     objects = spread(plan.objects, (0, 0.5, 1.0))
     smaller = [short[:, :: 1 << k, :: 1 << k] for k in (2, 1, 0)]
     jobs: dict[str, dict[float, Call]] = {
-        "frames": {n: _job(run_frames, engines, frames[:n], settings) for n in lengths},
+        "frames": {n: partial(segment_clip, frames[:n], engines, settings) for n in lengths},
         "tracks": {n: follow(engines, load, n) for n in counts},
         "objects": {n: propagate(engines, short, n) for n in objects},
         "megapixels": {
-            _megapixels(f): _job(run_frames, engines, np.ascontiguousarray(f), settings)
+            f[0, ..., 0].size / 1e6: partial(
+                segment_clip, np.ascontiguousarray(f), engines, settings
+            )
             for f in smaller
         },
     }
@@ -339,14 +327,6 @@ def _curves(
         if missing := len(points) - len(curve["x"]):
             left_out.append(f"{name} ({missing} of {len(points)} points)")
     return found, left_out
-
-
-def _job(run: Callable[..., Any], *arguments: Any) -> Call:
-    return lambda: run(*arguments)
-
-
-def _megapixels(frames: Any) -> float:
-    return float(frames.shape[1] * frames.shape[2] / 1e6)
 
 
 def _curve(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,11 @@ class Samples:
     def median(self) -> float:
         """Of all runs, ms."""
         return float(np.median(self.values))
+
+
+def one_a_round(first_ms: float, times_ms: Iterable[float]) -> Samples:
+    """Samples of runs that are rounds of their own."""
+    return Samples(first_ms, tuple((ms,) for ms in times_ms))
 
 
 def noise(blocks: Sequence[Sequence[float]]) -> float | None:

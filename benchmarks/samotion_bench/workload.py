@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from samotion import dino, geometry, motion, sam2, tracks
 from samotion.backends.engines import Engines
-from samotion.pipeline import Result, segment_clip
+from samotion.pipeline import segment_clip
 from samotion.results import overlay
 from samotion.settings import Settings
 
@@ -72,7 +72,7 @@ class Run:
 
 
 def run_whole(engines: Engines, load: Workload) -> Run:
-    """A clip from the file to written masks, as samotion-run does it but for the overlay."""
+    """A clip from the file to written masks, as samotion-run does but for overlay and report."""
     start = time.perf_counter()
     marks: list[float] = []
 
@@ -94,11 +94,6 @@ def run_whole(engines: Engines, load: Workload) -> Run:
         len(result.objects),
         len(result.tracks),
     )
-
-
-def run_frames(engines: Engines, frames: np.ndarray, settings: Settings) -> Result:
-    """The pipeline on frames in memory."""
-    return segment_clip(frames, engines, settings)
 
 
 def follow(engines: Engines, load: Workload, count: int) -> Callable[[], Any]:

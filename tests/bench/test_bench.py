@@ -18,6 +18,7 @@ from typing import Any, cast
 import numpy as np
 import onnx
 import pytest
+from helpers.fakes import FakeEngines
 from rich.console import Console
 from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import InputError, UsageError
@@ -105,8 +106,7 @@ def test_lines_are_fitted():
 
 
 def test_recorder_notes_calls_and_keeps_the_largest():
-    opened = {"depth": lambda frames: {"disparity": frames[..., 0] * 1.0}}
-    recorder = Recorder(opened)
+    recorder = Recorder(FakeEngines(depth=lambda frames: {"disparity": frames[..., 0] * 1.0}))
     for count in (1, 3, 2):
         answer = recorder["depth"](frames=np.ones((count, 4, 4, 3), np.uint8))
         assert answer["disparity"].shape == (count, 4, 4)
@@ -187,7 +187,7 @@ def run(monkeypatch, tmp_path):
 
     monkeypatch.setattr(session, "run_whole", whole)
     monkeypatch.setattr(session, "rehearse", rehearse)
-    monkeypatch.setattr(session, "run_frames", lambda engines, frames, settings: None)
+    monkeypatch.setattr(session, "segment_clip", lambda frames, engines, settings: None)
     monkeypatch.setattr(session, "follow", lambda engines, load, count: lambda: None)
     monkeypatch.setattr(session, "propagate", lambda engines, frames, objects: lambda: None)
     monkeypatch.setattr(machine, "peak_gflops", lambda device: 100.0)

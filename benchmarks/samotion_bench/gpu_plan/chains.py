@@ -76,7 +76,7 @@ def onnxruntime_cuda(work: Work) -> Iterator[Table]:
         settings = Settings(max_frames=work.frames)
         with prepared(work.frames, CLIP_HW, settings) as load:
             recorder = Recorder(cpu)
-            run_whole(recorder.as_engines, load)
+            run_whole(recorder, load)
         rows = [
             (output, shapes, relative, error)
             for name, note in recorder.in_order().items()
