@@ -57,33 +57,27 @@ def describe_machine(device: str) -> dict[str, Any]:
 
 def gpus() -> list[dict[str, str]]:
     """NVIDIA GPUs as the driver describes them, clocks included; none where there is no driver."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader,nounits"]
-    try:
-        answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    return [
-        dict(zip(GPU_FACTS, line.split(", ")))
-        for line in answer.stdout.splitlines()
-        if line.strip()
-    ]
+    rows = _asked(f"--query-gpu={','.join(GPU_FACTS)}") or []
+    return [dict(zip(GPU_FACTS, row)) for row in rows]
 
 
 def device_memory_mib() -> float | None:
     """Device memory this process holds; None without a GPU."""
-    command = [
-        "nvidia-smi",
-        "--query-compute-apps=pid,used_memory",
-        "--format=csv,noheader,nounits",
-    ]
+    rows = _asked("--query-compute-apps=pid,used_memory")
+    if rows is None:
+        return None
+    mine = (row[1] for row in rows if row[0] == str(os.getpid()))
+    return sum((float(used) for used in mine if used.isdigit()), 0.0)
+
+
+def _asked(query: str) -> list[list[str]] | None:
+    """The cells of nvidia-smi's answer, line by line; None where there is no driver."""
+    command = ["nvidia-smi", query, "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    rows = [line.split(", ") for line in answer.stdout.splitlines() if ", " in line]
-    return sum(
-        (float(used) for pid, used in rows if pid == str(os.getpid()) and used.isdigit()), 0.0
-    )
+    return [line.split(", ") for line in answer.stdout.splitlines() if line.strip()]
 
 
 def host_memory_mib() -> tuple[float, float]:
