@@ -37,16 +37,14 @@ from samotion.presets import PRESETS, Preset
 from samotion.settings import Settings
 from samotion_export.parity.clip import LEAST_IOU, iou
 
+from samotion_bench import pages
 from samotion_bench.machine import describe_machine
+from samotion_bench.pages import CLIP_HW, DEMO, OBJECTS
 from samotion_bench.recorder import Note, Recorder
 from samotion_bench.workload import prepared, rehearse, run_whole
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 # of an output's range, between an engine and its graph: both round, in different order
 MOST_RELATIVE = 0.05
-CLIP_HW = (480, 854)
-OBJECTS = 3
 
 Report = Mapping[str, Any]  # of samotion-bench
 # of one output from the CPU's: name, shapes, part of the range, plainly
@@ -81,48 +79,19 @@ def check_preset(preset: Preset, folder: Path, frames: int) -> Path:
         if preset.name == "nano"
         else list(random_weights(preset, folder.with_name(f"{preset.name}-weights")))
     )
-    _run(
-        "samotion_export.cli",
-        "all",
-        "--preset",
-        preset.name,
-        "--precision",
-        "fp16",
-        "--target",
-        "tensorrt",
-        "--out",
-        str(folder),
-        "--offline",
-        "--no-verify",  # a proof that fails would be the end; it comes last
-        *weights,
-    )
+    options = ["--preset", preset.name, "--precision", "fp16", "--target", "tensorrt", "--offline"]
+    # a proof that fails would be the end; it comes last
+    _run("samotion_export.cli", "all", *options, "--no-verify", "--out", str(folder), *weights)
     engine_rows = compare_engines(folder, frames)
     mask_rows = compare_masks(folder) if preset.name == "nano" else []
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    page = RESULTS / f"gpu-{preset.name}.md"
-    page.write_text(to_page(preset.name, frames, engine_rows, mask_rows, None))
-    times = RESULTS / f"gpu-{preset.name}-bench.json"
-    _run(
-        "samotion_bench.bench",
-        "--engine-dir",
-        str(folder),
-        "--device",
-        "tensorrt",
-        "--frames",
-        str(frames),
-        "--time-limit",
-        "400",
-        "--baseline",
-        "torch",
-        "--baseline",
-        "torch-compile",
-        "--json",
-        str(times),
-    )
+    figures = preset.name, frames, engine_rows, mask_rows
+    page = pages.write(pages.RESULTS / f"gpu-{preset.name}.md", to_page(*figures, None))
+    times = pages.RESULTS / f"gpu-{preset.name}-bench.json"
+    options = ["--engine-dir", str(folder), "--device", "tensorrt", "--frames", str(frames)]
+    options += ["--time-limit", "400", "--baseline", "torch", "--baseline", "torch-compile"]
+    _run("samotion_bench.bench", *options, "--json", str(times))
     proof = prove_engines(folder)
-    page.write_text(
-        to_page(preset.name, frames, engine_rows, mask_rows, json.loads(times.read_text()), proof)
-    )
+    pages.write(page, to_page(*figures, json.loads(times.read_text()), proof))
     failed = [name for name, known in proof["engines"].items() if record.problem(name, known)]
     failed += [row[0] for row in engine_rows if not row[2] <= MOST_RELATIVE]
     failed += [row[0] for row in mask_rows if not row[1] >= LEAST_IOU]
@@ -162,7 +131,7 @@ def compare_engines(folder: Path, frames: int) -> list[Difference]:
             return [
                 row
                 for name, note in notes.items()
-                for row in _differences(name, note, engines, graphs)
+                for row in differences(name, note, engines, graphs)
             ]
 
 
@@ -174,9 +143,10 @@ def prove_engines(folder: Path) -> record.Proof:
     return proof
 
 
-def _differences(
+def differences(
     name: str, note: Note, engines: EngineFolder, graphs: EngineFolder
 ) -> Iterator[Difference]:
+    """Of an engine's outputs for its largest inputs from those of its graph."""
     got, wanted = engines[name](**note.inputs), graphs[name](**note.inputs)
     shapes = ", ".join(str(list(np.shape(a))) for a in note.inputs.values())
     for output in SIGNATURES[name].output_names:
@@ -202,15 +172,14 @@ def open_graphs(folder: Path, device: str = "cpu") -> EngineFolder:
 
 def compare_masks(folder: Path) -> list[tuple[str, float]]:
     """IoU of the demo clip's moving pixels with those of the graphs on the CPU, per backend."""
-    clip = ROOT / "demo" / "demo.mp4"
     with open_graphs(folder) as graphs:
-        wanted = segment_clip(clip, graphs).labels > 0
+        wanted = segment_clip(DEMO, graphs).labels > 0
     rows = []
     with open_engines(folder, "tensorrt") as engines:
-        rows.append(("TensorRT", iou(segment_clip(clip, engines).labels > 0, wanted)))
+        rows.append(("TensorRT", iou(segment_clip(DEMO, engines).labels > 0, wanted)))
     try:
         with open_graphs(folder, "cuda") as graphs:
-            rows.append(("onnxruntime CUDA", iou(segment_clip(clip, graphs).labels > 0, wanted)))
+            rows.append(("onnxruntime CUDA", iou(segment_clip(DEMO, graphs).labels > 0, wanted)))
     except SamotionError as error:
         print(f"onnxruntime CUDA was not compared: {error}", file=sys.stderr)
     return rows
@@ -223,7 +192,7 @@ def to_page(
     masks: list[tuple[str, float]],
     bench: Report | None,
     proof: record.Proof | None = None,
-) -> str:
+) -> list[str]:
     """The figures and what they were measured on; without times where samotion-bench has not
     run.
     """
@@ -232,35 +201,30 @@ def to_page(
     lines += [*(f"- {key}: {value}" for key, value in machine.items()), ""]
     lines += [f"Clip {CLIP_HW[1]}x{CLIP_HW[0]}, {frames} frames.", ""]
     lines += time_lines(bench) if bench else ["samotion-bench did not finish.", ""]
-    lines += [
-        "| output | largest inputs | difference from CPU / range | difference |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {name} | {shapes} | {relative:.2e} | {error:.2e} |"
-        for name, shapes, relative, error in engines
-    ]
+    lines += pages.table(
+        ("output", "largest inputs", "difference from CPU / range", "difference"),
+        [(name, shapes, f"{part:.2e}", f"{error:.2e}") for name, shapes, part, error in engines],
+    )
     if masks:
-        lines += ["", "| masks of the demo clip | IoU with the CPU's |", "|---|---|"]
-        lines += [f"| {name} | {score:.4f} |" for name, score in masks]
-    lines += proof_lines(proof) if proof else []
-    return "\n".join([*lines, ""])
+        scores = [(name, f"{score:.4f}") for name, score in masks]
+        lines += ["", *pages.table(("masks of the demo clip", "IoU with the CPU's"), scores)]
+    return lines + (proof_lines(proof) if proof else [])
 
 
 def proof_lines(proof: record.Proof) -> list[str]:
     """Every output's figures on fixed inputs beside its graph, and the problems of engines."""
-    lines = ["", f"Proof on {record.summary(proof)}.", ""]
-    lines += ["| output | cosine | largest difference | judged by |", "|---|---|---|---|"]
+    rows = []
     for name, known in proof["engines"].items():
         for output, found in known.get("outputs", {}).items():
             judged = ", ".join(
                 f"{key} {found[key]:.2e} of {limit:g}" for key, limit in limits(output).items()
             )
-            figures = f"{found['cosine']:.6f} | {found['max_abs']:.2e} | {judged}"
-            lines.append(f"| {name}.{output} | {figures} |")
+            figures = f"{found['cosine']:.6f}", f"{found['max_abs']:.2e}", judged
+            rows.append((f"{name}.{output}", *figures))
         if said := record.problem(name, known):
-            lines.append(f"| {name} | | | {said} |")
-    return lines
+            rows.append((name, "", "", said))
+    head = ("output", "cosine", "largest difference", "judged by")
+    return ["", f"Proof on {record.summary(proof)}.", "", *pages.table(head, rows)]
 
 
 def time_lines(bench: Report) -> list[str]:
@@ -276,15 +240,12 @@ def time_lines(bench: Report) -> list[str]:
             f"- the same in PyTorch, eager: {_three(beside)} ms ({beside['ratio']:.2f} times as"
             f" long)"
         ]
-    lines += ["", "| engine | calls | median / p90 / p99 | GPU alone | PyTorch eager | compiled |"]
-    lines += ["|---|---|---|---|---|---|"]
+    rows = []
     for name, found in bench["engine_times"].items():
-        others = (
-            _three(found[kind]) if kind in found else "-"
-            for kind in ("device", "torch", "compiled")
-        )
-        lines.append(f"| {name} | {found['runs']} | {_three(found)} | {' | '.join(others)} |")
-    return [*lines, ""]
+        others = (_three(found[k]) if k in found else "-" for k in ("device", "torch", "compiled"))
+        rows.append((name, str(found["runs"]), _three(found), *others))
+    head = ("engine", "calls", "median / p90 / p99", "GPU alone", "PyTorch eager", "compiled")
+    return [*lines, "", *pages.table(head, rows), ""]
 
 
 def _three(found: Report) -> str:

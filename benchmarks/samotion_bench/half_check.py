@@ -29,9 +29,7 @@ from samotion_export.parity.half import worst
 from samotion_export.report import Report
 from samotion_export.request import Request
 
-from samotion_bench.gpu_check import RESULTS, ROOT
-
-CLIP = ROOT / "demo" / "demo.mp4"
+from samotion_bench import pages
 
 
 def main() -> None:
@@ -47,25 +45,13 @@ def main() -> None:
                 Report(),
             )
         full, half = (EngineFolder(out, "cpu", StrictEngine) for out in folders.values())
-        whole, halved = segment_clip(CLIP, full), segment_clip(CLIP, half)
+        whole, halved = segment_clip(pages.DEMO, full), segment_clip(pages.DEMO, half)
         found = [*clip_lines(whole, halved), *score_lines(full, half, whole, halved)]
-        lines = [*(f"- {line}" for line in found)]
-        lines += ["", *graph_lines(folders["fp32"], folders["fp16"])]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    page = RESULTS / "half-nano.md"
-    page.write_text(
-        "\n".join(
-            [
-                "# Half precision against float32: nano",
-                "",
-                "`python -m samotion_bench.half_check`",
-                "",
-                *lines,
-                "",
-            ]
-        )
-    )
-    print(page)
+        lines = ["# Half precision against float32: nano", ""]
+        lines += ["`python -m samotion_bench.half_check`", ""]
+        lines += [*(f"- {line}" for line in found), ""]
+        lines += graph_lines(folders["fp32"], folders["fp16"])
+    print(pages.write(pages.RESULTS / "half-nano.md", lines))
 
 
 def clip_lines(full: Result, half: Result) -> list[str]:
@@ -131,8 +117,7 @@ def _apart(before: np.ndarray, after: np.ndarray) -> str:
 def graph_lines(full: Path, half: Path) -> list[str]:
     """Each graph's size and the measure that is nearest to its limit."""
     before, after = read(full), read(half)
-    lines = ["| graph | MB float32 | MB half | nearest to its limit |", "|---|---|---|---|"]
-    total = [0, 0]
+    rows, total = [], [0, 0]
     for name, entry in after.engines.items():
         sizes = [(full / f"{name}.onnx").stat().st_size, (half / f"{name}.onnx").stat().st_size]
         if entry.precision == "fp16":
@@ -145,15 +130,10 @@ def graph_lines(full: Path, half: Path) -> list[str]:
             )
         else:
             said = "stays float32"
-        lines.append(
-            f"| {before.engines[name].file[:-5]} | {sizes[0] / 1e6:.2f} | {sizes[1] / 1e6:.2f}"
-            f" | {said} |"
-        )
-    return [
-        *lines,
-        "",
-        f"All but {', '.join(KEPT_NETS)}: {total[1] / total[0]:.3f} of float32's size.",
-    ]
+        rows.append((before.engines[name].file[:-5], *(f"{s / 1e6:.2f}" for s in sizes), said))
+    kept = f"All but {', '.join(KEPT_NETS)}: {total[1] / total[0]:.3f} of float32's size."
+    head = ("graph", "MB float32", "MB half", "nearest to its limit")
+    return [*pages.table(head, rows), "", kept]
 
 
 if __name__ == "__main__":

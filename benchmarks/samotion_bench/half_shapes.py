@@ -26,7 +26,7 @@ from samotion_export.parity import half as half_parity
 from samotion_export.parity.verify import Parity
 from samotion_export.spelling import Spelling
 
-from samotion_bench.gpu_check import RESULTS
+from samotion_bench import pages
 
 NOTE = (
     "Random weights show what rounding does at these sizes, every tensor being rounded. Trained"
@@ -35,6 +35,8 @@ NOTE = (
     " on any weights by\n"
     "`samotion-export all --precision fp16 --verify-clip CLIP`."
 )
+
+HEAD = ("graph", "MB float32", "MB half", "output", "measure", "is", "limit")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -57,10 +59,7 @@ def check(preset: Annotated[str, typer.Option(help="Whose nets' shapes.")] = "fa
         if net not in half.KEPT_NETS
         for row in measure_net(net, getattr(nets, net))
     ]
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    page = RESULTS / f"half-{preset}.md"
-    page.write_text(to_page(preset, rows))
-    print(page)
+    print(pages.write(pages.RESULTS / f"half-{preset}.md", to_page(preset, rows)))
 
 
 def measure_net(net: str, config: Any) -> Iterator[Row]:
@@ -93,31 +92,29 @@ def measure_graph(graph: Graph) -> Row:
         )
 
 
-def to_page(preset: str, rows: list[Row]) -> str:
+def to_page(preset: str, rows: list[Row]) -> list[str]:
     """The rows as a page of Markdown."""
-    lines = [f"# Half precision against float32: shapes of {preset}, random weights", ""]
-    lines += [f"`python -m samotion_bench.half_shapes --preset {preset}`", "", NOTE, ""]
-    lines += [
-        "| graph | MB float32 | MB half | output | measure | is | limit |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    cells = []
     for row in rows:
         for output, figures in row.parity.items():
             for key in (key for key in figures if key.endswith("_limit")):
                 measure = key.removesuffix("_limit")
-                sizes = f"{row.mb[0]:.2f} | {row.mb[1]:.2f}"
-                found = f"{figures[measure]:.2g} | {figures[key]:.2g}"
-                lines.append(f"| {row.name} | {sizes} | {output} | {measure} | {found} |")
+                sizes = f"{row.mb[0]:.2f}", f"{row.mb[1]:.2f}"
+                found = f"{figures[measure]:.2g}", f"{figures[key]:.2g}"
+                cells.append((row.name, *sizes, output, measure, *found))
     full, halved = (sum(row.mb[i] for row in rows) for i in range(2))
     kept = ", ".join(half.KEPT_NETS)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            f"All but {kept}, which stays float32: {halved / full:.3f} of float32's size.",
-            "",
-        ]
-    )
+    return [
+        f"# Half precision against float32: shapes of {preset}, random weights",
+        "",
+        f"`python -m samotion_bench.half_shapes --preset {preset}`",
+        "",
+        NOTE,
+        "",
+        *pages.table(HEAD, cells),
+        "",
+        f"All but {kept}, which stays float32: {halved / full:.3f} of float32's size.",
+    ]
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
 import typer
+
+from samotion_bench.pages import table
 
 DAY_S = 86_400
 MILLION = 1_000_000
@@ -216,12 +217,6 @@ def loss_rows(clips: Clips, count: int, seed: int = 0) -> list[list[str]]:
     return rows
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows as Markdown."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def tables(count: int) -> str:
     """All of docs/scale.md's tables."""
     clips = Clips()
@@ -234,13 +229,12 @@ def tables(count: int) -> str:
         *("files/s", "million files/day"),
     )
     losses = ("losses an hour", "hours", "% done twice", "$ per 1000 clips")
-    return "\n\n".join(
-        [
-            table(machines, machine_rows(clips, count)),
-            table(size, byte_rows(clips, count)),
-            table(losses, loss_rows(clips, count)),
-        ]
+    found = (
+        table(machines, machine_rows(clips, count)),
+        table(size, byte_rows(clips, count)),
+        table(losses, loss_rows(clips, count)),
     )
+    return "\n\n".join("\n".join(lines) for lines in found)
 
 
 @app.command()

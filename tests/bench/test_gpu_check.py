@@ -29,12 +29,12 @@ def test_engines_are_compared_with_their_graphs(
         recorder = Recorder(engines)
         recorder["depth"](frames=rng.integers(0, 256, (1, 8, 8, 3), np.uint8))
         note = recorder.in_order()["depth"]
-        (row,) = gpu_check._differences("depth", note, engines, graphs)
+        (row,) = gpu_check.differences("depth", note, engines, graphs)
         assert row == ("depth.disparity", "[1, 8, 8, 3]", 0.0, 0.0)
         wrong = {
             "depth": lambda frames: {"disparity": graphs["depth"](frames=frames)["disparity"] * 1.1}
         }
-        (row,) = gpu_check._differences("depth", note, wrong, graphs)  # type: ignore[arg-type]
+        (row,) = gpu_check.differences("depth", note, wrong, graphs)  # type: ignore[arg-type]
         assert row[2] > gpu_check.MOST_RELATIVE
 
 
@@ -45,7 +45,7 @@ def test_a_single_value_is_measured_by_itself() -> None:
     there = {name: np.full(1, 4.0, np.float32) for name in names}
     near = {name: array + np.float32(0.002) for name, array in there.items()}
     both = ({"sam2_prompt": lambda answer=answer, **_: answer} for answer in (near, there))
-    rows = list(gpu_check._differences("sam2_prompt", note, *both))  # type: ignore[arg-type]
+    rows = list(gpu_check.differences("sam2_prompt", note, *both))  # type: ignore[arg-type]
     assert len(rows) == len(names) and all(
         row[2] == pytest.approx(0.0005, rel=1e-3) for row in rows
     )
@@ -67,7 +67,7 @@ def test_the_proof_is_kept_and_shown(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "TensorRT 10.13.0: 1 of 1 engines answer as their graphs do." in shown
     assert "| depth.disparity | 1.000000 | 0.00e+00 | relative 0.00e+00 of 0.01 |" in shown
     failed = {**PLACE, "engines": {"depth": {"sha256": "0", "problem": "it is lost"}}}
-    assert "| depth | | | it is lost |" in gpu_check.proof_lines(failed)
+    assert "| depth |  |  | it is lost |" in gpu_check.proof_lines(failed)
 
 
 def test_iou() -> None:
@@ -78,8 +78,10 @@ def test_iou() -> None:
 
 def test_page_tells_machine_and_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu_check, "describe_machine", lambda device: {"gpus": ["Fake GPU"]})
-    page = gpu_check.to_page(
-        "nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)], None
+    page = "\n".join(
+        gpu_check.to_page(
+            "nano", 24, [("depth.disparity", "[1]", 1e-3, 2e-3)], [("TensorRT", 0.995)], None
+        )
     )
     assert (
         "- gpus: ['Fake GPU']" in page and "| depth.disparity | [1] | 1.00e-03 | 2.00e-03 |" in page
@@ -92,7 +94,8 @@ def test_page_tells_times() -> None:
     whole = {"objects": 2, "tracks": 9, "frames_per_s": 25.0, "wall": times}
     engine = {**times, "device": {**times, "median_ms": 0.5}, "torch": {**times, "median_ms": 7.0}}
     bench = {"machine": {"gpus": ["Some GPU"]}, "end_to_end": whole, "baselines": {"torch": times}}
-    page = gpu_check.to_page("nano", 24, [], [], {**bench, "engine_times": {"depth": engine}})
+    times_of = {**bench, "engine_times": {"depth": engine}}
+    page = "\n".join(gpu_check.to_page("nano", 24, [], [], times_of))
     assert "- gpus: ['Some GPU']" in page and "1.00 / 2.00 / 3.00 ms (25.0 frames/s)" in page
     assert "eager: 1.00 / 2.00 / 3.00 ms (4.00 times as long)" in page
     assert (
@@ -108,7 +111,7 @@ def test_what_differs_too_much_fails(
 ) -> None:
     """After the page is written."""
     commands: list[tuple[str, ...]] = []
-    monkeypatch.setattr(gpu_check, "RESULTS", tmp_path)
+    monkeypatch.setattr(gpu_check.pages, "RESULTS", tmp_path)
 
     def run(*words: str) -> None:
         commands.append(words)

@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ from samotion.settings import Settings
 from samotion_export.parity.clip import iou
 
 from samotion_bench import gpu_check
-from samotion_bench.gpu_plan.steps import CLIP_HW, ROOT, Missing, Table, Work
+from samotion_bench.gpu_plan.steps import Missing, Table, Work
 from samotion_bench.host.run import COLUMNS, HostLoad, measure
 from samotion_bench.machine import device_memory_mib
+from samotion_bench.pages import CLIP_HW, DEMO, OBJECTS
 from samotion_bench.recorder import Recorder
-from samotion_bench.workload import prepared, run_whole
+from samotion_bench.workload import Workload, prepared, run_whole
 
-DEMO = ROOT / "demo" / "demo.mp4"
-HOST_FRAMES, OBJECTS = 100, 3
+HOST_FRAMES = 100
 LONGEST = 3
 
 
@@ -78,9 +79,9 @@ def onnxruntime_cuda(work: Work) -> Iterator[Table]:
             recorder = Recorder(cpu)
             run_whole(recorder, load)
         rows = [
-            (output, shapes, relative, error)
+            row
             for name, note in recorder.in_order().items()
-            for output, shapes, relative, error in gpu_check._differences(name, note, engines, cpu)
+            for row in gpu_check.differences(name, note, engines, cpu)
         ]
         yield Table(
             "onnxruntime CUDA against its CPU", ("output", "inputs", "of range", "by"), rows
@@ -133,15 +134,9 @@ def end_to_end(work: Work) -> Iterator[Table]:
     need_gpu()
     built = _built(work)
     for name, folder in built.items():
-        settings = Settings(max_frames=work.frames)
-        with (
-            open_engines(folder, "tensorrt") as engines,
-            prepared(work.frames, CLIP_HW, settings) as load,
-        ):
-            engines.open_all()
-            segment_clip(load.path, engines, settings)  # the first run records and warms up
+        with _warm(work, folder) as (engines, load):
             start = time.perf_counter()
-            result = segment_clip(load.path, engines, settings)
+            result = segment_clip(load.path, engines, load.settings)
             whole = (time.perf_counter() - start) * 1000
             rows: list[tuple[object, ...]] = [*result.timings.items(), ("all", whole)]
             rows.append(("GPU memory, MiB", device_memory_mib() or "-"))
@@ -160,17 +155,26 @@ def kernels(work: Work) -> Iterator[Table]:
     except ImportError as error:
         raise Missing("PyTorch for CUDA, for its profiler: pip install torch") from error
     for name, folder in _built(work).items():
-        settings = Settings(max_frames=work.frames)
         with (
-            open_engines(folder, "tensorrt") as engines,
-            prepared(work.frames, CLIP_HW, settings) as load,
+            _warm(work, folder) as (engines, load),
+            profile(activities=[ProfilerActivity.CUDA]) as profiler,
         ):
-            segment_clip(load.path, engines, settings)
-            with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-                segment_clip(load.path, engines, settings)
-        yield Table(
-            f"{name}: longest kernels", ("kernel", "calls", "ms", "part"), longest(profiler)
-        )
+            segment_clip(load.path, engines, load.settings)
+        columns = ("kernel", "calls", "ms", "part")
+        yield Table(f"{name}: longest kernels", columns, longest(profiler))
+
+
+@contextmanager
+def _warm(work: Work, folder: Path) -> Iterator[tuple[EngineFolder, Workload]]:
+    """TensorRT's engines and a clip that they have been through once: that run records."""
+    settings = Settings(max_frames=work.frames)
+    with (
+        open_engines(folder, "tensorrt") as engines,
+        prepared(work.frames, CLIP_HW, settings) as load,
+    ):
+        engines.open_all()
+        segment_clip(load.path, engines, settings)
+        yield engines, load
 
 
 def longest(profiler: Any) -> list[tuple[object, ...]]:

@@ -11,10 +11,10 @@ from typing import Annotated
 import typer
 from samotion.commands.exits import run_command
 from samotion.errors import SamotionError
-from samotion.manifest import write_atomically
 
+from samotion_bench import pages
 from samotion_bench.gpu_plan import arithmetic, chains
-from samotion_bench.gpu_plan.steps import RESULTS, Missing, Step, Table, Work
+from samotion_bench.gpu_plan.steps import Missing, Step, Table, Work
 from samotion_bench.machine import gpus
 
 STEPS = (
@@ -38,7 +38,7 @@ def main(
     work: Annotated[Path, typer.Option(help="Where engines and random weights go.")] = Path(
         "engines-gpu"
     ),
-    out: Annotated[Path, typer.Option(help="Where tables go.")] = RESULTS,
+    out: Annotated[Path, typer.Option(help="Where tables go.")] = pages.RESULTS,
     frames: Annotated[int, typer.Option(min=4, help="Frames of the clips of steps 3 to 6.")] = 24,
 ) -> None:
     """Run the plan, most telling step first; a step that lacks something says what."""
@@ -68,13 +68,12 @@ def run_step(number: int, step: Step, work: Work, out: Path) -> None:
     path, tables, start = out / f"gpu-plan-{number}-{step.name}.md", list[Table](), time.time()
     for table in step.run(work):
         tables.append(table)
-        out.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, page(number, step, tables, time.time() - start).encode())
-        print("\n".join(table.lines()), flush=True)
+        pages.write(path, page(number, step, tables, time.time() - start))
+        print("\n".join([*table.lines(), ""]), flush=True)
     print(f"  {path}", flush=True)
 
 
-def page(number: int, step: Step, tables: Sequence[Table], seconds: float) -> str:
+def page(number: int, step: Step, tables: Sequence[Table], seconds: float) -> list[str]:
     """A step's page: what it is, the machine, its tables."""
     lines = [f"# gpu-check, step {number}: {step.what}", "", f"`{COMMAND} --step {number}`", ""]
     cards = ", ".join(gpu["name"] for gpu in gpus()) or "none"
@@ -82,11 +81,10 @@ def page(number: int, step: Step, tables: Sequence[Table], seconds: float) -> st
         f"- GPUs: {cards}",
         f"- system: {platform.platform()}",
         f"- after {seconds:.0f} s",
-        "",
     ]
     for table in tables:
-        lines += table.lines()
-    return "\n".join(lines)
+        lines += ["", *table.lines()]
+    return lines
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-RESULTS = ROOT / "benchmarks" / "results"
-CLIP_HW = (480, 854)
+from samotion_bench import pages
 
 
 class Missing(Exception):
@@ -31,14 +29,10 @@ class Table:
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> list[str]:
         """As Markdown."""
-        yield from (f"## {self.title}", "")
-        yield f"| {' | '.join(self.columns)} |"
-        yield f"|{' --- |' * len(self.columns)}"
-        for row in self.rows:
-            yield f"| {' | '.join(_text(cell) for cell in row)} |"
-        yield ""
+        cells = ([_text(cell) for cell in row] for row in self.rows)
+        return [f"## {self.title}", "", *pages.table(self.columns, cells)]
 
 
 @dataclass(frozen=True)
