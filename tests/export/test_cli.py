@@ -155,6 +155,24 @@ def given(files: dict[str, Path], *names: str) -> list[str]:
     return [*names, *(f"--checkpoint={name}={files[name]}" for name in names)]
 
 
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder that `export` writes to."""
+    return tmp_path / "e"
+
+
+@pytest.fixture
+def export(run: Run, files: dict[str, Path], out: Path) -> Run:
+    """The command for some of the stand-ins, and options."""
+
+    def call(*arguments: object) -> tuple[int, list[str], str]:
+        names = [str(name) for name in arguments if name in files]
+        options = [option for option in arguments if option not in files]
+        return run(*given(files, *names), "--out", out, *options)
+
+    return call
+
+
 def onnx_files(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.glob("*.onnx")}
 
@@ -180,62 +198,52 @@ def test_exports_compares_and_reports(tmp_path: Path, run: Run, files: dict[str,
     assert entry.parity["features"]["range"] > 1
 
 
-def test_exported_engine_answers_as_the_weights_say(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
-    run(*given(files, "depth"), "--out", tmp_path / "e")
+def test_exported_engine_answers_as_the_weights_say(out: Path, export: Run) -> None:
+    export("depth")
     frames = np.arange(2 * 4 * 6 * 3, dtype=np.uint8).reshape(2, 4, 6, 3)
-    with samotion.open_engines(tmp_path / "e", "cpu") as engines:
+    with samotion.open_engines(out, "cpu") as engines:
         got = engines["depth"](frames=frames)["disparity"]
     np.testing.assert_allclose(
         got, (frames * np.array([0.2, 0.5, 0.3], np.float32)).mean(-1), rtol=1e-5
     )
 
 
-def test_second_run_skips_and_force_does_not(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
-    arguments = (*given(files, "depth", "dino"), "--out", tmp_path / "e")
-    run(*arguments)
-    code, written, said = run(*arguments)
+def test_second_run_skips_and_force_does_not(export: Run) -> None:
+    export("depth", "dino")
+    code, written, said = export("depth", "dino")
     assert (code, written) == (0, [])
     assert said == "depth: up to date (1 of 2 graphs)\ndino: up to date (2 of 2 graphs)\n"
-    assert len(run(*arguments, "--force")[1]) == 3
+    assert len(export("depth", "dino", "--force")[1]) == 3
 
 
 def test_a_changed_checkpoint_rebuilds_just_that(
-    tmp_path: Path, run: Run, files: dict[str, Path]
+    out: Path, export: Run, files: dict[str, Path]
 ) -> None:
-    out = tmp_path / "e"
-    arguments = (*given(files, "depth", "dino"), "--out", out)
-    run(*arguments)
+    export("depth", "dino")
     official.write(files["dino"], "dino", {"scale": torch.tensor([1.0, 2.0, 3.0])})
-    _, written, said = run(*arguments)
+    _, written, said = export("depth", "dino")
     assert written == [str(out / "dino.onnx"), str(out / "manifest.json")]
     assert "depth: up to date" in said
 
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"edited")])
 def test_a_missing_or_edited_engine_is_rebuilt(
-    tmp_path: Path, run: Run, files: dict[str, Path], damage: Callable[[Path], object]
+    out: Path, export: Run, damage: Callable[[Path], object]
 ) -> None:
-    out = tmp_path / "e"
-    arguments = (*given(files, "depth", "dino"), "--out", out)
-    run(*arguments)
+    export("depth", "dino")
     before = onnx_files(out)
     damage(out / "depth.onnx")
-    assert run(*arguments)[1] == [str(out / "depth.onnx"), str(out / "manifest.json")]
+    assert export("depth", "dino")[1] == [str(out / "depth.onnx"), str(out / "manifest.json")]
     assert onnx_files(out) == before
 
 
 def test_an_engine_that_was_not_compared_is_not_current_for_a_run_that_compares(
-    tmp_path: Path, run: Run, files: dict[str, Path]
+    export: Run,
 ) -> None:
-    arguments = (*given(files, "depth"), "--out", tmp_path / "e")
-    assert "not compared" in run(*arguments, "--no-verify")[2]
-    assert run(*arguments, "--no-verify")[1] == []
-    assert len(run(*arguments)[1]) == 2
-    assert run(*arguments, "--no-verify")[1] == []
+    assert "not compared" in export("depth", "--no-verify")[2]
+    assert export("depth", "--no-verify")[1] == []
+    assert len(export("depth")[1]) == 2
+    assert export("depth", "--no-verify")[1] == []
 
 
 def test_changed_code_rebuilds_the_nets_that_use_it(
@@ -268,12 +276,9 @@ def test_changed_code_rebuilds_the_nets_that_use_it(
     assert changed_by("graph.py") == set(NETS)
 
 
-def test_switching_the_preset_keeps_what_both_share(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
-    _, written, said = run(*given(files, "depth", "dino"), "--out", out, "--preset", "reference")
+def test_switching_the_preset_keeps_what_both_share(out: Path, export: Run) -> None:
+    export("depth", "dino", "--preset", "fast")
+    _, written, said = export("depth", "dino", "--preset", "reference")
     assert written == [str(out / "depth.onnx"), str(out / "manifest.json")]
     assert "dino: up to date" in said
     assert manifest.read(out).preset == "reference"
@@ -317,25 +322,19 @@ def test_what_is_next_with_a_causal_tracker(monkeypatch: pytest.MonkeyPatch) -> 
     assert cli.next_command(Path("e")) == "samotion-live --engine-dir e clip.mp4"
 
 
-def test_a_preset_that_shares_all_takes_over_without_a_rebuild(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth"), "--out", out, "--preset", "fast")
-    code, written, said = run(*given(files, "depth"), "--out", out, "--preset", "balanced")
+def test_a_preset_that_shares_all_takes_over_without_a_rebuild(out: Path, export: Run) -> None:
+    export("depth", "--preset", "fast")
+    code, written, said = export("depth", "--preset", "balanced")
     assert (code, written) == (0, [str(out / "manifest.json")])
     assert said == "depth: up to date\nmanifest.json: now preset 'balanced'\n"
     assert manifest.read(out).preset == "balanced"
 
 
 def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
-    tmp_path: Path, run: Run, files: dict[str, Path]
+    out: Path, export: Run
 ) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth"), "--out", out, "--preset", "fast")
-    code, written, said = run(
-        *given(files, "depth"), "--out", out, "--preset", "fast", "--refine-px", "512"
-    )
+    export("depth", "--preset", "fast")
+    code, written, said = export("depth", "--preset", "fast", "--refine-px", "512")
     assert (code, written) == (0, [str(out / "manifest.json")])
     assert said == "depth: up to date\nmanifest.json: now preset 'fast' with refine_px 512\n"
     with samotion.open_engines(out, "cpu") as engines:
@@ -345,67 +344,58 @@ def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
             engines["tracks_refine_large"]
 
 
-def test_presets_are_never_mixed(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth", "dino"), "--out", out, "--preset", "fast")
+def test_presets_are_never_mixed(out: Path, export: Run) -> None:
+    export("depth", "dino", "--preset", "fast")
     before = onnx_files(out), (out / "manifest.json").read_text()
-    code, written, said = run(*given(files, "dino"), "--out", out, "--preset", "nano")
+    code, written, said = export("dino", "--preset", "nano")
     assert (code, written) == (2, [])
     assert "holds preset 'fast', whose depth differ from those of preset 'nano'" in said
     assert (onnx_files(out), (out / "manifest.json").read_text()) == before
 
 
-def test_another_sam2_size_is_recorded(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth"), "--out", out, "--preset", "fast", "--sam2", "sam2.1_hiera_b+")
+def test_another_sam2_size_is_recorded(out: Path, export: Run) -> None:
+    export("depth", "--preset", "fast", "--sam2", "sam2.1_hiera_b+")
     with samotion.open_engines(out, "cpu") as engines:
         assert engines.preset.name == "fast"
         assert engines.preset.sam2.config == "sam2.1_hiera_b+"
 
 
-def test_a_damaged_manifest_is_built_anew(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    out = tmp_path / "e"
+def test_a_damaged_manifest_is_built_anew(out: Path, export: Run) -> None:
     out.mkdir()
     (out / "manifest.json").write_text("{")
-    code, written, said = run(*given(files, "depth"), "--out", out)
+    code, written, said = export("depth")
     assert (code, len(written)) == (0, 2)
     assert "damaged" in said and "building anew" in said
 
 
 def test_a_graph_that_differs_is_refused_and_nothing_changes(
-    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    out: Path, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth"), "--out", out)
+    export("depth")
     before = onnx_files(out), (out / "manifest.json").read_text()
     monkeypatch.setattr(Mean, "lies", True)
-    code, written, said = run(*given(files, "depth"), "--out", out, "--force")
+    code, written, said = export("depth", "--force")
     assert (code, written) == (6, [])
     assert said == (
         "error: depth: output 'disparity' differs from PyTorch by 1, tolerance 0.001; nothing was written for it\n"
     )
     assert (onnx_files(out), (out / "manifest.json").read_text()) == before
     assert visible(out) == {"depth.onnx", "manifest.json"}
-    assert run(*given(files, "depth"), "--out", out, "--force", "--no-verify")[0] == 0
+    assert export("depth", "--force", "--no-verify")[0] == 0
 
 
-def test_weights_that_are_not_numbers_are_refused(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
+def test_weights_that_are_not_numbers_are_refused(export: Run, files: dict[str, Path]) -> None:
     official.write(files["depth"], "depth", {"scale": torch.tensor([1.0, float("nan"), 1.0])})
-    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    code, _, said = export("depth")
     assert code == 6
     assert "not finite" in said
 
 
-def test_foreign_files_stay_and_leftovers_go(
-    tmp_path: Path, run: Run, files: dict[str, Path]
-) -> None:
-    out = tmp_path / "e"
+def test_foreign_files_stay_and_leftovers_go(out: Path, export: Run) -> None:
     (out / f"{STAGING}dead").mkdir(parents=True)
     for name in ("notes.txt", "depth.onnx.bak", "other.onnx"):
         (out / name).write_text("mine")
-    assert run(*given(files, "depth"), "--out", out)[0] == 0
+    assert export("depth")[0] == 0
     assert visible(out) == {
         "notes.txt",
         "depth.onnx.bak",
@@ -420,20 +410,19 @@ def test_foreign_files_stay_and_leftovers_go(
     "name, text", [("manifest.json", '{"name": "my app"}'), ("depth.onnx", "")]
 )
 def test_files_of_others_in_the_way_are_refused_and_stay(
-    tmp_path: Path, run: Run, files: dict[str, Path], name: str, text: str
+    out: Path, export: Run, name: str, text: str
 ) -> None:
-    out = tmp_path / "e"
     out.mkdir()
     (out / name).write_text(text)
-    code, _, said = run(*given(files, "depth"), "--out", out)
+    code, _, said = export("depth")
     assert code == 7 and f"holds {name!r}, which samotion-export did not write" in said
     assert visible(out) == {name} and (out / name).read_text() == text
 
 
 def test_graphs_of_an_export_that_broke_off_are_built_anew(
-    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    out: Path, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, write = tmp_path / "e", manifest.write
+    write = manifest.write
 
     def full(folder: Path, held: manifest.Manifest) -> None:
         if held.engines:
@@ -442,16 +431,15 @@ def test_graphs_of_an_export_that_broke_off_are_built_anew(
 
     with monkeypatch.context() as patched:
         patched.setattr(manifest, "write", full)
-        assert run(*given(files, "depth"), "--out", out)[0] == 7
+        assert export("depth")[0] == 7
     assert visible(out) == {"depth.onnx", "manifest.json"}
-    assert run(*given(files, "depth"), "--out", out)[0] == 0
+    assert export("depth")[0] == 0
 
 
 def test_weights_and_numbers_do_not_change_in_silence(
-    tmp_path: Path, run: Run, files: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    out: Path, tmp_path: Path, export: Run, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = tmp_path / "e"
-    run(*given(files, "depth"), "--out", out, "--set", "max_tracks=900")
+    export("depth", "--set", "max_tracks=900")
     published = tmp_path / "published.safetensors"
     official.write(published, "depth", {"scale": torch.tensor([1.0, 2.0, 1.0])})
     sha256 = manifest.sha256_of(published)
@@ -459,7 +447,7 @@ def test_weights_and_numbers_do_not_change_in_silence(
     code, _, said = run("depth", "--out", out)
     assert code == 0
     assert "depth: was built from other weights (" in said and "--checkpoint depth=FILE" in said
-    run(*given(files, "depth"), "--out", out, "-q")
+    export("depth", "-q")
     said_quietly = run("depth", "--out", out, "-q")[2]
     assert said_quietly.startswith("depth: was built from other weights (")
     assert "manifest.json: now preset 'nano'; it was preset 'nano' with max_tracks=900" in said
@@ -485,24 +473,24 @@ def test_a_clip_that_would_not_be_compared_is_refused(
     assert not (tmp_path / "e").exists()
 
 
-def test_a_folder_in_use_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    out = tmp_path / "e"
+def test_a_folder_in_use_is_refused(out: Path, export: Run) -> None:
     out.mkdir()
     with filelock.FileLock(out / ".samotion-export.lock"):
-        code, _, said = run(*given(files, "depth"), "--out", out)
+        code, _, said = export("depth")
     assert code == 7
     assert "another samotion-export is writing" in said
 
 
-def test_an_out_that_is_a_file_is_refused(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
-    (tmp_path / "e").write_text("")
-    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+def test_an_out_that_is_a_file_is_refused(out: Path, export: Run) -> None:
+    out.write_text("")
+    code, _, said = export("depth")
     assert code == 7
     assert "choose another --out" in said
 
 
 @pytest.mark.parametrize("place", ["x" * 300, "loop/e", "locked"])
 def test_an_out_that_cannot_be_made_or_written_is_refused(
+    out: Path,
     tmp_path: Path,
     run: Run,
     files: dict[str, Path],
@@ -531,12 +519,7 @@ def test_an_out_that_cannot_be_made_or_written_is_refused(
     ],
 )
 def test_an_interrupted_export_leaves_nothing_half_written(
-    tmp_path: Path,
-    run: Run,
-    files: dict[str, Path],
-    monkeypatch: pytest.MonkeyPatch,
-    cause: BaseException | None,
-    code: int,
+    out: Path, export: Run, monkeypatch: pytest.MonkeyPatch, cause: BaseException | None, code: int
 ) -> None:
     def interrupted(*arguments: object) -> None:
         if cause is not None:
@@ -545,22 +528,20 @@ def test_an_interrupted_export_leaves_nothing_half_written(
         signal.pause()
 
     monkeypatch.setattr("samotion_export.parity.verify.compare", interrupted)
-    got, written, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    got, written, said = export("depth")
     assert (got, written) == (code, [])
     assert len(said.splitlines()) == 1
-    assert visible(tmp_path / "e") == set()
+    assert visible(out) == set()
 
 
-def test_a_wrong_checkpoint_is_named(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
+def test_a_wrong_checkpoint_is_named(out: Path, tmp_path: Path, run: Run, nets: object) -> None:
     torch.save(
         {"image_encoder.patch_embed.proj.weight": torch.zeros(1)}, tmp_path / "sam_vit_h.pth"
     )
-    code, _, said = run(
-        "dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", tmp_path / "e"
-    )
+    code, _, said = run("dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", out)
     assert code == 4
     assert "this is SAM 1, expected" in said
-    assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", tmp_path / "e")[0] == 4
+    assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", out)[0] == 4
 
 
 @pytest.mark.parametrize(
@@ -582,10 +563,10 @@ def test_a_checkpoint_that_is_no_file_is_called_so(
 
 @pytest.mark.parametrize("has_file", [False, True])
 def test_a_checkpoint_of_no_use_is_told_before_anything_is_replaced(
-    tmp_path: Path, run: Run, files: dict[str, Path], has_file: bool
+    out: Path, tmp_path: Path, export: Run, run: Run, files: dict[str, Path], has_file: bool
 ) -> None:
-    out, other = tmp_path / "e", tmp_path / "other.pt"
-    run(*given(files, "depth", "dino"), "--out", out)
+    other = tmp_path / "other.pt"
+    export("depth", "dino")
     before = onnx_files(out), (out / "manifest.json").read_text()
     if has_file:
         torch.save({"scale": torch.zeros(5)}, other)
@@ -624,21 +605,17 @@ def test_misuse(run: Run, arguments: list[str], code: int, said: str) -> None:
 
 
 def test_missing_packages_are_named(
-    tmp_path: Path,
-    run: Run,
-    files: dict[str, Path],
-    nets: dict[str, object],
-    monkeypatch: pytest.MonkeyPatch,
+    export: Run, nets: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def absent(net: object) -> None:
         raise ModuleNotFoundError("No module named 'sam2'", name="sam2")
 
     nets["depth"] = types.SimpleNamespace(build_module=absent)
-    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    code, _, said = export("depth")
     assert code == 5
     assert "pip install --no-deps --no-build-isolation sam2==1.1.0" in said
     monkeypatch.setattr(cli, "find_spec", lambda name: None if name == "onnx" else name)
-    code, _, said = run(*given(files, "depth"), "--out", tmp_path / "e")
+    code, _, said = export("depth")
     assert code == 5
     assert said == "error: exporting needs onnx; install with: pip install 'samotion[export]'\n"
 
