@@ -45,6 +45,13 @@ def gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fake_tensorrt.Gpu:
     return fake_tensorrt.install(monkeypatch, "10.13.0")
 
 
+@pytest.fixture
+def on_gpu(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> Iterator[EngineFolder]:
+    """The engines of that folder on that GPU."""
+    with samotion.open_engines(tmp_path, "tensorrt") as opened:
+        yield opened
+
+
 def frames(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 256, (*shape, 3), np.uint8)
 
@@ -306,29 +313,21 @@ def count_uploads(monkeypatch: pytest.MonkeyPatch, device: Any) -> list[int]:
     return sizes
 
 
-def test_kept_outputs_outlive_later_calls(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
-) -> None:
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        pictures = [frames(rng, 1, 4, 4) for _ in range(3)]
-        kept = [engines["depth"].keep(frames=picture)["disparity"] for picture in pictures]
-        for picture, one in zip(pictures, kept):
-            np.testing.assert_array_equal(one, picture.sum(-1, dtype=np.float32))
+def test_kept_outputs_outlive_later_calls(on_gpu: EngineFolder, rng: np.random.Generator) -> None:
+    pictures = [frames(rng, 1, 4, 4) for _ in range(3)]
+    kept = [on_gpu["depth"].keep(frames=picture)["disparity"] for picture in pictures]
+    for picture, one in zip(pictures, kept):
+        np.testing.assert_array_equal(one, picture.sum(-1, dtype=np.float32))
 
 
-def test_long_batches_go_in_parts(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_long_batches_go_in_parts(on_gpu: EngineFolder, rng: np.random.Generator) -> None:
     """Seven objects through an engine for two: shared inputs go with each part."""
     inputs = prompt_inputs(rng, objects=7)
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        close(engines["sam2_prompt"](**inputs), expected(inputs))
-        close(engines["sam2_prompt"].keep(**inputs), expected(inputs))
+    close(on_gpu["sam2_prompt"](**inputs), expected(inputs))
+    close(on_gpu["sam2_prompt"].keep(**inputs), expected(inputs))
 
 
-def test_rows_are_cut_along_their_own_axis(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
-) -> None:
+def test_rows_are_cut_along_their_own_axis(on_gpu: EngineFolder, rng: np.random.Generator) -> None:
     """Seven points through an engine for three; what they remember has them on its second axis."""
     query_lowres, query_hires = rng.normal(size=(2, 7, 2)).astype(np.float32)
     past = rng.normal(size=(2, 7, 4, 5)).astype(np.float32)
@@ -336,10 +335,9 @@ def test_rows_are_cut_along_their_own_axis(
         "lowres": np.zeros((1, 32, 32, 2), np.float32),
         "hires": np.zeros((1, 64, 64, 2), np.float32),
     }
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        answer = engines["tracks_online"](
-            **grids, query_lowres=query_lowres, query_hires=query_hires, past=past
-        )
+    answer = on_gpu["tracks_online"](
+        **grids, query_lowres=query_lowres, query_hires=query_hires, past=past
+    )
     np.testing.assert_array_equal(answer["tracks"][:, 0], query_hires)
     np.testing.assert_allclose(answer["occlusion"][:, 0], query_lowres.sum(1), rtol=1e-6)
     np.testing.assert_array_equal(answer["present"], past + 1)
@@ -370,18 +368,14 @@ def test_shapes_outside_all_profiles_are_named(gpu: fake_tensorrt.Gpu, tmp_path:
 
 
 def test_inputs_larger_than_the_staging_memory(
-    gpu: fake_tensorrt.Gpu,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    rng: np.random.Generator,
+    on_gpu: EngineFolder, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     """Copies are queued; staging memory is not overwritten before they are done."""
     monkeypatch.setattr(staging, "BLOCK_BYTES", 700)
     monkeypatch.setattr(staging, "MOST_BYTES", 1400)
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        for points in (3, 6):
-            inputs = prompt_inputs(rng, points=points)
-            close(engines["sam2_prompt"](**inputs), expected(inputs))
+    for points in (3, 6):
+        inputs = prompt_inputs(rng, points=points)
+        close(on_gpu["sam2_prompt"](**inputs), expected(inputs))
 
 
 def test_memory_is_reused_and_given_back(
@@ -431,21 +425,20 @@ def test_what_closed_engines_kept_is_told(
 
 
 def test_a_fault_of_the_gpu_is_told_and_known(
+    on_gpu: EngineFolder,
     gpu: fake_tensorrt.Gpu,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     rng: np.random.Generator,
 ) -> None:
     """TensorRT only says that it did not run."""
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        inputs = prompt_inputs(rng)
-        engines["sam2_prompt"](**inputs)
-        assert not engines.is_lost
-        with monkeypatch.context() as patch:
-            patch.setattr(gpu, "error", "cudaErrorIllegalAddress")
-            assert engines.is_lost
-            with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
-                engines["sam2_prompt"](**inputs)
+    inputs = prompt_inputs(rng)
+    on_gpu["sam2_prompt"](**inputs)
+    assert not on_gpu.is_lost
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "error", "cudaErrorIllegalAddress")
+        assert on_gpu.is_lost
+        with pytest.raises(DeviceError, match="cudaErrorIllegalAddress"):
+            on_gpu["sam2_prompt"](**inputs)
 
 
 def test_engines_run_on_their_own_gpu_in_every_thread(
@@ -486,38 +479,34 @@ def test_no_rows(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:
 
 
 def test_contexts_take_what_is_held_for_reuse(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+    on_gpu: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
     """TensorRT allocates for itself, so memory that nothing uses must go first."""
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        engines["depth"](frames=frames(rng, 1, 8, 8))
-        gpu.limit = gpu.used + 4096
-        engines["depth"].keep(frames=frames(rng, 1, 8, 8))
-        engine: Any = engines["depth"]
-        spare = engine._backend.device.take(gpu.limit - gpu.used)
-        del spare
-        gc.collect()
-        assert gpu.used >= gpu.limit
-        picture = frames(rng, 1, 9, 9)  # another profile: another context
-        got = engines["depth"](frames=picture)["disparity"]
-        np.testing.assert_array_equal(got, picture.sum(-1, dtype=np.float32))
+    on_gpu["depth"](frames=frames(rng, 1, 8, 8))
+    gpu.limit = gpu.used + 4096
+    on_gpu["depth"].keep(frames=frames(rng, 1, 8, 8))
+    engine: Any = on_gpu["depth"]
+    spare = engine._backend.device.take(gpu.limit - gpu.used)
+    del spare
+    gc.collect()
+    assert gpu.used >= gpu.limit
+    picture = frames(rng, 1, 9, 9)  # another profile: another context
+    got = on_gpu["depth"](frames=picture)["disparity"]
+    np.testing.assert_array_equal(got, picture.sum(-1, dtype=np.float32))
 
 
 def test_spare_memory_is_freed_before_giving_up(
-    gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
+    on_gpu: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
 ) -> None:
-    with samotion.open_engines(tmp_path, "tensorrt") as engines:
-        engines["depth"](frames=frames(rng, 1, 8, 8))
-        gpu.limit = gpu.used + 512  # the spare pieces are of another size
-        engines["depth"](frames=frames(rng, 2, 8, 8))
-        gpu.limit = 100
-        with pytest.raises(DeviceError, match="out of GPU memory: 0 MiB wanted, 0 of 0 MiB free"):
-            engines["depth"](frames=frames(rng, 1, 8, 8))
-        with pytest.raises(
-            DeviceError, match="engine 'depth': no GPU memory for its scratch space"
-        ):
-            gpu.limit = 0
-            engines["depth"](frames=frames(rng, 1, 9, 9))
+    on_gpu["depth"](frames=frames(rng, 1, 8, 8))
+    gpu.limit = gpu.used + 512  # the spare pieces are of another size
+    on_gpu["depth"](frames=frames(rng, 2, 8, 8))
+    gpu.limit = 100
+    with pytest.raises(DeviceError, match="out of GPU memory: 0 MiB wanted, 0 of 0 MiB free"):
+        on_gpu["depth"](frames=frames(rng, 1, 8, 8))
+    with pytest.raises(DeviceError, match="engine 'depth': no GPU memory for its scratch space"):
+        gpu.limit = 0
+        on_gpu["depth"](frames=frames(rng, 1, 9, 9))
 
 
 @pytest.mark.parametrize(
