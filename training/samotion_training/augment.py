@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from samotion.geometry import inside
 
 Rng = np.random.Generator
 SIZE_PX = 256
@@ -35,7 +36,7 @@ def warp(images: np.ndarray, matrix: np.ndarray, nearest: bool = False) -> np.nd
 def move(xy: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points (..., 2) through `matrix`, and whether they are still in the picture."""
     out = (xy @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-    return out, np.asarray(((out > -0.5) & (out < SIZE_PX - 0.5)).all(-1))
+    return out, inside(out, (SIZE_PX, SIZE_PX))
 
 
 def recolour(rng: Rng, frames: np.ndarray, strength: float = 1.0) -> np.ndarray:

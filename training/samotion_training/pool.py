@@ -107,14 +107,7 @@ def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
-    fill(
-        args.folder,
-        library,
-        settings,
-        seeds,
-        args.size,
-        args.points_only,
-    )
+    fill(args.folder, library, settings, seeds, args.size, args.points_only)
     return 0
 
 
