@@ -18,8 +18,6 @@ from samotion.errors import UsageError
 from samotion_bench.files import check_places, refuse_with, save
 
 DEFAULT_RESULTS = Path("eval-results")
-
-
 TASKS = ("mos", "fine")  # all movers as one; every object, matched as in DAVIS 2017 unsupervised
 
 
@@ -155,7 +153,9 @@ def command(
         scored = evaluation.evaluate(
             clips, masks, *protocol, (worst, worst_count) if worst else None
         )
-        table = evaluation.summarise(scored, clips, *protocol, about)
+        table = report.summarise(
+            scored, *protocol, [clip.name for clip in clips if clip.coloured], **about
+        )
         report.print_table(table, Console())
         save(json_file, json.dumps(table, indent=2) + "\n")
         save(csv_file, report.to_csv(table))

@@ -15,7 +15,6 @@ from samotion.commands.streams import note
 from samotion.errors import InputError
 from samotion.settings import Settings
 
-from samotion_bench import report as reports
 from samotion_bench import synthetic
 from samotion_bench.datasets import Clip, Truth, read_found, read_truth
 from samotion_bench.runs import engine_hashes, segment_all
@@ -101,25 +100,8 @@ def evaluate(
     return scored
 
 
-def summarise(
-    scored: dict[str, list[ObjectScores]],
-    clips: Sequence[Clip],
-    task: str,
-    all_frames: bool,
-    about: dict[str, Any],
-) -> dict[str, Any]:
-    """The report of `evaluate`'s answer; `about` joins it."""
-    coloured = [clip.name for clip in clips if clip.coloured]
-    return reports.summarise(scored, task, all_frames, coloured, **about)
-
-
 def measure_synthetic(
-    engines: EngineFolder,
-    count: int,
-    frames: int,
-    photos: Path | None,
-    seed: int,
-    console: Console,
+    engines: EngineFolder, count: int, frames: int, photos: Path | None, seed: int, console: Console
 ) -> dict[str, Any]:
     """Render clips, measure every stage on them, and print the table."""
 

@@ -60,10 +60,7 @@ def segment_all(
             highlight=False,
             markup=False,
         )
-        with (
-            _reserved(target, request),
-            progress.display(silent, series=series) as report,
-        ):
+        with _reserved(target, request), progress.display(silent, series=series) as report:
             result = segment_clip(folder, engines, whole, report)
             about = {"engines": engine_hashes(engines), "evaluated": asdict(result.settings)}
             write_to(target, result, about | {"request": request})

@@ -238,9 +238,7 @@ def tables(count: int) -> str:
 
 
 @app.command()
-def main(
-    clips: Annotated[int, typer.Option(help="Clips to simulate.", min=1000)] = 20_000,
-) -> None:
+def main(clips: Annotated[int, typer.Option(help="Clips to simulate.", min=1000)] = 20_000) -> None:
     """Print what a million clips a day need."""
     print(tables(clips))
 

@@ -70,11 +70,7 @@ def check(
 
 
 def build_engines(
-    preset: Preset,
-    precision: str,
-    nets: Sequence[str],
-    folder: Path,
-    refine_px: int | None = None,
+    preset: Preset, precision: str, nets: Sequence[str], folder: Path, refine_px: int | None = None
 ) -> list[str]:
     """Build the engines of `nets` in `folder` that do not lie there already. Returns what was said
     of the nets that failed.
@@ -153,10 +149,5 @@ def to_line(cost: Cost) -> str:
     return ", ".join(f"{name} {value}" for name, value in asdict(cost).items())
 
 
-def main() -> None:
-    """The command."""
-    app()
-
-
 if __name__ == "__main__":
-    main()
+    app()

@@ -77,11 +77,7 @@ def page(number: int, step: Step, tables: Sequence[Table], seconds: float) -> li
     """A step's page: what it is, the machine, its tables."""
     lines = [f"# gpu-check, step {number}: {step.what}", "", f"`{COMMAND} --step {number}`", ""]
     cards = ", ".join(gpu["name"] for gpu in gpus()) or "none"
-    lines += [
-        f"- GPUs: {cards}",
-        f"- system: {platform.platform()}",
-        f"- after {seconds:.0f} s",
-    ]
+    lines += [f"- GPUs: {cards}", f"- system: {platform.platform()}", f"- after {seconds:.0f} s"]
     for table in tables:
         lines += ["", *table.lines()]
     return lines
