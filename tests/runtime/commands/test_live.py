@@ -252,7 +252,14 @@ def test_a_shorter_result_takes_the_place_of_a_longer_one(run: Any, clip: Path) 
         assert len(list(Path("out/square/masks").iterdir())) == frames
 
 
-@pytest.mark.parametrize("end, code", [(InputError("the camera is gone"), 3), (Terminated(), 143)])
+@pytest.mark.parametrize(
+    "end, code",
+    [
+        (InputError("the camera is gone"), 3),
+        (EngineError("engine 'depth' failed"), 4),
+        (Terminated(), 143),
+    ],
+)
 def test_what_came_before_a_bad_end_is_written(
     run: Any, clip: Path, monkeypatch: Any, end: BaseException, code: int
 ) -> None:
@@ -268,20 +275,6 @@ def test_what_came_before_a_bad_end_is_written(
     assert len(outcome.stderr.splitlines()) == 1
     assert len(list(Path("out/square/masks").iterdir())) == 16
     assert json.loads(Path("out/square/run.json").read_text())["status"] == "done"
-
-
-def test_a_fault_of_the_engines_does_not_cost_what_came_before(
-    run: Any, clip: Path, monkeypatch: Any
-) -> None:
-    follow = cli._follow
-
-    def fail(*given: Any) -> None:
-        follow(*given)
-        raise EngineError("engine 'depth' failed")
-
-    monkeypatch.setattr(cli, "_follow", fail)
-    outcome = run(clip, "-q", "--save", "masks")
-    assert outcome.exit_code == 4 and len(list(Path("out/square/masks").iterdir())) == 16
 
 
 def test_frames_are_kept_where_something_shows_them(
