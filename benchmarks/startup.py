@@ -63,17 +63,9 @@ def table(runs: int, engine_dir: Path | None, clip: Path | None) -> None:
     if engine_dir and clip:
         program = shutil.which("samotion-run", path=str(folder)) or "samotion-run"
         with tempfile.TemporaryDirectory() as out:
-            options = [
-                "--engine-dir",
-                str(engine_dir),
-                "--max-tracks",
-                "64",
-                "--max-frames",
-                "4",
-                "-o",
-                out,
-            ]
-            taken = median([program, *options, "--overwrite", str(clip)], min(runs, 3))
+            options = ["--max-tracks", "64", "--max-frames", "4", "--overwrite", "-o", out]
+            command = [program, "--engine-dir", str(engine_dir), *options, str(clip)]
+            taken = median(command, min(runs, 3))
         _row("samotion-run, a clip", taken, nothing)
 
 

@@ -62,15 +62,8 @@ def data(tmp_path):
 
 
 def report(data, *arguments):
-    result = run(
-        "--annotations",
-        data / "truth",
-        "--results",
-        data / "found",
-        "--json",
-        data / "r.json",
-        *arguments,
-    )
+    given = ("--annotations", data / "truth", "--results", data / "found")
+    result = run(*given, "--json", data / "r.json", *arguments)
     assert result.exit_code == 0, result.output
     return json.loads((data / "r.json").read_text())
 

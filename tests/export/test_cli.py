@@ -692,17 +692,8 @@ def test_runtime_never_imports_the_exporters_packages() -> None:
     ],
 )
 def test_ruff_bans_torch_in_the_runtime(place: str, line: str, banned: bool) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "ruff",
-        "check",
-        "--select",
-        "TID251",
-        "--stdin-filename",
-        place,
-        "-",
-    ]
+    options = ["--select", "TID251", "--stdin-filename", place, "-"]
+    command = [sys.executable, "-m", "ruff", "check", *options]
     result = subprocess.run(command, input=line + "\n", capture_output=True, text=True, cwd=ROOT)
     assert ("TID251" in result.stdout) == banned, result.stdout + result.stderr
     assert result.returncode == int(banned)

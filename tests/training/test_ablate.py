@@ -181,18 +181,8 @@ def test_the_command_runs_on_a_rendered_clip_and_made_tracks(
         **{**tracks, "visible": tracks["visible"].astype(bool)}, moving=moving
     )
     motion_data.save(tmp_path / "made" / "000000.npz", made)
-    arguments = [
-        "--engine-dir",
-        engine_folder,
-        "--motion",
-        exported,
-        "--synthetic",
-        1,
-        "--frames",
-        2,
-        "--max-tracks",
-        24,
-    ]
+    arguments = ["--engine-dir", engine_folder, "--motion", exported]
+    arguments += ["--synthetic", 1, "--frames", 2, "--max-tracks", 24]
     arguments += ["--made", tmp_path / "made", "--out", tmp_path / "report.json"]
     monkeypatch.setattr(sys, "argv", ["ablate", *map(str, arguments)])
     ablate.main()

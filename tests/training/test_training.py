@@ -547,19 +547,8 @@ def test_the_pool_skips_what_is_there(clips: Path, paths: list[Path]) -> None:
 def test_the_pool_command_keeps_points_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = [
-        "pool",
-        str(tmp_path / "p"),
-        "--size",
-        "48",
-        "--frames",
-        "4",
-        "--seeds",
-        "0",
-        "1",
-        "--points-only",
-    ]
-    monkeypatch.setattr(sys, "argv", arguments)
+    options = ["--size", "48", "--frames", "4", "--seeds", "0", "1", "--points-only"]
+    monkeypatch.setattr(sys, "argv", ["pool", str(tmp_path / "p"), *options])
     pool.main()
     sample = samples.load(tmp_path / "p" / "000000.npz")
     assert sample.frames.shape == (4, 48, 0, 3)
