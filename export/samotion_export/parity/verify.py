@@ -58,7 +58,8 @@ def difference(graph: Graph, name: str, got: np.ndarray, expected: np.ndarray) -
     wide = expected.astype(np.float64)
     if not (np.isfinite(wide).all() and np.isfinite(got).all()):
         raise ParityError(
-            f"{graph.name}: output {name!r} holds numbers that are not finite; check the weights"
+            f"{graph.name}: output {name!r} holds numbers that are not finite: the weights are"
+            " damaged, or too large for half precision (--precision fp32 then)"
         )
     if wide.size == 0:
         return {"max_abs": 0.0, "range": 0.0}
