@@ -24,6 +24,12 @@ def test_a_part_is_the_whole_where_it_is_covered_in_three_frames_of_ten():
     assert masks.same_pairs({1: box(10, 0, 0, 20), 2: box(2, 5, 5, 5)}) == []
 
 
+@pytest.mark.parametrize(("side", "shift", "are_one"), [(10, 1, 1), (10, 2, 0), (1, 0, 1)])
+def test_ninety_percent_of_the_smaller_are_enough(side, shift, are_one):
+    given = {1: box(10, 0, 0, side), 2: box(10, 0, shift, side)}
+    assert len(masks.same_pairs(given)) == are_one
+
+
 def test_frames_where_one_mask_is_empty_do_not_agree():
     assert masks.same_pairs({1: box(10, 0, 0, 10), 2: EMPTY, 3: EMPTY}) == []
 
