@@ -561,6 +561,25 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path, capfd: Any) -
     assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
+def test_a_window_shows_the_masks_until_it_is_closed(
+    run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[np.ndarray] = []
+    windows: list[str] = []
+    monkeypatch.setattr(cv2, "namedWindow", lambda title, _: windows.append(title))
+    monkeypatch.setattr(cv2, "imshow", lambda _, picture: shown.append(picture))
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: ord("q") if len(shown) == 9 else -1)
+    monkeypatch.setattr(cv2, "destroyWindow", windows.remove)
+    assert len(_lines(run(clip, "--json", "--show"))) == len(shown) == 9 and not windows
+    frame = long_scene.frames(1)[0]
+    np.testing.assert_array_equal(shown[0][28:], frame[28:])
+    assert (shown[0] != frame).any(), "the figures, above"
+    assert np.ptp(shown[8][28:], axis=-1).any(), "a grey picture with a mask's colour"
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 0.0)
+    assert len(_lines(run(clip, "--json", "--show"))) == 1 and not windows
+
+
 def test_a_window_needs_an_opencv_that_has_them(run: Any, clip: Path, monkeypatch: Any) -> None:
     def fail(*_: Any) -> None:
         raise cv2.error("The function is not implemented")
