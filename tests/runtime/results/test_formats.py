@@ -53,7 +53,9 @@ def test_pycocotools_finds_every_annotation(tmp_path: Path) -> None:
     assert [(image["frame"], image["time_s"]) for image in images] == list(zip(NUMBERS, TIMES_S))
     assert {(image["height"], image["width"]) for image in images} == {SOURCE_HW}
     read = np.zeros((4, *SOURCE_HW), np.uint8)
-    for one in coco.loadAnns(coco.getAnnIds(catIds=coco.getCatIds(["moving object"]))):
+    assert [*coco.anns] == [1, 2, 3, 4, 5, 6], "0 would be no match to COCO's evaluation"
+    kind = coco.getCatIds(["moving object"])
+    for one in coco.loadAnns(coco.getAnnIds(catIds=kind, iscrowd=False)):
         mask = coco.annToMask(one).astype(bool)
         read[one["image_id"] - 1][mask] = one["track_id"]
         ys, xs = np.nonzero(mask)
@@ -84,8 +86,10 @@ def test_ytvis_has_each_object_through_all_frames(tmp_path: Path) -> None:
     (video,), annotations = data["videos"], data["annotations"]
     assert (video["length"], video["height"], video["width"]) == (4, *SOURCE_HW)
     assert (video["frames"], video["timestamps_s"]) == ([*NUMBERS], [*TIMES_S])
-    assert [one["id"] for one in annotations] == [1, 2]
+    known = [(one["id"], one["score"], one["confidence"], one["iscrowd"]) for one in annotations]
+    assert known == [(1, 0.9, 0.95, 0), (2, 0.8, 0.85, 0)]
     for one in annotations:
+        assert (one["video_id"], one["category_id"]) == (video["id"], data["categories"][0]["id"])
         expected = labels_at_source() == one["id"]
         for t, seg in enumerate(one["segmentations"]):
             if seg is None:
@@ -93,6 +97,7 @@ def test_ytvis_has_each_object_through_all_frames(tmp_path: Path) -> None:
                 continue
             np.testing.assert_array_equal(rle.decode(seg), expected[t])
             assert one["areas"][t] == expected[t].sum()
+            assert one["bboxes"][t] == [*cv2.boundingRect(expected[t].astype(np.uint8))]
 
 
 def test_mots_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
