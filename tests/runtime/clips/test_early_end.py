@@ -62,10 +62,15 @@ def test_cut_files(
     assert sum("the file ends early" in warning for warning in clip.warnings) == 1
 
 
-def test_cut_animation(tmp_path: Path) -> None:
-    path = media.write_video(tmp_path / "a.gif", media.quadrants(6), "gif", "rgb8")
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [("a.gif", "gif", "rgb8"), ("a.apng", "apng", "rgb24"), ("a.wmv", "wmv2", "yuv420p")],
+)
+def test_cut_files_of_other_kinds(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    path = media.write_video(tmp_path / name, noise(6), codec, pix_fmt)
+    assert video.read_clip(path).warnings == ()
     data = path.read_bytes()
-    path.write_bytes(data[: len(data) * 3 // 4])
+    path.write_bytes(data[: len(data) // 2])
     clip = video.read_clip(path)
     assert 2 <= len(clip.frames) < 6 and "the file ends early" in clip.warnings[0]
 
@@ -76,6 +81,15 @@ def test_a_cut_transport_stream_of_whole_packets(tmp_path: Path) -> None:
     assert not structure.is_cut(path, "mpegts")
     path.write_bytes(data[: len(data) // 188 // 2 * 188])
     assert structure.is_cut(path, "mpegts")
+
+
+def test_boxes_of_large_files_have_long_sizes(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    box = b"\0\0\0\1mdat" + (40).to_bytes(8, "big") + bytes(24)
+    path.write_bytes(box + b"\0\0\0\x08free")
+    assert not structure.is_cut(path, "mov,mp4")
+    path.write_bytes(box[:-1])
+    assert structure.is_cut(path, "mov,mp4")
 
 
 def test_what_follows_a_whole_recording_is_no_cut(tmp_path: Path) -> None:

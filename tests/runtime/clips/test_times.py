@@ -16,6 +16,8 @@ from samotion.clips import times
         ([5, 6, 7, 8, 0, 1, 2], [5, 6, 7, 8, 9, 10, 11], 3),  # a clock that starts anew
         ([0, 1, 0, 1, 2, 3], [0, 1, 4 / 3, 5 / 3, 2, 3], 2),
         ([np.nan] * 3, [0, 1, 2], 3),
+        ([np.nan, 0.5, 1.5], [0, 1, 2], 1),  # none becomes negative
+        ([np.nan, -1, 0], [-2, -1, 0], 1),  # but where some are
         ([0, 0.04, 40 * 86_400], [0, 0.04, 40 * 86_400], 0),  # days apart, but in order
     ],
 )
