@@ -178,6 +178,15 @@ def test_the_number_of_objects_has_a_limit():
     assert len(find(tracks, boxes((20, 20, 24), (100, 70, 24)), max_objects=1)) == 1
 
 
+def test_objects_may_be_changed_before_they_are_prompted():
+    """As where those of an earlier window are known."""
+    tracks = tracks_at(np.concatenate([grid(20, 20, 24), grid(100, 70, 24)]))
+    given = find(tracks, boxes((20, 20, 24), (100, 70, 24)))
+    again = [replace(given[1], object_id=7)]
+    (found,) = find(tracks, boxes((100, 70, 24)), regroup=lambda objects: again)
+    assert found.object_id == 7 and {click.object_id for click in found.clicks} == {7}
+
+
 def test_unsure_tracks_do_not_prompt():
     tracks = tracks_at(grid(20, 20, 24))
     tracks = replace(tracks, confidence=np.full_like(tracks.confidence, 0.9))

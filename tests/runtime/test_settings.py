@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from samotion.errors import UsageError
-from samotion.presets import NANO, REFERENCE
+from samotion.presets import MAX_LABELS, MIN_WINDOW, NANO, REFERENCE
 from samotion.settings import Settings, resolve
 
 
@@ -15,13 +15,18 @@ def test_open_settings_take_the_presets_numbers():
     assert resolve(Settings(min_confidence=0), REFERENCE).min_confidence == 0.0
 
 
+def test_limits_may_be_reached():
+    Settings(max_frames=2, window_frames=MIN_WINDOW, max_objects=MAX_LABELS)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
         {"step": 0},
         {"max_tracks": -1},
         {"max_frames": 1},
-        {"max_objects": 300},
+        {"window_frames": MIN_WINDOW - 1},
+        {"max_objects": MAX_LABELS + 1},
         {"seed": -1},
         {"min_confidence": 1.5},
         {"min_confidence": float("nan")},
