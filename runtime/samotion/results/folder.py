@@ -279,8 +279,6 @@ def _is_anothers(folder: OutputFolder, inside: Path) -> bool:
 
 
 def _plain_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
     with os.scandir(folder) as entries:
         return [Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False)]
 
