@@ -62,6 +62,8 @@ def test_mixed_names_are_noted(tmp_path: Path) -> None:
         len(clip.frames) == 3
         and "names of 2 kinds (2 like a0.png, 1 like b0.png)" in (clip.warnings[0])
     )
+    some = video.read_clip(write(tmp_path / "some", ["a0.png", "b.png"]))  # no number in the last
+    assert len(some.warnings) == 1 and "names of 2 kinds" in some.warnings[0]
 
 
 def test_gaps_are_noted_where_numbers_leap(tmp_path: Path) -> None:
@@ -73,6 +75,10 @@ def test_gaps_are_noted_where_numbers_leap(tmp_path: Path) -> None:
     for case, some in (("even", [0, 5, 10]), ("from1", [1, 2, 3]), ("two", [3, 9])):
         folder = write(tmp_path / case, [f"{n:05d}.png" for n in some])
         assert video.read_clip(folder).warnings == (), case
+    scenes = write(tmp_path / "scenes", ["1-1.png", "1-2.png", "1-3.png", "2-7.png"])
+    assert video.read_clip(scenes).warnings == ()
+    with pytest.raises(InputError, match="1 frame; motion needs at least 2"):
+        video.read_clip(write(tmp_path / "one", ["00007.png"]))
 
 
 def test_entries_that_are_no_frames(tmp_path: Path) -> None:
