@@ -155,6 +155,9 @@ def test_what_holds_no_clips_is_told(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes(b"\0\1")
     with pytest.raises(InputError, match="no list of clips"):
         find_items(str(tmp_path / "list"))
+    (tmp_path / "list").write_text("# none\n\n")
+    with pytest.raises(InputError, match="names no clips"):
+        find_items(str(tmp_path / "list"))
 
 
 def test_shards_share_everything_out_once() -> None:
@@ -368,6 +371,8 @@ def test_files_that_are_not_a_batchs_stay(
     assert code == 7 and name in stderr
     assert ("is a link" if linked else "did not write; choose another") in stderr
     assert mine.read_text() == '{"mine": 1}\n' and len(list(out.iterdir())) == 1
+    mine.write_text("mine\n")  # no JSON
+    assert command(str(clip.parent), "-o", str(out))[0] == 7 and mine.read_text() == "mine\n"
 
 
 def test_what_a_batch_left_is_its_own(tmp_path: Path) -> None:
