@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,13 @@ def test_a_preset_that_nobody_knows_runs_with_its_numbers(tmp_path: Path) -> Non
     assert (preset.name, preset.licence) == ("my own", "unknown")
     assert numbers_of(preset) == numbers_of(FAST)
     assert "--preset 'my own' --out" in held.command("all", tmp_path)
+
+
+def test_some_engines_in_half_precision_are_exported_so_again(tmp_path: Path) -> None:
+    held = holding(entry())
+    assert "--precision" not in held.command("all", tmp_path)
+    some = replace(held, engines={**held.engines, "dino": replace(entry(), precision="fp16")})
+    assert "--precision fp16" in some.command("all", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -308,7 +317,12 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
+    made: list[tuple[int, str]] = []
+    mkstemp = tempfile.mkstemp
+    monkeypatch.setattr(tempfile, "mkstemp", lambda **how: made.append(mkstemp(**how)) or made[-1])
     manifest.write_atomically(path, b"old")
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(made[0][0])  # closed, or thousands of masks would use all up
 
     def full(*arguments: object) -> None:
         raise OSError("no space")
