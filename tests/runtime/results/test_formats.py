@@ -289,6 +289,19 @@ def test_live_sources_keep_pictures_for_what_shows_them(tmp_path: Path, kind: st
     assert shows == (kind in OF_PICTURES)
 
 
+def test_whatever_is_there_is_written_over(tmp_path: Path) -> None:
+    folder = output.write(make_result(), tmp_path, save=WRITERS)
+    files = files_below(folder)
+    for file in files - {"run.json"}:
+        (folder / file).write_bytes(b"old")
+    output.write(make_result(), tmp_path, save=WRITERS, overwrite=True)
+    assert files_below(folder) == files
+    assert all((folder / file).read_bytes() != b"old" for file in files)
+    output.write(make_result(), tmp_path, save=["csv"], overwrite=True)
+    left = sorted(path.name for path in folder.iterdir())
+    assert left == ["objects.csv", "objects.json", "run.json"], "no folder stays empty"
+
+
 def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
     result = make_result()
     clip = replace(result.clip, timestamps_s=np.array([0.0, 0.0, 200.0, 200.04]))
