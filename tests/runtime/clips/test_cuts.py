@@ -35,6 +35,12 @@ def test_a_flash_and_a_dimmed_light_are_none() -> None:
     assert cuts_of(frames) == []
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_a_black_or_white_picture_is_a_scene(level: int) -> None:
+    plain = [np.full((*HW, 3), level, np.uint8)] * 10
+    assert cuts_of(scene(0, 10) + plain + scene(1, 10)) == [10, 20]
+
+
 def test_a_scene_shorter_than_a_flash_is_none() -> None:
     short = LASTS_FRAMES - 1
     assert cuts_of(scene(0, 10) + scene(1, short) + scene(0, 10)) == []

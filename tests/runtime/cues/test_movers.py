@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from helpers.camera_tracks import GOING, HW, NEAR, PLANE, STILL, always_visible, plane_scene
 from samotion.cues import movers
+from samotion.cues.motion_map import logits
 
 SCORES = np.where(STILL, 0.1, 0.9)
 LOWER_SCORES = np.where(STILL, 0.1, 0.7)
@@ -26,6 +27,8 @@ def test_parallax_speaks_against_motion_and_high_scores_for_it() -> None:
 
     assert 0 < confidence(NEAR, SCORES) < confidence(GOING, SCORES)
     assert confidence(GOING, LOWER_SCORES) < confidence(GOING, SCORES) < 1
+    log_odds = logits(np.array([confidence(group, SCORES) for group in (NEAR, GOING)]))
+    np.testing.assert_allclose(log_odds, [-0.33, 2.15], atol=0.05)  # by the weights chosen
 
 
 def test_groups_without_a_plane_are_judged_by_their_scores() -> None:
