@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from samotion.backends import squares
@@ -52,6 +54,8 @@ def test_a_small_image_gives_each_of_its_points_once() -> None:
 
 def test_fewer_tracks_than_query_frames() -> None:
     assert len(sample_queries(100, HW, 10, 3, 0)) == 3
+    alone = np.concatenate([sample_queries(1, (8, 8), 10, 1, seed) for seed in range(40)])
+    assert {(y < 4, x < 4) for _, y, x in alone} == {*itertools.product([True, False], repeat=2)}
 
 
 def test_numbers_below_one_are_refused() -> None:

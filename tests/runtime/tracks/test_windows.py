@@ -16,6 +16,7 @@ def test_windows_cover_the_clip_and_overlap(frames: int, window: int, overlap: i
     for before, after in itertools.pairwise(parts):
         both = window_schedule.shared_frames(before, after)
         assert both.stop - both.start >= overlap
+        assert {*range(frames)[both]} == {*range(frames)[before]} & {*range(frames)[after]}
 
 
 def test_every_track_passes_every_window_once_from_one_it_is_known_in() -> None:
