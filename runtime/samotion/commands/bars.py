@@ -12,10 +12,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, Tex
 from rich.text import Text
 
 from samotion.checks.stages import Progress as Report
-from samotion.commands.series import Series
+from samotion.commands.series import Pace, Series
 
 BAR_COLUMNS = 24
-DAY_S = 86_400.0
 WHOLE = "all"  # the row of a series
 
 
@@ -37,7 +36,9 @@ class Time(ProgressColumn):
             return Text(_left(series.left_s()))
         if task.finished:
             return Text(f"{task.finished_time or 0:.1f} s")
-        return Text(_left(task.time_remaining) or f"{_clock(task.elapsed or 0)} so far")
+        pace: Pace | None = task.fields.get("pace")
+        left_s = pace.left_s() if pace else task.time_remaining
+        return Text(_left(left_s) or f"{_clock(task.elapsed or 0)} so far")
 
 
 def _left(seconds: float | None) -> str:
@@ -58,13 +59,7 @@ def bars(console: Console, transient: bool) -> Progress:
         Count(),
         Time(),
     )
-    return Progress(
-        *columns,
-        console=console,
-        speed_estimate_period=DAY_S,  # windows of a long clip take minutes each
-        transient=transient,
-        redirect_stdout=False,
-    )
+    return Progress(*columns, console=console, transient=transient, redirect_stdout=False)
 
 
 @contextmanager
@@ -73,12 +68,15 @@ def stages(out: TextIO, series: Series | None = None) -> Iterator[Report]:
     with bars(Console(file=out), transient=series is not None) as rows:
         if series is not None:
             rows.add_task(WHOLE, total=series.total, completed=series.number - 1, series=series)
-        tasks: dict[str, TaskID] = {}
+        tasks: dict[str, tuple[TaskID, Pace]] = {}
 
         def report(stage: str, done: int, total: int) -> None:
             known = None if done < total <= 1 else total or None
             if stage not in tasks:
-                tasks[stage] = rows.add_task(stage, total=known)
-            rows.update(tasks[stage], completed=done, total=known)
+                pace = Pace()
+                tasks[stage] = rows.add_task(stage, total=known, pace=pace), pace
+            task, pace = tasks[stage]
+            pace.reach(done, total)
+            rows.update(task, completed=done, total=known)
 
         yield report

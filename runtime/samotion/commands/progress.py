@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TextIO
 
 from samotion.checks.stages import Progress, silent
-from samotion.commands.series import Clock, Series, left
+from samotion.commands.series import Clock, Pace, Series, left
 
 EVERY_S = 10.0  # between two plain lines of one stage
 
@@ -49,7 +49,7 @@ class _Stage:
 
     start: float
     said: float
-    counted: tuple[float, int, int]  # when counting began, from what, of how many
+    pace: Pace
     ended: bool = False
 
 
@@ -59,24 +59,22 @@ def _plain(out: TextIO, clock: Clock) -> Progress:
 
     def report(name: str, done: int, total: int) -> None:
         now = clock()
-        stage = stages.setdefault(name, _Stage(now, now, (now, done, total)))
+        stage = stages.setdefault(name, _Stage(now, now, Pace(clock)))
         if stage.ended:
             return
-        if total != stage.counted[2]:
-            stage.counted = now, done, total
+        stage.pace.reach(done, total)
         if done >= total > 0:
             stage.ended = True
             print(f"{name:8} {now - stage.start:6.1f} s", file=out, flush=True)
         elif now - stage.said >= EVERY_S:
             stage.said = now
-            print(f"{name:8} {_so_far(stage, now, done, total)}", file=out, flush=True)
+            print(f"{name:8} {_so_far(stage, now)}", file=out, flush=True)
 
     return report
 
 
-def _so_far(stage: _Stage, now: float, done: int, total: int) -> str:
-    since, first, _ = stage.counted
-    if total <= 1:
+def _so_far(stage: _Stage, now: float) -> str:
+    pace = stage.pace
+    if pace.total <= 1:
         return f"{now - stage.start:6.1f} s so far"
-    count = f"{done} of {total}"
-    return count + left(None if done <= first else (now - since) / (done - first) * (total - done))
+    return f"{pace.done} of {pace.total}{left(pace.left_s())}"

@@ -49,6 +49,36 @@ class Series:
         return f"{kind} {self.number} of {self.total}: {name}{left(self.left_s())}"
 
 
+@dataclass
+class Pace:
+    """How far a stage is, and how long the rest may take, which goes on between two steps: windows
+    of a long clip take minutes each.
+    """
+
+    clock: Clock = time.perf_counter
+    done: int = 0
+    total: int = 0
+    _first: int = 0  # how far it was when counting began
+    _since: float = 0.0
+    _reached: float = 0.0
+
+    def reach(self, done: int, total: int) -> None:
+        """So much is done; with another total counting begins anew."""
+        now = self.clock()
+        if total != self.total:
+            self._first, self._since = done, now
+        if (done, total) != (self.done, self.total):
+            self.done, self.total, self._reached = done, total, now
+
+    def left_s(self) -> float | None:
+        """None before the first step, and when a step takes longer than all of the rest should."""
+        if self.done <= self._first:
+            return None
+        each = (self._reached - self._since) / (self.done - self._first)
+        rest = each * (self.total - self.done) - (self.clock() - self._reached)
+        return rest if rest > 0 else None
+
+
 def left(seconds: float | None) -> str:
     """The end of a line that tells the time left, if it is known."""
     return "" if seconds is None else f", {about(seconds)} left"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import re
+import time
 
 import pytest
 from rich.console import Console
 from samotion.commands import progress
 from samotion.commands.bars import Count, Time, bars
-from samotion.commands.series import Series, about
+from samotion.commands.series import Pace, Series, about
 
 
 class Clock:
@@ -64,6 +65,46 @@ def test_a_log_hears_of_a_stage_whose_length_is_unknown(clock: Clock) -> None:
             report("motion", 0, total)
             clock.now += 12
     assert out.getvalue() == "motion     12.0 s so far\nmotion     24.0 s so far\n"
+
+
+def test_time_left_shrinks_within_a_long_step(clock: Clock) -> None:
+    out = io.StringIO()
+    with progress.display(stream=out, clock=clock) as report:
+        report("windows", 0, 1)
+        for done in (0, 100, 200):
+            for _ in range(4):
+                report("windows", done, 300)
+                clock.now += 10
+    told = [line.removeprefix("windows  ") for line in out.getvalue().splitlines()]
+    assert told[:3] == ["0 of 300"] * 3
+    assert told[3:7] == [f"100 of 300, about {left} s left" for left in (80, 70, 60, 50)]
+    assert told[7:] == [f"200 of 300, about {left} s left" for left in (40, 30, 20, 10)]
+
+
+def test_time_left_is_none_while_a_step_is_overdue(clock: Clock) -> None:
+    pace = Pace(clock)
+    left = []
+    for done in (284, 568):  # gone on with from there
+        pace.reach(done, 852)
+        clock.now += 100
+        left.append(pace.left_s())
+    clock.now += 10
+    left.append(pace.left_s())
+    assert left == [None, None, None]
+    pace.reach(800, 852)
+    assert pace.left_s() == pytest.approx(210 / 516 * 52)
+
+
+def test_a_terminal_tells_the_time_left_from_the_first_step_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    with progress.display(stream=out) as report:
+        report("windows", 0, 100)
+        time.sleep(0.02)
+        report("windows", 1, 100)
+    assert re.search(r"1/100.* left", out.getvalue())
 
 
 def test_quiet_says_nothing() -> None:
