@@ -308,6 +308,16 @@ def test_a_report_and_trails_need_no_saved_tracks(tmp_path: Path, folder: Path) 
     assert written == {"report.html", "overlay.mp4", "objects.json", "run.json"}
 
 
+def test_writing_tells_that_it_goes_on(tmp_path: Path, folder: Path) -> None:
+    target, told = locate(tmp_path / "out", "square", ("overlay",)), []
+    with reserve(target):
+        engines, report = long_scene.engines(), lambda *one: told.append(one)
+        segment_to(target, os.fspath(folder), engines, SETTINGS, report)
+    output = [one for one in told if one[0] == "output"]
+    assert len(output) > 60 and output[-1] == ("output", 1, 1)
+    assert set(output[:-1]) == {("output", 0, 1)}
+
+
 def _peak_bytes(source: Path) -> int:
     tracemalloc.start()
     for window in segment_windows(os.fspath(source), long_scene.engines(), SETTINGS):

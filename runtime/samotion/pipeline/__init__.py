@@ -166,8 +166,9 @@ def segment_to(
         result = folder.write_windows(target, stream, go_on, numbers, prompting, info)
         result.warnings[:0] = getattr(engines, "warnings", ())
         there = folder.WRITTEN
-    report("output", 0, 1)
-    folder.finish(target, result, info, there)
+    writes = partial(report, "output", 0, 1)
+    writes()
+    folder.finish(target, result, info, there, writes)
     report("output", 1, 1)
     return result
 

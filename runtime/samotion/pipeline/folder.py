@@ -76,12 +76,16 @@ def write_windows(
 
 
 def finish(
-    target: OutputFolder, result: Result, info: Mapping[str, Any], there: Collection[str]
+    target: OutputFolder,
+    result: Result,
+    info: Mapping[str, Any],
+    there: Collection[str],
+    tick: Callable[[], None],
 ) -> None:
     """Write all of a result but the kinds that its windows wrote, and remove what is left of
-    those.
+    those. `tick` as of `samotion.results.material.Material`.
     """
-    write.write_to(target, result, info, there)
+    write.write_to(target, result, info, there, tick)
     with disk_errors(target.base):
         parts.clear(target.tree)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Material:
-    """A result and the folder it goes to; `record` is what run.json tells of them."""
+    """A result and the folder it goes to; `record` is what run.json tells of them; `tick` is called
+    for each frame that is looked at, from any thread.
+    """
 
     target: OutputFolder
     result: Result
     record: Record = field(default_factory=dict)
+    tick: Callable[[], None] = lambda: None
 
     @property
     def ids(self) -> list[int]:
@@ -56,6 +59,7 @@ class Material:
     def labels(self) -> Iterator[np.ndarray]:
         """The labels (H,W) uint8 of each frame at the source's size."""
         for small in self.result.labels:
+            self.tick()
             yield at_source(small, self.result.clip.source_hw)
 
     @cached_property

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -72,14 +72,15 @@ def write_to(
     result: Result,
     run_info: Mapping[str, Any] | None = None,
     there: Collection[str] = (),
+    tick: Callable[[], None] = lambda: None,
 ) -> None:
     """Write a result into a reserved folder, run.json last; of the kinds that are `there` already
-    what is missing.
+    what is missing. `tick` as of `Material`.
 
     Before that run.json tells of a run that broke off, and which files are its own.
     """
     start = time.perf_counter()
-    material = Material(target, result)
+    material = Material(target, result, tick=tick)
     kinds = [*target.kinds, ALWAYS] if target.layout == "clip" else list(target.kinds)
     kinds.sort(key=TO_LOOK_AT.__contains__)  # these come after all else
     names = {kind: writer(kind).files(material) for kind in kinds}
