@@ -70,12 +70,18 @@ def boxes_of(labels: np.ndarray, ids: list[int], hw: tuple[int, int]) -> dict[in
 
 
 def draw_box(picture: np.ndarray, box: Box, colour: Colour) -> None:
-    """A box in two tones, into the picture."""
+    """A box into the picture."""
     x, y, width, height = box
     corners = (x, y), (x + width - 1, y + height - 1)
-    line = line_px(picture.shape[:2])
-    for tone, wide in ((BLACK, line + 2), (colour, line)):
+    for tone, wide in _strokes(line_px(picture.shape[:2]), colour):
         cv2.rectangle(picture, *corners, tone, wide, cv2.LINE_AA)
+
+
+def _strokes(line: int, colour: Colour) -> list[tuple[Colour, int]]:
+    """Colours and widths of a line so wide: a rim, which would hide all else on small frames, below
+    its colour.
+    """
+    return [(BLACK, line + 2), (colour, line)][line < 2 :]
 
 
 def draw_name(picture: np.ndarray, text: str, box: Box, colour: Colour) -> None:
@@ -101,8 +107,7 @@ def draw_trails(picture: np.ndarray, trails: list[np.ndarray], colour: Colour) -
     """Lines through points (K,2) px, with a dot at the last one, into the picture."""
     line = line_px(picture.shape[:2])
     fixed = [np.round(points * (1 << _BITS)).astype(np.int32) for points in trails]
-    tones = [(BLACK, line + 2), (colour, line)]
-    for tone, wide in tones[line < 2 :]:  # a rim would hide all else on small frames
+    for tone, wide in _strokes(line, colour):
         cv2.polylines(picture, fixed, False, tone, wide, cv2.LINE_AA, _BITS)
     for points in fixed:
         end = int(points[-1][0]), int(points[-1][1])

@@ -20,6 +20,7 @@ from samotion.errors import OutputError, UsageError
 from samotion.results import film, matte, overlay
 from samotion.results import write as output
 from samotion.results.colours import palette
+from samotion.results.drawing import draw_box
 
 DAY_S = 86_400.0
 
@@ -198,6 +199,13 @@ def test_layers_are_drawn_in_the_objects_colours() -> None:
         assert layer == "trails" or coloured(frames[5], 2) == 0, layer
     names = {layer: (pictures(layer, 1)[2] != 40).any(axis=-1).sum() for layer in ("score", "ids")}
     assert names["score"] > names["ids"]  # a longer word
+
+
+def test_a_box_has_a_rim_on_large_frames_alone() -> None:
+    for hw, rimmed in (((90, 160), False), ((1080, 1920), True)):
+        picture = np.full((*hw, 3), 40, np.uint8)
+        draw_box(picture, (hw[1] // 4, hw[0] // 4, hw[1] // 2, hw[0] // 2), (210, 45, 45))
+        assert near(picture, 1).any() and (picture < 30).all(axis=-1).any() == rimmed
 
 
 def test_trails_follow_the_objects_tracks() -> None:
