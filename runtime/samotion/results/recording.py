@@ -11,6 +11,7 @@ import numpy as np
 
 from samotion.clips.video import Clip
 from samotion.results import parts, write
+from samotion.results.folder import disk_errors
 from samotion.results.record import OutputFolder, announce
 from samotion.results.result import ObjectResult, Result, given_again
 from samotion.results.writers import OF_PICTURES
@@ -59,7 +60,8 @@ class Recording:
         folder over.
         """
         if not self.count:
-            announce(self._target)
+            with disk_errors(self._target.base):
+                announce(self._target)
         self._source_hw = frame.shape[0], frame.shape[1]
         self._hw = result.labels.shape[0], result.labels.shape[1]
         for one in result.objects:
@@ -80,7 +82,8 @@ class Recording:
         for name in new[0].pictures:
             files = [one.pictures[name].result() for one in new]
             arrays |= {name: np.concatenate(files), _ends(name): np.cumsum([*map(len, files)])}
-        self._parts.write({}, arrays, compressed=False)
+        with disk_errors(self._target.base):
+            self._parts.write({}, arrays, compressed=False)
         self._written += len(new)
         for one in new:
             one.pictures.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import itertools
 import json
@@ -357,6 +358,16 @@ def test_a_part_that_cannot_be_written_costs_no_other(
     monkeypatch.setattr(parts.Parts, "write", broken)
     assert run(clip, "-q", "--save", "masks").exit_code == 0
     assert len(list(Path("out/square/masks").iterdir())) == 10
+
+
+def test_a_disk_that_runs_full_is_named(run: Any, clip: Path, monkeypatch: Any) -> None:
+    def no_space(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(parts.Parts, "write", no_space)
+    outcome = run(clip, "-q", "--save", "masks")
+    words = "error: cannot write results to 'out/square': No space left on device"
+    assert outcome.exit_code == 7 and outcome.stderr.startswith(words)
 
 
 def test_a_signal_while_a_frame_is_kept_shifts_no_other(
