@@ -5,6 +5,8 @@ project.
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -43,6 +45,21 @@ def test_the_matrix_begins_at_the_lowest_python() -> None:
     assert lowest is not None
     assert matrix[0] == lowest.group(1)
     assert matrix == sorted(matrix, key=lambda version: int(version.split(".")[1]))
+
+
+def test_light_tests_need_only_what_their_job_installs() -> None:
+    steps = yaml.safe_load(CI.read_text())["jobs"]["light"]["steps"]
+    (install,) = (step["run"] for step in steps if step.get("run", "").startswith("pip install"))
+    ours = {"click": "click", "onnx": "onnx", "pillow": "PIL", "ray": "ray", "torch": "torch"}
+    absent = [module for package, module in ours.items() if package not in install.split()]
+    program = (
+        f"import sys; sys.modules |= dict.fromkeys({absent}); import pytest; pytest.console_main()"
+    )
+    collect = ["tests/runtime", "--light", "--collect-only", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *collect], cwd=ROOT, capture_output=True, text=True
+    )
+    assert "ModuleNotFoundError" not in done.stdout and done.returncode == 0, done.stdout[-2000:]
 
 
 def test_make_targets_of_the_workflow_exist() -> None:
