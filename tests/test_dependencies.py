@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,3 +31,19 @@ def test_every_base_dependency_has_a_lowest_version() -> None:
     (block,) = re.findall(r"^dependencies = \[\n(.*?)^\]", text, re.M | re.S)
     named = set(re.findall(r'^ +"([\w-]+)', block, re.M))
     assert named | {"onnxruntime"} == {line.split("==")[0] for line in printed()}
+
+
+def test_the_lowest_python_is_held_to_no_version_that_refuses_it() -> None:
+    lowest = re.search(r'requires-python = ">=([\d.]+)', (ROOT / "pyproject.toml").read_text())
+    assert lowest is not None
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [Requirement(line) for line in lines if not line.startswith("#")]
+    here = {found.name: found for found in metadata.distributions()}
+    refusing = [
+        str(pin)
+        for pin in pins
+        if not pin.marker or pin.marker.evaluate({"python_version": lowest[1]})
+        if pin.name in here and here[pin.name].version in pin.specifier
+        if lowest[1] not in SpecifierSet(here[pin.name].metadata["Requires-Python"] or "")
+    ]
+    assert refusing == []
