@@ -9,6 +9,7 @@ import io
 import json
 import math
 import re
+import resource
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -431,6 +432,16 @@ def test_sizes_and_missing_engines():
 def test_torch_is_imported_for_baselines_only():
     code = "import sys, samotion_bench.session, samotion_bench.evaluation; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("system, unit", [("linux", 2**10), ("darwin", 1)])
+def test_peak_memory_is_in_mib_on_each_system(
+    system: str, unit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "platform", system)
+    used = SimpleNamespace(ru_maxrss=512 * 2**20 // unit)
+    monkeypatch.setattr(resource, "getrusage", lambda who: used)
+    assert machine.host_memory_mib()[1] == 512
 
 
 def test_the_peak_is_measured_on_onnxruntime(monkeypatch):
