@@ -100,8 +100,12 @@ def _tolerant(
     forgiven: frozenset[int],
     errors: str,
 ) -> TextIO:
-    """`stream` made anew if it is the process's own, and not yet tolerant."""
-    if stream is not None and stream is not original:
+    """`stream` made anew if it is the process's own, and not yet tolerant. A console of Windows
+    keeps its own, which alone writes letters there: what comes by the descriptor it takes for
+    another encoding.
+    """
+    is_console = sys.platform == "win32" and os.isatty(descriptor)
+    if stream is not None and (stream is not original or is_console):
         return stream
     encoding = "utf-8"
     if stream is not None:

@@ -4,6 +4,7 @@ exit code.
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -103,3 +104,14 @@ def test_what_a_terminal_would_obey_is_told_as_its_escape(capsys):
     streams.trace(raised.value)
     _, said = capsys.readouterr()
     assert said.startswith("Traceback") and said.endswith("\nValueError: \\x1b[31mred\n")
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_console_of_windows_keeps_its_own_stream(is_terminal, monkeypatch):
+    own = io.TextIOWrapper(io.BytesIO(), "utf-8")
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "isatty", lambda descriptor: is_terminal)
+    for name in ("stdout", "stderr", "__stdout__", "__stderr__"):
+        monkeypatch.setattr(sys, name, own)
+    streams.prepare()
+    assert (sys.stdout is own, sys.stderr is own) == (is_terminal, is_terminal)
