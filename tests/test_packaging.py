@@ -36,6 +36,11 @@ def test_links_to_the_weights_are_no_part_of_wheel_and_sdist() -> None:
         assert "export/samotion_export/weights" in target["exclude"]
 
 
+def test_the_sdist_holds_what_its_makefile_and_docs_site_call() -> None:
+    callers = (ROOT / "Makefile").read_text() + (ROOT / "mkdocs.yml").read_text()
+    assert [path for path in HATCH["build"]["targets"]["sdist"]["exclude"] if path in callers] == []
+
+
 def test_every_source_root_is_found_in_an_editable_install() -> None:
     assert {str(Path(package).parent) for package in WHEEL["packages"]} < set(
         HATCH["build"]["dev-mode-dirs"]
