@@ -8,6 +8,7 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -47,3 +48,12 @@ def test_the_lowest_python_is_held_to_no_version_that_refuses_it() -> None:
         if lowest[1] not in SpecifierSet(here[pin.name].metadata["Requires-Python"] or "")
     ]
     assert refusing == []
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_every_extra_installs_something_on_every_python(python: str) -> None:
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for extra, lines in project["optional-dependencies"].items():
+        markers = [Requirement(line).marker for line in lines]
+        assert any(not one or one.evaluate({"python_version": python}) for one in markers), extra
