@@ -31,7 +31,8 @@ DISTANCE_ROWS = 32  # of points, whose distances to all are held at once
 @dataclass(frozen=True, eq=False)
 class ObjectPrompt:
     """One object to segment: the frame it was found on, the tracks (M,) that are its own, its
-    prompts, and how probable it is that it moves by itself.
+    prompts, how probable it is that it moves by itself, and whether it goes on from frames before
+    with none of these tracks found to move.
 
     Two clicks on the same frame are two calls of SAM 2: the second is decoded with the first one's
     mask as a prompt.
@@ -42,6 +43,7 @@ class ObjectPrompt:
     members: np.ndarray
     clicks: tuple[Click, ...] = ()
     confidence: float = 1.0
+    stands: bool = False
 
 
 def published(

@@ -27,7 +27,7 @@ from samotion.clips import video
 from samotion.errors import OutputError
 from samotion.pipeline import segment_clip, segment_to, segment_windows
 from samotion.pipeline import windows as windows_of
-from samotion.pipeline.seam import hand_on
+from samotion.pipeline.seam import Seam, hand_on
 from samotion.presets import FAST
 from samotion.prompts import ObjectPrompt
 from samotion.results import masks as masks_of
@@ -347,7 +347,8 @@ def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path) -> No
     assert np.array_equal(read.frames, clip) and list(read.indices) == list(result.clip.indices)
 
 
-def test_a_standing_object_keeps_the_confidence_it_was_found_with() -> None:
+def _two_objects() -> tuple[Found, Seam]:
+    """Objects 7 and 9 side by side, of three tracks each, and what they hand on."""
     places = np.column_stack([np.arange(6), np.zeros(6)]).astype(np.float32)
     tracks = Tracks(
         xy=places[:, None].repeat(4, 1),
@@ -366,10 +367,29 @@ def test_a_standing_object_keeps_the_confidence_it_was_found_with() -> None:
         [ObjectPrompt(1, 0, np.arange(3), confidence=0.6), _second(0.8)],
         labels,
     )
-    seam = hand_on(found, labels, [7, 9], 0, 100, prompting)
+    return found, hand_on(found, labels, [7, 9], 0, 100, prompting)
+
+
+def test_a_standing_object_keeps_the_confidence_it_was_found_with() -> None:
+    found, seam = _two_objects()
     assert (seam.ids, seam.confidences) == ((7, 9), (0.6, 0.8))
-    regrouped = seam.regroup(tracks, [_second(0.95)])
+    regrouped = seam.regroup(found.tracks, [_second(0.95)])
     assert [(one.object_id, one.confidence) for one in regrouped] == [(1, 0.6), (2, 0.95)]
+
+
+def test_tracks_of_an_object_that_left_are_no_new_object_where_they_went_astray() -> None:
+    """Of the two one moves still; the mask of the other lies where it never was."""
+    before, seam = _two_objects()
+    objects = seam.regroup(before.tracks, [_second(0.95)])
+    labels = np.zeros_like(before.labels)
+    labels[:, :, 6:], labels[:, :, 3:6] = 1, 2
+    state = windows_of.State(number=1, objects=(windows_of.NEW,) * 9)
+    ids, after = windows_of._name(replace(before, objects=objects, labels=labels), state, seam)
+    assert ids == [0, 9] and len(after.objects) == 9
+    found = replace(before, objects=objects, labels=np.array([0, *ids], np.uint8)[labels])
+    assert hand_on(found, found.labels, ids, 0, 100, seam.prompting).ids == (9,)
+    moves = [replace(one, stands=False) for one in objects]
+    assert seam.match(replace(before, objects=moves, labels=labels)) == [None, 9]
 
 
 def _second(confidence: float) -> ObjectPrompt:

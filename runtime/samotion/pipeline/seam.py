@@ -52,9 +52,9 @@ class Seam(Carried):
             members = np.concatenate([own, *(objects[i].members for i in groups[k])])
             members = np.unique(members[(owner[members] == k) | (owner[members] < 0)])
             if len(members) >= enough:
-                found = [objects[i].confidence for i in groups[k][:1]]
-                confidence = found[0] if found else self.confidences[k]
-                known.append(_prompt(k + 1, tracks, members, confidence))
+                stands = not groups[k]
+                confidence = self.confidences[k] if stands else objects[groups[k][0]].confidence
+                known.append(_prompt(k + 1, tracks, members, confidence, stands))
         fresh = [
             replace(one, members=one.members[owner[one.members] < 0])
             for i, one in enumerate(objects)
@@ -107,7 +107,8 @@ class Seam(Carried):
         ]
 
     def match(self, found: Found) -> list[int | None]:
-        """For each of the objects found, which of `ids` it is; None: a new one.
+        """For each of the objects found, which of `ids` it is; None: a new one; 0: none, but ground
+        onto which the tracks of one that left went astray.
 
         Masks on the shared frames decide where tracks do not, and where tracks went astray.
         """
@@ -118,6 +119,8 @@ class Seam(Carried):
             k = one.object_id - 1
             if k < len(self.ids) and not iou[row, k] < OTHER_IOU:
                 matched[row] = self.ids[k]
+            elif one.stands:
+                matched[row] = 0
         for row, k in zip(*np.unravel_index(np.argsort(-iou, axis=None), iou.shape)):
             free = matched[row] is None and self.ids[k] not in matched
             if free and iou[row, k] > SAME_IOU:
@@ -135,10 +138,10 @@ def hand_on(
 ) -> Seam:
     """What goes on from a window whose frames from `first` on are shared with the next.
 
-    `labels` (T,H,W) uint8 by id; `ids`: of each of the objects found.
+    `labels` (T,H,W) uint8 by id; `ids`: of each of the objects found, 0: of none.
     """
     shared = labels[first:].copy()
-    there = [one for one in dict.fromkeys(ids) if (shared == one).any()]
+    there = [one for one in dict.fromkeys(ids) if one and (shared == one).any()]
     most = max_tracks // TRACKS_SHARE // max(1, len(there))
     queries, owners = [np.zeros((0, 3), np.float32)], [np.zeros(0, np.int64)]
     confidences: dict[int, float] = {}
@@ -172,10 +175,12 @@ def _queries(tracks: Tracks, first: int) -> np.ndarray:
     return np.column_stack([best[rows], xy[:, ::-1]]).astype(np.float32)
 
 
-def _prompt(number: int, tracks: Tracks, members: np.ndarray, confidence: float) -> ObjectPrompt:
+def _prompt(
+    number: int, tracks: Tracks, members: np.ndarray, confidence: float, stands: bool
+) -> ObjectPrompt:
     """An object of these tracks, by the frame in which most of them are visible."""
     fullest = int(tracks.visible[members].sum(axis=0).argmax())
-    return ObjectPrompt(number, fullest, members, confidence=confidence)
+    return ObjectPrompt(number, fullest, members, confidence=confidence, stands=stands)
 
 
 def _with_mask(one: ObjectPrompt, frame: int, mask: np.ndarray) -> tuple[Click, ...]:

@@ -189,11 +189,14 @@ def _next(
 
 
 def _name(found: Found, state: State, seam: Seam | None) -> tuple[list[int], State]:
-    """The id of each object found, and the state with these objects."""
+    """The id of each object found, 0 where it is none, and the state with these objects."""
     objects, again = list(state.objects), state.again
     ids: list[int] = []
     matched = seam.match(found) if seam else [None] * len(found.objects)
     for prompted, one, known in zip(found.objects, found.scored(), matched):
+        if known == 0:
+            ids.append(0)
+            continue
         had, number = NEW, len(objects) + 1
         if known is not None:
             had, number = objects[known - 1], known
