@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from samotion.backends.engines import Engines, FunctionEngine
-from samotion.contract import NETS, SIGNATURES, engines_of
+from samotion.contract import NETS, ON_GPU, SIGNATURES, engines_of
 from samotion.errors import SamotionError, UsageError
 
 from samotion_bench.recorder import Note
@@ -80,7 +80,7 @@ def open_torch(engines: Engines, threads: int | None = None) -> TorchEngines:
         ) from error
     if threads:
         torch.set_num_threads(threads)
-    device = "cuda" if engines.device != "cpu" and torch.cuda.is_available() else "cpu"
+    device = "cuda" if engines.device in ON_GPU and torch.cuda.is_available() else "cpu"
     graphs: dict[str, Graph] = {}
     same = []
     for net in NETS:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from samotion.backends.ort import PROVIDERS, load_libraries, session_provider
 from samotion.backends.threads import core_count
+from samotion.contract import ON_GPU
 from samotion.results.write import versions
 
 PACKAGES = ("torch", "onnx", "tensorrt", "sam2")
@@ -52,7 +53,7 @@ def describe_machine(device: str) -> dict[str, Any]:
         "versions": {**versions(), **_more_versions()},
         "device": device,
         "peak_gflops": peak_gflops(device),
-        "peak_half_gflops": None if device == "cpu" else peak_gflops(device, half=True),
+        "peak_half_gflops": peak_gflops(device, half=True) if device in ON_GPU else None,
     }
 
 
@@ -102,7 +103,7 @@ def peak_gflops(device: str, half: bool = False) -> float | None:
     """
     import onnxruntime
 
-    kind = "cpu" if device == "cpu" else "cuda"
+    kind = "cuda" if device in ON_GPU else "cpu"
     provider = PROVIDERS[kind]
     if provider not in onnxruntime.get_available_providers():
         return None

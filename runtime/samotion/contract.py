@@ -16,6 +16,7 @@ from dataclasses import dataclass
 DYNAMIC = frozenset({"T", "N", "B", "H", "W", "GH", "GW", "K", "P"})
 NETS = ("tracks", "depth", "dino", "motion", "sam2")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+ON_GPU = ("cuda", "tensorrt")  # of these; engines of any other answer on the host
 MAP_CHANNELS = 16  # of what samotion.cues.motion_residuals gives the motion map
 
 

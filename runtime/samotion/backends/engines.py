@@ -21,7 +21,7 @@ from samotion.backends.cuda import Device
 from samotion.backends.folder import engine_folder
 from samotion.backends.threads import WORKERS, core_count, mapped
 from samotion.checks.arguments import path_of, whole_number
-from samotion.contract import DEVICES, NETS, SIGNATURES, engines_of
+from samotion.contract import DEVICES, NETS, ON_GPU, SIGNATURES, engines_of
 from samotion.errors import DeviceError, EngineError, UsageError
 from samotion.presets import Preset
 
@@ -166,7 +166,7 @@ class EngineFolder:
         `progress` gets how many are open, and how many there are.
         """
         names = [name for net in NETS for name in engines_of(net, getattr(self.preset, net))]
-        opened = mapped(self.__getitem__, names, on_threads=self.device == "cpu")
+        opened = mapped(self.__getitem__, names, on_threads=self.device not in ON_GPU)
         for done, _ in enumerate(opened, start=1):
             if progress:
                 progress(done, len(names))

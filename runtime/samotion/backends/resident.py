@@ -14,6 +14,7 @@ import numpy as np
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.engines import Engines
 from samotion.backends.finite import require_finite
+from samotion.contract import ON_GPU
 
 Item = TypeVar("Item")
 
@@ -32,7 +33,7 @@ def one_ahead(started: Iterable[Item]) -> Iterator[Item]:
 
 def is_on_gpu(engines: Engines) -> bool:
     """Whether these engines leave their answers on a GPU."""
-    return getattr(engines, "device", "cpu") != "cpu"
+    return getattr(engines, "device", "cpu") in ON_GPU
 
 
 def has_gpu_memory(engines: Engines) -> bool:

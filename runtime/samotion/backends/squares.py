@@ -61,7 +61,7 @@ class Squares:
 def _makes(engines: Engines, side_px: int) -> bool:
     """Whether there is an engine on a GPU that makes squares of this size."""
     held = getattr(engines, "manifest", None)  # others than a folder's have none
-    if held is None or ENGINE not in held.engines or engines.device == "cpu":
+    if held is None or ENGINE not in held.engines or not resident.is_on_gpu(engines):
         return False
     return held.engines[ENGINE].inputs["index"][1] in ("N", side_px)
 

@@ -22,6 +22,7 @@ from samotion.commands import exits
 from samotion.commands.clip_job import ClipJob
 from samotion.commands.ledger import FAILED, Outcome, changed_ns
 from samotion.commands.listing import Item
+from samotion.contract import ON_GPU
 from samotion.errors import DeviceError, SamotionError
 
 ATTEMPTS = 2  # at a clip whose process dies
@@ -186,7 +187,7 @@ def _work(pipe: Connection, job: ClipJob, place: str | None) -> None:
         if place is not None:
             os.environ[VISIBLE] = _visible(place)  # before anything of CUDA is loaded
         engines = job.open_engines()
-        if place is not None and engines.device == "cpu":
+        if place is not None and engines.device not in ON_GPU:
             raise DeviceError(
                 f"--gpus {place}: the engines would run on the CPU; samotion-check tells why, or"
                 " leave out --gpus"

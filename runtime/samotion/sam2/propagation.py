@@ -60,7 +60,7 @@ def propagate(  # noqa: PLR0913 (a public signature)
     """
     images = features if features is not None else Features(engines, frames)
     clicks = checked_clicks(clicks, images)
-    one_by_one = getattr(engines, "device", None) == "cpu"
+    one_by_one = not resident.is_on_gpu(engines)
     window, on_gpu = _memory_window(engines), _stays_on_gpu(engines)
     clip = Clip(engines, images, window, fill_holes_area, one_by_one, on_gpu)
     shape = (len(images), *images.hw)

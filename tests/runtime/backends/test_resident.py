@@ -31,6 +31,14 @@ def device(gpu: fake_tensorrt.Gpu) -> Any:
     device.close()
 
 
+def test_a_backend_on_the_host_is_no_gpu() -> None:
+    """Whatever it is called; contract.ON_GPU alone tells which devices are."""
+    engines = FakeEngines()
+    for device, there in (("cpu", False), ("another", False), ("cuda", True), ("tensorrt", True)):
+        engines.device = device
+        assert resident.is_on_gpu(engines) == there, device
+
+
 def test_rows_are_views_and_can_be_written(device: Any, rng: np.random.Generator) -> None:
     wanted = rng.normal(size=(5, 3, 2)).astype(np.float32)
     array, other = (device.empty(wanted.shape, "float32") for _ in range(2))
