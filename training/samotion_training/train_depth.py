@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.depth import net_size
 from samotion.presets import NANO
 from samotion_export.depth import Depth, build_module
 from torch import Tensor, nn
@@ -28,7 +29,8 @@ Rng = np.random.Generator
 CLIPS = 4
 FRAMES_PER_CLIP = 3
 # px: the shapes that clips of all aspects take
-SIZES = ((140, 140), (140, 182), (140, 252), (182, 140), (140, 210))
+CLIPS_HW = ((1000, 1000), (1000, 1300), (1000, 1800), (1300, 1000), (1000, 1500))
+SIZES = tuple(net_size(hw, NANO.depth.short_side_px) for hw in CLIPS_HW)
 GRADIENT_WEIGHT = 0.5
 # the farthest is asked to be this, not 0, where the closing ReLU would cut what lies below
 OFFSET = 0.3

@@ -26,7 +26,7 @@ CLIPS = 4
 POINTS = 96
 TEMPERATURE = 0.1
 INSTANCE_WEIGHT = 0.5
-SIDE_PX = 140
+SIDE_PX = NANO.dino.short_side_px or 0
 
 
 class Pair(NamedTuple):

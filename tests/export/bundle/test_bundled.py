@@ -10,7 +10,8 @@ import samotion_export
 from helpers.paths import ROOT
 from samotion import manifest
 from samotion.checks.external_data import external_files
-from samotion.contract import NETS, SIGNATURES
+from samotion.checks.preset_numbers import numbers_of
+from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.presets import NANO
 from samotion_export.bundle import write
 from samotion_export.graph import run_module
@@ -62,12 +63,11 @@ def test_graphs_answer_as_pytorch(net: str) -> None:
         verify.compare(graph, path, [run_module(graph, example) for example in graph.examples])
 
 
-def test_it_holds_every_engine_of_nano() -> None:
-    from samotion.contract import engines_of
-
-    assert list(HELD.engines) == [
-        name for net in NETS for name in engines_of(net, getattr(NANO, net))
-    ]
+def test_it_is_the_nano_of_presets() -> None:
+    """A run takes the numbers that lie beside the engines, not those of presets.py."""
+    names = [name for net in NETS for name in engines_of(net, getattr(NANO, net))]
+    assert list(HELD.engines) == names, "nano has other engines now: make bundle"
+    assert HELD.numbers == numbers_of(NANO), "nano has other numbers now: make bundle"
 
 
 @pytest.mark.parametrize("argument", ["--help", "--no-such-option", "nano"])

@@ -280,7 +280,8 @@ def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) 
     assert {p.name for p in request_.out.iterdir() if not p.name.startswith(".")} == {
         "depth.onnx", "depth.engine", "manifest.json", "timing.cache",
     }  # fmt: skip
-    frames = rng.integers(0, 256, (1, 140, 252, 3), np.uint8)
+    hw = depth.net_size((480, 854), NANO.depth.short_side_px)
+    frames = rng.integers(0, 256, (1, *hw, 3), np.uint8)
     with samotion.open_engines(request_.out) as engines:
         assert engines.device == "tensorrt"
         np.testing.assert_array_equal(

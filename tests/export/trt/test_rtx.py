@@ -17,7 +17,7 @@ import samotion
 from helpers import fake_tensorrt
 from helpers.rtx_compiler import COST, INPUTS, VERSION, use
 from helpers.sums_net import sums_request
-from samotion import manifest
+from samotion import depth, manifest
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO
 from samotion_export.export import export
@@ -57,7 +57,8 @@ def test_engines_are_built_without_a_gpu_and_run_on_any(
     with pytest.raises(DeviceError, match="no NVIDIA driver is found"):
         samotion.open_engines(request_.out)
     fake_tensorrt.install(monkeypatch, VERSION, module="tensorrt_rtx")
-    frames = rng.integers(0, 256, (1, 140, 252, 3), np.uint8)
+    hw = depth.net_size((480, 854), NANO.depth.short_side_px)
+    frames = rng.integers(0, 256, (1, *hw, 3), np.uint8)
     with samotion.open_engines(request_.out) as engines:
         got = engines["depth"](frames=frames)["disparity"]
     np.testing.assert_array_equal(got, frames.sum(-1, dtype=np.float32))
