@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from samotion.contract import PATCH_PX
 from samotion.presets import DepthNet
 from torch import Tensor, nn
 
 from samotion_export.examples import frames as example_frames
 from samotion_export.graph import Graph
 from samotion_export.spelling import Spelling
-from samotion_export.vit import PATCH_PX, Size, Vit
+from samotion_export.vit import Size, Vit
 
 TOLERANCE = 1e-4  # of the output's range; float32 alone shows about 1e-5
 

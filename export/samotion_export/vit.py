@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from samotion.contract import PATCH_PX
 from samotion.presets import VitNet
 from torch import Tensor, nn
 
-PATCH_PX = 14
 HEAD_WIDTH = 64
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -17,6 +17,8 @@ DYNAMIC = frozenset({"T", "N", "B", "H", "W", "GH", "GW", "K", "P"})
 NETS = ("tracks", "depth", "dino", "motion", "sam2")
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 ON_GPU = ("cuda", "tensorrt")  # of these; engines of any other answer on the host
+TRACKER_PX = 256  # side of the frames that points are followed in
+PATCH_PX = 14  # of the vision transformers of depth and dino
 MAP_CHANNELS = 16  # of what samotion.cues.motion_residuals gives the motion map
 
 
@@ -59,8 +61,8 @@ class Signature:
         return tuple(t.name for t in self.outputs)
 
 
-_LOWRES = Tensor("lowres", "float32", ("T", 32, 32, "C"))
-_HIRES = Tensor("hires", "float32", ("T", 64, 64, "C'"))
+_LOWRES = Tensor("lowres", "float32", ("T", TRACKER_PX // 8, TRACKER_PX // 8, "C"))
+_HIRES = Tensor("hires", "float32", ("T", TRACKER_PX // 4, TRACKER_PX // 4, "C'"))
 _QUERY_LOWRES = Tensor("query_lowres", "float32", ("N", "C"))
 _QUERY_HIRES = Tensor("query_hires", "float32", ("N", "C'"))
 _QUERIES = Tensor("queries", "float32", ("N", 3))  # t, y, x; px of 256
@@ -118,7 +120,10 @@ def _batched(tensor: Tensor) -> Tensor:
 
 SIGNATURES: dict[str, Signature] = {
     "tracks_features": Signature(
-        "tracks", (Tensor("frames", "uint8", ("T", 256, 256, 3)),), (_LOWRES, _HIRES), rows="T"
+        "tracks",
+        (Tensor("frames", "uint8", ("T", TRACKER_PX, TRACKER_PX, 3)),),
+        (_LOWRES, _HIRES),
+        rows="T",
     ),
     "tracks_query": Signature(
         "tracks", (_LOWRES, _HIRES, _QUERIES), (_QUERY_LOWRES, _QUERY_HIRES), rows="N"

@@ -12,8 +12,8 @@ from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, mapped
 from samotion.checks.arguments import AsArray, frames_of
+from samotion.contract import PATCH_PX
 
-PATCH_PX = 14
 # the small net takes about 1 GB for as many; one frame of 924x518 at a time, else two calls at once
 PX_PER_CALL = 300_000
 GPU_FRAMES = 8  # in one call to a GPU, which one frame does not fill

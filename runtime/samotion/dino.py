@@ -12,10 +12,10 @@ from samotion.backends.resident import Answer
 from samotion.backends.threads import ahead, aside
 from samotion.checks.arguments import AsArray, frames_of
 from samotion.checks.stages import StageProgress
+from samotion.contract import PATCH_PX
 from samotion.errors import EngineError
 from samotion.tracks.records import Tracks
 
-PATCH_PX = 14
 # 1 frame of 854x480, 2 of 350x196: attention grows with the square of the tokens of a frame
 PX_PER_CALL = 150_000
 ANSWERS_WAITING = 2  # of a GPU, a frame each, to be looked up in

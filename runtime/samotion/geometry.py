@@ -16,7 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-TRACKER_PX = 256
+from samotion.contract import TRACKER_PX
+
 HALF = np.float32(0.5)  # from a pixel's edge to its centre
 
 

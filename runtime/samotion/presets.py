@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+from samotion.contract import TRACKER_PX
+
 
 @dataclass(frozen=True)
 class Weights:
@@ -38,7 +40,7 @@ class VitNet:
 
 
 MIN_CONFIDENCE = 0.5  # of an object, that it moves by itself, for presets with cues
-REFINE_PX = (256, 512)  # what BootsTAPIR's refinement was trained for
+REFINE_PX = (TRACKER_PX, 512)  # what BootsTAPIR's refinement was trained for
 MIN_WINDOW = 8  # frames; fewer show too little motion
 MAX_LABELS = 255  # objects: labels are uint8 and 0 is static
 
@@ -61,12 +63,12 @@ class TracksNet:
     mixer_blocks: int = 12
     iterations: int = 4
     causal: bool = False
-    refine_px: int = 256
+    refine_px: int = TRACKER_PX
 
     @property
     def refines_large(self) -> bool:
         """Whether tracks are refined on frames larger than 256 px."""
-        return self.refine_px > 256
+        return self.refine_px > TRACKER_PX
 
 
 @dataclass(frozen=True)

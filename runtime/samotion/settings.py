@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from samotion.checks.arguments import instance_of, probability, whole_number
+from samotion.contract import TRACKER_PX
 from samotion.errors import UsageError
-from samotion.geometry import TRACKER_PX
 from samotion.presets import MAX_LABELS, MIN_WINDOW, REFINE_PX, Preset
 
 Number = TypeVar("Number", int, float)

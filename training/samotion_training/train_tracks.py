@@ -16,10 +16,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from samotion.commands.streams import note
+from samotion.contract import TRACKER_PX
 from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion_export.tracks.build import build_module
-from samotion_export.tracks.maps import IMAGE_PX, TEMPERATURE, WINDOW, similarities
+from samotion_export.tracks.maps import TEMPERATURE, WINDOW, similarities
 from samotion_export.tracks.tapir import State, Tapir
 from torch import Tensor
 
@@ -102,13 +103,13 @@ def zoom(rng: Rng, pair: Batch) -> Batch:
     centre = (
         pair.xy[int(rng.integers(len(pair.xy)))].numpy() + rng.uniform(-0.4, 0.4, (2, 2)) * PAIR_PX
     )
-    corner = np.clip(centre - PAIR_PX / 2, 0, IMAGE_PX - PAIR_PX).astype(int)
+    corner = np.clip(centre - PAIR_PX / 2, 0, TRACKER_PX - PAIR_PX).astype(int)
     frames = torch.stack(
         [f[y : y + PAIR_PX, x : x + PAIR_PX] for f, (x, y) in zip(pair.frames, corner.tolist())]
     )
     xy = pair.xy - torch.from_numpy(corner)
     inside = ((xy > 0) & (xy < PAIR_PX)).all(-1).all(-1)
-    return Batch(frames, (xy[inside] * (IMAGE_PX / PAIR_PX)).float(), pair.visible[inside])
+    return Batch(frames, (xy[inside] * (TRACKER_PX / PAIR_PX)).float(), pair.visible[inside])
 
 
 def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
@@ -117,7 +118,7 @@ def matching_loss(grid: Tensor, query: Tensor, xy: Tensor) -> Tensor:
     """
     cells = grid.shape[0]
     logits = similarities(grid[None], query[None])[0] * TEMPERATURE
-    place_cells = (xy * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
+    place_cells = (xy * (cells / TRACKER_PX) - 0.5).clamp(0, cells - 1)
     low = place_cells.floor().clamp_max(cells - 2)
     part = place_cells - low
     log_p = F.log_softmax(logits, 1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
-from samotion.geometry import TRACKER_PX
+from samotion.contract import TRACKER_PX
 
 from samotion_bench.host.scene import Scene, read_number
 

@@ -13,10 +13,10 @@ from typing import Any
 
 from samotion import manifest
 from samotion.checks.preset_numbers import numbers_of
-from samotion.contract import DYNAMIC, NETS, SIGNATURES, Tensor, engines_of
+from samotion.contract import DYNAMIC, NETS, PATCH_PX, SIGNATURES, Tensor, engines_of
 from samotion.manifest import Entry, Manifest
 from samotion.presets import Preset
-from samotion_export.trt.profiles import PATCH_PX, profiles
+from samotion_export.trt.profiles import profiles
 
 from samotion_bench.host.cudart import NAME, Cudart
 from samotion_bench.host.meter import Meter

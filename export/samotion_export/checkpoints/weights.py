@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from samotion.contract import PATCH_PX
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import SAM2_INSTALL, SAM2_SIZES
 
@@ -179,7 +180,7 @@ def _dino(shapes: Shapes) -> str | None:
     if "cls_token" not in shapes or "patch_embed.proj.weight" not in shapes:
         return None
     width, _, patch, _ = shapes["patch_embed.proj.weight"]
-    if patch != 14 or "blocks.0.ls1.gamma" not in shapes:
+    if patch != PATCH_PX or "blocks.0.ls1.gamma" not in shapes:
         return f"a vision transformer other than DINOv2 (width {width}, patches of {patch} px)"
     registers = " with registers" if "register_tokens" in shapes else ""
     return f"DINOv2 {_size(width, _VIT)}{registers}"

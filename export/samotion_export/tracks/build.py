@@ -10,14 +10,13 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from samotion.contract import engines_of
+from samotion.contract import TRACKER_PX, engines_of
 from samotion.presets import TracksNet
 from torch import Tensor, nn
 
 from samotion_export import examples
 from samotion_export.graph import Graph
 from samotion_export.spelling import Spelling
-from samotion_export.tracks.maps import IMAGE_PX
 from samotion_export.tracks.tapir import Tapir
 
 # unit-length features; onnxruntime's sums differ from PyTorch's by about 1e-6
@@ -125,7 +124,7 @@ def _of_queries(tolerance: dict[str, float]) -> dict[str, float]:
 
 def _examples(tapir: Tapir, net: TracksNet, count: int, points: int) -> dict[str, Example]:
     """Inputs of every graph of `net` for `count` frames and `points` points."""
-    frames, queries = examples.frames(count, IMAGE_PX, IMAGE_PX), _queries(count, points)
+    frames, queries = examples.frames(count, TRACKER_PX, TRACKER_PX), _queries(count, points)
     tyx = torch.from_numpy(queries)
     grids = tapir.features(torch.from_numpy(frames))
     looks = tapir.query(*grids, tyx)
@@ -155,8 +154,8 @@ def _arrays(*tensors: Tensor) -> tuple[np.ndarray, ...]:
 
 def _queries(frames: int, points: int) -> np.ndarray:
     """(points,3) t, y, x px of 256, two opposite corners of the image among them."""
-    queries = np.random.default_rng(points).uniform(0, IMAGE_PX, (points, 3)).astype(np.float32)
+    queries = np.random.default_rng(points).uniform(0, TRACKER_PX, (points, 3)).astype(np.float32)
     queries[:, 0] = np.arange(points) % frames
     queries[0, 1:] = 0
-    queries[-1, 1:] = IMAGE_PX - 0.5
+    queries[-1, 1:] = TRACKER_PX - 0.5
     return queries

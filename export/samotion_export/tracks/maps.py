@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from samotion.contract import TRACKER_PX
 from torch import Tensor, nn
 
 from samotion_export.tracks.layers import padded_conv
 
-IMAGE_PX = 256
-LOWRES_CELLS = 32
+LOWRES_CELLS = TRACKER_PX // 8
 WINDOW = 7  # correlations are taken at 7 x 7 places around a track
 TEMPERATURE = 20.0  # of the initial guess's softmax
 PEAK_RADIUS_CELLS = 5  # the initial guess averages over cells nearer than this to the best one
@@ -83,7 +83,7 @@ def peak(heat: Tensor) -> Tensor:
     distance = (y.unsqueeze(1) - y).square() + (x.unsqueeze(1) - x).square()
     # comparing in each map took 5 times as long
     near = (distance < PEAK_RADIUS_CELLS**2).to(heat.dtype)
-    px = IMAGE_PX / LOWRES_CELLS
+    px = TRACKER_PX / LOWRES_CELLS
     places = torch.stack(((x + 0.5) * px, (y + 0.5) * px, torch.ones_like(x)), 1).to(heat.dtype)
     sums = (F.softmax(heat * TEMPERATURE, 1) * near[heat.argmax(1)]) @ places
     return sums[:, :2] / sums[:, 2:]
@@ -94,7 +94,7 @@ def sample_queries(grid: Tensor, queries: Tensor) -> Tensor:
     at the border.
     """
     cells, width = grid.shape[1], grid.shape[3]
-    place = (queries[:, 1:] * (cells / IMAGE_PX) - 0.5).clamp(0, cells - 1)
+    place = (queries[:, 1:] * (cells / TRACKER_PX) - 0.5).clamp(0, cells - 1)
     low = place.floor()
     part = place - low
     high = (low + 1).clamp_max(cells - 1).long()
@@ -139,7 +139,7 @@ def _around(grid: Tensor, query: Tensor, tracks: Tensor) -> Tensor:
     window = torch.stack((step.repeat(WINDOW), step.repeat_interleave(WINDOW)), 1).reshape(
         1, WINDOW, WINDOW, 2
     )
-    places = tracks.reshape(-1, 1, 1, 2) * (2 / IMAGE_PX) + window * (2 / cells) - 1
+    places = tracks.reshape(-1, 1, 1, 2) * (2 / TRACKER_PX) + window * (2 / cells) - 1
     return F.grid_sample(maps, places, align_corners=False)
 
 

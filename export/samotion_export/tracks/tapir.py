@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
+from samotion.contract import TRACKER_PX
 from samotion.presets import TracksNet
 from torch import Tensor, nn
 
 from samotion_export.tracks.layers import ExtraConvs, ResNet
 from samotion_export.tracks.maps import (
-    IMAGE_PX,
     WINDOW,
     CostVolumeHead,
     correlations,
@@ -139,7 +139,7 @@ class Tapir(nn.Module):
             _features(query_large_lowres, query_large_hires),
         )
         *_, last = self._refinements(
-            grids, features, start.transpose(0, 1), logits, IMAGE_PX / self.refine_px
+            grids, features, start.transpose(0, 1), logits, TRACKER_PX / self.refine_px
         )
         return last
 

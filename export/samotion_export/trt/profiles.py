@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from samotion import depth, dino
 from samotion.backends.squares import BICUBIC, LANCZOS, most_taps
-from samotion.contract import SIGNATURES
+from samotion.contract import PATCH_PX, SIGNATURES, TRACKER_PX
 from samotion.cues.motion_residuals import CELL_PX, LONG_SIDE_PX, MIN_CELLS
-from samotion.geometry import TRACKER_PX
 from samotion.presets import REFINE_PX, Preset
 from samotion.sam2.features import LARGEST_PX, SWEEP_FRAMES
 from samotion.sam2.memory import MemoryWindow, places
@@ -27,7 +26,6 @@ Range = tuple[int, int, int]  # smallest, usual and largest size
 # by input: the same three shapes
 Profile = dict[str, tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]]
 
-PATCH_PX = 14
 MOST_OBJECTS = 8  # more go through in several calls
 MOST_POINTS = 32  # clicks on one object and frame
 MEMORY_FRAMES, MEMORY_POINTERS = 7, 16  # SAM 2's, with the present frame

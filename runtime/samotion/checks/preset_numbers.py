@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from samotion.checks.json_tables import short, table, text
-from samotion.contract import NETS
+from samotion.contract import NETS, PATCH_PX
 from samotion.presets import PRESETS, REFINE_PX, SAM2_SIZES, Preset, Weights
 
 LEFT_OUT = ("name", "licence", "weights")  # of the dataclasses: they are no numbers
@@ -26,9 +26,9 @@ LIMITS = {
     "fallback_tracks": (0, MOST_WHOLE),
     "features": (2, MOST_WHOLE),
     "image_size_px": (16, MOST_PX),
-    "long_side_px": (14, MOST_WHOLE),
+    "long_side_px": (PATCH_PX, MOST_WHOLE),
     "max_frames": (2, MOST_WHOLE),
-    "short_side_px": (14, MOST_PX),
+    "short_side_px": (PATCH_PX, MOST_PX),
     "taps": (0, MOST_WHOLE),
 }
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from samotion import manifest
 from samotion.backends.engines import open_engines
-from samotion.contract import NETS, SIGNATURES
+from samotion.contract import NETS, PATCH_PX, SIGNATURES
 from samotion.errors import DeviceError, EngineError, SamotionError
 from samotion.manifest import BUNDLED, Entry, Manifest
 from samotion.presets import PRESETS, SAM2_SIZES
 
-SIZES = {"H": 140, "W": 140}  # px, a multiple of every patch; other letters are 1
+SIZES = {"H": 10 * PATCH_PX, "W": 10 * PATCH_PX}  # other letters are 1
 
 
 @dataclass(frozen=True)

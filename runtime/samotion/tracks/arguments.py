@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from samotion import geometry
 from samotion.backends.engines import Engines
+from samotion.contract import TRACKER_PX
 from samotion.errors import EngineError, UsageError
 from samotion.presets import REFINE_PX
 
 
 def checked_frames(frames: Any, queries: np.ndarray) -> tuple[Any, np.ndarray]:
     """Both as the tracker takes them. Raises UsageError for other shapes and times."""
-    size = geometry.TRACKER_PX
+    size = TRACKER_PX
     if not hasattr(frames, "dtype"):
         frames = np.asarray(frames)
     is_uint8 = frames.dtype == np.uint8

@@ -14,7 +14,7 @@ from samotion.backends.engines import Engines
 from samotion.backends.squares import LANCZOS, Squares
 from samotion.backends.threads import ahead, mapped
 from samotion.checks.stages import StageProgress
-from samotion.geometry import TRACKER_PX
+from samotion.contract import TRACKER_PX
 from samotion.tracks.queries import resize_for_tracking
 
 Grids = dict[str, Any]  # of some frames, by the engine's names

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from samotion.backends.engines import Engines
+from samotion.contract import TRACKER_PX
 from samotion.errors import EngineError, UsageError
-from samotion.geometry import TRACKER_PX
 from samotion.tracks.records import RawTracks, empty_tracks
 from samotion.tracks.windows import chunks
 

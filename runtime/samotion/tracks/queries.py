@@ -10,8 +10,8 @@ import numpy as np
 
 from samotion.backends.threads import mapped
 from samotion.checks.arguments import AsArray, frames_of
+from samotion.contract import TRACKER_PX
 from samotion.errors import UsageError
-from samotion.geometry import TRACKER_PX
 
 GRID_POINTS = 9000  # the reference's grid has about this many points on each query frame
 LANCZOS_LOBES = 3

@@ -17,7 +17,7 @@ from samotion.backends.engines import Engines
 from samotion.backends.resident import Answer
 from samotion.backends.threads import mapped
 from samotion.checks.stages import StageProgress
-from samotion.contract import SIGNATURES
+from samotion.contract import SIGNATURES, TRACKER_PX
 from samotion.errors import UsageError
 from samotion.tracks.arguments import check_large, checked_frames
 from samotion.tracks.features import (
@@ -171,7 +171,7 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     step_frames: int,
     max_tracks: int,
     seed: int,
-    refine_px: int = geometry.TRACKER_PX,
+    refine_px: int = TRACKER_PX,
     known: np.ndarray | None = None,
     small: Any = None,
     track: Callable[..., RawTracks] = track,
@@ -191,7 +191,7 @@ def sample_and_track(  # noqa: PLR0913 (a stage, called with keywords)
     resized: Any = resize_for_tracking
     if resident.is_on_gpu(engines):
         resized = partial(ResizedFrames, resize=resizing(engines))
-    large = resized(frames, refine_px) if refine_px > geometry.TRACKER_PX else None
+    large = resized(frames, refine_px) if refine_px > TRACKER_PX else None
     small = resized(frames) if small is None else small
     on_grid = geometry.queries_to_grid(queries, hw)
     raw = track(engines, small, on_grid, large=large, progress=progress)

@@ -9,14 +9,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from samotion.backends.proof import examples
-from samotion.contract import SIGNATURES
+from samotion.contract import SIGNATURES, TRACKER_PX
 from samotion.manifest import Entry
 
 Arrays = dict[str, np.ndarray]
 Sizes = Mapping[str, int]  # by the contract's letters
 Run = Callable[..., Arrays]  # a graph by name, and its inputs
 
-TRACKS_PX = 256
 FEATURE_FRAMES = 24  # looked at; longer clips repeat them
 
 
@@ -44,7 +43,7 @@ def _tracks(name: str, entry: Entry, sizes: Sizes, run: Run) -> Arrays:
         return {"frames": examples.frames(sizes["T"], *entry.inputs["frames"][1:3])}  # type: ignore[arg-type]
     count, frames = sizes["N"], sizes.get("T", 1)
     queries = _queries(count, frames)
-    seen = _maps("tracks_features", frames, TRACKS_PX, run)
+    seen = _maps("tracks_features", frames, TRACKER_PX, run)
     known = {**seen, "queries": queries}
     known |= run("tracks_query", **known)
     if "large" in name:
@@ -72,7 +71,7 @@ def _maps(engine: str, frames: int, side_px: int, run: Run) -> Arrays:
 def _queries(count: int, frames: int) -> np.ndarray:
     """Points (N,3) t, y, x anywhere in the frames."""
     rng = np.random.default_rng(0)
-    where = rng.uniform(0, TRACKS_PX - 1, (count, 2))
+    where = rng.uniform(0, TRACKER_PX - 1, (count, 2))
     return np.column_stack([rng.integers(0, frames, count), where]).astype(np.float32)
 
 
