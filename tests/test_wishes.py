@@ -25,4 +25,4 @@ def test_every_wish_has_its_answer() -> None:
 def test_every_writer_is_in_the_docs() -> None:
     page = (ROOT / "docs" / "formats.md").read_text()
     told = set(re.findall(r"^\| `(\w+)` \|", page, re.M))
-    assert told == set(WRITERS)
+    assert told == set(WRITERS), "docs/formats.md has a row for each"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 from samotion.results import write as output
-from samotion.results.folder import KINDS
+from samotion.results.writers import WRITERS
 
 from helpers.made_result import make_result
 
@@ -69,7 +69,7 @@ def main() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         if overwrite:
-            write(folder, layout, KINDS if layout == "clip" else ("masks",), None)
+            write(folder, layout, WRITERS if layout == "clip" else ("masks",), None)
         killed = write(folder, layout, save, kill_at, overwrite)
         again = write(folder, layout, save, None, overwrite) if killed else 0
         print(kill_at, killed, again, *sorted(below(folder)), flush=True)

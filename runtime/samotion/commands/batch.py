@@ -28,8 +28,8 @@ from samotion.commands.options import (
 from samotion.commands.series import Series, left
 from samotion.commands.streams import note, printable
 from samotion.errors import InputError, UsageError, shown
-from samotion.results.folder import KINDS, disk_errors
-from samotion.results.writers import UNASKED
+from samotion.results.folder import disk_errors
+from samotion.results.writers import UNASKED, WRITERS
 
 if TYPE_CHECKING:
     from samotion.commands.clip_job import ClipJob
@@ -67,9 +67,9 @@ def batch(
     save: Annotated[
         str | None,
         options.several(
-            KINDS,
+            WRITERS,
             metavar="NAME,NAME",
-            help=f"What to write, some of {', '.join(KINDS)}.",
+            help=f"What to write, some of {', '.join(WRITERS)}.",
             show_default=",".join(UNASKED),
         ),
     ] = None,

@@ -16,14 +16,14 @@ from samotion import __version__
 from samotion.commands import exits, options
 from samotion.commands.options import Device, EngineDir, MaxObjects, Quiet, Verbose, Version
 from samotion.commands.streams import note
-from samotion.results.folder import KINDS
+from samotion.results.writers import OF_TRACKS, WRITERS
 
 if TYPE_CHECKING:
     from samotion.clips.live import Source
     from samotion.live import LiveResult, Session
     from samotion.results.record import OutputFolder
 
-SAVED = tuple(kind for kind in KINDS if kind not in ("tracks", "report"))  # these need a whole clip
+SAVED = tuple(kind for kind in WRITERS if kind not in OF_TRACKS)  # a live source keeps none
 RATE_FRAMES = 30  # over which frames/s are told
 STILL_WRITING = "writing results; once more gives them up"
 TOO_SHORT = "it ended before the first search for objects did; let it run longer"

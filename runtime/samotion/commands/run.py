@@ -29,7 +29,6 @@ from samotion.errors import InputError, UsageError, shown
 from samotion.presets import MIN_WINDOW, REFINE_PX
 from samotion.results.finished import make_request
 from samotion.results.folder import (
-    KINDS,
     LAYOUTS,
     RESERVED,
     check_options,
@@ -39,7 +38,7 @@ from samotion.results.folder import (
 )
 from samotion.results.names import free_name
 from samotion.results.record import DEFAULT_LAYERS, LAYERS
-from samotion.results.writers import UNASKED
+from samotion.results.writers import UNASKED, WRITERS
 
 if TYPE_CHECKING:  # NumPy and what stands on it wait until there is work, see `run`
     from samotion.backends.engines import EngineFolder
@@ -119,9 +118,9 @@ def run(
     save: Annotated[
         str | None,
         options.several(
-            KINDS,
+            WRITERS,
             metavar="NAME,NAME",
-            help=f"What to write, some of {', '.join(KINDS)}.",
+            help=f"What to write, some of {', '.join(WRITERS)}.",
             show_default=f"{','.join(UNASKED)}; in layout davis masks",
         ),
     ] = None,

@@ -27,7 +27,6 @@ from samotion.results.record import (
 )
 from samotion.results.writers import UNASKED, WRITERS
 
-KINDS = tuple(WRITERS)
 LAYOUTS = ("clip", "davis")
 LOCK = ".samotion.lock"
 IN_USE = "is in use by another samotion-run"
@@ -42,8 +41,8 @@ def check_options(save: Iterable[str] | None, layout: str) -> tuple[str, ...]:
         raise UsageError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     unasked = UNASKED if layout == "clip" else ("masks",)
     kinds = unasked if save is None else _names(save)
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise UsageError(f"cannot save {unknown[0]!r}; choose from {', '.join(KINDS)}")
+    if unknown := [kind for kind in kinds if kind not in WRITERS]:
+        raise UsageError(f"cannot save {unknown[0]!r}; choose from {', '.join(WRITERS)}")
     if layout == "davis" and kinds != ("masks",):
         raise UsageError(f"layout davis holds masks only; got save {','.join(kinds) or 'nothing'}")
     return kinds

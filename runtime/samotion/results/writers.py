@@ -1,4 +1,4 @@
-"""What `--save` can ask for: a name, and the module of this folder that writes it.
+"""What `--save` can ask for: each is the name of the module of this folder that writes it.
 
 Such a module has two functions of the `Material`: `files` names what it will write, relative to
 run.json's folder, and `write` writes it, each file by rename.
@@ -12,24 +12,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 if TYPE_CHECKING:
     from samotion.results.material import Material
 
-WRITERS = {
-    "masks": "masks",
-    "overlay": "overlay",
-    "report": "report",
-    "coco": "coco",
-    "tracks": "tracks",
-    "ytvis": "ytvis",
-    "mots": "mots",
-    "yolo": "yolo",
-    "colmap": "colmap",
-    "cutout": "cutout",
-    "matte": "matte",
-    "mattes": "mattes",
-    "csv": "csv",
-    "images": "images",
-}
+WRITERS = (
+    *("masks", "overlay", "report", "coco", "tracks", "ytvis", "mots", "yolo", "colmap", "cutout"),
+    *("matte", "mattes", "csv", "images"),
+)
 UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip
-OF_TRACKS = ("tracks", "report", "trails")  # of these and of an overlay's layers, what needs tracks
+OF_TRACKS = ("tracks", "report", "trails")  # of these and of an overlay's layers, what reads tracks
 OF_PICTURES = ("overlay", "report", "cutout", "images")  # what shows the frames themselves
 TO_LOOK_AT = ("overlay", "report")  # costs a warning where it fails, not the result
 ALWAYS = "objects"  # in layout clip
@@ -47,4 +35,4 @@ class Writer(Protocol):
 
 def writer(kind: str) -> Writer:
     """The module that writes `kind`, imported when it is asked for."""
-    return cast(Writer, import_module(f"samotion.results.{WRITERS.get(kind, kind)}"))
+    return cast(Writer, import_module(f"samotion.results.{kind}"))

@@ -13,10 +13,12 @@ import pytest
 from helpers.made_result import CLIP_FILES, files_below, make_result
 from helpers.paths import ROOT
 from samotion.errors import OutputError, UsageError
-from samotion.results import colmap, finished, images, mattes, yolo
+from samotion.results import finished
 from samotion.results import folder as folders
 from samotion.results import write as output
+from samotion.results.material import Material
 from samotion.results.record import FOLDERS, counts, is_result, read_record
+from samotion.results.writers import WRITERS, writer
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,10 @@ def test_a_result_within_anothers_folder_is_nobodys_but_its_own(tmp_path: Path) 
 
 def test_no_other_result_lies_where_a_clip_has_its_files(tmp_path: Path) -> None:
     """Of shot/masks.mp4 beside shot.mp4."""
-    assert {colmap.FOLDER, images.FOLDER, mattes.FOLDER, yolo.FOLDER, "masks"} == {*FOLDERS}
+    material = Material(folders.locate(tmp_path, "clip"), make_result())
+    written = [file for kind in WRITERS for file in writer(kind).files(material)]
+    inside = {file.split("/")[0] for file in written if "/" in file}
+    assert inside == {*FOLDERS}, "record.FOLDERS are all in which a writer has files"
     output.write(make_result("masks"), tmp_path / "shot", save=("coco",))
     with pytest.raises(OutputError, match=r"holds 'masks/.*which samotion did not write"):
         output.write(make_result("shot"), tmp_path)

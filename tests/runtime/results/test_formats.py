@@ -27,7 +27,8 @@ from samotion.results import images, yolo
 from samotion.results import write as output
 from samotion.results.film import TIME_BASE, show_ticks, usual_rate
 from samotion.results.sizes import at_source
-from samotion.results.writers import OF_PICTURES, WRITERS
+from samotion.results.writers import OF_PICTURES, OF_TRACKS, WRITERS
+from samotion.tracks.records import no_tracks
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 FRAMES = ("b 1.jpg", "b 4.jpg", "b 7.JPG", "b 10.jpg")
@@ -272,21 +273,33 @@ def test_no_name_in_the_csv_is_a_formula(tmp_path: Path, name: str) -> None:
     assert f"'{name}" in told and name not in told and told - {f"'{name}"} <= {*FRAMES}
 
 
+def differ(one: Result, other: Result, kind: str, folder: Path) -> bool:
+    """Whether two results give other files of a kind."""
+    first, second = (
+        output.write(result, folder / place, save=[kind])
+        for result, place in ((one, "one"), (other, "other"))
+    )
+    files = files_below(first)
+    assert files == files_below(second)
+    return any(
+        (first / file).read_bytes() != (second / file).read_bytes() for file in files - {"run.json"}
+    )
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_live_sources_keep_pictures_for_what_shows_them(tmp_path: Path, kind: str) -> None:
     result = make_result()
     black = replace(result.clip, frames=np.zeros_like(result.clip.frames))
-    with_pictures, without = (
-        output.write(one, tmp_path / place, save=[kind])
-        for one, place in ((result, "with"), (replace(result, clip=black), "without"))
-    )
-    files = files_below(with_pictures)
-    assert files == files_below(without)
-    shows = any(
-        (with_pictures / file).read_bytes() != (without / file).read_bytes()
-        for file in files - {"run.json"}
-    )
-    assert shows == (kind in OF_PICTURES)
+    shows = differ(result, replace(result, clip=black), kind, tmp_path)
+    assert shows == (kind in OF_PICTURES), "writers.OF_PICTURES"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_windows_keep_tracks_for_what_reads_them(tmp_path: Path, kind: str) -> None:
+    result = make_result()
+    none = replace(result, tracks=no_tracks(len(result.labels)), scores=np.zeros(0, np.float32))
+    reads = differ(result, none, kind, tmp_path)
+    assert reads == (kind in OF_TRACKS), "writers.OF_TRACKS"
 
 
 def test_whatever_is_there_is_written_over(tmp_path: Path) -> None:
