@@ -88,7 +88,9 @@ def test_an_empty_text_is_no_folder(
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_option_is_documented(program: str) -> None:
     rows = re.findall(r"^\| `.*$", section(program), re.M)
-    assert rows == [row(parameter) for parameter in own(program)]
+    wanted = [row(parameter) for parameter in own(program)]
+    new = "\n".join(one for one in wanted if one not in rows)
+    assert rows == wanted, f"docs/commands.md, {program}, has not as the program:\n{new}"
 
 
 def test_departures_from_the_published_program_are_in_help_and_page() -> None:
