@@ -12,6 +12,7 @@ from samotion.presets import MAX_LABELS, MIN_WINDOW, REFINE_PX, Preset
 
 Number = TypeVar("Number", int, float)
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
+OTHER_LIMITS = ("seed", "refine_px", "min_confidence")  # than 1 or more
 
 
 @dataclass(frozen=True)
@@ -45,18 +46,10 @@ class Settings:
             # NumPy's numbers become Python's, which JSON can write
             if value is not None or setting.name in NEEDED:
                 object.__setattr__(self, setting.name, check(value, setting.name))
-        for name in (
-            "step",
-            "max_frames",
-            "max_tracks",
-            "max_objects",
-            "long_side_px",
-            "prompt_every",
-            "window_frames",
-        ):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} is {value}; expected 1 or more")
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name not in OTHER_LIMITS and value is not None and value < 1:
+                raise UsageError(f"{setting.name} is {value}; expected 1 or more")
         if self.max_frames == 1:
             raise UsageError("max_frames is 1; motion needs at least 2 frames")
         if self.window_frames is not None and self.window_frames < MIN_WINDOW:

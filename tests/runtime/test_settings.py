@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 from samotion.errors import UsageError
 from samotion.presets import MAX_LABELS, MIN_WINDOW, NANO, REFERENCE
-from samotion.settings import Settings, resolve
+from samotion.settings import Numbers, Settings, resolve
 
 
 def test_open_settings_take_the_presets_numbers():
@@ -17,6 +19,10 @@ def test_open_settings_take_the_presets_numbers():
 
 def test_limits_may_be_reached():
     Settings(max_frames=2, window_frames=MIN_WINDOW, max_objects=MAX_LABELS)
+
+
+def test_every_setting_becomes_a_number_of_the_run():
+    assert [one.name for one in fields(Numbers)] == [one.name for one in fields(Settings)]
 
 
 @pytest.mark.parametrize(

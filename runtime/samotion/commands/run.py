@@ -165,10 +165,10 @@ def run(
         from samotion.settings import Settings
 
         settings = Settings(
-            step,
-            max_frames,
-            max_tracks,
-            max_objects,
+            step=step,
+            max_frames=max_frames,
+            max_tracks=max_tracks,
+            max_objects=max_objects,
             seed=seed,
             refine_px=refine_px,
             window_frames=window_frames,
@@ -181,19 +181,19 @@ def run(
             raise UsageError(f"--overlay needs an overlay; leave it out{more}")
         skips = skip_done or (len(clips) > 1 and not overwrite)
         job = Job(
-            clips,
-            engine_dir,
-            out,
-            device,
-            settings,
-            kinds,
-            None if overlay is None else options.names(overlay),
-            layout,
-            overwrite,
-            skips,
-            as_json,
-            quiet,
-            verbose,
+            clips=clips,
+            engine_dir=engine_dir,
+            out=out,
+            device=device,
+            settings=settings,
+            save=kinds,
+            overlay=None if overlay is None else options.names(overlay),
+            layout=layout,
+            overwrite=overwrite,
+            skip_done=skips,
+            as_json=as_json,
+            quiet=quiet,
+            verbose=verbose,
         )
         return process(job)
 

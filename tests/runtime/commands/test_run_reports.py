@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import typer
 from click.testing import Result as Outcome
 from helpers import media
 from samotion.backends.engines import EngineFolder
-from samotion.commands.again import command_line
+from samotion.commands.again import NO_OPTIONS, command_line
 from samotion.commands.clip_job import ClipJob
 from samotion.commands.listing import Item
-from samotion.commands.run import Job
+from samotion.commands.run import Job, app
 from samotion.results.folder import locate
 from samotion.settings import Settings
 
@@ -96,6 +98,12 @@ def test_only_what_was_asked_for_is_in_the_command() -> None:
 def test_the_command_of_a_clip_leaves_one_of_the_same_name_alone() -> None:
     command = command_line(ClipJob("out"), "two/a.mp4", locate("out", "two_a.mp4"))
     assert command == "samotion-run -o out/two_a.mp4-again --overwrite two/a.mp4"
+
+
+def test_every_setting_has_an_option_or_is_known_to_have_none() -> None:
+    options = {one.name for one in typer.main.get_command(app).params}
+    without = {one.name for one in fields(Settings)} - options
+    assert without == NO_OPTIONS, "again.NO_OPTIONS"
 
 
 def test_no_command_for_settings_that_have_no_option() -> None:
