@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 import typer
+from samotion import errors
+from samotion.commands import exits
 
 ROOT = next(p for p in Path(__file__).resolve().parents if (p / "pyproject.toml").is_file())
 SOURCES = (
@@ -295,7 +297,26 @@ def _symptoms() -> list[str]:
 
 @pytest.mark.parametrize("message", _symptoms())
 def test_messages_of_the_troubleshooting_are_said(message: Any) -> None:
-    assert _said(message.removeprefix("error: "))
+    assert _said(message.removeprefix("error: ")), "no one string of the source says this"
+
+
+def test_every_exit_code_is_in_the_tables() -> None:
+    kinds = [
+        one
+        for one in vars(errors).values()
+        if isinstance(one, type) and issubclass(one, errors.SamotionError)
+    ]
+    codes = {one.__name__: one.exit_code for one in kinds[1:]}
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    told = dict(re.findall(r"^\| `(\w+Error)` \| (\d+) \|", architecture, re.M))
+    assert {name: str(code) for name, code in codes.items()} == told, "docs/architecture.md, Errors"
+    every = [exits.INTERNAL, *codes.values(), exits.SOME_FAILED]
+    assert every == [*range(1, len(every) + 1)], "each kind has a code of its own"
+    troubleshooting = (ROOT / "docs" / "troubleshooting.md").read_text()
+    rows = re.findall(r"^\| (\d+) \| .* \| .* \|$", troubleshooting, re.M)
+    assert rows == [*map(str, every)], "docs/troubleshooting.md, its first table"
+    line = (ROOT / "README.md").read_text().partition("Exit codes: 0 done, ")[2].split(".")[0]
+    assert re.findall(r"\b\d+(?= )", line)[: len(every)] == rows, "README.md, Exit codes"
 
 
 def test_a_message_that_nothing_says_would_be_found() -> None:
