@@ -40,6 +40,8 @@ def build_net(
         spelling = spelling_of(source.net, request.target)
         make = weights.net_module(source.net).graphs
         graphs: list[Graph] = make(source.config, module.eval(), spelling)
+        made, wanted = {graph.name for graph in graphs}, {*request.engines_of(source.net)}
+        assert made == wanted, f"graphs of {source.net}: {made}; the contract's: {wanted}"
         entries = {}
         while graphs:
             graph = graphs.pop(0)

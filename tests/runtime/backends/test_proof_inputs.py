@@ -51,9 +51,9 @@ def answers(name: str, entry: Entry, shape: Any) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("name", ["tracks_refine_large", "tracks_query_large", "tracks_online"])
-def test_inputs_of_the_trackers_larger_engines(name: str) -> None:
-    """No bundled net has them: their graphs are played by zeros."""
+@pytest.mark.parametrize("name", [name for name in SIGNATURES if name not in NAMES])
+def test_inputs_of_engines_that_no_bundled_net_has(name: str) -> None:
+    """Their graphs are played by zeros."""
     letters = {**SMALL, "C": 6, "C'": 4, "S": 32, "S/8": 4, "S/4": 8, "R": 2, "D": 5}
     dims = {
         t.name: [d if isinstance(d, int) or d in DYNAMIC else letters[d] for d in t.dims]
