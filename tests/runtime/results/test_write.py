@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from helpers.made_result import (
     files_below,
     make_result,
 )
+from helpers.paths import ROOT
 from pycocotools import mask as coco
 from samotion import png
 from samotion.errors import OutputError, UsageError
@@ -105,6 +107,9 @@ def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
     assert (data["clip"], data["size"], data["frames"]) == ("walk", list(SIZE_HW), list(NUMBERS))
     assert data["timestamps_s"] == list(TIMES_S)
     one, two = data["objects"]
+    page = (ROOT / "docs" / "formats.md").read_text().partition("## objects.json\n")[2]
+    told = set(re.findall(r"`(\w+)`", page.partition("\n## ")[0]))
+    assert data.keys() | one.keys() <= told, "docs/formats.md, objects.json"
     assert (one["id"], one["score"], one["first_frame"], one["last_frame"]) == (1, 0.9, 0, 9)
     assert (data["confidence"], one["confidence"], two["confidence"]) == (0.97, 0.95, 0.85)
     assert (two["id"], two["first_frame"], two["last_frame"]) == (2, 3, 6)
