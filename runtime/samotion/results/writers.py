@@ -13,8 +13,20 @@ if TYPE_CHECKING:
     from samotion.results.material import Material
 
 WRITERS = (
-    *("masks", "overlay", "report", "coco", "tracks", "ytvis", "mots", "yolo", "colmap", "cutout"),
-    *("matte", "mattes", "csv", "images"),
+    "masks",
+    "overlay",
+    "report",
+    "coco",
+    "tracks",
+    "ytvis",
+    "mots",
+    "yolo",
+    "colmap",
+    "cutout",
+    "matte",
+    "mattes",
+    "csv",
+    "images",
 )
 UNASKED = ("masks", "overlay", "report", "tracks")  # in layout clip
 OF_TRACKS = ("tracks", "report", "trails")  # of these and of an overlay's layers, what reads tracks
