@@ -40,7 +40,7 @@ class NamedJob(ClipJob):
     def open_engines(self) -> Any:
         if self.engine_dir == "missing":
             raise EngineError("no engines in 'missing'")
-        return OpenedNothing(self.device)
+        return OpenedNothing("cuda" if self.device == "auto" else self.device)
 
     def do(self, item: Item, engines: Any, progress: Any = None) -> Outcome:
         begun = Path(self.out, f"{item.folder}.begun")
