@@ -121,7 +121,7 @@ def _is_heavy(path: Path) -> bool:
     helpers = re.findall(r"from helpers\.(\w+) import", text)
     helpers += re.findall(r"from helpers import ([\w, ]+)", text)
     files = [
-        ROOT / "tests/helpers" / f"{name.strip()}.py"
+        ROOT / "tests/helpers" / f"{name.split()[0]}.py"  # it may be imported as something
         for some in helpers
         for name in some.split(",")
     ]
