@@ -4,13 +4,16 @@ of preset `fast` that see it in whatever frames they are given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from samotion.presets import FAST
 
+from helpers import media
 from helpers.fakes import FakeEngines
 
 HW, SIDE, TOP, SPEED_PX, TURN_PX = (48, 80), 20, 14, 2, 56
@@ -48,21 +51,29 @@ def frames(count: int, still: range = range(0)) -> np.ndarray:
     return grey[..., None].repeat(3, axis=-1)
 
 
-def engines() -> Any:
-    """Engines that follow what is bright; each checks what the one before it handed on."""
-    return FakeEngines(
-        PRESET,
-        tracks_features=_features,
-        tracks_query=_query,
-        tracks_refine=_refine,
-        depth=_depth,
-        dino=_dino,
-        motion=_motion,
-        sam2_image=_image,
-        sam2_prompt=_prompt,
-        sam2_memory=_memory,
-        sam2_track=_track,
-    )
+def write_clip(folder: Path, count: int, start: int = 0) -> Path:
+    """A folder of frames of the scene, from one of them on, called 000.png and so on."""
+    names = [f"{number:03d}.png" for number in range(count)]
+    return media.write_images(folder, frames(start + count)[start:], names)
+
+
+def engines(**others: Callable[..., Any]) -> Any:
+    """Engines that follow what is bright; each checks what the one before it handed on. `others`
+    stand in for some of them.
+    """
+    own: dict[str, Callable[..., Any]] = {
+        "tracks_features": _features,
+        "tracks_query": _query,
+        "tracks_refine": _refine,
+        "depth": _depth,
+        "dino": _dino,
+        "motion": _motion,
+        "sam2_image": _image,
+        "sam2_prompt": _prompt,
+        "sam2_memory": _memory,
+        "sam2_track": _track,
+    }
+    return FakeEngines(PRESET, **own | others)
 
 
 def _features(frames: np.ndarray) -> dict[str, np.ndarray]:

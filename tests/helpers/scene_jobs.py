@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cv2
 import numpy as np
 from samotion.commands.clip_job import ClipJob, worker
 from samotion.commands.ledger import Outcome
@@ -41,11 +40,3 @@ class SceneJob(ClipJob):
 
 def _die(**_: np.ndarray) -> Any:
     os.kill(os.getpid(), signal.SIGKILL)
-
-
-def write_clip(folder: Path, start: int, count: int = 8) -> Path:
-    """A folder of frames of the scene, from one of them on."""
-    folder.mkdir(parents=True)
-    for number, frame in enumerate(long_scene.frames(start + count)[start:]):
-        cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
-    return folder

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from helpers import long_scene
 from helpers.fakes import FakeEngines
+from helpers.overlap import iou
 from helpers.paths import ROOT
 from samotion import Settings, open_engines, pipeline, segment_clip
 from samotion.backends.engines import EngineFolder
@@ -35,10 +36,6 @@ def _session(engines: Any = None, every_frames: int = 6) -> Session:
     return Session(engines or long_scene.engines(), SETTINGS, 8, every_frames)
 
 
-def _j(truth: np.ndarray, found: np.ndarray) -> float:
-    return float((truth & found).sum() / (truth | found).sum())
-
-
 def test_an_object_is_found_once_and_followed_with_its_id() -> None:
     clip, truth = long_scene.frames(30), long_scene.masks(30)
     with _session() as session:
@@ -47,7 +44,7 @@ def test_an_object_is_found_once_and_followed_with_its_id() -> None:
     for number, (one, mask) in enumerate(zip(results[7:], truth[7:]), start=7):
         assert (one.frame, one.time_s) == (number, number / 10)
         assert [(known.id, known.since) for known in one.objects] == [(1, 7)]
-        assert _j(mask, one.labels == 1) > 0.7
+        assert iou(mask, one.labels == 1) > 0.7
         assert one.latency_s > 0
 
 
@@ -185,12 +182,10 @@ def _online(
 
 
 def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
-    scene = long_scene.engines()
-    functions: dict[str, Any] = dict(scene)
-    functions |= {"tracks_query": _query, "tracks_online": _online}
+    functions = long_scene.engines(tracks_query=_query, tracks_online=_online)
     del functions["tracks_refine"]
-    tracks = replace(scene.preset.tracks, causal=True)
-    engines: Any = _CausalEngines(replace(scene.preset, tracks=tracks), **functions)
+    tracks = replace(long_scene.PRESET.tracks, causal=True)
+    engines = _CausalEngines(replace(long_scene.PRESET, tracks=tracks), **functions)
     truth = long_scene.masks(40)
     with Session(engines, SETTINGS, 8, 6) as session:
         for t, frame in enumerate(long_scene.frames(40)):
@@ -198,7 +193,7 @@ def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
             assert session._history is not None and len(session._history) <= 80
             if t >= 7:
                 assert [one.id for one in result.objects] == [1]
-                assert _j(truth[t], result.labels == 1) > 0.7
+                assert iou(truth[t], result.labels == 1) > 0.7
 
 
 def test_every_second_frame_of_many_is_searched_and_few_at_first(
@@ -229,7 +224,7 @@ def test_nano_finds_in_the_last_frame_what_it_finds_in_a_clip() -> None:
         for frame in clip:
             result = session.push(frame)
         wanted = segment_clip(clip, engines, settings).labels[-1]
-    assert result.objects and _j(wanted > 0, result.labels > 0) > 0.8
+    assert result.objects and iou(wanted > 0, result.labels > 0) > 0.8
 
 
 def test_memory_stays_flat() -> None:
@@ -258,14 +253,13 @@ def test_features_of_a_frame_go_with_it() -> None:
 
 def _gated(gate: threading.Event) -> Any:
     """Engines of the scene whose looks wait for a gate."""
-    functions: dict[str, Any] = dict(long_scene.engines())
-    motion = functions["motion"]
+    motion = long_scene.engines()["motion"]
 
     def wait(**arrays: np.ndarray) -> Any:
         assert gate.wait(20)
         return motion(**arrays)
 
-    return FakeEngines(long_scene.PRESET, **functions | {"motion": wait})
+    return long_scene.engines(motion=wait)
 
 
 def _await_look(session: Session) -> None:
@@ -285,7 +279,7 @@ def test_frames_go_by_while_a_look_goes_on_in_the_background() -> None:
         for t, frame in enumerate(clip[14:], start=14):
             result = session.push(frame)
             assert [(one.id, one.since) for one in result.objects] == [(1, 7)]
-            assert _j(truth[t], result.labels == 1) > 0.7
+            assert iou(truth[t], result.labels == 1) > 0.7
 
 
 def test_frames_that_wait_for_an_answer_are_bounded_and_caught_up_with() -> None:
@@ -304,15 +298,14 @@ def test_frames_that_wait_for_an_answer_are_bounded_and_caught_up_with() -> None
         for t, frame in enumerate(clip[count:], start=count):
             result = session.push(frame)
             assert [one.id for one in result.objects] == [1]
-            assert _j(truth[t], result.labels == 1) > 0.7
+            assert iou(truth[t], result.labels == 1) > 0.7
 
 
 def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
     def fail(**_: np.ndarray) -> Any:
         raise InputError("no memory is left")
 
-    functions: dict[str, Any] = dict(long_scene.engines()) | {"motion": fail}
-    engines = FakeEngines(long_scene.PRESET, **functions)
+    engines = long_scene.engines(motion=fail)
     with Session(engines, SETTINGS, 8, 6, background=True) as session:
         for frame in long_scene.frames(8):
             session.push(frame)
@@ -323,8 +316,7 @@ def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
 
 @pytest.mark.parametrize("background", [False, True])
 def test_a_session_searches_on_after_an_error(background: bool) -> None:
-    functions: dict[str, Any] = dict(long_scene.engines())
-    motion, calls = functions["motion"], []
+    motion, calls = long_scene.engines()["motion"], []
 
     def fail_once(**arrays: np.ndarray) -> Any:
         calls.append(1)
@@ -332,7 +324,7 @@ def test_a_session_searches_on_after_an_error(background: bool) -> None:
             raise InputError("no memory is left")
         return motion(**arrays)
 
-    engines = FakeEngines(long_scene.PRESET, **functions | {"motion": fail_once})
+    engines = long_scene.engines(motion=fail_once)
     told = 0
     with Session(engines, SETTINGS, 8, 6, background) as session:
         for frame in long_scene.frames(24):

@@ -11,7 +11,6 @@ import signal
 import sys
 import tracemalloc
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 from helpers import long_scene, media
 from helpers.fakes import FakeEngines
+from helpers.overlap import iou
 from samotion import Settings, pipeline, png
 from samotion.clips import video
 from samotion.errors import OutputError
@@ -35,16 +35,12 @@ from samotion.results import parts
 from samotion.results.evidence import spread_frames
 from samotion.results.folder import locate, reserve
 from samotion.results.record import read_record
-from samotion.results.result import Found
+from samotion.results.result import Found, Result
 from samotion.tracks.records import Tracks
 
 SETTINGS = Settings(window_frames=16, max_tracks=120)
 KINDS = ("masks", "coco", "tracks")
 REQUEST = {"request": {"clip": "square"}}
-
-
-def _j(truth: np.ndarray, found: np.ndarray) -> float:
-    return float((truth & found).sum() / (truth | found).sum())
 
 
 def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_windows() -> None:
@@ -54,7 +50,7 @@ def test_an_object_in_view_throughout_has_one_id_also_where_it_stands_for_whole_
     assert [one.id for one in result.objects] == [1]
     assert len(result.windows) > 4 and result.cuts == [] and result.warnings == []
     assert result.labels.shape == truth.shape
-    assert min(_j(a, b) for a, b in zip(truth, result.labels == 1)) > 0.8
+    assert min(iou(a, b) for a, b in zip(truth, result.labels == 1)) > 0.8
     assert [len(np.unique(one.owners)) for one in result.windows] == [2] * len(result.windows)
     assert np.array_equal(result.only(1).joined_tracks().owners, result.joined_tracks().owners)
     assert not result.only().joined_tracks().owners.any()
@@ -72,13 +68,8 @@ def test_ids_are_given_again_when_all_are_taken(monkeypatch: pytest.MonkeyPatch)
     clip = np.concatenate([one, other, one, other, one])
     result = segment_clip(clip, long_scene.engines(), SETTINGS)
     assert len(result.cuts) == 4
-    assert [np.unique(result.labels[14 * k : 14 * k + 14]).tolist()[1:] for k in range(5)] == [
-        [1],
-        [2],
-        [3],
-        [1],
-        [2],
-    ]
+    ids = [np.unique(result.labels[14 * k : 14 * k + 14]).tolist()[1:] for k in range(5)]
+    assert ids == [[1], [2], [3], [1], [2]]
     assert "2 objects came after 3 others" in result.warnings[-1]
 
 
@@ -111,8 +102,8 @@ def test_a_clip_of_one_window_is_done_as_before() -> None:
     assert np.array_equal(whole.tracks.xy, window.tracks.xy) and len(window.tracks) > 0
 
 
-def test_windows_come_one_by_one_and_cover_every_frame_once() -> None:
-    clip = long_scene.frames(50)
+def test_windows_come_one_by_one_and_cover_every_frame_once(result: Result) -> None:
+    clip = long_scene.frames(60)
     labels, places = [], []
     for window in segment_windows(clip, long_scene.engines(), SETTINGS):
         places.append(window.place)
@@ -120,8 +111,7 @@ def test_windows_come_one_by_one_and_cover_every_frame_once() -> None:
         assert [one.id for one in window.objects] == [1]
         labels.append(window.labels)
     assert places == np.cumsum([0, *map(len, labels[:-1])]).tolist()
-    whole = segment_clip(clip, long_scene.engines(), SETTINGS)
-    assert np.array_equal(np.concatenate(labels), whole.labels)
+    assert np.array_equal(np.concatenate(labels), result.labels)
 
 
 def _two_scenes() -> np.ndarray:
@@ -167,10 +157,10 @@ def test_a_clip_of_one_window_is_parted_at_a_cut_too(window_frames: int, tmp_pat
     np.testing.assert_array_equal(read, written.labels > 0)
 
 
-def test_max_frames_limits_frames_as_asked_and_nothing_does_unasked() -> None:
-    clip = long_scene.frames(48)
-    assert len(segment_clip(clip, long_scene.engines(), SETTINGS).labels) == 48
-    few = segment_clip(clip, long_scene.engines(), Settings(max_frames=24, window_frames=16))
+def test_max_frames_limits_frames_as_asked_and_nothing_does_unasked(result: Result) -> None:
+    assert len(result.labels) == 60
+    clip, settings = long_scene.frames(48), replace(SETTINGS, max_frames=24)
+    few = segment_clip(clip, long_scene.engines(), settings)
     assert len(few.labels) == 24 and "every 2nd is used" in few.warnings[0]
 
 
@@ -200,23 +190,36 @@ def _files(out: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Iterator[Path]:
-    source = tmp_path / "square"
-    source.mkdir()
-    for number, frame in enumerate(long_scene.frames(60)):
-        cv2.imwrite(str(source / f"{number:03d}.png"), frame)
-    yield source
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return long_scene.write_clip(tmp_path_factory.mktemp("in") / "square", 60)
+
+
+@pytest.fixture(scope="module")
+def result(folder: Path) -> Result:
+    """Of that folder, in five windows and more."""
+    return segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> tuple[Path, Result]:
+    """The same as it is written, each mask encoded once, and what is told of it."""
+    out = tmp_path_factory.mktemp("whole")
+    encode = mock.Mock(side_effect=png.encode_indexed)
+    with mock.patch.object(masks_of, "encode_indexed", encode):
+        written = _run(out, folder)
+    assert encode.call_count == 60
+    return out, written
 
 
 @pytest.mark.parametrize("windows", [0, 2, 4])
 def test_a_killed_run_goes_on_after_its_last_window_and_ends_with_the_same_files(
-    tmp_path: Path, folder: Path, windows: int, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    folder: Path,
+    whole: tuple[Path, Result],
+    windows: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    encode = mock.Mock(side_effect=png.encode_indexed)
-    monkeypatch.setattr(masks_of, "encode_indexed", encode)
-    _run(tmp_path / "whole", folder)
-    assert encode.call_count == 60
     child = os.fork()
     if not child:
         _run(tmp_path / "killed", folder, windows)
@@ -238,14 +241,14 @@ def test_a_killed_run_goes_on_after_its_last_window_and_ends_with_the_same_files
     monkeypatch.setattr(pipeline, "run", spy)
     _run(tmp_path / "killed", folder)
     assert starts == [windows]
-    assert _files(tmp_path / "killed") == _files(tmp_path / "whole")
-    assert len(_files(tmp_path / "whole")) == 60 + 3
+    assert _files(tmp_path / "killed") == _files(whole[0])
+    assert len(_files(whole[0])) == 60 + 3
     record = read_record(locate(tmp_path / "killed", "square", KINDS))
     assert record["status"] == "done" and record["windows"] > 4 and record["cuts"] == []
     assert len(record["frames"]) == 60
 
 
-def test_what_another_request_left_is_not_gone_on_with(tmp_path: Path, folder: Path) -> None:
+def test_what_another_request_left_is_not_gone_on_with(tmp_path: Path) -> None:
     target = locate(tmp_path / "out", "square", KINDS)
     target.tree.mkdir(parents=True)
     first = parts.Parts(target.tree, "one")
@@ -288,15 +291,15 @@ def test_names_too_long_for_colmap_are_told_before_the_work(tmp_path: Path, coun
     assert not target.tree.exists()
 
 
-def test_tracks_of_all_windows_lie_in_one_file(tmp_path: Path, folder: Path) -> None:
-    result = _run(tmp_path / "out", folder)
-    with np.load(tmp_path / "out" / "square" / "tracks.npz") as held:
+def test_tracks_of_all_windows_lie_in_one_file(folder: Path, whole: tuple[Path, Result]) -> None:
+    out, written = whole
+    with np.load(out / "square" / "tracks.npz") as held:
         count = len([name for name in held if name.startswith("xy_")])
-        assert count == read_record(locate(tmp_path / "out", "square", KINDS))["windows"]
+        assert count == read_record(locate(out, "square", KINDS))["windows"]
         ends = [int(held[f"first_{k}"]) + held[f"xy_{k}"].shape[1] for k in range(count)]
         assert ends[-1] == 60 == len(held["frames"])
         assert set(np.unique(held["object_0"])) == {0, 1}
-    assert result.clip.path == os.fspath(folder)
+    assert written.clip.path == os.fspath(folder)
 
 
 def test_a_report_and_trails_need_no_saved_tracks(tmp_path: Path, folder: Path) -> None:
@@ -318,25 +321,18 @@ def test_writing_tells_that_it_goes_on(tmp_path: Path, folder: Path) -> None:
     assert set(output[:-1]) == {("output", 0, 1)}
 
 
-def _peak_bytes(source: Path) -> int:
+def test_memory_is_that_of_one_window_however_long_the_clip_is(tmp_path: Path) -> None:
+    source = long_scene.write_clip(tmp_path / "long", 200)
+    peaks = []
     tracemalloc.start()
     for window in segment_windows(os.fspath(source), long_scene.engines(), SETTINGS):
         assert window.labels.any()
-    peak = tracemalloc.get_traced_memory()[1]
+        peaks.append(tracemalloc.get_traced_memory()[1])
     tracemalloc.stop()
-    return peak
+    assert peaks[-1] < 1.1 * peaks[2]  # after 40 frames
 
 
-def test_memory_is_that_of_one_window_however_long_the_clip_is(tmp_path: Path) -> None:
-    for name, count in (("short", 40), ("long", 200)):
-        (tmp_path / name).mkdir()
-        for number, frame in enumerate(long_scene.frames(count)):
-            cv2.imwrite(str(tmp_path / name / f"{number:03d}.png"), frame)
-    assert _peak_bytes(tmp_path / "long") < 1.1 * _peak_bytes(tmp_path / "short")
-
-
-def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path) -> None:
-    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path, result: Result) -> None:
     clip = long_scene.frames(60)
     frames = result.clip.frames
     assert frames.shape == clip.shape and not isinstance(frames, np.ndarray)
@@ -396,8 +392,7 @@ def _second(confidence: float) -> ObjectPrompt:
     return ObjectPrompt(2, 0, np.arange(3, 6), confidence=confidence)
 
 
-def test_tracks_of_a_long_clip_are_given_by_window_and_joined(folder: Path) -> None:
-    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+def test_tracks_of_a_long_clip_are_given_by_window_and_joined(result: Result) -> None:
     windows, whole = list(result.track_windows()), result.joined_tracks()
     assert len(result.tracks) == 0 and [one.first for one in windows][:2] == [0, 12]
     assert sum(len(one.scores) for one in windows) == len(whole.tracks) == len(whole.scores)
@@ -415,13 +410,12 @@ def test_tracks_of_a_long_clip_are_given_by_window_and_joined(folder: Path) -> N
     assert np.array_equal(short.joined_tracks().tracks.xy, short.tracks.xy)
 
 
-def test_pictures_of_maps_come_from_all_windows(tmp_path: Path, folder: Path) -> None:
-    result = segment_clip(os.fspath(folder), long_scene.engines(), SETTINGS)
+def test_pictures_of_maps_come_from_all_windows(result: Result, whole: tuple[Path, Result]) -> None:
     depth = result.evidence.depth
     wanted = spread_frames(60)
     assert len(depth) == len(wanted) == 8
     assert all(abs(frame - want) <= 2 for frame, want in zip(sorted(depth), wanted))
-    written = _run(tmp_path / "out", folder)
+    written = whole[1]
     assert list(written.evidence.depth) == list(depth)
     assert all(np.array_equal(written.evidence.depth[k], one) for k, one in depth.items())
 

@@ -7,7 +7,6 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 from helpers import long_scene, media
@@ -20,13 +19,10 @@ LONG, SHORT = Settings(window_frames=16, max_tracks=120), Settings(max_tracks=12
 COUNT = 40
 
 
-@pytest.fixture
-def result(tmp_path: Path) -> Result:
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> Result:
     """Of a folder in several windows."""
-    source = tmp_path / "square"
-    source.mkdir()
-    for number, frame in enumerate(long_scene.frames(COUNT)):
-        cv2.imwrite(str(source / f"{number:03d}.png"), frame)
+    source = long_scene.write_clip(tmp_path_factory.mktemp("in") / "square", COUNT)
     return segment_clip(os.fspath(source), long_scene.engines(), LONG)
 
 

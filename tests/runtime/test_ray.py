@@ -16,7 +16,7 @@ import pytest
 from helpers import long_scene
 from helpers.batch_jobs import NamedJob
 from helpers.paths import ROOT
-from helpers.scene_jobs import SceneJob, write_clip
+from helpers.scene_jobs import SceneJob
 from PIL import Image
 from samotion import Settings, segment_clip
 from samotion import ray as samotion_ray
@@ -62,7 +62,7 @@ def test_a_lost_worker_loses_no_clip_and_changes_no_mask(
     clips = {name: tmp_path / "in" / name for name in names}
     for start, (name, folder) in enumerate(clips.items()):
         if name != "bad":
-            write_clip(folder, start)
+            long_scene.write_clip(folder, 8, start)
     (tmp_path / "out").mkdir()
     job = SceneJob(str(tmp_path / "out"), settings=Settings(max_tracks=80), save=("masks",))
     items = [Item(str(clips[name]), name) for name in names]
@@ -98,12 +98,8 @@ def test_a_clip_that_ends_its_workers_has_failed_and_each_is_told_at_once(
     for outcome in samotion_ray.run(NamedJob(str(tmp_path)), items, "auto", 1):
         done[outcome.folder] = outcome
         (tmp_path / "told").touch()
-    assert {name: one.status for name, one in done.items()} == {
-        "a": "done",
-        "waits": "done",
-        "dies": "failed",
-        "b": "done",
-    }
+    status = {name: one.status for name, one in done.items()}
+    assert status == {"a": "done", "waits": "done", "dies": "failed", "b": "done"}
     assert done["dies"].exit_code == 1 and "in 2 attempts" in done["dies"].error
     assert (tmp_path / "dies.begun").read_text() == "2"
     monkeypatch.setattr(samotion_ray, "MOST_BLOCKS", 2)  # so that one goes down with another

@@ -53,11 +53,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:
-    folder = tmp_path / "square"
-    folder.mkdir()
-    for number, frame in enumerate(long_scene.frames(16)):
-        cv2.imwrite(str(folder / f"{number:03d}.png"), frame)
-    return folder
+    return long_scene.write_clip(tmp_path / "square", 16)
 
 
 def _lines(outcome: Result) -> list[Any]:
@@ -184,10 +180,8 @@ def test_frames_are_called_by_their_numbers_in_the_source(
 
     monkeypatch.setattr(sources, "EachOne", EverySecond)
     assert run(clip, "-q", "--save", "masks,mots").exit_code == 0
-    assert [path.name for path in sorted(Path("out/square/masks").iterdir())][:2] == [
-        "001.png",
-        "003.png",
-    ]
+    names = sorted(path.name for path in Path("out/square/masks").iterdir())
+    assert names[:2] == ["001.png", "003.png"]
     shown = {int(line.split()[0]) for line in Path("out/square/mots.txt").read_text().splitlines()}
     assert shown and all(number % 2 == 0 for number in shown)  # from 1 there
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from helpers.overlap import iou
 from samotion.cues import appearance
 
 GRID = (45, 80)
@@ -30,8 +31,7 @@ def _evidence(inside: float = 0.5) -> np.ndarray:
 def _iou(scores: np.ndarray) -> float:
     truth = np.zeros(GRID, bool)
     truth[BOX] = True
-    found = scores > 0
-    return float((found & truth).sum() / (found | truth).sum())
+    return iou(scores > 0, truth)
 
 
 def test_a_sure_corner_shows_the_whole_object_where_its_colour_differs() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from helpers.overlap import iou
 from samotion.cues.coarse_masks import LOGIT_MAX, splat
 
 HW = (240, 426)
@@ -24,10 +25,6 @@ def _drawn(xy: np.ndarray, positive: np.ndarray) -> np.ndarray:
     return splat(xy, positive[None], HW)[0]
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
-
-
 def _truth() -> np.ndarray:
     ys, xs = np.mgrid[: HW[0], : HW[1]]
     return _inside(xs, ys)
@@ -37,13 +34,13 @@ def test_dense_tracks_draw_the_object() -> None:
     for spacing_px, least in ((8, 0.93), (16, 0.85), (30, 0.7)):
         logits = _drawn(*_tracks(spacing_px))
         assert logits.shape == HW and logits.dtype == np.float32
-        assert _iou(logits > 0, _truth()) > least
+        assert iou(logits > 0, _truth()) > least
 
 
 def test_wrong_labels_stay_local() -> None:
     xy, positive = _tracks(12)
     wrong = np.random.default_rng(0).random(len(xy)) < 0.05
-    assert _iou(_drawn(xy, positive ^ wrong) > 0, _truth()) > 0.75
+    assert iou(_drawn(xy, positive ^ wrong) > 0, _truth()) > 0.75
 
 
 def test_places_without_tracks_follow_the_nearest_ones() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import samotion
+from helpers.standing_tracks import tracks_at
 from samotion.cues import densify
 from samotion.cues.motion_map import EVERY as MAPS_EVERY
 from samotion.cues.motion_map import MotionMaps
@@ -29,12 +30,6 @@ def _maps() -> Maps:
     return [one] * FRAMES
 
 
-def _tracks(xy: np.ndarray) -> Tracks:
-    xy = np.repeat(np.asarray(xy, np.float32)[:, None], FRAMES, axis=1)
-    ones = np.ones(xy.shape[:2], np.float32)
-    return Tracks(xy, ones > 0, ones, ones, np.zeros(len(xy), int), xy[:, 0])
-
-
 def _covering(place: tuple[slice, slice], every: int = 2) -> np.ndarray:
     """Points px on every second cell of a region, and on those around it."""
     rows, columns = (np.arange(side.start - 1, side.stop + 1, every) for side in place)
@@ -44,7 +39,7 @@ def _covering(place: tuple[slice, slice], every: int = 2) -> np.ndarray:
 
 def test_queries_are_where_maps_show_motion_and_no_track_is_near() -> None:
     corner = np.array([[81.0, 61.0]])  # of the small region, in its first cell
-    tracks = _tracks(np.concatenate([_covering(LARGE), corner]))
+    tracks = tracks_at(np.concatenate([_covering(LARGE), corner]), FRAMES)
     queries = densify.sparse_queries(_maps(), tracks, HW, 99, 0)
     assert queries.dtype == np.float32
     frames, counts = np.unique(queries[:, 0], return_counts=True)
@@ -56,14 +51,14 @@ def test_queries_are_where_maps_show_motion_and_no_track_is_near() -> None:
 
 
 def test_hidden_tracks_do_not_count() -> None:
-    tracks = _tracks(np.concatenate([_covering(LARGE), _covering(SMALL)]))
+    tracks = tracks_at(np.concatenate([_covering(LARGE), _covering(SMALL)]), FRAMES)
     tracks.visible[:, 5] = False
     queries = densify.sparse_queries(_maps(), tracks, HW, 999, 0)
     assert np.unique(queries[:, 0]).tolist() == [5] and len(queries) == 18 * 18 + 6 * 6
 
 
 def test_queries_are_bounded_and_seeded() -> None:
-    tracks = _tracks(np.array([[110.0, 5.0]]))
+    tracks = tracks_at(np.array([[110.0, 5.0]]), FRAMES)
     some, again, other = (
         densify.sparse_queries(_maps(), tracks, HW, 7, seed) for seed in (0, 0, 1)
     )
@@ -73,7 +68,8 @@ def test_queries_are_bounded_and_seeded() -> None:
 
 
 def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps, tracks = _maps(), _tracks(np.concatenate([_covering(LARGE), np.full((30, 2), 60)]))
+    maps = _maps()
+    tracks = tracks_at(np.concatenate([_covering(LARGE), np.full((30, 2), 60)]), FRAMES)
     asked: list[np.ndarray] = []
 
     def track(engines: Any, frames: np.ndarray, queries: np.ndarray) -> RawTracks:
@@ -97,23 +93,18 @@ def test_tracks_are_added_and_judged_by_the_maps(monkeypatch: pytest.MonkeyPatch
     count = len(found) - len(tracks)
     assert given is maps and count == len(asked[0]) == 99
     np.testing.assert_array_equal(found.xy[: len(tracks)], tracks.xy)
-    assert (
-        len(weighed) == len(found)
-        and (weighed[len(tracks) :] > 0.9).all()
-        and weighed[len(tracks) - 1] < 0.05
-    )
+    assert len(weighed) == len(found)
+    assert (weighed[len(tracks) :] > 0.9).all() and weighed[len(tracks) - 1] < 0.05
     # none has to be visible: the motion net does not see them
     assert not found.visible[len(tracks) :, 7].any()
-    assert (
-        found.xy[len(tracks) :].min() >= 0
-        and (found.xy[len(tracks) :].max(axis=(0, 1)) < HW[::-1]).all()
-    )
+    added = found.xy[len(tracks) :]
+    assert added.min() >= 0 and (added.max(axis=(0, 1)) < HW[::-1]).all()
 
 
 def test_nothing_is_tracked_again_where_nothing_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = [np.full(CELLS, -4, np.float32)] * FRAMES
     monkeypatch.setattr(densify, "MotionMaps", lambda *_: maps)
-    tracks, scores = _tracks(np.full((7, 2), 60)), np.full(7, 0.5, np.float32)
+    tracks, scores = tracks_at(np.full((7, 2), 60), FRAMES), np.full(7, 0.5, np.float32)
     engines: Any = None
     found, _, _ = densify.densify(engines, np.zeros((FRAMES, *HW, 3), np.uint8), tracks, scores, 99)
     assert found is tracks

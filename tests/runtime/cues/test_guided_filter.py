@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from helpers.overlap import iou
 from samotion.cues import guided_filter
 
 HW = (240, 320)
@@ -36,30 +37,26 @@ def _coarse(mask: np.ndarray, cell_px: int = 10) -> np.ndarray:
     return cv2.resize(8 * (cells - 0.5), (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _iou(a: np.ndarray, b: np.ndarray) -> float:
-    return float((a & b).sum() / (a | b).sum())
-
-
 @pytest.mark.parametrize("hw", [HW, (720, 960)])
 def test_a_coarse_mask_is_drawn_to_the_edge(hw: tuple[int, int]) -> None:
     disc = _disc(hw[0] / 8, hw)
     off = _coarse(np.roll(disc, hw[0] // 80, axis=1), hw[0] // 24)
     filtered = guided_filter.refine_mask(_picture(disc), off)
     assert filtered.shape == hw and filtered.dtype == np.float32
-    before, after = _iou(off > 0, disc), _iou(filtered > 0, disc)
+    before, after = iou(off > 0, disc), iou(filtered > 0, disc)
     assert after > 0.95 > 0.9 > before
 
 
 def test_where_the_picture_is_flat_the_mask_stays() -> None:
     disc = _disc(30)
     filtered = guided_filter.refine_mask(np.full((*HW, 3), 128, np.uint8), _coarse(disc))
-    assert _iou(filtered > 0, _coarse(disc) > 0) > 0.95
+    assert iou(filtered > 0, _coarse(disc) > 0) > 0.95
 
 
 def test_what_is_far_from_the_mask_and_looks_alike_stays_out() -> None:
     disc, twin = _disc(20, at=(0.5, 0.3)), _disc(20, at=(0.5, 0.7))
     filtered = guided_filter.refine_mask(_picture(disc | twin), _coarse(disc))
-    assert not (filtered[twin] > 0).any() and _iou(filtered > 0, disc) > 0.95
+    assert not (filtered[twin] > 0).any() and iou(filtered > 0, disc) > 0.95
 
 
 def test_masks_at_the_border_and_tiny_ones_hold() -> None:
@@ -67,7 +64,7 @@ def test_masks_at_the_border_and_tiny_ones_hold() -> None:
         filtered = guided_filter.refine_mask(
             _picture(disc), np.where(disc, 5, -5).astype(np.float32)
         )
-        assert np.isfinite(filtered).all() and _iou(filtered > 0, disc) > 0.6
+        assert np.isfinite(filtered).all() and iou(filtered > 0, disc) > 0.6
 
 
 def test_nothing_stays_nothing() -> None:

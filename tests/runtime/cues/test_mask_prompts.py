@@ -6,6 +6,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from helpers.overlap import iou
+from helpers.standing_tracks import tracks_at
 from samotion.cues import mask_prompts
 from samotion.tracks.records import Tracks
 
@@ -13,7 +15,7 @@ HW, FRAMES, SIDE = (90, 160), 3, 96
 LEFT, RIGHT = (slice(30, 60), slice(20, 60)), (slice(30, 60), slice(100, 140))
 
 
-def _scene() -> tuple[np.ndarray, dict[int, np.ndarray], Tracks, np.ndarray]:
+def _scene() -> tuple[np.ndarray, Any, Tracks, np.ndarray]:
     """Two boxes of one colour on noise, a map that shows both, and tracks: which box each is on,
     0 for none.
     """
@@ -28,9 +30,8 @@ def _scene() -> tuple[np.ndarray, dict[int, np.ndarray], Tracks, np.ndarray]:
     down = (xy[:, 1] >= 30) & (xy[:, 1] < 60)
     on = np.where(down & (xy[:, 0] >= 20) & (xy[:, 0] < 60), 1, 0)
     on = np.where(down & (xy[:, 0] >= 100) & (xy[:, 0] < 140), 2, on)
-    ones = np.ones((300, FRAMES), np.float32)
-    tracks = Tracks(np.repeat(xy[:, None], FRAMES, 1), ones > 0, ones, ones, np.zeros(300, int), xy)
-    return frames, dict.fromkeys(range(FRAMES), logits[::2, ::2]), tracks, on
+    maps = dict.fromkeys(range(FRAMES), logits[::2, ::2])
+    return frames, maps, tracks_at(xy, FRAMES), on
 
 
 def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
@@ -38,7 +39,7 @@ def _iou(logits: np.ndarray, *boxes: tuple[slice, slice]) -> float:
     truth = np.zeros(HW, bool)
     for box in boxes:
         truth[box] = True
-    return float(((logits > 0) & truth).sum() / ((logits > 0) | truth).sum())
+    return iou(logits > 0, truth)
 
 
 def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
@@ -52,7 +53,7 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
         [[0, 2], [1, 2]],
         unsure,
         frames,
-        maps_like(maps),
+        maps,
         SIDE,
         lambda *now: reports.append(now),
     )
@@ -64,16 +65,12 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
 
 def test_a_map_without_motion_leaves_little() -> None:
     frames, maps, tracks, on = _scene()
-    empty = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
+    empty: Any = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}
     members = [np.flatnonzero(on == k) for k in (1, 2)]
-    masks = mask_prompts.draw(tracks, members, [[0], [0]], on < 0, frames, maps_like(empty), SIDE)
+    masks = mask_prompts.draw(tracks, members, [[0], [0]], on < 0, frames, empty, SIDE)
     assert not any((own[0] > 0).any() for own in masks)
 
 
 def test_no_objects_have_no_masks() -> None:
     frames, maps, tracks, on = _scene()
-    assert mask_prompts.draw(tracks, [], [], on < 0, frames, maps_like(maps), SIDE) == []
-
-
-def maps_like(maps: dict[int, np.ndarray]) -> Any:
-    return maps
+    assert mask_prompts.draw(tracks, [], [], on < 0, frames, maps, SIDE) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from helpers import standing_tracks
 from helpers.made_result import make_result
 from samotion.prompts import ObjectPrompt
 from samotion.results.owners import owners
@@ -11,12 +12,9 @@ from samotion.tracks.records import Tracks
 
 def tracks_at(*xy: tuple[float, float]) -> Tracks:
     """Tracks that stay where they are over four frames; the last is never visible."""
-    points = np.array(xy, np.float32)[:, None].repeat(4, 1)
-    count = len(points)
-    ones = np.ones((count, 4), np.float32)
-    visible = np.ones((count, 4), bool)
-    visible[-1] = False
-    return Tracks(points, visible, ones, ones, np.zeros(count, np.int64), points[:, 0])
+    tracks = standing_tracks.tracks_at(np.array(xy), 4)
+    tracks.visible[-1] = False
+    return tracks
 
 
 def test_prompts_say_whose_a_track_is() -> None:

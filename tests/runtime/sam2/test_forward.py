@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers import long_scene
-from helpers.fakes import FakeEngines
+from helpers.overlap import iou
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, Leap, joined
@@ -30,14 +30,13 @@ def test_a_small_sam2_is_asked_on_every_second_frame(
     refine: Callable[[np.ndarray, np.ndarray], np.ndarray] | None,
 ) -> None:
     asked = []
-    functions: dict[str, Any] = dict(long_scene.engines())
-    prompt = functions["sam2_prompt"]
+    prompt = long_scene.engines()["sam2_prompt"]
 
     def note(**arrays: np.ndarray) -> Any:
         asked.append(number)
         return prompt(**arrays)
 
-    engines = FakeEngines(long_scene.PRESET, **functions | {"sam2_prompt": note})
+    engines = long_scene.engines(sam2_prompt=note)
     clip, truth = long_scene.frames(12), long_scene.masks(12)
     flow, follower = Flow(), FlowFollower(engines, refine)
     flow.push(clip[0])
@@ -45,5 +44,5 @@ def test_a_small_sam2_is_asked_on_every_second_frame(
     for number in range(1, 12):
         flow.push(clip[number])
         mask = follower.follow(Features(engines, clip[number][None]), flow)
-        assert (mask & truth[number]).sum() / (mask | truth[number]).sum() > 0.7
+        assert iou(mask, truth[number]) > 0.7
     assert asked == [1, 3, 5, 7, 9, 11]
