@@ -10,7 +10,10 @@ import numpy as np
 import onnx
 import onnxruntime
 from samotion.contract import SIGNATURES
+from samotion_export import half_precision as half
 from samotion_export.graph import OPSET, Graph, export_onnx, run_module
+from samotion_export.spelling import Spelling
+from samotion_export.trt import operators
 
 
 def check(graph: Graph, folder: Path, inputs: Iterable[tuple[Any, ...]] = ()) -> onnx.ModelProto:
@@ -34,3 +37,18 @@ def check(graph: Graph, folder: Path, inputs: Iterable[tuple[Any, ...]] = ()) ->
             assert got[name].shape == expected.shape
             assert np.abs(got[name] - expected).max() <= allowed, [a.shape for a in arrays]
     return model
+
+
+def check_for_tensorrt(model: onnx.ModelProto, name: str, spelling: Spelling) -> None:
+    """Every TensorRT that is given graphs of this spelling takes the model in both precisions."""
+    halved = [] if name in half.KEPT_NETS else [half.to_half(model, name)]
+    versions = operators.VERSIONS if spelling is Spelling.CPU else operators.VERSIONS[1:]
+    for version in versions:
+        for each in (model, *halved):
+            assert operators.problems(each, version) == []
+
+
+def most_axes(model: onnx.ModelProto) -> int:
+    """Of any array in a graph."""
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    return max(len(value.type.tensor_type.shape.dim) for value in known)

@@ -4,6 +4,8 @@ tests and measurements.
 
 from __future__ import annotations
 
+import functools
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +25,7 @@ from samotion_export.sam2.build import graphs
 from samotion_export.sam2.modules import MEAN, STD, ImageGraph, PromptGraph
 from samotion_export.sam2.net import build_module, config_of, instantiate
 
+SMALL = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 
 
@@ -43,6 +46,19 @@ def lively_module(net: Sam2Net, seed: int = 0) -> Any:
         last.weight /= scores.std()
         last.bias.copy_((last.bias - scores.mean()) / scores.std() + 1.0)
     return module
+
+
+@functools.cache
+def small_module() -> Any:
+    """A lively one of SMALL. Read only."""
+    return lively_module(SMALL)
+
+
+@functools.cache
+def small_engines() -> FolderlessEngines:
+    """Those of `small_module`, exported once."""
+    with tempfile.TemporaryDirectory() as folder:
+        return FolderlessEngines(SMALL, small_module(), Path(folder))
 
 
 def _scores(module: Any, side_px: int) -> torch.Tensor:

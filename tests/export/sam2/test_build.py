@@ -16,7 +16,7 @@ from helpers import graphs
 from helpers import sam2_reference as reference
 from samotion.backends import squares
 from samotion.errors import UsageError
-from samotion.presets import NANO, SAM21_TINY
+from samotion.presets import SAM21_TINY
 from samotion_export.sam2 import build as sam2
 from samotion_export.sam2 import resize
 from samotion_export.sam2.attention import attend, cut, rope_tables, rotate
@@ -32,34 +32,27 @@ from samotion_export.spelling import Spelling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SMALL = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
+SMALL = reference.SMALL
 SIDE = 8  # cells of SMALL's coarsest level
 EXACT = 1e-5  # float32 through a few layers, added up in another order
 
 
 @pytest.fixture(scope="module")
 def module(one_thread: None) -> Any:
-    return reference.lively_module(SMALL)
+    return reference.small_module()
 
 
 @pytest.mark.parametrize("spelling", Spelling)
 def test_graphs_answer_as_pytorch_at_sizes_they_were_not_traced_at(
     module: Any, tmp_path: Path, spelling: Spelling
 ) -> None:
-    unseen = {"sam2_image": 3, "sam2_prompt": 3, "sam2_memory": 3, "sam2_track": 3}
     for graph in sam2.graphs(SMALL, module, spelling):
-        if graph.name == "sam2_resize":
-            continue
-        first = graph.examples[0]
-        more = [grown(graph.name, first, unseen[graph.name])]
+        is_resize = graph.name == "sam2_resize"  # which has a test of its own
+        more = [] if is_resize else [grown(graph.name, graph.examples[0], 3)]
         model = graphs.check(graph, tmp_path, more)
-        assert not {node.op_type for node in model.graph.node} & {
-            "Loop",
-            "If",
-            "Scan",
-            "NonZero",
-            "ScatterND",
-        }
+        graphs.check_for_tensorrt(model, graph.name, spelling)
+        kinds = {node.op_type for node in model.graph.node}
+        assert not kinds & {"Loop", "If", "Scan", "NonZero", "ScatterND"}
 
 
 def grown(name: str, arrays: tuple[np.ndarray, ...], batch: int) -> tuple[np.ndarray, ...]:

@@ -4,6 +4,7 @@ obvious, and its export.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,7 @@ def exported(
 ) -> dict[str, onnx.ModelProto]:
     """The three graphs, each compared with PyTorch at sizes it was not traced at."""
     folder = tmp_path_factory.mktemp("graphs")
-    inputs: dict[str, list[tuple[np.ndarray, ...]]] = {
-        "tracks_features": [],
-        "tracks_query": [],
-        "tracks_refine": [],
-    }
+    inputs: dict[str, list[tuple[np.ndarray, ...]]] = defaultdict(list)
     for count, points in ((1, 5), (9, 1)):
         clip = frames(count, 256, 256, seed=count)
         queries = np.random.default_rng(points).uniform(0, 255.9, (points, 3)).astype(np.float32)
@@ -146,15 +143,15 @@ def test_tiled_convolution_is_the_convolution() -> None:
     torch.testing.assert_close(tapir_maps.tiled_conv(maps, conv), conv(maps), **EXACT)
 
 
-def test_folded_temporal_convolution_is_the_published_pair() -> None:
+@pytest.mark.parametrize(("causal", "around"), [(False, (1, 1)), (True, (2, 0))])
+def test_folded_temporal_convolution_is_the_published_pair(
+    causal: bool, around: tuple[int, int]
+) -> None:
     torch.manual_seed(0)
-    block, x = tapir_mixer.MixerBlock(8), torch.randn(2, 5, 8)
+    block, x = tapir_mixer.MixerBlock(8, causal=causal), torch.randn(2, 5, 8)
     up, down = block.mlp1_up, block.mlp1_up_1
-    y = F.gelu(
-        F.conv1d(block.layer_norm(x).transpose(1, 2), up.weight, up.bias, padding=1, groups=8),
-        approximate="tanh",
-    )
-    y = F.conv1d(y, down.weight, down.bias, padding=1, groups=32)
+    y = F.conv1d(F.pad(block.layer_norm(x).transpose(1, 2), around), up.weight, up.bias, groups=8)
+    y = F.conv1d(F.pad(F.gelu(y, approximate="tanh"), around), down.weight, down.bias, groups=32)
     mixed = x + y.reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
     expected = mixed + block.conv_channels_mixer(block.layer_norm_1(mixed))
     torch.testing.assert_close(block(x), expected, **EXACT)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import onnx
 import onnx.parser
 import pytest
+from helpers import graphs
 from samotion.contract import NETS, engines_of
 from samotion.presets import (
     BOOTSTAPIR,
@@ -17,82 +17,50 @@ from samotion.presets import (
     DEPTH_SMALL,
     DINO_BASE,
     MOSEG,
-    NANO,
     SAM20_LARGE,
     SAM21_BASE_PLUS,
     SAM21_TINY,
     VitNet,
 )
-from samotion_export import half_precision as half
 from samotion_export.checkpoints.weights import build_module, net_module
 from samotion_export.graph import export_onnx
 from samotion_export.spelling import SPELLED_NETS, Spelling
 from samotion_export.trt import operators
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
-# The official nets with the layers that only repeat taken out: the kinds of nodes stay.
-SHALLOW: dict[str, Any] = {
-    "tracks": replace(BOOTSTAPIR, blocks_per_group=1, extra_convs=1, mixer_blocks=1, iterations=1),
-    "depth": replace(DEPTH_SMALL, vit=VitNet(384, 4), taps=(0, 1, 2, 3)),
-    "dino": replace(DINO_BASE, vit=VitNet(768, 2)),
+SHALLOW = replace(BOOTSTAPIR, blocks_per_group=1, extra_convs=1, mixer_blocks=1, iterations=1)
+# The official nets with the layers that only repeat taken out: the kinds of nodes stay. The larger
+# ones of SAM 2 on small frames.
+OFFICIAL: dict[str, tuple[str, Any]] = {
+    "tracks": ("tracks", SHALLOW),
+    "depth": ("depth", replace(DEPTH_SMALL, vit=VitNet(384, 4), taps=(0, 1, 2, 3))),
+    "depth_large": ("depth", replace(DEPTH_LARGE, vit=VitNet(1024, 4), taps=(0, 1, 2, 3))),
+    "dino": ("dino", replace(DINO_BASE, vit=VitNet(768, 2))),
+    "motion": ("motion", MOSEG),
+    "sam2.1_hiera_t": ("sam2", SAM21_TINY),
+    "sam2.1_hiera_b+": ("sam2", replace(SAM21_BASE_PLUS, image_size_px=256)),
+    "sam2_hiera_l": ("sam2", replace(SAM20_LARGE, image_size_px=256)),
 }
-
-
-# by which versions of TensorRT each spelling is built
-VERSIONS = {Spelling.CPU: operators.VERSIONS, Spelling.GPU: operators.VERSIONS[1:]}
-
-
-def taken(path: Path, name: str, versions: Sequence[str] = operators.VERSIONS) -> None:
-    """The graph in both precisions, by `versions` of TensorRT."""
-    model = onnx.load(str(path))
-    halved = [] if name in half.KEPT_NETS else [half.to_half(model, name)]
-    for version in versions:
-        for each in (model, *halved):
-            assert operators.problems(each, version) == []
 
 
 @pytest.mark.parametrize("name", [name for net in NETS for name in engines_of(net)])
 def test_graphs_of_nano(engine_folder: Path, name: str) -> None:
-    taken(engine_folder / f"{name}.onnx", name)
+    graphs.check_for_tensorrt(onnx.load(str(engine_folder / f"{name}.onnx")), name, Spelling.CPU)
+
+
+def test_nets_with_graphs_for_a_gpu_are_known() -> None:
+    """Those are checked where they are compared with PyTorch: motion/test_net.py, sam2/test_build.py."""
+    assert set(SPELLED_NETS) == {"motion", "sam2"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", SHALLOW)
-def test_graphs_of_the_official_nets(tmp_path: Path, net: str) -> None:
-    export_and_check(net, SHALLOW[net], tmp_path)
-
-
-# The larger nets of `balanced` and `reference`, on small frames.
-LARGER = {
-    "sam2.1_hiera_b+": ("sam2", replace(SAM21_BASE_PLUS, image_size_px=256)),
-    "sam2_hiera_l": ("sam2", replace(SAM20_LARGE, image_size_px=256)),
-    "depth_large": ("depth", replace(DEPTH_LARGE, vit=VitNet(1024, 4), taps=(0, 1, 2, 3))),
-}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", LARGER)
-def test_graphs_of_larger_presets(tmp_path: Path, name: str) -> None:
-    export_and_check(*LARGER[name], tmp_path)
-
-
-@pytest.mark.parametrize("net", SPELLED_NETS)
-def test_graphs_of_nano_for_a_gpu(tmp_path: Path, net: str) -> None:
-    export_and_check(net, getattr(NANO, net), tmp_path, Spelling.GPU)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("net", "config"), [("sam2", SAM21_TINY), ("motion", MOSEG)])
-def test_graphs_of_sam2_and_moseg(tmp_path: Path, net: str, config: Any) -> None:
-    export_and_check(net, config, tmp_path)
-
-
-def export_and_check(
-    net: str, config: Any, folder: Path, spelling: Spelling = Spelling.CPU
-) -> None:
-    for graph in net_module(net).graphs(config, build_module(net, config).eval(), spelling):
-        export_onnx(graph, folder / f"{graph.name}.onnx")
-        taken(folder / f"{graph.name}.onnx", graph.name, VERSIONS[spelling])
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_graphs_of_the_official_nets(tmp_path: Path, name: str) -> None:
+    net, config = OFFICIAL[name]
+    for graph in net_module(net).graphs(config, build_module(net, config).eval()):
+        path = tmp_path / f"{graph.name}.onnx"
+        export_onnx(graph, path)
+        graphs.check_for_tensorrt(onnx.load(str(path)), graph.name, Spelling.CPU)
 
 
 REFUSED = {

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import sam2_reference as reference
+from helpers.overlap import iou
 from samotion.backends.engines import FunctionEngine
 from samotion.errors import UsageError
 from samotion.presets import NANO
@@ -38,7 +39,7 @@ from samotion.sam2.propagation import propagate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-NET = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
+NET = reference.SMALL
 HW = (90, 120)
 LOGITS = 1e-2  # the bound for trained weights; measured 3e-5 here
 IOU = 0.995
@@ -46,12 +47,12 @@ IOU = 0.995
 
 @pytest.fixture(scope="module")
 def module(one_thread: None) -> Any:
-    return reference.lively_module(NET)
+    return reference.small_module()
 
 
 @pytest.fixture(scope="module")
-def engines(module: Any, tmp_path_factory: pytest.TempPathFactory) -> reference.FolderlessEngines:
-    return reference.FolderlessEngines(NET, module, tmp_path_factory.mktemp("sam2"))
+def engines(one_thread: None) -> reference.FolderlessEngines:
+    return reference.small_engines()
 
 
 @pytest.fixture(scope="module")
@@ -96,11 +97,6 @@ def test_masks_are_those_of_the_packages_predictor(
     present = [part for part in covered if 0.02 < part < 0.98]
     # else the weights prove little: most masks real, some absent
     assert len(present) > 24 and 0.0 in covered
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    union = (a | b).sum()
-    return float((a & b).sum() / union) if union else 1.0
 
 
 def test_objects_do_not_change_each_other(

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from helpers import sam2_reference as reference
 from samotion.backends.engines import FunctionEngine
-from samotion.presets import NANO
 from samotion.sam2.clicks import Click
 from samotion.sam2.memory import (
     Attended,
@@ -25,7 +23,6 @@ from samotion.sam2.ring import ABSENT, Ring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-NET = replace(NANO.sam2, image_size_px=128, max_conditioning_frames=None)
 HW = (90, 120)
 LOGITS = 0.05  # memories in float32 here, rounded to bfloat16 there; measured 0.01
 SIZES = {"memory": (4, 2), "pointer": (3,)}
@@ -70,15 +67,14 @@ class PaddedEngines:
 
     def entry(self, name: str) -> Any:
         entry = self._engines.entry(name)
-        side = NET.image_size_px // 16
+        side = reference.SMALL.image_size_px // 16
         inputs = {"bank": ["B", "K", side**2, 64], "pointers": ["B", "P", 128]}
         return type(entry)(meta={**entry.meta, "pads": True}, inputs=inputs)
 
 
 @pytest.fixture(scope="module")
-def engines(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    module = reference.lively_module(NET)
-    return reference.FolderlessEngines(NET, module, tmp_path_factory.mktemp("sam2"))
+def engines(one_thread: None) -> Any:
+    return reference.small_engines()
 
 
 def test_masks_are_the_cpus_and_all_steps_have_one_shape(engines: Any) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import pytest
 import samotion
 import torch
@@ -23,19 +22,17 @@ from samotion.errors import EngineError, UsageError
 from samotion.manifest import sha256_of
 from samotion.presets import CAUSAL_BOOTSTAPIR, PRESETS
 from samotion.tracks.live import ONLINE_POINTS
-from samotion_export import half_precision as half
 from samotion_export import tracks as exporter
 from samotion_export.examples import frames
 from samotion_export.export import export
 from samotion_export.report import Report
 from samotion_export.request import Request
+from samotion_export.spelling import Spelling
 from samotion_export.tracks import mixer as tapir_mixer
 from samotion_export.tracks import tapir
-from samotion_export.trt import operators
 from torch import Tensor
 
 CAUSAL = replace(tiny_tracks.TINY, causal=True)
-EXACT: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}  # the same sums in another order
 TRACK_PX, LOGIT = 0.02, 0.002  # promised; what is reached at official sizes is 100 times closer
 STEP_PX = 1e-3  # one and the same float32 net, its frames taken one by one
 NO_FRAME = -1.0  # a query frame that is not in the clip
@@ -172,17 +169,6 @@ def test_later_frames_change_nothing_before_them(pair: Pair, clip: Any, points: 
         assert torch.allclose(one, other, atol=1e-4) == same
 
 
-def test_causal_block_is_the_published_pair_of_convolutions() -> None:
-    torch.manual_seed(0)
-    block, x = tapir_mixer.MixerBlock(8, causal=True), torch.randn(2, 5, 8)
-    up, down = block.mlp1_up, block.mlp1_up_1
-    y = F.conv1d(F.pad(block.layer_norm(x).transpose(1, 2), (2, 0)), up.weight, up.bias, groups=8)
-    y = F.conv1d(F.pad(F.gelu(y, approximate="tanh"), (2, 0)), down.weight, down.bias, groups=32)
-    mixed = x + y.reshape(2, 8, 4, 5).sum(2).transpose(1, 2)
-    expected = mixed + block.conv_channels_mixer(block.layer_norm_1(mixed))
-    torch.testing.assert_close(block(x), expected, **EXACT)
-
-
 def test_points_added_later_join_those_that_are_followed(
     pair: Pair, clip: Any, points: Any
 ) -> None:
@@ -236,9 +222,8 @@ def test_what_cannot_be_followed_is_refused(pair: Pair, clip: Any) -> None:
         tracks.start(FakeEngines())
 
 
-@pytest.fixture(scope="module")
-def model(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelProto:
-    """The graph, compared with PyTorch at numbers of points it was not traced at."""
+def test_the_graph_answers_as_pytorch_and_suits_tensorrt(pair: Pair, tmp_path: Path) -> None:
+    """At numbers of points that it was not traced at."""
     _, net = pair
     (graph,) = (g for g in exporter.graphs(CAUSAL, net) if g.name == "tracks_online")
     *rest, past = graph.examples[0]
@@ -251,15 +236,9 @@ def model(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> onnx.ModelPro
         for count in (1, 33)
         for shape in [(past.shape[0], count, *past.shape[2:])]
     ]
-    return graphs.check(graph, tmp_path_factory.mktemp("graph"), inputs)
-
-
-def test_tensorrt_takes_the_graph_in_both_precisions(model: onnx.ModelProto) -> None:
-    known = onnx.shape_inference.infer_shapes(model).graph.value_info
-    assert max(len(v.type.tensor_type.shape.dim) for v in known) <= 4
-    for version in operators.VERSIONS:
-        for each in (model, half.to_half(model, "tracks_online")):
-            assert operators.problems(each, version) == []
+    model = graphs.check(graph, tmp_path, inputs)
+    assert graphs.most_axes(model) <= 4
+    graphs.check_for_tensorrt(model, "tracks_online", Spelling.CPU)
 
 
 def test_the_live_preset_tracks_with_the_causal_weights() -> None:
