@@ -173,12 +173,12 @@ def export(run: Run, files: dict[str, Path], out: Path) -> Run:
     return call
 
 
-def onnx_files(out: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in out.glob("*.onnx")}
-
-
 def visible(out: Path) -> set[str]:
     return {path.name for path in out.iterdir() if path.name != ".samotion-export.lock"}
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in visible(out)}
 
 
 def test_exports_compares_and_reports(tmp_path: Path, run: Run, files: dict[str, Path]) -> None:
@@ -231,10 +231,10 @@ def test_a_missing_or_edited_engine_is_rebuilt(
     out: Path, export: Run, damage: Callable[[Path], object]
 ) -> None:
     export("depth", "dino")
-    before = onnx_files(out)
+    before = contents(out)
     damage(out / "depth.onnx")
     assert export("depth", "dino")[1] == [str(out / "depth.onnx"), str(out / "manifest.json")]
-    assert onnx_files(out) == before
+    assert contents(out) == before
 
 
 def test_an_engine_that_was_not_compared_is_not_current_for_a_run_that_compares(
@@ -346,11 +346,11 @@ def test_larger_refinement_is_recorded_and_changes_the_tracker_alone(
 
 def test_presets_are_never_mixed(out: Path, export: Run) -> None:
     export("depth", "dino", "--preset", "fast")
-    before = onnx_files(out), (out / "manifest.json").read_text()
+    before = contents(out)
     code, written, said = export("dino", "--preset", "nano")
     assert (code, written) == (2, [])
     assert "holds preset 'fast', whose depth differ from those of preset 'nano'" in said
-    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+    assert contents(out) == before
 
 
 def test_another_sam2_size_is_recorded(out: Path, export: Run) -> None:
@@ -372,14 +372,14 @@ def test_a_graph_that_differs_is_refused_and_nothing_changes(
     out: Path, export: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     export("depth")
-    before = onnx_files(out), (out / "manifest.json").read_text()
+    before = contents(out)
     monkeypatch.setattr(Mean, "lies", True)
     code, written, said = export("depth", "--force")
     assert (code, written) == (6, [])
     assert said == (
         "error: depth: output 'disparity' differs from PyTorch by 1, tolerance 0.001; nothing was written for it\n"
     )
-    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+    assert contents(out) == before
     assert visible(out) == {"depth.onnx", "manifest.json"}
     assert export("depth", "--force", "--no-verify")[0] == 0
 
@@ -393,16 +393,11 @@ def test_weights_that_are_not_numbers_are_refused(export: Run, files: dict[str, 
 
 def test_foreign_files_stay_and_leftovers_go(out: Path, export: Run) -> None:
     (out / f"{STAGING}dead").mkdir(parents=True)
-    for name in ("notes.txt", "depth.onnx.bak", "other.onnx"):
+    mine = {"notes.txt", "depth.onnx.bak", "other.onnx"}
+    for name in mine:
         (out / name).write_text("mine")
     assert export("depth")[0] == 0
-    assert visible(out) == {
-        "notes.txt",
-        "depth.onnx.bak",
-        "other.onnx",
-        "depth.onnx",
-        "manifest.json",
-    }
+    assert visible(out) == mine | {"depth.onnx", "manifest.json"}
     assert (out / "other.onnx").read_text() == "mine"
 
 
@@ -541,24 +536,9 @@ def test_a_wrong_checkpoint_is_named(out: Path, tmp_path: Path, run: Run, nets: 
     code, _, said = run("dino", f"--checkpoint=dino={tmp_path / 'sam_vit_h.pth'}", "--out", out)
     assert code == 4
     assert "this is SAM 1, expected" in said
-    assert run("dino", f"--checkpoint=dino={tmp_path / 'absent'}", "--out", out)[0] == 4
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        (".", "is a folder or device, expected a file"),
-        ("/dev/null", "is a folder or device, expected a file"),
-        ("absent.pt", "does not exist"),
-        ("x" * 300, "cannot be read: File name too long"),
-    ],
-)
-def test_a_checkpoint_that_is_no_file_is_called_so(
-    tmp_path: Path, run: Run, nets: object, name: str, said: str
-) -> None:
-    code, _, line = run("dino", f"--checkpoint=dino={name}", "--out", tmp_path / "e")
+    code, _, said = run("dino", "--checkpoint=dino=/dev/null", "--out", out)
     assert code == 4
-    assert line == f"error: checkpoint {name!r} {said}\n"
+    assert said == "error: checkpoint '/dev/null' is a folder or device, expected a file\n"
 
 
 @pytest.mark.parametrize("has_file", [False, True])
@@ -567,7 +547,7 @@ def test_a_checkpoint_of_no_use_is_told_before_anything_is_replaced(
 ) -> None:
     other = tmp_path / "other.pt"
     export("depth", "dino")
-    before = onnx_files(out), (out / "manifest.json").read_text()
+    before = contents(out)
     if has_file:
         torch.save({"scale": torch.zeros(5)}, other)
     official.write(files["depth"], "depth", {"scale": torch.tensor([1.0, 2.0, 3.0])})
@@ -575,7 +555,7 @@ def test_a_checkpoint_of_no_use_is_told_before_anything_is_replaced(
     code, written, said = run(*arguments, "--out", out)
     assert (code, written) == (4, [])
     assert said.count("\n") == 1 and "other.pt" in said
-    assert (onnx_files(out), (out / "manifest.json").read_text()) == before
+    assert contents(out) == before
 
 
 @pytest.mark.parametrize(
@@ -670,33 +650,22 @@ def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
         }
 
 
-def test_runtime_never_imports_the_exporters_packages() -> None:
-    code = (
-        "import sys, samotion, samotion.commands.run\n"
-        "print({m.split('.')[0] for m in sys.modules} & {'torch', 'onnx', 'sam2', 'safetensors', 'samotion_export'})"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert result.stdout == "set()\n"
-
-
 @pytest.mark.parametrize(
-    "place, line, banned",
-    [
-        ("runtime/samotion/x.py", "import torch", True),
-        ("runtime/samotion/x.py", "from torch import nn", True),
-        ("runtime/samotion/x.py", "from samotion_export import graph", True),
-        ("runtime/samotion/x.py", "from runtime import samotion", True),
-        ("export/samotion_export/x.py", "import torch", False),
-    ],
+    "place, banned",
+    [("runtime/samotion/x.py", [1, 2, 3, 4]), ("export/samotion_export/x.py", [])],
 )
-def test_ruff_bans_torch_in_the_runtime(place: str, line: str, banned: bool) -> None:
-    options = ["--select", "TID251", "--stdin-filename", place, "-"]
+def test_ruff_bans_torch_in_the_runtime(place: str, banned: list[int]) -> None:
+    lines = (
+        "import torch\n"
+        "from torch import nn\n"
+        "from samotion_export import graph\n"
+        "from runtime import samotion\n"
+    )
+    options = ["--select", "TID251", "--output-format", "concise", "--stdin-filename", place, "-"]
     command = [sys.executable, "-m", "ruff", "check", *options]
-    result = subprocess.run(command, input=line + "\n", capture_output=True, text=True, cwd=ROOT)
-    assert ("TID251" in result.stdout) == banned, result.stdout + result.stderr
-    assert result.returncode == int(banned)
+    result = subprocess.run(command, input=lines, capture_output=True, text=True, cwd=ROOT)
+    told = re.findall(r"x\.py:(\d+):\d+: TID251", result.stdout)
+    assert [int(line) for line in told] == banned, result.stdout + result.stderr
 
 
 def test_a_missing_sam2_is_told_before_any_work(

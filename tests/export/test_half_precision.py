@@ -4,7 +4,6 @@ answers move.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,19 +13,19 @@ import onnx
 import onnx.parser
 import pytest
 import torch
-from helpers import official
+from helpers.sums_net import sums_request
 from onnx import TensorProto
 from samotion import manifest
 from samotion.backends.proof.measures import measures
 from samotion.contract import NETS, SIGNATURES, engines_of
 from samotion.errors import ParityError
 from samotion_export import half_precision as half
-from samotion_export.checkpoints import weights
 from samotion_export.export import export
-from samotion_export.graph import Graph
+from samotion_export.graph import Graph, export_onnx, run_module
 from samotion_export.parity import half as half_parity
 from samotion_export.report import Report
-from samotion_export.request import Request
+
+Run = Callable[..., list[np.ndarray]]
 
 HEADER = '<ir_version: 8, opset_import: ["" : 17]>\n'
 SIZE_LIMIT = 0.55  # of the float32 files, the motion net aside
@@ -53,7 +52,7 @@ def computes_in(model: onnx.ModelProto, op: str) -> set[int]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Callable[..., list[np.ndarray]]:
+def run(tmp_path: Path) -> Run:
     """Run a model with all its rounding."""
 
     def call(model: onnx.ModelProto, **inputs: np.ndarray) -> list[np.ndarray]:
@@ -61,9 +60,6 @@ def run(tmp_path: Path) -> Callable[..., list[np.ndarray]]:
         return list(half_parity.open_strictly(tmp_path / "model.onnx").run(None, inputs))
 
     return call
-
-
-Run = Callable[..., list[np.ndarray]]
 
 
 ATTENTION = """
@@ -84,11 +80,8 @@ def test_products_are_half_and_sums_are_not() -> None:
     model = half.to_half(parse(ATTENTION), "test")
     assert computes_in(model, "MatMul") == {TensorProto.FLOAT16}
     assert computes_in(model, "Relu") == {TensorProto.FLOAT16}
-    assert (
-        computes_in(model, "Softmax")
-        == computes_in(model, "LayerNormalization")
-        == {TensorProto.FLOAT}
-    )
+    for op in ("Softmax", "LayerNormalization"):
+        assert computes_in(model, op) == {TensorProto.FLOAT}
 
 
 def test_inputs_and_outputs_stay_as_they_were(run: Run, rng: np.random.Generator) -> None:
@@ -146,13 +139,9 @@ def test_frequencies_of_coordinates_stay_float() -> None:
       places = MatMul(side, row) turned = MatMul(x, places) up = Transpose(turned) y = MatMul(up, x) }"""
     model = parse(text.replace("8}, float[1, 4]", "8}, int64[1] axis = {1}, float[1, 4]"))
     converted = half.to_half(model, "test")
-    known, products = (
-        tensor_types(converted),
-        [n for n in converted.graph.node if n.op_type == "MatMul"],
-    )
-    assert [known[n.input[0]] for n in products] == [TensorProto.FLOAT] * 2 + [
-        TensorProto.FLOAT16
-    ] * 2
+    known = tensor_types(converted)
+    products = [known[n.input[0]] for n in converted.graph.node if n.op_type == "MatMul"]
+    assert products == [TensorProto.FLOAT] * 2 + [TensorProto.FLOAT16] * 2
 
 
 def test_what_is_too_large_for_half_becomes_its_largest(run: Run) -> None:
@@ -191,28 +180,19 @@ def test_loops_are_refused() -> None:
         half.to_half(parse(text), "test")
 
 
-def converted(folder: Path) -> dict[str, tuple[Path, onnx.ModelProto]]:
-    """Every engine of a folder of float32 graphs that is converted, with its half-precision
-    model.
-    """
-    names = [name for net in NETS if net not in half.KEPT_NETS for name in engines_of(net)]
-    paths = {name: folder / f"{name}.onnx" for name in names}
-    return {name: (path, half.to_half(onnx.load(str(path)), name)) for name, path in paths.items()}
-
-
 def test_all_graphs_of_nano_convert(engine_folder: Path) -> None:
     """Well-formed, float32 at their borders, hardly over half the size; attention sums and
     samplings in float32.
     """
     before = after = 0
-    for name, (path, model) in converted(engine_folder).items():
+    for name in (name for net in NETS if net not in half.KEPT_NETS for name in engines_of(net)):
+        path = engine_folder / f"{name}.onnx"
+        model = half.to_half(onnx.load(str(path)), name)
         onnx.checker.check_model(model, full_check=True)
         known, signature = tensor_types(model), SIGNATURES[name]
         for tensor in (*signature.inputs, *signature.outputs):
-            assert onnx.helper.tensor_dtype_to_np_dtype(known[tensor.name]) == tensor.dtype, (
-                name,
-                tensor.name,
-            )
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(known[tensor.name])
+            assert dtype == tensor.dtype, (name, tensor.name)
         titles = [node.name for node in model.graph.node]
         assert len(set(titles)) == len(titles), name
         for op in ("Softmax", "GridSample", "LayerNormalization", "InstanceNormalization", "Sin"):
@@ -262,8 +242,6 @@ def test_a_graph_beyond_its_limit_is_refused(tmp_path: Path, rng: np.random.Gene
 
 
 def export_half(graph: Graph, path: Path) -> list[dict[str, np.ndarray]]:
-    from samotion_export.graph import export_onnx, run_module
-
     export_onnx(graph, path)
     half.convert(path, graph.name)
     return [run_module(graph, example) for example in graph.examples]
@@ -305,23 +283,15 @@ def test_precision_is_part_of_what_is_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The manifest tells precision and figures; another precision rebuilds."""
-    stand_in = types.SimpleNamespace(
-        build_module=lambda net: Scaled(),
-        graphs=lambda net, module, spelling: [scaled_graph(np.random.default_rng(0))],
-    )
-    monkeypatch.setattr(weights, "net_module", lambda name: stand_in)
-    checkpoint = official.write(tmp_path / "depth.pt", "depth", Scaled().state_dict())
-    request = Request(("depth",), "nano", tmp_path / "e", checkpoints={"depth": checkpoint})
+    request = sums_request(tmp_path, monkeypatch)
     export(request, Report(-1))
     halved = replace(request, precision="fp16")
     assert [path.name for path in export(halved, Report(-1))] == ["depth.onnx", manifest.MANIFEST]
-    held = manifest.read(tmp_path / "e")
+    held = manifest.read(request.out)
     assert held.engines["depth"].precision == "fp16"
     assert held.engines["depth"].parity["disparity"]["relative_limit"] == 0.01
-    assert (
-        held.command("depth", "e")
-        == "samotion-export depth --preset nano --precision fp16 --out 'e'"
-    )
+    command = "samotion-export depth --preset nano --precision fp16 --out 'e'"
+    assert held.command("depth", "e") == command
     assert export(halved, Report(-1)) == []
     assert export(request, Report(-1)) != []
 

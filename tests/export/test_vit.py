@@ -69,12 +69,9 @@ def test_last_keys_are_dimension_major_and_without_the_class_token(tiny: vit.Vit
 
 
 def test_last_keys_have_one_cell_per_stride(tiny: vit.Vit) -> None:
-    assert tiny.last_keys(torch.from_numpy(frames(1, 28, 56))).shape == (
-        1,
-        1 + (28 - 14) // 7,
-        1 + (56 - 14) // 7,
-        128,
-    )
+    rows, columns = 1 + (28 - 14) // 7, 1 + (56 - 14) // 7
+    keys = tiny.last_keys(torch.from_numpy(frames(1, 28, 56)))
+    assert keys.shape == (1, rows, columns, 128)
 
 
 def test_nothing_after_the_last_keys_matters(tiny: vit.Vit) -> None:

@@ -41,6 +41,11 @@ def test_the_package_loads_nothing_heavy() -> None:
     assert not HEAVY & modules_after("import samotion; dir(samotion)")
 
 
+def test_the_runtime_loads_nothing_that_only_an_export_needs() -> None:
+    loaded = modules_after("import samotion, samotion.commands.run, samotion.commands.check")
+    assert not {"torch", "onnx", "sam2", "safetensors", "samotion_export"} & loaded
+
+
 def test_a_model_repository_needs_neither_pytorch_nor_onnx() -> None:
     assert not {"torch", "onnx"} & modules_after("import samotion_export.bundle.triton")
 

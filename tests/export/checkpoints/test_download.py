@@ -8,7 +8,7 @@ import errno
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -104,6 +104,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     server.server_close()
 
 
+Make = Callable[..., Weights]
+
+
 def on_hub(hub: Hub, content: bytes = CONTENT) -> Weights:
     hub.files[f"/owner/net/resolve/{COMMIT}/net.pt"] = content
     return Weights("net.pt", "Apache-2.0", "owner/net", COMMIT, sha256=SHA256)
@@ -127,8 +130,8 @@ def left_in_cache(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
-def test_fetched_once_then_found_without_asking(hub: Hub, make: object) -> None:
-    weights = make(hub)  # type: ignore[operator]
+def test_fetched_once_then_found_without_asking(hub: Hub, make: Make) -> None:
+    weights = make(hub)
     assert download.find(weights) is None
     path, sha256 = fetch(weights)
     assert path.read_bytes() == CONTENT
@@ -146,8 +149,8 @@ def test_pinned_revision_is_asked_for(hub: Hub) -> None:
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
-def test_offline_names_file_origin_and_option(hub: Hub, make: object) -> None:
-    weights = make(hub)  # type: ignore[operator]
+def test_offline_names_file_origin_and_option(hub: Hub, make: Make) -> None:
+    weights = make(hub)
     with pytest.raises(EngineError, match=r"--checkpoint depth=FILE") as caught:
         fetch(weights, offline=True)
     assert weights.file in str(caught.value)
@@ -156,10 +159,10 @@ def test_offline_names_file_origin_and_option(hub: Hub, make: object) -> None:
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
-def test_corrupt_answer_is_refused_and_kept(hub: Hub, make: object) -> None:
+def test_corrupt_answer_is_refused_and_kept(hub: Hub, make: Make) -> None:
     """Until it is deleted as the line says, or taken without being fetched again."""
     bad = b"something else"
-    weights = make(hub, content=bad)  # type: ignore[operator]
+    weights = make(hub, content=bad)
     with pytest.raises(EngineError, match="delete it and run again") as caught:
         fetch(weights)
     assert SHA256 in str(caught.value)
@@ -167,7 +170,7 @@ def test_corrupt_answer_is_refused_and_kept(hub: Hub, make: object) -> None:
     assert f" from {download.url_of(weights)} has" in str(caught.value)
     path = download.find(weights)
     assert path is not None and str(path) in str(caught.value)
-    make(hub)  # type: ignore[operator]
+    make(hub)
     with pytest.raises(EngineError, match="delete it and run again"):
         fetch(weights)
     assert fetch(weights, offline=True, accept_hash=True)[1] == hashlib.sha256(bad).hexdigest()
@@ -249,8 +252,8 @@ def test_damaged_record_is_named(hub: Hub, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [on_hub, at_url])
-def test_absent_file_is_one_line(hub: Hub, make: object) -> None:
-    weights = make(hub)  # type: ignore[operator]
+def test_absent_file_is_one_line(hub: Hub, make: Make) -> None:
+    weights = make(hub)
     hub.files.clear()
     with pytest.raises(EngineError, match="could not be fetched") as caught:
         fetch(weights)

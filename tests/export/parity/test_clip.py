@@ -30,18 +30,9 @@ WHOLE = Request(NETS, "nano", Path("e"), precision="fp16")
 def held(**changes: Any) -> Manifest:
     """A manifest of all nano engines in half precision."""
     entries = {
-        name: Entry(
-            f"{name}.onnx",
-            "h",
-            f"graph of {name}",
-            "w",
-            half.precision_of(net, "fp16"),
-            {},
-            {},
-            {},
-            "s",
-        )
+        name: Entry(f"{name}.onnx", "h", f"graph of {name}", "w", precision, {}, {}, {}, "s")
         for net in NETS
+        for precision in [half.precision_of(net, "fp16")]
         for name in engines_of(net, getattr(NANO, net))
     }
     return Manifest("nano", {}, {**entries, **changes}, numbers_of(NANO))
@@ -136,8 +127,5 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
         assert nested(request, Report(-1)) == []
     assert manifest.read(tmp_path).masks["mask_iou"] == score
     (plain,) = requests
-    assert (plain.precision, plain.nets, plain.verify) == (
-        "fp32",
-        NETS,
-        False,
-    ) and plain.out != tmp_path
+    assert (plain.precision, plain.nets, plain.verify) == ("fp32", NETS, False)
+    assert plain.out != tmp_path

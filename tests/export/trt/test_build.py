@@ -31,19 +31,8 @@ from samotion_export.trt import layer_types, norms
 from samotion_export.trt.build import Target
 from samotion_export.trt.profiles import Profile, profiles
 
-SIZES = {
-    "C": 64,
-    "C'": 32,
-    "S": 384,
-    "M": 96,
-    "M/2": 48,
-    "G": 24,
-    "L": 576,
-    "D": 64,
-    "C0": 16,
-    "C1": 32,
-}
-SIZES |= {"S/8": 48, "S/4": 96, "R": 6}
+SIZES = {"C": 64, "C'": 32, "S": 384, "M": 96, "M/2": 48, "G": 24, "L": 576, "D": 64}
+SIZES |= {"C0": 16, "C1": 32, "S/8": 48, "S/4": 96, "R": 6}
 QUIET = Report(-1)
 
 
@@ -172,10 +161,8 @@ def test_types_are_the_graphs(graph: Path, version: str, wanted: list[str], unwa
     )
     assert set(wanted) <= set(command)
     assert unwanted not in command
-    assert [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"] == [
-        "x:[3,4]",
-        "x:[6,4]",
-    ]
+    most = [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"]
+    assert most == ["x:[3,4]", "x:[6,4]"]
     tactics = command[command.index("--tactic-sources") :] if "--tactic-sources" in command else []
     assert not [word for word in tactics if "CUBLAS" in word or "CUDNN" in word]
     assert ("--tactic-sources" in command) == version.startswith("8.")
@@ -280,6 +267,7 @@ def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) 
     assert {p.name for p in request_.out.iterdir() if not p.name.startswith(".")} == {
         "depth.onnx", "depth.engine", "manifest.json", "timing.cache",
     }  # fmt: skip
+    assert export(request_, QUIET) == [], "it is current"
     hw = depth.net_size((480, 854), NANO.depth.short_side_px)
     frames = rng.integers(0, 256, (1, *hw, 3), np.uint8)
     with samotion.open_engines(request_.out) as engines:
@@ -287,11 +275,6 @@ def test_engines_are_built_and_run(request_: Request, rng: np.random.Generator) 
         np.testing.assert_array_equal(
             engines["depth"](frames=frames)["disparity"], frames.sum(-1, dtype=np.float32)
         )
-
-
-def test_what_is_current_is_kept(request_: Request) -> None:
-    export(request_, QUIET)
-    assert export(request_, QUIET) == []
 
 
 @pytest.mark.parametrize(("version", "spelled"), [("8.6.0", "cpu"), ("10.13.0", "gpu")])
@@ -326,10 +309,8 @@ def test_bfloat16_comes_with_compute_capability_8(
 
 def test_back_to_graphs(request_: Request) -> None:
     export(request_, QUIET)
-    assert [p.name for p in export(replace(request_, target="onnx"), QUIET)] == [
-        "depth.onnx",
-        "manifest.json",
-    ]
+    written = export(replace(request_, target="onnx"), QUIET)
+    assert [p.name for p in written] == ["depth.onnx", "manifest.json"]
     assert manifest.read(request_.out).engines["depth"].tensorrt is None
 
 
@@ -372,10 +353,8 @@ def test_float32_where_old_tensorrt_has_no_kernels_for_half(
 ) -> None:
     use(monkeypatch, "8.6.0", NO_KERNEL.format())
     export(request_, Report(0))
-    assert (
-        "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead"
-        in capsys.readouterr().err
-    )
+    said = "depth: TensorRT 8.6.0 finds no half-precision kernels for it; float32 instead"
+    assert said in capsys.readouterr().err
     entry = manifest.read(request_.out).engines["depth"]
     assert (entry.file, entry.tensorrt) == ("depth.engine", "8.6.0")
     assert export(request_, QUIET) == [], "it is current"
@@ -392,11 +371,8 @@ def test_no_kernels_at_all_are_told(request_: Request, monkeypatch: pytest.Monke
 def test_an_interrupted_build_takes_its_child_along(
     request_: Request, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    use(
-        monkeypatch,
-        "10.13.0",
-        "import time; print('[I] building', os.getpid(), flush=True); time.sleep(60)",
-    )
+    trouble = "import time; print('[I] building', os.getpid(), flush=True); time.sleep(60)"
+    use(monkeypatch, "10.13.0", trouble)
     pids: list[int] = []
 
     def interrupt(self: Report, text: str) -> None:
@@ -413,20 +389,11 @@ def test_an_interrupted_build_takes_its_child_along(
 @pytest.mark.parametrize(
     ("break_", "said"),
     [
-        (
-            lambda patch: patch.setitem(sys.modules, "tensorrt", None),
-            r"TensorRT is not installed .*samotion\[trt\]",
-        ),
-        (
-            lambda patch: patch.setattr(trt_build, "find_spec", lambda name: None),
-            r"polygraphy is not installed",
-        ),
-        (
-            lambda patch: fake_tensorrt.install(patch, gpu=fake_tensorrt.Gpu(count=0)),
-            "no NVIDIA GPU is visible",
-        ),
+        (lambda patch: patch.setitem(sys.modules, "tensorrt", None), r"TensorRT is not installed .*samotion\[trt\]"),
+        (lambda patch: patch.setattr(trt_build, "find_spec", lambda name: None), "polygraphy is not installed"),
+        (lambda patch: fake_tensorrt.install(patch, gpu=fake_tensorrt.Gpu(count=0)), "no NVIDIA GPU is visible"),
     ],
-)
+)  # fmt: skip
 def test_machines_that_cannot_build(
     request_: Request,
     monkeypatch: pytest.MonkeyPatch,

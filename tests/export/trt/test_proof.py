@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -205,17 +206,13 @@ def test_masks_are_compared_frame_by_frame(
     labels[:, :, 0] = 1
     labels[1, 1, 0, :2] = 0
     devices: list[str] = []
+    answers = iter(labels)
 
     def segment(clip: Path, engines: Any, settings: Any) -> Any:
         devices.append(engines.device)
-        return samotion.pipeline.Result.__new__(samotion.pipeline.Result)
+        return SimpleNamespace(labels=next(answers), objects=[1])
 
-    class Answer:
-        def __init__(self, labels: np.ndarray) -> None:
-            self.labels, self.objects = labels, [1]
-
-    answers = iter(map(Answer, labels))
-    monkeypatch.setattr(card, "segment_clip", lambda *given: (segment(*given), next(answers))[1])
+    monkeypatch.setattr(card, "segment_clip", segment)
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"clip")
     found = card.compare_masks(clip, request_.out)
@@ -236,29 +233,24 @@ def test_figures_of_an_output() -> None:
     assert differences("masks", [(zeros, zeros)])["cosine"] == 1
 
 
+CARD = {"gpu": "X", "driver": "1", "tensorrt": "T"}
+
+
 @pytest.mark.parametrize(
     ("proof", "said"),
     [
         ([], "proof is a list of 0"),
         ({"gpu": "X"}, "'driver' is missing"),
-        ({"gpu": "X", "driver": "1", "tensorrt": "T"}, "'engines' is missing"),
+        (CARD, "'engines' is missing"),
         (
-            {"gpu": "X", "driver": "1", "tensorrt": "T", "engines": {"depth": {"sha256": 3}}},
+            {**CARD, "engines": {"depth": {"sha256": 3}}},
             "hash in the proof of 'depth' is 3",
         ),
         (
-            {
-                "gpu": "X",
-                "driver": "1",
-                "tensorrt": "T",
-                "engines": {"depth": {"sha256": "a", "outputs": {"d": {"rms": "low"}}}},
-            },
+            {**CARD, "engines": {"depth": {"sha256": "a", "outputs": {"d": {"rms": "low"}}}}},
             "'rms' of the proof is 'low', expected a number",
         ),
-        (
-            {"gpu": "X", "driver": "1", "tensorrt": "T", "engines": {}, "masks": {"clip": "c"}},
-            "'mask_iou' is missing",
-        ),
+        ({**CARD, "engines": {}, "masks": {"clip": "c"}}, "'mask_iou' is missing"),
     ],
 )
 def test_a_proof_that_is_none(
