@@ -188,16 +188,22 @@ def test_what_is_mapped_comes_in_order_with_few_at_once_and_errors(on_threads: b
         next(answers)
 
 
-def test_engines_called_in_pairs_get_half_of_the_threads_each(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    given: dict[str, int | None] = {}
+@pytest.fixture
+def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
+    """How many threads each engine is opened with, by name."""
+    counts: dict[str, int | None] = {}
 
     def opened(name: str, path: Path, entry: object, provider: str, count: int, *_: object) -> Slow:
-        given[name] = count
+        counts[name] = count
         return Slow()
 
     monkeypatch.setattr(ort, "OrtEngine", opened)
+    return counts
+
+
+def test_engines_called_in_pairs_get_half_of_the_threads_each(
+    given: dict[str, int | None],
+) -> None:
     for for_clips, image in ((True, 3), (False, 6)):
         with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
             assert engines["sam2_image"] and engines["sam2_track"] and engines["tracks_refine"]
@@ -258,20 +264,12 @@ def test_a_containers_share_bounds_the_cores(tmp_path, monkeypatch, quota, expec
     assert threads.core_count() == expected
 
 
-def test_engines_take_no_more_threads_than_a_containers_share(monkeypatch) -> None:
-    given: list[int | None] = []
-
-    class Fake:
-        def __init__(self, *arguments: object) -> None:
-            given.append(arguments[4])  # type: ignore[arg-type]
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(ort, "OrtEngine", Fake)
+def test_engines_take_no_more_threads_than_a_containers_share(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, int | None]
+) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     for share, expected in ((4, 4), (64, None)):
         monkeypatch.setattr("samotion.backends.engines.core_count", lambda cores=share: cores)
         with samotion.open_engines(BUNDLED, device="cpu") as engines:
             assert engines["motion"]
-        assert given.pop() == expected
+        assert given == {"motion": expected}
