@@ -64,12 +64,14 @@ def main() -> None:
     )
     overwrite = sys.argv[5:] == ["before"]  # an earlier result, of all kinds, is there already
     cv2.setNumThreads(1)  # threads do not live on in a child
+    before = folder.with_name("before")
+    before.mkdir(parents=True)
+    if overwrite:
+        write(before, layout, WRITERS if layout == "clip" else ("masks",), None)
     kill_at, killed = 0, -1
     while killed:
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        if overwrite:
-            write(folder, layout, WRITERS if layout == "clip" else ("masks",), None)
+        shutil.copytree(before, folder)
         killed = write(folder, layout, save, kill_at, overwrite)
         again = write(folder, layout, save, None, overwrite) if killed else 0
         print(kill_at, killed, again, *sorted(below(folder)), flush=True)

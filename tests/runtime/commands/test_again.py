@@ -19,6 +19,7 @@ from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
 from samotion.commands import run as cli
 from samotion.pipeline import Result
+from samotion.presets import NANO
 from samotion.results import film, overlay
 
 Run = Callable[..., Outcome]
@@ -61,23 +62,18 @@ def test_masks_are_mapped_to_source_frames(run: Run, pair: tuple[Path, Path]) ->
         {"mask": "masks/00005.png", "frame": 0, "name": "00005.jpg", "time_s": 0.0},
         {"mask": "masks/00015.png", "frame": 2, "name": "00015.jpg", "time_s": 0.083333},
     ]
-    assert record()["frames"][1] == {
-        "mask": "masks/00002.png",
-        "frame": 2,
-        "name": None,
-        "time_s": 0.2,
-    }
+    unnamed = {"mask": "masks/00002.png", "frame": 2, "name": None, "time_s": 0.2}
+    assert record()["frames"][1] == unnamed
 
 
 def test_masks_in_layout_davis_carry_the_frames_names(run: Run, pair: tuple[Path, Path]) -> None:
-    assert run("-q", "--layout", "davis", *pair).exit_code == 0
+    outcome = run("-q", "--layout", "davis", *pair)
+    assert (outcome.exit_code, outcome.stdout) == (0, "out/clip\nout/walk\n")
+    assert sorted(os.listdir("out")) == ["clip", "run.json", "walk"]
     assert sorted(os.listdir("out/walk")) == ["00005.png", "00010.png", "00015.png"]
     clips = json.loads(Path("out/run.json").read_text())["clips"]
-    assert [frame["mask"] for frame in clips["walk"]["frames"]] == [
-        "walk/00005.png",
-        "walk/00010.png",
-        "walk/00015.png",
-    ]
+    masks = [frame["mask"] for frame in clips["walk"]["frames"]]
+    assert masks == ["walk/00005.png", "walk/00010.png", "walk/00015.png"]
 
 
 @pytest.mark.parametrize("layout", ["clip", "davis"])
@@ -93,20 +89,18 @@ def test_clips_that_are_done_are_skipped(
         "skipped, it is done already; --overwrite makes it anew"
     ] * 2
     assert {path: path.stat().st_mtime_ns for path in Path("out").rglob("*")} == before
-    assert run("-q", "--layout", layout, "--overwrite", *pair).exit_code == 0 and seen == [
-        "clip.mp4",
-        "walk",
-    ]
+    assert run("-q", "--layout", layout, "--overwrite", *pair).exit_code == 0
+    assert seen == ["clip.mp4", "walk"]
 
 
 def test_one_clip_is_skipped_where_that_is_asked_for(run: Run, clip: Path) -> None:
     run("-q", clip)
-    assert run("-q", clip).exit_code == 7
+    outcome = run("-q", clip)
+    assert outcome.exit_code == 7 and "use --overwrite" in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
     outcome = run("-q", "--skip-done", clip)
-    assert (outcome.exit_code, outcome.stdout) == (
-        0,
-        "out/clip/overlay.mp4\n",
-    ) and "skipped" in outcome.stderr
+    assert (outcome.exit_code, outcome.stdout) == (0, "out/clip/overlay.mp4\n")
+    assert "skipped" in outcome.stderr
     assert run("--skip-done", "--overwrite", clip).exit_code == 2
 
 
@@ -140,7 +134,7 @@ def save_without_request(clip: Path) -> None:
         (
             None,
             ["--max-tracks", "9"],
-            "earlier result made with max_tracks 1500, not 9; use --overwrite",
+            f"earlier result made with max_tracks {NANO.max_tracks}, not 9; use --overwrite",
         ),
         (None, ["--save", "coco"], "earlier result without 'coco'"),
     ],
@@ -158,17 +152,11 @@ def test_result_that_is_not_the_same_is_named(
     if change:
         change(clip)
     outcome = run("-q", *(options if "--save" in options else ["--save", "masks", *options]), clip)
-    assert (
-        outcome.exit_code == 7
-        and words.replace("1500", str(record()["settings"]["max_tracks"])) in outcome.stderr
-    )
+    assert outcome.exit_code == 7 and words in outcome.stderr
     if change:
         outcome = run("-q", "--save", "masks", clip, other)
-        assert (
-            outcome.exit_code == 8
-            and words in outcome.stderr
-            and "other.mp4: skipped" in outcome.stderr
-        )
+        assert outcome.exit_code == 8 and words in outcome.stderr
+        assert "other.mp4: skipped" in outcome.stderr
 
 
 def test_less_than_what_was_saved_is_done_as_well(run: Run, clip: Path) -> None:
@@ -180,11 +168,8 @@ def test_frame_that_changes_in_a_folder_is_seen(run: Run, pair: tuple[Path, Path
     run("-q", *pair)
     os.utime(pair[1] / "00010.jpg", ns=(0, 0))
     outcome = run("-q", *pair)
-    assert (
-        outcome.exit_code == 8
-        and "walk: error: " in outcome.stderr
-        and "before it was changed" in outcome.stderr
-    )
+    assert outcome.exit_code == 8
+    assert "walk: error: " in outcome.stderr and "before it was changed" in outcome.stderr
 
 
 def test_engines_that_differ_are_named(run: Run, clip: Path) -> None:
@@ -203,9 +188,8 @@ def test_clip_of_another_folder_is_not_taken_for_done(run: Run, clip: Path, tmp_
     (tmp_path / "b").mkdir()
     other = shutil.copy(clip, tmp_path / "b")
     outcome = run("-q", "--skip-done", other)
-    assert (
-        outcome.exit_code == 7 and f"of another clip, {os.path.realpath(clip)!r}" in outcome.stderr
-    )
+    assert outcome.exit_code == 7
+    assert f"of another clip, {os.path.realpath(clip)!r}" in outcome.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -237,34 +221,20 @@ def test_lock_of_a_dead_run_goes_with_the_next(run: Run, pair: tuple[Path, Path]
     assert run("-q", *pair).exit_code == 0 and not hidden()
 
 
-NAMES = [
-    "...mp4",
-    "..mp4",
-    ".mp4",
-    "-.mp4",
-    "two\nlines.mp4",
-    "x" * 251 + ".mp4",
-    "CON.mp4",
-    "dots...mp4",
-    " .mp4",
-]
-
-
 @pytest.mark.parametrize("layout", ["clip", "davis"])
 def test_names_of_every_kind_stay_below_the_output_folder(
     run: Run, clip: Path, tmp_path: Path, layout: str
 ) -> None:
     (tmp_path / "in").mkdir()
-    names = [*NAMES, "run.json.mp4", ".samotion.lock.mp4", "Clip.mp4", "clip.mp4"]
+    names = ["...mp4", "..mp4", ".mp4", "-.mp4", "two\nlines.mp4", "x" * 251 + ".mp4", "CON.mp4"]
+    names += ["dots...mp4", " .mp4", "run.json.mp4", ".samotion.lock.mp4", "Clip.mp4", "clip.mp4"]
     clips = [str(shutil.copy(clip, tmp_path / "in" / name)) for name in names]
     outcome = run("-q", "-o", "user/out", "--save", "masks", "--layout", layout, *clips)
     assert outcome.exit_code == 0, outcome.stderr
     assert os.listdir("user") == ["out"]
     own = {"run.json"} if layout == "davis" else set()
     found = {path.name for path in Path("user/out").iterdir()}
-    assert len(found) == len(names) + len(own) and len({name.casefold() for name in found}) == len(
-        found
-    )
+    assert len(found) == len(names) + len(own) == len({name.casefold() for name in found})
     assert run("-q", "-o", "user/out", "--save", "masks", "--layout", layout, *clips).exit_code == 0
 
 
