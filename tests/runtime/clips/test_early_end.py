@@ -36,7 +36,6 @@ def decoded(path: Path) -> int:
                 continue
 
 
-@pytest.mark.parametrize("part", [0.55, 0.7, 0.9])
 @pytest.mark.parametrize(
     ("name", "codec", "options"),
     [
@@ -50,16 +49,15 @@ def decoded(path: Path) -> int:
         ("a.avi", "mpeg4", {}),
     ],
 )
-def test_cut_files(
-    tmp_path: Path, name: str, codec: str, options: dict[str, Any], part: float
-) -> None:
+def test_cut_files(tmp_path: Path, name: str, codec: str, options: dict[str, Any]) -> None:
     path = media.write_video(tmp_path / name, noise(16), codec, fps=25, **options)
     assert video.read_clip(path).warnings == ()
     data = path.read_bytes()
-    path.write_bytes(data[: int(len(data) * part)])
-    clip = video.read_clip(path)
-    assert 2 <= len(clip.frames) == decoded(path) < 16
-    assert sum("the file ends early" in warning for warning in clip.warnings) == 1
+    for part in (0.55, 0.7, 0.9):
+        path.write_bytes(data[: int(len(data) * part)])
+        clip = video.read_clip(path)
+        assert 2 <= len(clip.frames) == decoded(path) < 16, part
+        assert sum("the file ends early" in warning for warning in clip.warnings) == 1, part
 
 
 @pytest.mark.parametrize(

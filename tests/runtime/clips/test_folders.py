@@ -58,10 +58,8 @@ def test_several_files_for_one_frame_are_refused(tmp_path: Path) -> None:
 
 def test_mixed_names_are_noted(tmp_path: Path) -> None:
     clip = video.read_clip(write(tmp_path / "f", ["a0.png", "a1.png", "b0.png"]))
-    assert (
-        len(clip.frames) == 3
-        and "names of 2 kinds (2 like a0.png, 1 like b0.png)" in (clip.warnings[0])
-    )
+    assert len(clip.frames) == 3
+    assert "names of 2 kinds (2 like a0.png, 1 like b0.png)" in clip.warnings[0]
     some = video.read_clip(write(tmp_path / "some", ["a0.png", "b.png"]))  # no number in the last
     assert len(some.warnings) == 1 and "names of 2 kinds" in some.warnings[0]
 
@@ -77,8 +75,6 @@ def test_gaps_are_noted_where_numbers_leap(tmp_path: Path) -> None:
         assert video.read_clip(folder).warnings == (), case
     scenes = write(tmp_path / "scenes", ["1-1.png", "1-2.png", "1-3.png", "2-7.png"])
     assert video.read_clip(scenes).warnings == ()
-    with pytest.raises(InputError, match="1 frame; motion needs at least 2"):
-        video.read_clip(write(tmp_path / "one", ["00007.png"]))
 
 
 def test_entries_that_are_no_frames(tmp_path: Path) -> None:

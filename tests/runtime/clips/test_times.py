@@ -15,6 +15,7 @@ from samotion.clips import times
         ([0, 1, 1, 1, 2], [0, 1, 4 / 3, 5 / 3, 2], 2),  # repeated: no room for a period each
         ([5, 6, 7, 8, 0, 1, 2], [5, 6, 7, 8, 9, 10, 11], 3),  # a clock that starts anew
         ([0, 1, 0, 1, 2, 3], [0, 1, 4 / 3, 5 / 3, 2, 3], 2),
+        ([np.nan, 2, 2, np.nan, 1.6, 8], [1, 2, 3, 4, 5, 8], 4),
         ([np.nan] * 3, [0, 1, 2], 3),
         ([np.nan, 0.5, 1.5], [0, 1, 2], 1),  # none becomes negative
         ([np.nan, -1, 0], [-2, -1, 0], 1),  # but where some are
@@ -22,8 +23,9 @@ from samotion.clips import times
     ],
 )
 def test_repair(given: list[float], expected: list[float], repaired: int) -> None:
-    fixed, count = times.repair(np.array(given), 1.0)
-    np.testing.assert_allclose(fixed, expected)
+    """Of a clip of four frames a second."""
+    fixed, count = times.repair(np.array(given) / 4, 0.25)
+    np.testing.assert_allclose(fixed * 4, expected)
     assert count == repaired and (np.diff(fixed) > 0).all()
 
 
