@@ -4,6 +4,7 @@ written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,13 @@ def make_result(
         ["a warning"],
         confidence=0.97,
     )
+
+
+def without_objects(source: Path) -> Result:
+    """Of a clip that is read, in which nothing moves."""
+    clip = video.read_clip(source)
+    labels = np.zeros(clip.frames.shape[:3], np.uint8)
+    return replace(make_result(objects=0), clip=clip, labels=labels, warnings=[])
 
 
 def files_below(folder: Path) -> set[str]:

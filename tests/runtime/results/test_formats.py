@@ -40,10 +40,16 @@ def labels_at_source(result: Result | None = None) -> np.ndarray:
     return np.stack([at_source(labels, result.clip.source_hw) for labels in result.labels])
 
 
-def of_a_folder() -> Result:
+def of_a_folder(names: tuple[str, ...] = FRAMES) -> Result:
     """The made result, as if its frames had lain in a folder."""
     result = make_result()
-    return replace(result, clip=replace(result.clip, frame_names=FRAMES))
+    return replace(result, clip=replace(result.clip, frame_names=names))
+
+
+def at_times(times_s: np.ndarray) -> Result:
+    """The made result, with its frames at other times."""
+    result = make_result()
+    return replace(result, clip=replace(result.clip, timestamps_s=times_s))
 
 
 def test_pycocotools_finds_every_annotation(tmp_path: Path) -> None:
@@ -121,15 +127,13 @@ def test_colmap_ignores_what_moves(tmp_path: Path) -> None:
 
 def test_colmap_has_no_masks_for_the_longest_names(tmp_path: Path) -> None:
     """And that is told before the work, by a run, a live source and the API alike."""
-    result = make_result()
-    clip = replace(result.clip, frame_names=("a.jpg", "b" * 248 + ".jpg", "c.jpg", "d.jpg"))
-    named = replace(result, clip=clip)
+    named = of_a_folder(("a.jpg", "b" * 248 + ".jpg", "c.jpg", "d.jpg"))
     with pytest.raises(OutputError, match=r"'b+\.jpg' has too long a name .* 256 bytes, of 255"):
         output.write(named, tmp_path, save=["coco", "colmap"])
     assert not [*tmp_path.iterdir()]
     output.write(named, tmp_path, save=["masks", "coco", "yolo"])
-    fits = replace(clip, frame_names=("a.jpg", "b" * 247 + ".jpg", "c.jpg", "d.jpg"))
-    output.write(replace(result, clip=fits), tmp_path / "more", save=["colmap"])
+    fits = of_a_folder(("a.jpg", "b" * 247 + ".jpg", "c.jpg", "d.jpg"))
+    output.write(fits, tmp_path / "more", save=["colmap"])
 
 
 def fill(corners: np.ndarray, hw: tuple[int, int]) -> np.ndarray:
@@ -264,10 +268,7 @@ def test_csv_has_a_line_for_each_object_and_frame(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["=1+2.png", "+1.png", "-1.png", "@a.png", "\ta.png", "\ra.png"])
 def test_no_name_in_the_csv_is_a_formula(tmp_path: Path, name: str) -> None:
-    result = make_result()
-    names = (*FRAMES[:-1], name)
-    result = replace(result, clip=replace(result.clip, frame_names=names))
-    folder = output.write(result, tmp_path, save=["csv"])
+    folder = output.write(of_a_folder((*FRAMES[:-1], name)), tmp_path, save=["csv"])
     with (folder / "objects.csv").open(newline="") as file:
         told = {row["name"] for row in csv.DictReader(file)}
     assert f"'{name}" in told and name not in told and told - {f"'{name}"} <= {*FRAMES}
@@ -316,10 +317,9 @@ def test_whatever_is_there_is_written_over(tmp_path: Path) -> None:
 
 
 def test_films_have_the_ticks_of_the_overlay(tmp_path: Path) -> None:
-    result = make_result()
-    clip = replace(result.clip, timestamps_s=np.array([0.0, 0.0, 200.0, 200.04]))
-    path = output.write(replace(result, clip=clip), tmp_path, save=["matte"]) / "matte.mp4"
-    ticks = show_ticks(clip.timestamps_s)
+    times_s = np.array([0.0, 0.0, 200.0, 200.04])
+    path = output.write(at_times(times_s), tmp_path, save=["matte"]) / "matte.mp4"
+    ticks = show_ticks(times_s)
     np.testing.assert_allclose(decoded(path, "gray")[1], ticks * float(TIME_BASE), atol=1e-5)
 
 
@@ -334,9 +334,7 @@ RATES = (
 @pytest.mark.parametrize("kind", ["cutout", "matte", "overlay"])
 def test_films_of_even_rates_are_even(tmp_path: Path, kind: str, rate: Fraction) -> None:
     """Editors and ffprobe call all else a variable frame rate."""
-    result = make_result()
-    clip = replace(result.clip, timestamps_s=np.arange(4) / float(rate))
-    folder = output.write(replace(result, clip=clip), tmp_path, save=[kind])
+    folder = output.write(at_times(np.arange(4) / float(rate)), tmp_path, save=[kind])
     with av.open(str(next(folder.glob(f"{kind}.*")))) as container:
         (stream,) = container.streams.video
         lengths = [

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from helpers import media
-from helpers.made_result import CLIP_FILES, files_below, make_result
+from helpers.made_result import CLIP_FILES, files_below, make_result, without_objects
 from helpers.reports import report_result
 from samotion.clips.video import read_clip
 from samotion.errors import OutputError, UsageError
@@ -69,9 +69,7 @@ def test_an_overlay_has_the_numbers_and_the_pixels_of_its_source(
     path = media.write_video(tmp_path / "a.mp4", pictures, pixel_ratio=ratio)
     if turned:
         media.set_display_matrix(path, 0, 1, -1, 0)
-    result = replace(make_result(objects=0), clip=read_clip(path))
-    labels = np.zeros(result.clip.frames.shape[:3], np.uint8)
-    output.write(replace(result, labels=labels), tmp_path / "out", ["overlay", "matte", "cutout"])
+    output.write(without_objects(path), tmp_path / "out", ["overlay", "matte", "cutout"])
     for name in ("overlay.mp4", "matte.mp4", "cutout.mov"):
         with av.open(str(tmp_path / "out" / "a" / name)) as container:
             shown = next(container.decode(video=0))
@@ -93,9 +91,8 @@ def test_films_tell_the_primaries_and_the_transfer_of_their_source(
     pictures = (av.VideoFrame.from_ndarray(one, "rgb24") for one in media.quadrants(3))
     ticks, look = film.show_ticks(np.arange(3) / 10), film.Look(tags=tags)
     film.write_film(tmp_path / "a.mp4", matte.H264, (48, 64), pictures, ticks, look=look)
-    result = replace(make_result(objects=0), clip=read_clip(tmp_path / "a.mp4"))
-    labels = np.zeros(result.clip.frames.shape[:3], np.uint8)
-    output.write(replace(result, labels=labels), tmp_path / "out", ["overlay", "matte", "cutout"])
+    result = without_objects(tmp_path / "a.mp4")
+    output.write(result, tmp_path / "out", ["overlay", "matte", "cutout"])
     for name in ("overlay.mp4", "matte.mp4", "cutout.mov"):
         with av.open(str(tmp_path / "out" / "a" / name)) as container:
             context = container.streams.video[0].codec_context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import av
 import numpy as np
 import pytest
 from helpers import media
-from helpers.made_result import make_result
+from helpers.made_result import without_objects
 from samotion.clips.survey import DEFAULT
 from samotion.clips.video import read_clip
 from samotion.results import sound
@@ -47,9 +46,7 @@ def clip_with_sound(
 
 
 def overlay_of(clip: Path, folder: Path) -> tuple[Path, Result]:
-    read = read_clip(clip)
-    labels = np.zeros(read.frames.shape[:3], np.uint8)
-    result = replace(make_result(objects=0), clip=read, labels=labels, warnings=[])
+    result = without_objects(clip)
     return output.write(result, folder, ["overlay"]) / "overlay.mp4", result
 
 

@@ -47,11 +47,8 @@ def test_palette_is_that_of_davis() -> None:
     }
     for label, colour in known.items():
         assert tuple(png.DAVIS_PALETTE[label]) == colour
-    assert tuple(png.DAVIS_PALETTE[22]) == (22, 22, 22) and tuple(png.DAVIS_PALETTE[255]) == (
-        255,
-        255,
-        255,
-    )
+    for level in (22, 255):
+        assert tuple(png.DAVIS_PALETTE[level]) == (level,) * 3
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (3, 7), (48, 65)])
@@ -113,11 +110,7 @@ def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
     assert (one["id"], one["score"], one["first_frame"], one["last_frame"]) == (1, 0.9, 0, 9)
     assert (data["confidence"], one["confidence"], two["confidence"]) == (0.97, 0.95, 0.85)
     assert (two["id"], two["first_frame"], two["last_frame"]) == (2, 3, 6)
-    assert (
-        two["segmentations"][0] is None
-        and two["boxes"][3] is None
-        and two["areas"] == [0, 80, 80, 0]
-    )
+    assert two["segmentations"][0] is two["boxes"][3] is None and two["areas"] == [0, 80, 80, 0]
     assert one["boxes"][1] == [7, 4, 10, 8] and one["areas"][1] == 80
     for t in range(4):
         np.testing.assert_array_equal(coco.decode(one["segmentations"][t]), result.labels[t] == 1)
@@ -126,19 +119,8 @@ def test_objects_hold_coco_masks_boxes_and_areas(tmp_path: Path) -> None:
 def test_tracks_are_in_px_of_the_source(tmp_path: Path) -> None:
     result = make_result()
     with np.load(output.write(result, tmp_path) / "tracks.npz") as data:
-        assert set(data.files) == {
-            *(
-                "xy",
-                "visible",
-                "visibility",
-                "confidence",
-                "query_frame",
-                "query_xy",
-                "scores",
-                "object",
-                "frames",
-            )
-        }
+        names = "xy visible visibility confidence query_frame query_xy scores object frames"
+        assert set(data.files) == set(names.split())
         np.testing.assert_allclose(data["xy"], result.tracks.xy * 2 + 0.5, atol=1e-4)
         np.testing.assert_array_equal(data["visible"], result.tracks.visible)
         np.testing.assert_array_equal(data["scores"], result.scores)
@@ -173,20 +155,12 @@ def test_overlay_plays_in_browsers_at_the_times_of_the_source(tmp_path: Path) ->
 
 
 def test_run_json_tells_how_the_result_was_made(tmp_path: Path) -> None:
-    record = json.loads(
-        (
-            output.write(make_result(), tmp_path, run_info={"preset": "nano"}) / "run.json"
-        ).read_text()
-    )
-    assert (record["status"], record["seed"], record["preset"], record["warnings"]) == (
-        "done",
-        7,
-        "nano",
-        ["a warning"],
-    )
-    assert record["clip"]["size"] == list(SOURCE_HW) and record["clip"]["processing_size"] == list(
-        SIZE_HW
-    )
+    folder = output.write(make_result(), tmp_path, run_info={"preset": "nano"})
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["status"], record["seed"], record["preset"]) == ("done", 7, "nano")
+    assert record["warnings"] == ["a warning"]
+    sizes = record["clip"]["size"], record["clip"]["processing_size"]
+    assert sizes == ([*SOURCE_HW], [*SIZE_HW])
     assert record["timings_ms"]["tracks"] == 12.5 and record["timings_ms"]["output"] > 0
     assert record["versions"]["numpy"] == np.__version__
     assert {f"walk/{file}" for file in record["files"]} == CLIP_FILES - {"walk/run.json"}
@@ -226,14 +200,10 @@ def test_davis_layout_holds_masks_of_all_clips_and_one_run_json(tmp_path: Path) 
     for name in ("walk", "run"):
         output.write(make_result(name), tmp_path, layout="davis")
     masks = {f"{name}/{n:05d}.png" for name in ("walk", "run") for n in NUMBERS}
-    assert {
-        p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()
-    } == masks | {"run.json"}
+    assert files_below(tmp_path) == masks | {"run.json"}
     record = json.loads((tmp_path / "run.json").read_text())
-    assert {name: clip["status"] for name, clip in record["clips"].items()} == {
-        "walk": "done",
-        "run": "done",
-    }
+    status = {name: clip["status"] for name, clip in record["clips"].items()}
+    assert status == {"walk": "done", "run": "done"}
     with pytest.raises(OutputError, match="--overwrite"):
         output.write(make_result("walk"), tmp_path, layout="davis")
     output.write(make_result("walk"), tmp_path, layout="davis", overwrite=True)
