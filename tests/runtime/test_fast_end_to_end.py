@@ -28,15 +28,8 @@ def test_the_square_is_found_and_nothing_else() -> None:
     assert sorted(evidence.depth) == spread_frames(len(found)) and not evidence.motion
     assert [one.object_id for one in evidence.prompts] == [1] and evidence.prompts[0].clicks
     assert evidence.threshold is not None and evidence.threshold < 0.99
-    assert list(result.timings) == [
-        "video",
-        "tracks",
-        "depth",
-        "dino",
-        "motion",
-        "prompts",
-        "masks",
-    ]
+    stages = ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"]
+    assert list(result.timings) == stages
 
 
 def test_the_published_method_imports_nothing_of_the_cues() -> None:

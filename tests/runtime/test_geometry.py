@@ -110,6 +110,9 @@ def test_the_misplaced_index_is_clamped_as_a_whole() -> None:
     # (3, 3) of 4 x 6 is (0, 0.5) in [-1,1], taken for row 2, column 0; then row 0, column -3
     xy = np.array([[3, 3], [1.5, 2], [0, 0], [6, 4]])
     assert geometry.misplaced_index(xy, (4, 6), (4, 6)).tolist() == [12, 0, 0, 23]
+    # right edges: row 2, column 6 is the next row's first; row -2, column 6 is index -6
+    edges = np.array([[6, 3], [6, 1]])
+    assert geometry.misplaced_index(edges, (4, 6), (4, 6)).tolist() == [18, 0]
 
 
 def test_cells_of_dino_begin_at_whole_px() -> None:

@@ -23,17 +23,8 @@ from samotion.presets import FAST, NANO_CUES, PRESETS, SAM2_SIZES, SAM21_SMALL, 
 def entry(file: str = "depth.onnx", sha256: str = "0" * 64) -> Entry:
     shapes: dict[str, list[int | str]] = {"frames": ["B", "H", "W", 3]}
     parity = {"disparity": {"max_abs": 1e-6, "tolerance": 1e-4}}
-    return Entry(
-        file,
-        sha256,
-        sha256,
-        "1" * 64,
-        "fp32",
-        shapes,
-        {"disparity": ["B", "H", "W"]},
-        parity,
-        "2" * 64,
-    )
+    outputs: dict[str, list[int | str]] = {"disparity": ["B", "H", "W"]}
+    return Entry(file, sha256, sha256, "1" * 64, "fp32", shapes, outputs, parity, "2" * 64)
 
 
 def holding(depth: Entry) -> Manifest:
@@ -106,7 +97,7 @@ def test_some_engines_in_half_precision_are_exported_so_again(tmp_path: Path) ->
         ("prompting.thresholds", [0.5] * 65, "thresholds has 65 numbers, expected up to 64"),
         ("prompting.min_confidence", "0.5", "min_confidence is '0.5', expected a number"),
         ("cues", [], "numbers.cues is a list of 0, expected a table"),
-        ("sam2.config", "a\0", "config is 'a\\\\x00', expected letters that can be printed"),
+        ("sam2.config", "a\0", r"config is 'a\x00', expected letters that can be printed"),
         ("sam2.weights", {}, "numbers.sam2 has 'weights', which is no number of a preset"),
         ("nonsense", 1, "numbers has 'nonsense', which is no number of a preset"),
     ],
@@ -121,8 +112,7 @@ def test_numbers_are_checked(tmp_path: Path, way: str, value: Any, said: str) ->
     written(tmp_path, numbers=numbers)
     with pytest.raises(EngineError) as caught:
         manifest.read(tmp_path)
-    expected = said.replace("\\\\", "\\")
-    assert "damaged, or of another samotion" in str(caught.value) and expected in str(caught.value)
+    assert "damaged, or of another samotion" in str(caught.value) and said in str(caught.value)
 
 
 def test_every_number_is_needed(tmp_path: Path) -> None:
@@ -179,13 +169,8 @@ def test_a_folder_with_sizes_of_another_samotion_is_not_run(tmp_path: Path) -> N
 
 
 def test_every_sam2_size_is_offered_under_its_own_name() -> None:
-    assert list(SAM2_SIZES) == [
-        "sam2.1_hiera_t",
-        "sam2.1_hiera_s",
-        "sam2.1_hiera_b+",
-        "sam2.1_hiera_l",
-        "sam2_hiera_l",
-    ]
+    names = "sam2.1_hiera_t sam2.1_hiera_s sam2.1_hiera_b+ sam2.1_hiera_l sam2_hiera_l"
+    assert list(SAM2_SIZES) == names.split()
     assert len({net.weights.sha256 for net in SAM2_SIZES.values()}) == 5
 
 
@@ -195,14 +180,8 @@ def test_every_sam2_size_is_offered_under_its_own_name() -> None:
         ({"schema": 3}, "schema 3, expected 2; export again: samotion-export depth --preset"),
         ({"engines": []}, "damaged"),
         ({"engines": {"depth": {}}}, "damaged"),
-        (
-            {"engines": {"depth": {**json.loads(json.dumps(entry().__dict__)), "file": 5}}},
-            "damaged",
-        ),
-        (
-            {"engines": {"colour": json.loads(json.dumps(entry().__dict__))}},
-            "unknown engines colour",
-        ),
+        ({"engines": {"depth": {**vars(entry()), "file": 5}}}, "damaged"),
+        ({"engines": {"colour": vars(entry())}}, "unknown engines colour"),
         ({"tools": None}, "damaged"),
     ],
 )
@@ -308,7 +287,7 @@ def test_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> No
 
 @pytest.mark.parametrize("data", [["weights"], {"weights": 5}, None])
 def test_hashes_of_data_are_texts(tmp_path: Path, data: Any) -> None:
-    written(tmp_path, engines={"depth": {**json.loads(json.dumps(entry().__dict__)), "data": data}})
+    written(tmp_path, engines={"depth": {**vars(entry()), "data": data}})
     with pytest.raises(EngineError, match="damaged"):
         manifest.read(tmp_path)
 

@@ -34,16 +34,6 @@ def test_frames_where_one_mask_is_empty_do_not_agree():
     assert masks.same_pairs({1: box(10, 0, 0, 10), 2: EMPTY, 3: EMPTY}) == []
 
 
-def test_half_overlap_is_two_objects():
-    assert list(masks.merge({1: box(10, 0, 0, 10), 2: box(10, 0, 5, 10)})) == [1, 2]
-
-
-def test_merge_joins_at_30_percent_of_frames_and_not_below():
-    whole = box(10, 0, 0, 10)
-    assert list(masks.merge({1: whole, 2: box(3, 0, 0, 10)})) == [1]
-    assert list(masks.merge({1: whole, 2: box(2, 0, 0, 10)})) == [1, 2]
-
-
 def test_merge_drops_empty_objects():
     assert masks.merge({1: EMPTY}) == {} and masks.merge({}) == {}
 

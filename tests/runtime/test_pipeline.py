@@ -79,17 +79,12 @@ def test_every_stage_reports_under_its_own_name(engine_folder: Path) -> None:
         settings = samotion.Settings(max_tracks=32)
         result = samotion.segment_clip(frames, engines, settings, lambda *step: said.append(step))
     stages = list(dict.fromkeys(stage for stage, _, _ in said))
-    assert (
-        stages
-        == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"]
-        == list(result.timings)
-    )
+    assert stages == ["video", "tracks", "depth", "dino", "motion", "prompts", "masks"]
+    assert stages == list(result.timings)
     for stage in stages:
         steps = [(done, total) for name, done, total in said if name == stage]
-        assert (
-            steps[0][0] == 0
-            and [done == total for done, total in steps].index(True) == len(steps) - 1
-        ), stage
+        ends = [done == total for done, total in steps]
+        assert steps[0][0] == 0 and ends.index(True) == len(steps) - 1, stage
     assert said[0] == ("video", 0, 1)
     assert list(result.evidence.depth) == list(result.evidence.motion) == [0, 2]
 

@@ -1,10 +1,11 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import samotion
+from helpers.fakes import FakeEngines
 from samotion import tracks
 from samotion.backends.engines import Engines
 from samotion.errors import UsageError
@@ -108,58 +109,42 @@ def test_progress_counts_up_to_all_points(engines: Engines, clip: Any, queries: 
 )
 def test_arrays_of_another_shape_are_refused(frames: Any, points: Any, message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        tracks.track(FakeEngines(), frames, points)  # type: ignore[arg-type]
+        tracks.track(FakeEngines(), frames, points)
 
 
 def test_an_overlap_longer_than_the_window_is_refused(clip: Any, queries: Any) -> None:
     with pytest.raises(UsageError, match="overlap_frames is 4"):
-        tracks.track(FakeEngines(), clip, queries, window_frames=4, overlap_frames=4)  # type: ignore[arg-type]
+        tracks.track(FakeEngines(), clip, queries, window_frames=4, overlap_frames=4)
 
 
-class FakeEngines:
-    """A tracker that knows the truth: points move by a velocity told by their place, and hide in
-    frames 8 to 11.
+# A tracker that knows the truth: points move by a velocity told by their place, and hide in frames
+# 8 to 11. Frames carry their number in their first pixel, `lowres` hands it on, `query_lowres` is
+# the point at time 0 and its velocity. As in the real one, a query given in its own window tells
+# where the track is; without one only the features do.
 
-    Frames carry their number in their first pixel, `lowres` hands it on, `query_lowres` is the
-    point at time 0 and its velocity. As in the real one, a query given in its own window tells
-    where the track is; without one only the features do.
-    """
 
-    preset = FAST
+def features(frames: Any) -> dict[str, Any]:
+    number = frames[:, :1, :1, :1].astype(np.float32)
+    return {"lowres": number, "hires": number}
 
-    def __getitem__(self, name: str) -> Callable[..., dict[str, Any]]:
-        call: Callable[..., dict[str, Any]] = getattr(self, name)
-        return call
 
-    @staticmethod
-    def tracks_features(frames: Any) -> dict[str, Any]:
-        number = frames[:, 0, 0, 0].astype(np.float32)
-        return {"lowres": number[:, None, None, None], "hires": number[:, None, None, None]}
+def query(lowres: Any, hires: Any, queries: Any) -> dict[str, Any]:
+    velocity = queries[:, 1:].sum(1, keepdims=True) / 100
+    time = lowres[queries[:, 0].astype(int), 0, 0]
+    start = queries[:, :0:-1] - time * velocity
+    return {"query_lowres": np.hstack((start, velocity)), "query_hires": start}
 
-    @staticmethod
-    def tracks_query(lowres: Any, hires: Any, queries: Any) -> dict[str, Any]:
-        velocity = queries[:, 1:].sum(1, keepdims=True) / 100
-        time = lowres[queries[:, 0].astype(int), 0, 0]
-        start = queries[:, :0:-1] - time * velocity
-        return {"query_lowres": np.hstack((start, velocity)), "query_hires": start}
 
-    @staticmethod
-    def tracks_refine(
-        lowres: Any, hires: Any, query_lowres: Any, query_hires: Any, queries: Any
-    ) -> dict[str, Any]:
-        time = lowres[:, 0, 0, 0]
-        told = np.flatnonzero(queries[:, 0] >= 0)
-        start, velocity = query_lowres[:, :2].copy(), query_lowres[:, 2:]
-        at = time[queries[told, 0].astype(int)][:, None]
-        start[told] = queries[told, :0:-1] - at * velocity[told]
-        xy = start[:, None] + time[None, :, None] * velocity[:, None]
-        hidden = np.where((time >= 8) & (time < 12), HIDDEN, -HIDDEN)
-        occlusion = np.broadcast_to(hidden, xy.shape[:2])
-        return {
-            "tracks": xy,
-            "occlusion": occlusion,
-            "expected_dist": np.full(xy.shape[:2], -HIDDEN),
-        }
+def refine(lowres: Any, query_lowres: Any, queries: Any, **_: Any) -> dict[str, Any]:
+    time = lowres[:, 0, 0, 0]
+    told = np.flatnonzero(queries[:, 0] >= 0)
+    start, velocity = query_lowres[:, :2].copy(), query_lowres[:, 2:]
+    at = time[queries[told, 0].astype(int)][:, None]
+    start[told] = queries[told, :0:-1] - at * velocity[told]
+    xy = start[:, None] + time[None, :, None] * velocity[:, None]
+    hidden = np.where((time >= 8) & (time < 12), HIDDEN, -HIDDEN)
+    occlusion = np.broadcast_to(hidden, xy.shape[:2])
+    return {"tracks": xy, "occlusion": occlusion, "expected_dist": np.full_like(occlusion, -HIDDEN)}
 
 
 @pytest.mark.parametrize("window, overlap", [(8, 3), (9, 2), (7, 4), (24, 1)])
@@ -171,7 +156,7 @@ def test_tracks_go_on_from_window_to_window(
     points = rng.uniform(0, 255, (30, 3)).astype(np.float32)
     points[:, 0] = rng.integers(0, 25, 30)
     raw = tracks.track(
-        FakeEngines(),  # type: ignore[arg-type]
+        FakeEngines(FAST, tracks_features=features, tracks_query=query, tracks_refine=refine),
         frames,
         points,
         point_frames=40,
