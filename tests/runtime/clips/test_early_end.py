@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 import pytest
 from helpers import media
-from samotion.clips import structure, video
+from samotion.clips import decode, structure, video
 from samotion.errors import InputError
 
 
@@ -116,6 +118,21 @@ def test_a_file_of_nothing_but_small_parts_is_not_read_through(
     assert structure.is_cut(path, name)
     monkeypatch.setattr(structure, "MOST_PARTS", 50)
     assert not structure.is_cut(path, name)
+
+
+def test_reading_that_breaks_off_leaves_no_frame_in_the_decoder(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.mp4", noise(9))
+
+    def demux(stream: Any) -> Any:
+        yield from itertools.islice(container.demux(stream), 9)  # without the last, empty one
+        raise av.error.InvalidDataError(1094995529, "Invalid data")
+
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.has_b_frames
+        broken: Any = SimpleNamespace(demux=demux)
+        packets = decode._packets(broken, stream)
+        assert sum(len(stream.codec_context.decode(packet)) for packet in packets) == 9
 
 
 def test_an_index_that_is_missing_is_named(tmp_path: Path) -> None:

@@ -566,6 +566,22 @@ def test_what_cannot_be_opened_is_told_in_one_line(tmp_path: Path, capfd: Any) -
     assert "secret" not in "".join(traceback.format_exception(raised.value))
 
 
+def test_a_camera_gives_frames_in_rgb_until_it_is_unplugged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bgr = media.quadrants(1)[0, ..., ::-1]
+    given = iter([(True, bgr), (False, None)])
+    camera = SimpleNamespace(isOpened=lambda: True, read=lambda: next(given), get=lambda _: 12.5)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: camera)
+    fps, read = sources._camera(1)
+    item = read()
+    assert item is not None and fps == 12.5 and 0 <= item[1] < 60
+    np.testing.assert_array_equal(item[0], media.quadrants(1)[0])
+    assert item[0].flags.c_contiguous
+    with pytest.raises(InputError, match="camera 1 gives no more frames"):
+        read()
+
+
 def test_a_window_shows_the_masks_until_it_is_closed(
     run: Any, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

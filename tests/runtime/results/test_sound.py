@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,21 @@ def test_a_packet_that_cannot_be_decoded_costs_itself_alone(tmp_path: Path) -> N
     assert name == "aac" and beep_s == pytest.approx(BEEP_S, abs=0.06)
     assert end_s == pytest.approx(2, abs=0.1) and len(result.warnings) == 1
     assert result.warnings[0].startswith("the overlay's sound lacks parts")
+
+
+def test_a_sound_that_breaks_off_is_kept_up_to_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = sound.Sound._copied
+
+    def half(self: sound.Sound, packets: Any) -> Any:
+        yield from itertools.islice(whole(self, packets), 43)
+        raise av.error.InvalidDataError(1094995529, "Invalid data")
+
+    monkeypatch.setattr(sound.Sound, "_copied", half)
+    path, result = overlay_of(clip_with_sound(tmp_path / "a.mp4", "aac"), tmp_path / "out")
+    assert heard(path)[1:] == pytest.approx((BEEP_S, 1), abs=0.06)
+    assert result.warnings == ["the overlay's sound breaks off (Invalid data)"]
 
 
 def test_the_default_track_is_heard(tmp_path: Path) -> None:
