@@ -343,6 +343,15 @@ def test_frames_of_a_long_clip_are_read_again_when_asked_for(folder: Path, resul
     assert np.array_equal(read.frames, clip) and list(read.indices) == list(result.clip.indices)
 
 
+def test_some_cuts_are_named_and_the_probability_of_motion_is_rounded_down() -> None:
+    state = windows_of.State(objects=(windows_of.NEW,))
+    line = "6 more scenes begin at frames 1, 2, 3, 4, 5, ...; objects are found anew there"
+    assert windows_of._warnings(state, [1, 2, 3, 4, 5, 6]) == [line]
+    for confidence, told in ((0.2999, "0.29"), (0.29, "0.29"), (1.0, "1.00")):
+        assert f"moves with probability {told};" in windows_of.nothing_moves(confidence)
+    assert "probability" not in windows_of.nothing_moves(0.0)
+
+
 def _two_objects() -> tuple[Found, Seam]:
     """Objects 7 and 9 side by side, of three tracks each, and what they hand on."""
     places = np.column_stack([np.arange(6), np.zeros(6)]).astype(np.float32)
@@ -371,6 +380,8 @@ def test_a_standing_object_keeps_the_confidence_it_was_found_with() -> None:
     assert (seam.ids, seam.confidences) == ((7, 9), (0.6, 0.8))
     regrouped = seam.regroup(found.tracks, [_second(0.95)])
     assert [(one.object_id, one.confidence) for one in regrouped] == [(1, 0.6), (2, 0.95)]
+    found.tracks.visible[:2, [0, 1, 3]] = False
+    assert seam.regroup(found.tracks, [_second(0.95)])[0].key_frame == 2, "most of it is visible"
 
 
 def test_tracks_of_an_object_that_left_are_no_new_object_where_they_went_astray() -> None:

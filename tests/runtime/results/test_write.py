@@ -164,7 +164,8 @@ def test_run_json_tells_how_the_result_was_made(tmp_path: Path) -> None:
     assert record["timings_ms"]["tracks"] == 12.5 and record["timings_ms"]["output"] > 0
     assert record["versions"]["numpy"] == np.__version__
     assert {f"walk/{file}" for file in record["files"]} == CLIP_FILES - {"walk/run.json"}
-    assert record["settings"]["max_tracks"] == NANO.max_tracks
+    assert record["settings"]["max_tracks"] == NANO.max_tracks and record["windows"] == 1
+    assert record["frames"][0]["mask"] == "masks/00000.png"
 
 
 def test_run_json_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,6 +195,10 @@ def test_save_picks_what_is_written(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="layout 'coco' is unknown"):
         output.write(make_result(), tmp_path / "b", layout="coco")
     assert not (tmp_path / "b").exists()
+    record = json.loads(
+        (output.write(make_result(), tmp_path, ["coco"], overwrite=True) / "run.json").read_text()
+    )
+    assert record["frames"] and not any(frame["mask"] for frame in record["frames"])
 
 
 def test_davis_layout_holds_masks_of_all_clips_and_one_run_json(tmp_path: Path) -> None:
