@@ -13,8 +13,6 @@ from samotion.manifest import write_atomically
 from samotion.results.material import Material
 
 FOLDER = "images"
-# with alpha and 16 bits, as it lies there
-UNCHANGED = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
 EXIF = (b"Exif\0", b"eXIf", b"EXIF")  # where a JPEG, a PNG and a WebP have it
 
 
@@ -47,17 +45,10 @@ def upright(data: bytes, name: str) -> bytes:
     as_stored = cv2.imdecode(stored, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if shown is None or as_stored is None or np.array_equal(shown, as_stored):
         return data
-    return _encoded(_turned_like(shown, as_stored, cv2.imdecode(stored, UNCHANGED)), name)
-
-
-def _turned_like(
-    shown: np.ndarray, as_stored: np.ndarray, unchanged: np.ndarray | None
-) -> np.ndarray:
-    """A picture with all its channels and bits, turned as `shown` (H,W,3) is of `as_stored`."""
-    for turned, whole in zip(_turns(as_stored), _turns(unchanged)) if unchanged is not None else ():
-        if np.array_equal(turned, shown):
-            return np.ascontiguousarray(whole)
-    return shown
+    whole = cv2.imdecode(stored, cv2.IMREAD_UNCHANGED)  # as stored, with alpha and 16 bits
+    pairs = zip(_turns(as_stored), _turns(whole if whole is not None else as_stored))
+    turned = next((full for three, full in pairs if np.array_equal(three, shown)), shown)
+    return _encoded(np.ascontiguousarray(turned), name)
 
 
 def _turns(picture: np.ndarray) -> Iterator[np.ndarray]:

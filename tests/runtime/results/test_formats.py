@@ -408,7 +408,7 @@ def test_pngs_that_are_shown_turned_are_turned_if_opencv_turns_them(tmp_path: Pa
     np.testing.assert_array_equal(read[..., ::-1], frame)
     deep = cv2.imencode(".png", np.dstack([picture, picture[..., 0]]).astype(np.uint16) * 257)[1]
     deep_upright = images.upright(with_exif(deep.tobytes(), 6), "a.png")
-    whole = cv2.imdecode(np.frombuffer(deep_upright, np.uint8), images.UNCHANGED)
+    whole = cv2.imdecode(np.frombuffer(deep_upright, np.uint8), cv2.IMREAD_UNCHANGED)
     assert whole is not None and whole.dtype == np.uint16 and whole.shape == (*frame.shape[:2], 4)
 
 
