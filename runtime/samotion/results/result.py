@@ -57,12 +57,9 @@ class ObjectResult:
         """The tracks that were found to belong to it, over the whole clip; see
         `Result.joined_tracks`.
         """
-        result = self._result
-        if result.windows:
-            from samotion.results import windows
+        from samotion.results import windows
 
-            return windows.joined(result, self.id).tracks
-        return result.tracks.take(result.track_objects() == self.id)
+        return windows.joined(self._result, self.id).tracks
 
     @property
     def _result(self) -> Result:
