@@ -65,6 +65,7 @@ def test_the_clip_of_a_long_result_is_a_clip(result: Result, settings: Settings)
     again = segment_clip(result.clip, long_scene.engines(), settings)
     whole = segment_clip(long_scene.frames(COUNT), long_scene.engines(), settings)
     np.testing.assert_array_equal(again.labels, whole.labels)
+    assert isinstance(again.clip.frames, np.ndarray) == (settings is SHORT), "read once"
 
 
 @pytest.mark.parametrize("stage", [depth.estimate, dino.describe])

@@ -142,6 +142,18 @@ def test_an_index_that_is_missing_is_named(tmp_path: Path) -> None:
         video.read_clip(path)
 
 
+@pytest.mark.parametrize(
+    "codec, interlaced, ends_early, missing",
+    [("h264", 0, False, 5), ("h264", 4, False, 0), ("vp8", 0, False, 0), ("vp8", 4, True, 5)],
+)
+def test_packets_that_may_be_no_whole_frame_are_not_missed(
+    codec: str, interlaced: int, ends_early: bool, missing: int
+) -> None:
+    facts: Any = SimpleNamespace(codec=codec, frame_count=9, ends_early=ends_early)
+    report = decode.Report(errors=1, interlaced=interlaced, times_s=[0.0, 0.1, 0.2])
+    assert report.missing(facts) == missing
+
+
 def test_frames_without_their_reference_are_counted(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.ts", noise(24), "libx264", fps=25)
     assert len(video.read_clip(path).frames) == 24
