@@ -119,6 +119,13 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip.timestamps_s, times, atol=1e-4)
 
 
+def test_a_file_without_times_takes_them_from_its_frame_rate(tmp_path: Path) -> None:
+    path = media.write_video(tmp_path / "a.h264", media.quadrants(6), fps=25)
+    clip = video.read_clip(path, max_frames=3)
+    assert clip.timestamps_s.tolist() == pytest.approx([0, 0.08, 0.16])
+    assert "the file has no usable times; set by the frame rate of 25" in clip.warnings
+
+
 @pytest.mark.parametrize(
     ("matrix", "expected"),
     [
