@@ -79,8 +79,17 @@ def test_a_cut_transport_stream_of_whole_packets(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.ts", noise(4), "mpeg2video", fps=25)
     data = path.read_bytes()
     assert not structure.is_cut(path, "mpegts")
+    path.write_bytes(data + 3 * (b"\x47\x1f\xff\x10" + 184 * b"\xff"))  # as a steady rate asks for
+    assert not structure.is_cut(path, "mpegts")
     path.write_bytes(data[: len(data) // 188 // 2 * 188])
     assert structure.is_cut(path, "mpegts")
+
+
+def test_a_flash_video_ends_with_any_of_its_tags(tmp_path: Path) -> None:
+    path = tmp_path / "a.flv"
+    for kind, cut in ((8, False), (9, False), (18, False), (10, True)):
+        path.write_bytes(bytes([kind, 0, 0, 4]) + bytes(11) + (15).to_bytes(4, "big"))
+        assert structure.is_cut(path, "flv") == cut
 
 
 def test_boxes_of_large_files_have_long_sizes(tmp_path: Path) -> None:

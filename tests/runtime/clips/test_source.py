@@ -50,7 +50,7 @@ def test_frames_of_an_array_are_its_own_or_enlarged() -> None:
 
 def test_a_source_that_is_gone_or_shorter_is_named(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.mp4", media.quadrants(6))
-    clip = read_clip(path, long_side_px=32)
+    clip, whole = read_clip(path, long_side_px=32), read_clip(path)
     media.write_video(path, media.quadrants(4))
     with pytest.raises(InputError, match="was changed or cut since it was read first"):
         list(frames_at_source(clip))
@@ -59,6 +59,7 @@ def test_a_source_that_is_gone_or_shorter_is_named(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(InputError, match="once more: No such file"):
         list(frames_at_source(clip))
+    assert len(list(frames_at_source(whole))) == 6, "these are held"
 
 
 def test_a_picture_that_has_another_size_now_is_named(tmp_path: Path) -> None:
