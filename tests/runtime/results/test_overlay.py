@@ -168,7 +168,9 @@ def pictures(layers: str, objects: int = 2) -> list[np.ndarray]:
     result = report_result(objects)
     frames = np.full_like(result.clip.frames, 40)
     result = replace(result, clip=replace(result.clip, source_hw=(110, 140)))
-    return list(overlay.drawn(result, frames, result.labels, tuple(layers.split(","))))
+    drawn = list(overlay.drawn(result, frames, result.labels, tuple(layers.split(","))))
+    assert (frames == 40).all(), "the clip is drawn on"
+    return drawn
 
 
 def coloured(picture: np.ndarray, label: int) -> int:
@@ -247,6 +249,9 @@ def test_larger_pictures_than_players_take_shrink(monkeypatch: pytest.MonkeyPatc
     assert overlay._even_hw((300, 400)) == (76, 100)
     frame = overlay._fitted(np.zeros((300, 400, 3), np.uint8), (76, 100))
     assert (frame.height, frame.width) == (76, 100)
+    odd = media.quadrants(1, (41, 99))[0]
+    grown = overlay._fitted(odd, (42, 100)).to_ndarray(format="rgb24")
+    np.testing.assert_array_equal(grown, np.pad(odd, ((0, 1), (0, 1), (0, 0)), "edge"))
 
 
 def test_layers_are_checked_before_anything_is_written(tmp_path: Path) -> None:
