@@ -40,6 +40,7 @@ def test_an_object_is_found_once_and_followed_with_its_id() -> None:
     clip, truth = long_scene.frames(30), long_scene.masks(30)
     with _session() as session:
         results = [session.push(frame, t / 10) for t, frame in enumerate(clip)]
+        assert [known.unfound for known in session._objects.values()] == [0]
     assert all(not one.labels.any() and not one.objects for one in results[:7])
     for number, (one, mask) in enumerate(zip(results[7:], truth[7:]), start=7):
         assert (one.frame, one.time_s) == (number, number / 10)
@@ -368,11 +369,13 @@ def test_a_scene_cut_makes_the_session_forget_its_objects(background: bool) -> N
                 _await_look(session)
         assert [one.id for one in last.objects] == [1]
         gate.clear()
-        seen = []
+        seen, due = [], []
         for number, frame in enumerate(_other_scene(14)):
             if number == 7 or not background:
                 gate.set()  # a look at the scene before comes to its end
             seen.append([one.id for one in session.push(frame).objects])
+            due.append(session._next_search)
+        assert due[2] == 10 + 8, "when so many frames of the new scene are there"
         assert seen[1] == [1] and all(1 not in ids for ids in seen[2:])
 
 

@@ -283,6 +283,7 @@ def test_frames_are_kept_where_something_shows_them(
     def told(one: Any) -> None:
         packed.extend({*kept.pictures} for kept in one._kept[one._written :][:1])
         flush(one)
+        assert not any(kept.pictures for kept in one._kept), "they lie on the disk"
 
     monkeypatch.setattr(recording.Recording, "_flush", told)
     assert run(clip, "-q", "--save", "masks,csv").exit_code == 0
