@@ -63,6 +63,15 @@ def test_the_map_gives_the_outline_and_tracks_the_object() -> None:
     assert reports == [(done, 6) for done in range(6)]
 
 
+def test_tracks_tell_of_the_cells_they_are_in() -> None:
+    y, x = np.mgrid[4:90:8, 4:160:8]
+    places = np.column_stack([x.ravel(), y.ravel()]).astype(np.float32)
+    owned = ((places[:, 0] > 80) & (places[:, 1] < 30))[None]
+    empty = np.zeros((45, 80), np.float32)
+    logits = mask_prompts._evidence(places, np.ones(len(places), bool), owned, empty, HW)[0]
+    assert min(logits[12, 50:70]) > 0 > max(*logits[22:38, 60], *logits[12, :30])
+
+
 def test_a_map_without_motion_leaves_little() -> None:
     frames, maps, tracks, on = _scene()
     empty: Any = {t: np.full_like(logits, -6.0) for t, logits in maps.items()}

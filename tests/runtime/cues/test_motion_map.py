@@ -112,6 +112,15 @@ def test_residuals_tell_what_goes_where_the_ground_goes(pan_px: int, explained: 
     assert ratios.min() > 0.9 and ground[..., MUCH].max() < -0.9
 
 
+def test_residuals_are_the_numbers_that_the_net_was_trained_on() -> None:
+    frames, _ = _clip(2)
+    noise = np.random.default_rng(3).integers(0, 40, frames.shape, np.uint8)
+    means = MotionResiduals(cv2.add(frames, noise), *_tracks(2))[8].mean((0, 1))
+    wanted = [-0.67, -1, 1.94, 1.94, 1.94, 1.85, 1.91, 0.29, -0.01, 1.87]
+    np.testing.assert_allclose(means[:10], wanted, atol=0.02)
+    np.testing.assert_allclose(means[10:], [1.14, 0.67, 0.63, 0.99, -0.84, 0.99], atol=0.02)
+
+
 def test_residuals_are_finite_at_the_ends_and_zero_without_ground() -> None:
     frames, _ = _clip()
     tracks, scores = _tracks()

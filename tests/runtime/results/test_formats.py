@@ -246,6 +246,10 @@ def test_matte_is_white_where_something_moves(tmp_path: Path) -> None:
     grey, times = decoded(path, "gray")
     np.testing.assert_allclose(times, shown_s(), atol=1e-4)
     np.testing.assert_array_equal(grey > 127, labels_at_source() > 0)
+    result = make_result()
+    odd = replace(result, clip=replace(result.clip, source_hw=(61, 83)))
+    path = output.write(odd, tmp_path / "odd", save=["matte"]) / "matte.mp4"
+    assert decoded(path, "gray")[0].shape[1:] == (62, 84)
 
 
 def test_mattes_are_of_one_object_each(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from helpers import long_scene
 from helpers.overlap import iou
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow, Leap, joined
+from samotion.sam2.flow import Flow, Leap, joined, warped
 from samotion.sam2.forward import FlowFollower
 
 
@@ -23,6 +23,13 @@ def test_leaps_are_joined_in_their_order() -> None:
     assert both.frame is second.frame and not both.asks
     assert np.allclose(both.back[3, 5], [1 + 6 / 10, 1])  # by 1 px, and from there on
     assert joined([first]).back is first.back
+
+
+def test_flow_of_a_small_picture_takes_masks_at_their_own_size() -> None:
+    mask = np.zeros((40, 80), bool)
+    mask[10:20, 20:40] = True
+    back = np.full((20, 20, 2), (-2, -1), np.float32)
+    np.testing.assert_array_equal(warped(mask, back), np.roll(mask, (2, 8), (0, 1)))
 
 
 @pytest.mark.parametrize("refine", [None, refine_mask])
