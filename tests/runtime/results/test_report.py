@@ -88,7 +88,11 @@ def test_of_many_tracks_moving_and_still_ones_are_drawn(monkeypatch: pytest.Monk
 
 
 def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
-    facts = told(saved(report_result(), tmp_path, command="samotion-run 'my clip.mp4'"))
+    result = report_result()
+    late = replace(result, clip=replace(result.clip, timestamps_s=result.clip.timestamps_s + 9))
+    page = saved(late, tmp_path, command="samotion-run 'my clip.mp4'")
+    assert "frames over 0.6 s" in re.sub("<.*?>", " ", page).replace("  ", " ")
+    facts = told(page)
     assert sum(facts["histogram"]["counts"]) == facts["histogram"]["total"] == 40
     assert facts["histogram"]["threshold"] == 0.75
     assert facts["stages"] == {"video": 100.0, "tracks": 900.0, "masks": 500.0}
