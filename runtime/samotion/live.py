@@ -257,7 +257,7 @@ class Session:
                 continue
             one = same or self._new_id()
             if one is None:
-                break
+                continue
             is_well_followed = one in there and iou(then, there[one]) > WELL_FOLLOWED_IOU
             if now.any() and not (search.since and is_well_followed):
                 self._prompt(one, search.number, now, images)

@@ -80,6 +80,22 @@ def test_no_id_is_given_twice_and_labels_are_those_that_are_free() -> None:
         assert (session._new_id(), session._new_id()) == (767, 768)
 
 
+def test_what_is_followed_is_confirmed_behind_a_larger_one_that_is_too_many() -> None:
+    clip, truth = long_scene.frames(9), long_scene.masks(9)
+    with Session(long_scene.engines(), replace(SETTINGS, max_objects=1), 8, 6) as session:
+        for frame in clip:
+            session.push(frame)
+        seen = [
+            Seen(ObjectResult(k, 0.9, confidence), mask, mask)
+            for k, confidence, mask in ((1, 0.9, ~truth[8]), (2, 0.7, truth[8]))
+        ]
+        search: Any = SimpleNamespace(number=8, masks={1: truth[8]}, since=[])
+        answer: Any = SimpleNamespace(arrive=lambda *_: seen)
+        session._go_on_with(search, answer, Features(session.engines, clip[-1:]))
+        assert [*session._objects] == [1]
+        assert session._objects[1].unfound == 0 and session._objects[1].known.confidence == 0.7
+
+
 def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
     def box(top: int, bottom: int, left: int = 10, right: int = 20) -> np.ndarray:
         mask = np.zeros((60, 60), bool)
