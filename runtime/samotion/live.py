@@ -47,7 +47,9 @@ TRACKS_SHARE = 3  # one in so many of a clip's tracks
 SURE = 0.5  # confidence of an object that is followed from then on
 WELL_FOLLOWED_IOU = 0.8  # better than what flow brings from an earlier frame
 UNSEEN_FRAMES = 25  # an object without a mask for so long has gone
-UNFOUND_SEARCHES = 4  # one that so many searches did not find again has come to rest
+# one that so many searches did not find again has come to rest; or as many as found it, for ground
+# is seldom found twice
+UNFOUND_SEARCHES = 4
 LONG_SIDE_PX = 480
 
 
@@ -91,11 +93,14 @@ class LiveResult:
 
 @dataclass
 class _Followed:
-    """An object, what follows it, and how long it has not been seen, or found again."""
+    """An object, what follows it, in how many searches it was found, and how long it has not been
+    seen, or found again.
+    """
 
     known: LiveObject
     follower: Follower
     mask: np.ndarray
+    found: int = 0
     unseen: int = 0
     unfound: int = 0
 
@@ -220,7 +225,7 @@ class Session:
         self._objects = {
             number: one
             for number, one in self._objects.items()
-            if one.unseen < UNSEEN_FRAMES and one.unfound < UNFOUND_SEARCHES
+            if one.unseen < UNSEEN_FRAMES and one.unfound < min(one.found, UNFOUND_SEARCHES)
         }
 
     def _track(self, frame: np.ndarray) -> None:
@@ -271,14 +276,14 @@ class Session:
         follow = had.follower if had else follower(self.engines, pipeline.refine_of(self.engines))
         follow.prompt(images, mask)
         known = had.known if had else LiveObject(number, 0.0, 0.0, since)
-        self._objects[number] = _Followed(known, follow, mask)
+        self._objects[number] = _Followed(known, follow, mask, had.found if had else 0)
 
     def _confirm(self, number: int, result: ObjectResult) -> None:
         """An object that is followed has been found, again or for the first time."""
         if one := self._objects.get(number):
             score, confidence = result.score, result.confidence
             one.known = replace(one.known, score=score, confidence=confidence)
-            one.unfound = 0
+            one.found, one.unfound = one.found + 1, 0
 
     def _new_id(self) -> int | None:
         """The next id whose label is free; None where there are objects enough."""

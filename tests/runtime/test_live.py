@@ -96,6 +96,20 @@ def test_what_is_followed_is_confirmed_behind_a_larger_one_that_is_too_many() ->
         assert session._objects[1].unfound == 0 and session._objects[1].known.confidence == 0.7
 
 
+@pytest.mark.parametrize("found", [1, 2])
+def test_an_object_is_missed_as_often_as_it_was_found(found: int) -> None:
+    clip, truth = long_scene.frames(2 + 6 * found), long_scene.masks(2 + 6 * found)
+    nothing: Any = SimpleNamespace(arrive=lambda *_: [])
+    with _session() as session:
+        for frame in clip:
+            session.push(frame)
+        for missed in range(found):
+            assert [*session._objects] == [1], missed
+            search: Any = SimpleNamespace(number=8, masks={1: truth[-1]}, since=[])
+            session._go_on_with(search, nothing, Features(session.engines, clip[-1:]))
+        assert not session._objects
+
+
 def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
     def box(top: int, bottom: int, left: int = 10, right: int = 20) -> np.ndarray:
         mask = np.zeros((60, 60), bool)
