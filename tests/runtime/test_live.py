@@ -25,7 +25,7 @@ from samotion.clips.video import read_clip
 from samotion.errors import InputError, UsageError
 from samotion.live import UNSEEN_FRAMES, Newest, Session
 from samotion.manifest import BUNDLED
-from samotion.pipeline.search import MOST_HELD, Seen, with_parts
+from samotion.pipeline.search import MOST_HELD, Seen, find_same, with_parts
 from samotion.results.result import ObjectResult
 from samotion.sam2.features import Features
 
@@ -110,25 +110,34 @@ def test_an_object_is_missed_as_often_as_it_was_found(found: int) -> None:
         assert not session._objects
 
 
-def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
-    def box(top: int, bottom: int, left: int = 10, right: int = 20) -> np.ndarray:
-        mask = np.zeros((60, 60), bool)
-        mask[top:bottom, left:right] = True
-        return mask
+def _box(top: int, bottom: int, left: int = 10, right: int = 20) -> np.ndarray:
+    mask = np.zeros((60, 60), bool)
+    mask[top:bottom, left:right] = True
+    return mask
 
-    body, legs, far = box(10, 30), box(32, 40), box(10, 20, 40, 50)
+
+def test_an_object_keeps_its_id_though_its_mask_has_dwindled() -> None:
+    whole, rest, leg = _box(10, 40), _box(30, 36), _box(34, 40)
+    assert find_same(whole, {7: rest}) == 7
+    assert find_same(whole, {7: rest, 8: _box(12, 40)}) == 8
+    assert find_same(leg, {7: whole}) is None
+    assert find_same(whole, {7: _box(39, 50), 8: _box(0, 0)}) is None
+
+
+def test_parts_of_what_is_followed_are_one_object_while_they_touch() -> None:
+    body, legs, far = _box(10, 30), _box(32, 40), _box(10, 20, 40, 50)
     seen = [
         Seen(ObjectResult(k, 0.9, 0.8), mask, np.roll(mask, 1, axis=1))
         for k, mask in enumerate((body, legs, far), start=1)
     ]
-    whole = with_parts(seen, {7: box(8, 42), 8: far})
+    whole = with_parts(seen, {7: _box(8, 42), 8: far})
     assert [one.result.id for one in whole] == [1, 3]
     assert np.array_equal(whole[0].then, body | legs)
     assert np.array_equal(whole[0].now, np.roll(body | legs, 1, axis=1))
-    for followed in ({}, {7: body, 8: legs}, {7: box(8, 35)}):
+    for followed in ({}, {7: body, 8: legs}, {7: _box(8, 35)}):
         assert len(with_parts(seen, followed)) == 3
-    apart = [seen[0], seen[1]._replace(then=box(40, 48))]
-    assert len(with_parts(apart, {7: box(8, 50)})) == 2
+    apart = [seen[0], seen[1]._replace(then=_box(40, 48))]
+    assert len(with_parts(apart, {7: _box(8, 50)})) == 2
 
 
 def test_sessions_share_engines_and_nothing_else() -> None:

@@ -22,7 +22,7 @@ from samotion.sam2.flow import Flow, Leap, joined
 from samotion.sam2.forward import Follower, follower
 from samotion.settings import Numbers
 
-SAME_IOU = 0.3  # of what is followed and what is found
+SAME_SHARE = 0.3  # of what is followed, inside what is found: masks dwindle between searches
 FAR_FRAMES, LONGEST_LEAP = 8, 4  # so far behind, an answer catches up by longer leaps
 MOST_LEAPS = 50  # that it takes; the rest is one
 MOST_HELD = 100  # frames and their flow
@@ -217,7 +217,10 @@ def find_same(mask: np.ndarray, followed: Mapping[int, np.ndarray]) -> int | Non
     """The object that is followed, by its mask, where one has been found."""
     ious = {number: iou(mask, other) for number, other in followed.items()}
     best = max(ious, key=ious.__getitem__, default=None)
-    return best if best is not None and ious[best] > SAME_IOU else None
+    if best is None:
+        return None
+    own = followed[best]
+    return best if (own & mask).sum() > SAME_SHARE * own.sum() else None
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
