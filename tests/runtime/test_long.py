@@ -399,6 +399,27 @@ def test_tracks_of_an_object_that_left_are_no_new_object_where_they_went_astray(
     assert seam.match(replace(before, objects=moves, labels=labels)) == [None, 9]
 
 
+@pytest.mark.parametrize(
+    ("groups", "members"),
+    [
+        ([[0, 1, 2, 3], [4, 5]], [[0, 1, 2, 3], [4, 5]]),
+        ([[0, 1], [2, 3]], [[0, 1, 4, 5], [2, 3]]),  # the rest of it stands
+        ([[0]], [[0, 1, 2, 3, 4, 5]]),
+    ],
+)
+def test_an_object_that_falls_apart_is_its_largest_group_and_the_others_are_new(
+    groups: list[list[int]], members: list[list[int]]
+) -> None:
+    two, seam = _two_objects()
+    one = replace(two, objects=[ObjectPrompt(1, 0, np.arange(6))])
+    labels = np.where(two.labels, 7, 0).astype(np.uint8)
+    seam = hand_on(one, labels, [7], 0, 100, seam.prompting)
+    objects = [ObjectPrompt(k, 0, np.array(own)) for k, own in enumerate(groups, start=1)]
+    regrouped = seam.regroup(one.tracks, objects)
+    assert [each.members.tolist() for each in regrouped] == members
+    assert [each.object_id for each in regrouped] == [*range(1, len(members) + 1)]
+
+
 def _second(confidence: float) -> ObjectPrompt:
     return ObjectPrompt(2, 0, np.arange(3, 6), confidence=confidence)
 

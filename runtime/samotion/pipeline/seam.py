@@ -20,7 +20,6 @@ from samotion.tracks.records import MIN_CERTAINTY, Tracks
 
 TRACKS_SHARE = 4  # one in so many of a window's tracks goes on from the window before, at most
 SAME_TRACKS = 0.3  # of the tracks that go on, or of the group that they lie in
-PART_TRACKS = 0.5  # of a group are a known object's: it is a part of that
 SAME_IOU = 0.5  # of masks on the shared frames
 OTHER_IOU = 0.1  # tracks that went on lie on something else
 
@@ -46,21 +45,18 @@ class Seam(Carried):
         owner = self._owners(tracks)
         groups = self._known_groups(owner, objects)
         enough = self.prompting.min_object_tracks
-        known, used = [], set()
-        for k, own in enumerate(np.flatnonzero(owner == k) for k in range(len(self.ids))):
-            used.update(groups[k])
-            members = np.concatenate([own, *(objects[i].members for i in groups[k])])
-            members = np.unique(members[(owner[members] == k) | (owner[members] < 0)])
+        fresh = [one for i, one in enumerate(objects) if i not in groups.values()]
+        for one in fresh:  # which is none of the known objects that its tracks were of
+            owner[one.members] = -1
+        known = []
+        for k in range(len(self.ids)):
+            stands = k not in groups
+            own = np.flatnonzero(owner == k)
+            members = own if stands else np.union1d(own, objects[groups[k]].members)
+            members = members[(owner[members] == k) | (owner[members] < 0)]
             if len(members) >= enough:
-                stands = not groups[k]
-                confidence = self.confidences[k] if stands else objects[groups[k][0]].confidence
+                confidence = self.confidences[k] if stands else objects[groups[k]].confidence
                 known.append(_prompt(k + 1, tracks, members, confidence, stands))
-        fresh = [
-            replace(one, members=one.members[owner[one.members] < 0])
-            for i, one in enumerate(objects)
-            if i not in used
-        ]
-        fresh = [one for one in fresh if len(one.members) >= enough]
         first = len(self.ids) + 1
         return known + [replace(one, object_id=n) for n, one in enumerate(fresh, first)]
 
@@ -74,24 +70,20 @@ class Seam(Carried):
         tyx = np.column_stack([tracks.query_frame, tracks.query_xy[:, ::-1]]).tolist()
         return np.array([by_query.get(tuple(query), -1) for query in tyx], np.int64)
 
-    def _known_groups(self, owner: np.ndarray, objects: list[ObjectPrompt]) -> list[list[int]]:
-        """For each of `ids` the numbers of the `objects` that it is, the surest first."""
+    def _known_groups(self, owner: np.ndarray, objects: list[ObjectPrompt]) -> dict[int, int]:
+        """Which of the `objects` each of `ids` is, by number: that with most of its tracks."""
         followed = np.bincount(owner[owner >= 0], minlength=len(self.ids))
         votes = [
             (int((owner[one.members] == k).sum()), i, k)
             for i, one in enumerate(objects)
             for k in range(len(self.ids))
         ]
-        groups: list[list[int]] = [[] for _ in self.ids]
-        taken: set[int] = set()
+        groups: dict[int, int] = {}
         for count, i, k in sorted(votes, key=lambda vote: (-vote[0], vote[1:])):
             size = len(objects[i].members)
             same = count > SAME_TRACKS * min(size, int(followed[k]))
-            if groups[k]:
-                same = count > PART_TRACKS * size
-            if count and same and i not in taken:
-                groups[k].append(i)
-                taken.add(i)
+            if same and k not in groups and i not in groups.values():
+                groups[k] = i
         return groups
 
     def prompt(self, objects: list[ObjectPrompt]) -> list[ObjectPrompt]:
