@@ -402,18 +402,20 @@ def test_tracks_of_an_object_that_left_are_no_new_object_where_they_went_astray(
 @pytest.mark.parametrize(
     ("groups", "members"),
     [
-        ([[0, 1, 2, 3], [4, 5]], [[0, 1, 2, 3], [4, 5]]),
-        ([[0, 1], [2, 3]], [[0, 1, 4, 5], [2, 3]]),  # the rest of it stands
-        ([[0]], [[0, 1, 2, 3, 4, 5]]),
+        ([[0, 1, 2], [3, 4, 5]], [[0, 1, 2], [3, 4, 5]]),
+        ([[0, 1], [2, 4, 5]], [[0, 1, 3], [2, 4, 5]]),  # the rest of it stands
+        ([[0, 1, 2], [3, 4]], [[0, 1, 2, 3]]),  # with one track of its own it is none
+        ([[0]], [[0, 1, 2, 3]]),
     ],
 )
 def test_an_object_that_falls_apart_is_its_largest_group_and_the_others_are_new(
     groups: list[list[int]], members: list[list[int]]
 ) -> None:
+    """Of its six tracks the first four go on."""
     two, seam = _two_objects()
     one = replace(two, objects=[ObjectPrompt(1, 0, np.arange(6))])
     labels = np.where(two.labels, 7, 0).astype(np.uint8)
-    seam = hand_on(one, labels, [7], 0, 100, seam.prompting)
+    seam = hand_on(one, labels, [7], 0, 16, seam.prompting)
     objects = [ObjectPrompt(k, 0, np.array(own)) for k, own in enumerate(groups, start=1)]
     regrouped = seam.regroup(one.tracks, objects)
     assert [each.members.tolist() for each in regrouped] == members

@@ -45,7 +45,11 @@ class Seam(Carried):
         owner = self._owners(tracks)
         groups = self._known_groups(owner, objects)
         enough = self.prompting.min_object_tracks
-        fresh = [one for i, one in enumerate(objects) if i not in groups.values()]
+        fresh = [
+            one
+            for i, one in enumerate(objects)
+            if i not in groups.values() and (owner[one.members] < 0).sum() >= enough
+        ]
         for one in fresh:  # which is none of the known objects that its tracks were of
             owner[one.members] = -1
         known = []
