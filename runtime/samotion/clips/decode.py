@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from samotion.clips import structure, times
+from samotion.clips import sizes, structure, times
 from samotion.clips.collect import Frame
 from samotion.clips.survey import Facts, seconds
 from samotion.errors import InputError
@@ -98,14 +98,14 @@ class _Damaged(Exception):
 
 
 @contextmanager
-def opened(path: Path, max_pixels: int) -> Iterator[InputContainer]:
+def opened(path: Path) -> Iterator[InputContainer]:
     """Open a video file. A file object is passed, so that no file name is read as a protocol."""
     import av
 
     how: dict[str, Any] = {"container_options": {"format_whitelist": FORMATS}}
     if _version() < 19:  # from 19 on this is what PyAV always does
         how["metadata_errors"] = "replace"
-    how |= limited(max_pixels)
+    how |= limited()
     try:
         with path.open("rb") as file, av.open(_Readable(file), **how) as container:
             yield container
@@ -113,10 +113,15 @@ def opened(path: Path, max_pixels: int) -> Iterator[InputContainer]:
         raise InputError(f"{str(path)!r} cannot be read as video {_why(path, error)}") from error
 
 
-def limited(max_pixels: int) -> dict[str, Any]:
-    """Options for PyAV to open a file with, so that what it looks at is no larger."""
+def limited() -> dict[str, Any]:
+    """Options for PyAV to open a file with, so that what it looks at is not too large."""
     # up to 16 options crash it on FLV; the decoder gets the limit in any case
-    return {"options": {"max_pixels": str(max_pixels)}} if _version() >= 18 else {}
+    return {"options": max_pixels()} if _version() >= 18 else {}
+
+
+def max_pixels() -> dict[str, str]:
+    """The limit of a frame as an option of FFmpeg."""
+    return {"max_pixels": str(sizes.MAX_FRAME_PIXELS)}
 
 
 def _version() -> int:
@@ -132,7 +137,7 @@ def _why(path: Path, error: Any) -> str:
     return f"({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"
 
 
-def frames(path: Path, facts: Facts, step: int, report: Report, max_pixels: int) -> Iterator[Frame]:
+def frames(path: Path, facts: Facts, step: int, report: Report) -> Iterator[Frame]:
     """Every `step`-th frame of a video; what was met on the way stands in `report`.
 
     Frames are decoded several at a time. Where one fails or is missing all are decoded anew, one
@@ -140,13 +145,13 @@ def frames(path: Path, facts: Facts, step: int, report: Report, max_pixels: int)
     """
     given = 0
     with suppress(_Damaged):
-        for frame in _every(step, _decoded(path, facts, report, max_pixels, at_once=True)):
+        for frame in _every(step, _decoded(path, facts, report, at_once=True)):
             yield frame
             given += 1
         if not report.missing(facts):
             return
     report.clear()
-    again = _decoded(path, facts, report, max_pixels, at_once=False)
+    again = _decoded(path, facts, report, at_once=False)
     yield from _every(step, again, given)
 
 
@@ -158,14 +163,12 @@ def _every(step: int, pictures: Iterator[VideoFrame], skip: int = 0) -> Iterator
             yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
 
 
-def _decoded(
-    path: Path, facts: Facts, report: Report, max_pixels: int, at_once: bool
-) -> Iterator[VideoFrame]:
+def _decoded(path: Path, facts: Facts, report: Report, at_once: bool) -> Iterator[VideoFrame]:
     import av
 
-    with opened(path, max_pixels) as container:
+    with opened(path) as container:
         stream = container.streams.video[facts.track]
-        stream.codec_context.options = {"max_pixels": str(max_pixels)}
+        stream.codec_context.options = max_pixels()
         stream.thread_type = "AUTO" if at_once else "SLICE"
         if not at_once:
             stream.codec_context.thread_count = 1

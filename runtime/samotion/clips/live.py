@@ -19,8 +19,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from samotion.clips.decode import FORMATS
-from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
+from samotion.clips.decode import FORMATS, max_pixels
+from samotion.clips.sizes import check_size
 from samotion.clips.stream import VideoFile
 from samotion.clips.times import MAX_PAUSE_S
 from samotion.clips.video import FOLDER_FPS, open_clip
@@ -310,7 +310,7 @@ def _network(address: str, warnings: list[str]) -> tuple[float, Read]:
     if not container.streams.video:
         raise InputError("the stream holds no video")
     stream = container.streams.video[0]
-    stream.codec_context.options = {"max_pixels": str(MAX_FRAME_PIXELS)}
+    stream.codec_context.options = max_pixels()
     pictures = _pictures(container.demux(stream), warnings)
     start = time.monotonic()
 

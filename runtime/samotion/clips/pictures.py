@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.decode import limited
-from samotion.clips.sizes import MAX_FRAME_PIXELS, check_size
+from samotion.clips.sizes import check_size
 from samotion.errors import InputError
 
 FORMATS = "png_pipe,jpeg_pipe,webp_pipe,bmp_pipe"
@@ -40,7 +40,7 @@ def _decode(data: bytes, where: str) -> np.ndarray | None:
     import av
 
     try:
-        how = {"container_options": {"format_whitelist": FORMATS}} | limited(MAX_FRAME_PIXELS)
+        how = {"container_options": {"format_whitelist": FORMATS}} | limited()
         with av.open(io.BytesIO(data), **how) as image:
             stream = image.streams.video[0]
             check_size((stream.height, stream.width), where)

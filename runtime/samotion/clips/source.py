@@ -54,11 +54,11 @@ def _decoded(path: Path, clip: Clip) -> Iterator[np.ndarray]:
     from samotion.clips import decode
     from samotion.clips.survey import survey
 
-    with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
+    with decode.opened(path) as container:
         facts = survey(path, container)
     wanted = set(clip.indices.tolist())
     step = int(clip.indices[1] - clip.indices[0])
-    for frame in decode.frames(path, facts, step, decode.Report(), sizes.MAX_FRAME_PIXELS):
+    for frame in decode.frames(path, facts, step, decode.Report()):
         if frame.number in wanted:
             yield frame.rgb
 

@@ -207,7 +207,7 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
     from samotion.clips.survey import survey
 
     where, size_bytes = repr(str(path)), path.stat().st_size
-    with decode.opened(path, sizes.MAX_FRAME_PIXELS) as container:
+    with decode.opened(path) as container:
         facts = survey(path, container)
         check_size(facts.coded_hw, where)
     check_count(facts.frame_count, where, "the file ends early" if facts.ends_early else "")
@@ -223,7 +223,7 @@ def _read_file(path: Path, facts: Facts, step: int, wish: _Wish) -> Reading:
     from samotion.clips import decode
 
     where, report = repr(str(path)), decode.Report()
-    pictures = decode.frames(path, facts, step, report, sizes.MAX_FRAME_PIXELS)
+    pictures = decode.frames(path, facts, step, report)
     return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
 

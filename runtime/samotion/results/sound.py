@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from samotion.clips import decode, sizes
+from samotion.clips import decode
 from samotion.clips.survey import DEFAULT, disposition
 from samotion.clips.video import Clip
 from samotion.errors import InputError
@@ -155,7 +155,7 @@ def _open(clip: Clip, warn: Warn, stack: ExitStack) -> Sound | None:
     if clip.path is None or clip.frame_names is not None:
         return None
     try:
-        container = stack.enter_context(decode.opened(Path(clip.path), sizes.MAX_FRAME_PIXELS))
+        container = stack.enter_context(decode.opened(Path(clip.path)))
     except (InputError, OSError):  # the file is gone; whoever wants its pictures will tell
         return None
     streams = [one for one in container.streams.audio if one.codec_context]
