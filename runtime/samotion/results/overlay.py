@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from samotion import geometry
 from samotion.clips.source import frames_at_source
 from samotion.clips.times import MAX_PAUSE_S
 from samotion.errors import is_disk_error, reason
@@ -32,7 +31,7 @@ from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
 from samotion.results.sound import Sound, sound_of
-from samotion.results.windows import TrackWindow, windows_of
+from samotion.results.windows import TrackWindow, at_source, windows_of
 from samotion.tracks.records import Tracks
 
 if TYPE_CHECKING:
@@ -174,13 +173,9 @@ class Trails:
 
     def _owned(self, window: TrackWindow) -> TrackWindow:
         """A window's tracks that belong to objects, in px of the source."""
-        chosen = np.flatnonzero(window.owners)
-        tracks, clip = window.tracks.take(chosen), self._result.clip
-        hw = clip.frames.shape[1], clip.frames.shape[2]
-        xy = geometry.resized_xy(tracks.xy, hw, clip.source_hw)
-        visible = tracks.visible & np.isfinite(xy).all(axis=-1)
-        tracks = replace(tracks, xy=xy, visible=visible)
-        return TrackWindow(window.first, tracks, window.scores[chosen], window.owners[chosen])
+        own = at_source(window.take(window.owners > 0), self._result.clip)
+        visible = own.tracks.visible & np.isfinite(own.tracks.xy).all(axis=-1)
+        return replace(own, tracks=replace(own.tracks, visible=visible))
 
 
 def _trail(tracks: Tracks, track: int, start: int, frame: int) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,11 @@ class TrackWindow:
         """One past the last frame."""
         return self.first + int(self.tracks.visible.shape[1])
 
+    def take(self, index: np.ndarray) -> TrackWindow:
+        """The tracks that `index` selects: numbers or a boolean mask."""
+        tracks, scores = self.tracks.take(index), self.scores[index]
+        return replace(self, tracks=tracks, scores=scores, owners=self.owners[index])
+
 
 def windows_of(result: Result) -> Iterator[TrackWindow]:
     """One after the other, in the order of the clip."""
@@ -48,7 +53,9 @@ def joined(result: Result, object_id: int | None = None) -> TrackWindow:
     """The tracks of all windows, or one object's, over the whole clip; those that lie in several
     windows are several.
     """
-    chosen = [_chosen(window, object_id) for window in windows_of(result)]
+    chosen = list(windows_of(result))
+    if object_id is not None:
+        chosen = [one.take(one.owners == object_id) for one in chosen]
     count = sum(len(one.scores) for one in chosen)
     tracks = no_tracks(len(result.labels), count)
     row = 0
@@ -73,16 +80,6 @@ def at_source(window: WindowTracks, clip: Clip) -> TrackWindow:
     """A window whose tracks are in px of the clip's source."""
     tracks = tracks_at_source(window.tracks, clip)
     return TrackWindow(window.first, tracks, window.scores, window.owners, window.evidence)
-
-
-def _chosen(window: TrackWindow, object_id: int | None) -> TrackWindow:
-    """A window's tracks, or those of one object."""
-    if object_id is None:
-        return window
-    own = window.owners == object_id
-    return TrackWindow(
-        window.first, window.tracks.take(own), window.scores[own], window.owners[own]
-    )
 
 
 def joined_evidence(windows: Sequence[WindowTracks], frame_count: int) -> Evidence:
