@@ -209,7 +209,11 @@ def _time(picture: VideoFrame) -> float:
 
 
 def _display_matrix(picture: VideoFrame) -> np.ndarray:
-    side_data: Any = picture.side_data  # iterating gives entries up to PyAV 18, then keys
+    from av.sidedata.sidedata import SideDataContainer
+
+    # not `picture.side_data`, which the picture would hold, and it the picture: hundreds of
+    # pictures would stay until Python looks for such circles
+    side_data: Any = SideDataContainer(picture)  # type: ignore[call-arg]
     try:
         return np.frombuffer(side_data["DISPLAYMATRIX"], np.int32).copy()
     except KeyError:
