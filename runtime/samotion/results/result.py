@@ -219,7 +219,9 @@ class Result:
         from samotion.clips.source import frames_at_source
         from samotion.results import windows
 
-        frames = np.stack(list(frames_at_source(self.clip)))
+        frames = np.empty((len(self.clip.frames), *self.clip.source_hw, 3), np.uint8)
+        for room, frame in zip(frames, frames_at_source(self.clip)):
+            room[:] = frame
         # clicks are in px of the frames that they were made on
         prompts = tuple(replace(one, clicks=()) for one in self.evidence.prompts)
         return replace(
