@@ -221,19 +221,30 @@ def _online(
     return {"tracks": xy[:, None], "occlusion": sure, "expected_dist": sure, "present": past}
 
 
-def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
+def _causal_engines() -> Any:
     functions = long_scene.engines(tracks_query=_query, tracks_online=_online)
     del functions["tracks_refine"]
     tracks = replace(long_scene.PRESET.tracks, causal=True)
-    engines = _CausalEngines(replace(long_scene.PRESET, tracks=tracks), **functions)
+    return _CausalEngines(replace(long_scene.PRESET, tracks=tracks), **functions)
+
+
+def test_a_causal_tracker_follows_points_frame_by_frame() -> None:
     truth = long_scene.masks(40)
-    with Session(engines, SETTINGS, 8, 6) as session:
+    with Session(_causal_engines(), SETTINGS, 8, 6) as session:
         for t, frame in enumerate(long_scene.frames(40)):
             result = session.push(frame)
             assert session._history is not None and len(session._history) <= 80
             if t >= 7:
                 assert [one.id for one in result.objects] == [1]
                 assert iou(truth[t], result.labels == 1) > 0.7
+
+
+def test_one_of_few_points_is_drawn_anew() -> None:
+    """None was left to be drawn of three points that were all visible: a UsageError."""
+    with Session(_causal_engines(), replace(SETTINGS, max_tracks=3), 8, 6) as session:
+        for frame in long_scene.frames(15):
+            session.push(frame)
+        assert session._history is not None and len(session._history) == 3
 
 
 def test_every_second_frame_of_many_is_searched_and_few_at_first(

@@ -81,7 +81,7 @@ def renewed(
     """
     visible = history.raw.occlusion[:, -1] < 0
     newest_first = np.argsort(history.known, kind="stable")
-    worth = newest_first[visible[newest_first]][: most - most // RENEWED_SHARE]
+    worth = newest_first[visible[newest_first]][: most - max(1, most // RENEWED_SHARE)]
     kept = history.take(np.sort(worth))
     drawn = sample_queries(1, hw, 1, most - len(kept), seed)
     return kept, drawn[:, :0:-1]
