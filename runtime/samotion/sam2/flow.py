@@ -90,7 +90,7 @@ def warped(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
 def _grid(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from, x and y (h,w) float32."""
     height, width = flow.shape[:2]
-    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     return x + flow[..., 0], y + flow[..., 1]
 
 

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-Sizes = tuple[int, int]
-
 
 class MemoryEntry(NamedTuple):
     """One frame of one object: spatial memory (L,D) as bfloat16 bits in uint16, and object
@@ -135,7 +133,9 @@ def _frames_ago(frames: Collection[int], frame: int, reverse: bool, count: int) 
     return {back: t for back, t in past.items() if t in frames}
 
 
-def places(prompted: Mapping[int, Sequence[int]], frame_count: int, window: MemoryWindow) -> Sizes:
+def places(
+    prompted: Mapping[int, Sequence[int]], frame_count: int, window: MemoryWindow
+) -> tuple[int, int]:
     """How many memories and pointers an object attends to at most, by the objects' prompted
     frames.
     """

@@ -48,10 +48,8 @@ def advance(
     """
     hw = frame.shape[0], frame.shape[1]
     points = np.zeros((0, 2), np.float32) if points is None else points
-    tyx = np.column_stack([np.zeros(len(points)), points[:, ::-1]]).astype(np.float32)
-    on_grid = geometry.queries_to_grid(tyx, hw)[:, :0:-1]
     small = resize_for_tracking(frame[None])[0]
-    now, tracker = live.step(engines, small, history.tracker, on_grid)
+    now, tracker = live.step(engines, small, history.tracker, geometry.xy_to_grid(points, hw))
     raw = RawTracks(
         _appended(history.raw.tracks, now.tracks),
         _appended(history.raw.occlusion, now.occlusion, UNKNOWN),
