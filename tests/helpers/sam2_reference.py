@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 import torch
 from samotion.backends.ort import OrtEngine
+from samotion.backends.squares import BICUBIC, resample
 from samotion.manifest import Entry
 from samotion.presets import NANO, Sam2Net
 from samotion.sam2 import Click
-from samotion.sam2.features import resize_frame
 from samotion_export.graph import export_onnx
 from samotion_export.sam2.build import graphs
 from samotion_export.sam2.modules import MEAN, STD, ImageGraph, PromptGraph
@@ -139,7 +139,7 @@ def follow(
     import sam2.sam2_video_predictor as package
     import sam2.utils.misc as misc
 
-    small = np.stack([resize_frame(frame, predictor.image_size) for frame in frames])
+    small = np.stack([resample(frame, predictor.image_size, BICUBIC) for frame in frames])
     images = (torch.from_numpy(small / 255.0).float() - torch.tensor(MEAN)) / torch.tensor(STD)
     loaded = images.permute(0, 3, 1, 2), frames.shape[1], frames.shape[2]
     monkeypatch.setattr(package, "load_video_frames", lambda **_: loaded)

@@ -128,19 +128,12 @@ class Features:
         return levels
 
     def _resized(self, frames: np.ndarray) -> np.ndarray:
-        """Frames as engine sam2_image takes them: (B,S,S,3), on the GPU where that can be."""
+        """Frames as engine sam2_image takes them: (B,S,S,3), on the GPU where that can be; as the
+        sam2 package loads images: with Pillow's bicubic `resize`.
+        """
         if self.hw == (self.side_px, self.side_px):
             return frames
         if self._squares.takes(self.hw):
             squares: np.ndarray = self._squares(frames)
             return squares
-        return np.stack([resize_frame(frame, self.side_px) for frame in frames])
-
-
-def resize_frame(frame: np.ndarray, side_px: int) -> np.ndarray:
-    """A frame (H,W,3) uint8 to (side_px, side_px, 3), as the sam2 package loads images: with
-    Pillow's bicubic `resize`.
-    """
-    if frame.shape[:2] == (side_px, side_px):
-        return frame
-    return resample(frame, side_px, BICUBIC)
+        return np.stack([resample(frame, self.side_px, BICUBIC) for frame in frames])

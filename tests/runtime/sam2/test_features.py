@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.fakes import FakeEngines
+from samotion.backends.squares import BICUBIC, resample
 from samotion.sam2 import features
-from samotion.sam2.features import Features, resize_frame
+from samotion.sam2.features import Features
 
 HW = (30, 50)
 
@@ -21,7 +22,7 @@ def engines_on(device: str, *names: str) -> tuple[Any, list[str]]:
     def resize(frames: np.ndarray, index: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
         calls.append("sam2_resize")
         assert index.shape == weight.shape and index.shape[:2] == (2, 448)
-        return {"resized": np.stack([resize_frame(frame, 448) for frame in frames])}
+        return {"resized": np.stack([resample(frame, 448, BICUBIC) for frame in frames])}
 
     def image(frames: np.ndarray) -> dict[str, Any]:
         calls.append("sam2_image")
@@ -40,7 +41,7 @@ def test_a_gpu_resizes_frames_itself(rng: np.random.Generator, device: str) -> N
     engines, calls = engines_on(device, "sam2_image", "sam2_resize")
     level = Features(engines, frames)[1]["level0"]
     assert calls == ["sam2_resize", "sam2_image"]
-    np.testing.assert_array_equal(level[0], resize_frame(frames[1], 448))
+    np.testing.assert_array_equal(level[0], resample(frames[1], 448, BICUBIC))
 
 
 def test_the_host_does_it_on_a_cpu_without_the_engine_and_for_giants(
@@ -51,7 +52,7 @@ def test_the_host_does_it_on_a_cpu_without_the_engine_and_for_giants(
     for engines, calls in (engines_on("cpu", *both), engines_on("tensorrt", "sam2_image")):
         level = Features(engines, frames)[0]["level0"]
         assert calls == ["sam2_image"]
-        np.testing.assert_array_equal(level[0], resize_frame(frames[0], 448))
+        np.testing.assert_array_equal(level[0], resample(frames[0], 448, BICUBIC))
     monkeypatch.setattr(features, "LARGEST_PX", 49)
     engines, calls = engines_on("tensorrt", *both)
     assert Features(engines, frames)[0] and calls == ["sam2_image"]
@@ -78,6 +79,6 @@ def test_a_sweep_gets_what_single_frames_get(
     order = [*range(1, 11), *range(9, -1, -1)]
     levels = [one["level0"] for one in images.in_order(order)]
     for frame, level in zip(order, levels, strict=True):
-        np.testing.assert_array_equal(level, resize_frame(frames[frame], 448)[None])
+        np.testing.assert_array_equal(level, resample(frames[frame], 448, BICUBIC)[None])
     # 1 2 4 5 | 7 8 9 10 | 9 8 7 5 | 4 2 1 0
     assert calls.count("sam2_image") == (4 if has_gpu_memory else 16)

@@ -17,12 +17,13 @@ import torch
 from helpers import sam2_reference as reference
 from helpers.overlap import iou
 from samotion.backends.engines import FunctionEngine
+from samotion.backends.squares import BICUBIC, resample
 from samotion.errors import UsageError
 from samotion.presets import NANO
 from samotion.sam2 import clicks as sam2_clicks
 from samotion.sam2 import propagation as sam2
 from samotion.sam2.clicks import Click, segment
-from samotion.sam2.features import Features, resize_frame
+from samotion.sam2.features import Features
 from samotion.sam2.logits import fill_holes, to_frame
 from samotion.sam2.memory import (
     Bank,
@@ -371,7 +372,7 @@ def test_frames_are_resized_as_pillow_does(hw: tuple[int, int], rng: np.random.G
     image = pytest.importorskip("PIL.Image")
     frame = rng.integers(0, 256, (*hw, 3), dtype=np.uint8)
     expected = np.array(image.fromarray(frame).resize((64, 64)))
-    assert np.array_equal(resize_frame(frame, 64), expected)
+    assert np.array_equal(resample(frame, 64, BICUBIC), expected)
 
 
 def test_holes_are_filled_as_the_package_does(
