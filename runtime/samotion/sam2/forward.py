@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 
 from samotion.backends.engines import Engines
-from samotion.manifest import meta_number
 from samotion.sam2.clicks import Click, Decoded, decode
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Back, warped
 from samotion.sam2.logits import HOLE_AREA, MASK_LOGIT, Refine, fill_holes, to_frame
-from samotion.sam2.memory import Bank, MemoryEntry, MemoryWindow, recall, remember, to_bfloat16
+from samotion.sam2.memory import Bank, MemoryEntry, recall, remember, to_bfloat16
+from samotion.sam2.propagation import memory_window
 
 PROMPTED = 2  # frames that are remembered as prompted, the last ones
 SOFT_PX = 3  # how far a mask that is a prompt fades at its outline
@@ -48,10 +48,7 @@ class MemoryFollower:
 
     def __init__(self, engines: Engines) -> None:
         self._engines = engines
-        meta = engines.entry("sam2_track").meta
-        self._window = MemoryWindow(
-            meta_number(meta, "memory_frames"), meta_number(meta, "max_pointers"), PROMPTED
-        )
+        self._window = memory_window(engines)._replace(prompted=PROMPTED)
         self._bank = Bank(0, {})
         self._frame = 0
 

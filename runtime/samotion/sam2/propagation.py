@@ -61,7 +61,7 @@ def propagate(  # noqa: PLR0913 (a public signature)
     images = features if features is not None else Features(engines, frames)
     clicks = checked_clicks(clicks, images)
     one_by_one = not resident.is_on_gpu(engines)
-    window, on_gpu = _memory_window(engines), _stays_on_gpu(engines)
+    window, on_gpu = memory_window(engines), _stays_on_gpu(engines)
     clip = Clip(engines, images, window, fill_holes_area, one_by_one, on_gpu)
     shape = (len(images), *images.hw)
     kind = np.float32 if return_logits else np.bool_
@@ -95,7 +95,8 @@ def propagate(  # noqa: PLR0913 (a public signature)
     return masks
 
 
-def _memory_window(engines: Engines) -> MemoryWindow:
+def memory_window(engines: Engines) -> MemoryWindow:
+    """How much engine sam2_track was exported to attend to, and the preset lets it."""
     meta = engines.entry("sam2_track").meta
     return MemoryWindow(
         frames=meta_number(meta, "memory_frames"),

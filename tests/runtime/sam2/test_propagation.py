@@ -440,8 +440,8 @@ def test_official_configurations_agree_too(
 
 
 def test_reference_limits_are_the_presets(engines: Any) -> None:
-    assert sam2._memory_window(engines) == MemoryWindow(7, 16, None)
+    assert sam2.memory_window(engines) == MemoryWindow(7, 16, None)
     limited: Any = SimpleNamespace(
         preset=SimpleNamespace(sam2=replace(NET, max_conditioning_frames=4)), entry=engines.entry
     )
-    assert sam2._memory_window(limited) == MemoryWindow(7, 16, 4)
+    assert sam2.memory_window(limited) == MemoryWindow(7, 16, 4)
