@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.source import frames_at_source
-from samotion.results.film import PLAIN, Kind, Look, look_of, show_ticks, write_film
+from samotion.results.film import PLAIN, Kind, Look, look_of, write_film
 from samotion.results.material import Material
 
 if TYPE_CHECKING:
@@ -37,10 +37,10 @@ def files(material: Material) -> list[str]:
 def write(material: Material) -> None:
     """Write the film, at the source's size and times."""
     clip = material.result.clip
-    ticks = show_ticks(clip.timestamps_s)
     path = material.target.tree / FILE
     look = look_of(clip)
-    write_film(path, PRORES, clip.source_hw, _pictures(material, look), ticks, look=look)
+    pictures = _pictures(material, look)
+    write_film(path, PRORES, clip.source_hw, pictures, clip.timestamps_s, look=look)
 
 
 def _pictures(material: Material, look: Look) -> Iterator[VideoFrame]:

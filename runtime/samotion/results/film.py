@@ -78,14 +78,16 @@ def write_film(
     kind: Kind,
     hw: tuple[int, int],
     pictures: Iterable[VideoFrame],
-    ticks: np.ndarray,
+    timestamps_s: np.ndarray,
     sound: Sound | None = None,
     look: Look = PLAIN,
 ) -> None:
-    """Write pictures of size `hw`, shown at `ticks` (T,) of `TIME_BASE`; appears by rename.
+    """Write pictures of size `hw`, shown at their times (T,) as `show_ticks` gives them; appears by
+    rename.
 
     Raises OSError, and what PyAV raises where the codec is missing or refuses.
     """
+    ticks = show_ticks(timestamps_s)
     drawn = ahead((_as(kind.pixels, look, picture) for picture in pictures), on_a_thread=True)
     with replacing(path) as temporary:
         _encode(

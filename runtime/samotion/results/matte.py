@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from samotion.results.film import Kind, look_of, show_ticks, write_film
+from samotion.results.film import Kind, look_of, write_film
 from samotion.results.material import Material
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def write_matte(path: Path, material: Material, object_id: int | None = None) ->
     height, width = clip.source_hw
     hw = height + height % 2, width + width % 2
     pictures = _pictures(material, hw, object_id)
-    write_film(path, H264, hw, pictures, show_ticks(clip.timestamps_s), look=look_of(clip))
+    write_film(path, H264, hw, pictures, clip.timestamps_s, look=look_of(clip))
 
 
 def _pictures(

@@ -18,15 +18,7 @@ from samotion.clips.times import MAX_PAUSE_S
 from samotion.errors import is_disk_error, reason
 from samotion.results.colours import palette
 from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
-from samotion.results.film import (
-    PLAIN,
-    Kind,
-    Look,
-    long_pauses,
-    look_of,
-    show_ticks,
-    write_film,
-)
+from samotion.results.film import PLAIN, Kind, Look, long_pauses, look_of, write_film
 from samotion.results.material import Material
 from samotion.results.record import OVERLAY
 from samotion.results.result import Result
@@ -93,18 +85,16 @@ def write_overlay(
     look: Look = PLAIN,
 ) -> None:
     """Write an MP4 (H.264, yuv420p, faststart) of pictures (H,W,3) uint8, each shown at its own
-    time.
+    time, as `write_film` does.
 
-    Times (T,) are as `show_ticks` gives them; odd sizes grow by one repeated row or column, larger
-    ones than `MAX_SIDE_PX` shrink to it. Appears by rename. Raises OSError, and what PyAV raises
-    where the codec is missing or refuses.
+    Odd sizes grow by one repeated row or column, larger ones than `MAX_SIDE_PX` shrink to it.
     """
     whole = iter(pictures)
     first = next(whole)
     height, width = _even_hw(first.shape[:2])
     kind = Kind("mp4", "libx264", "yuv420p", FILE if height * width < LARGE_PX else LARGE_FILE)
     fitted = (_fitted(picture, (height, width)) for picture in chain([first], whole))
-    write_film(path, kind, (height, width), fitted, show_ticks(timestamps_s), sound, look)
+    write_film(path, kind, (height, width), fitted, timestamps_s, sound, look)
 
 
 def drawn(

@@ -89,8 +89,8 @@ def test_films_tell_the_primaries_and_the_transfer_of_their_source(
 ) -> None:
     """Which nothing converts."""
     pictures = (av.VideoFrame.from_ndarray(one, "rgb24") for one in media.quadrants(3))
-    ticks, look = film.show_ticks(np.arange(3) / 10), film.Look(tags=tags)
-    film.write_film(tmp_path / "a.mp4", matte.H264, (48, 64), pictures, ticks, look=look)
+    times_s, look = np.arange(3) / 10, film.Look(tags=tags)
+    film.write_film(tmp_path / "a.mp4", matte.H264, (48, 64), pictures, times_s, look=look)
     result = without_objects(tmp_path / "a.mp4")
     output.write(result, tmp_path / "out", ["overlay", "matte", "cutout"])
     for name in ("overlay.mp4", "matte.mp4", "cutout.mov"):
