@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from samotion import geometry
 from samotion.prompts import ObjectPrompt
 from samotion.tracks.records import Tracks
 
@@ -37,11 +38,10 @@ def owned_by_prompts(count: int, ids: Sequence[int], prompts: Sequence[ObjectPro
 
 
 def _under_most_points(tracks: Tracks, labels: np.ndarray) -> np.ndarray:
-    height, width = labels.shape[1:]
-    x, y = np.rint(tracks.xy).astype(np.int64).transpose(2, 0, 1)
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & tracks.visible
-    frames = np.arange(len(labels))
-    under = labels[frames, y.clip(0, height - 1), x.clip(0, width - 1)]
-    counts = np.stack([((under == n) & inside).sum(1) for n in range(int(labels.max()) + 1)])
+    hw = labels.shape[1], labels.shape[2]
+    x, y = geometry.nearest_pixel(tracks.xy, hw).transpose(2, 0, 1)
+    under = labels[np.arange(len(labels)), y, x]
+    seen = geometry.inside(tracks.xy, hw) & tracks.visible
+    counts = np.stack([((under == n) & seen).sum(1) for n in range(int(labels.max()) + 1)])
     owner: np.ndarray = counts.argmax(0).astype(np.uint8)
     return owner
