@@ -40,7 +40,7 @@ def boxes_of(masks: np.ndarray) -> np.ndarray:
     """
     boxes = np.full((len(masks), 4), np.nan, np.float32)
     for box, mask in zip(boxes, masks):
-        rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-        if len(rows):
-            box[:] = columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+        if width:
+            box[:] = x, y, x + width, y + height
     return boxes
