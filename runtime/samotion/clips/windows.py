@@ -58,7 +58,7 @@ def windows(
             begin, count, shared = place, 0, 0
         elif count == window_frames:
             yield Window(begin, buffer, shared, last=False)
-            buffer[:overlap] = buffer[count - overlap :].copy()
+            buffer[:overlap] = buffer[count - overlap :]
             begin, count, shared = place - overlap, overlap, overlap
         buffer[count] = frame
         count += 1
