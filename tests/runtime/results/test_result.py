@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from helpers import long_scene, media
@@ -26,6 +27,7 @@ from samotion.prompts import ObjectPrompt
 from samotion.results import write as output
 from samotion.results.colours import palette
 from samotion.results.drawing import draw
+from samotion.results.sizes import at_source
 from samotion.sam2.clicks import Click
 from samotion.settings import Settings
 from samotion.tracks.live import OnlineTracker
@@ -131,6 +133,27 @@ def test_labels_at_the_size_of_the_source() -> None:
     for wrong in (4, -1):
         with pytest.raises(UsageError, match=f"frame is {wrong}; expected 0 to 3"):
             result.labels_at_source(wrong)
+
+
+def test_enlarged_outlines_are_smooth() -> None:
+    """As the obvious way has them, every label's mask resized; nearer the truth than the nearest
+    pixel's label.
+    """
+    y, x = np.mgrid[:192, :230]
+    truth = np.zeros(y.shape, np.uint8)
+    truth[(y - 80) ** 2 + (x - 90) ** 2 < 60**2] = 200
+    truth[2 * y + x > 400] = 7  # to the border, over the disc
+    labels = cv2.resize(truth, (120, 100), interpolation=cv2.INTER_NEAREST_EXACT)
+    found = at_source(labels, truth.shape)
+    ids = np.array([0, 7, 200])
+    wh = truth.shape[::-1]
+    shares = [cv2.resize((labels == one).astype(np.float32), wh) for one in ids]
+    assert (found != ids[np.argmax(shares, axis=0)]).mean() < 1e-3
+    nearest = cv2.resize(labels, wh, interpolation=cv2.INTER_NEAREST_EXACT)
+    assert (found != truth).sum() < 0.9 * (nearest != truth).sum()
+    assert not at_source(np.zeros_like(labels), truth.shape).any()
+    smaller = at_source(truth, labels.shape)
+    np.testing.assert_array_equal(smaller, labels)
 
 
 def test_everything_at_the_size_of_the_source(tmp_path: Path) -> None:
