@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from helpers import long_scene
@@ -12,7 +13,7 @@ from helpers.overlap import iou
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
 from samotion.sam2.flow import Flow, Leap, joined, warped
-from samotion.sam2.forward import FlowFollower
+from samotion.sam2.forward import FlowFollower, follower
 
 
 def test_leaps_are_joined_in_their_order() -> None:
@@ -53,3 +54,92 @@ def test_a_small_sam2_is_asked_on_every_second_frame(
         mask = follower.follow(Features(engines, clip[number][None]), flow)
         assert iou(mask, truth[number]) > 0.7
     assert asked == [1, 3, 5, 7, 9, 11]
+
+
+def test_memory_attends_to_its_last_prompts_and_frames_and_to_none_twice() -> None:
+    """Memories are numbered by their frames, those of prompts from 100 on."""
+    now, given = 0, []
+
+    def memory(masks: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
+        return {"memory": np.full((1, 4, 1), 100 + now, np.float32)}
+
+    def track(level0: np.ndarray, bank: np.ndarray, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+        given.append([bank[0, :, 0, 0].tolist(), *(inputs[k][0].tolist() for k in ("slot", "age"))])
+        out = {"masks": level0[:, 0], "pointer": np.zeros((1, 4), np.float32)}
+        return {**out, "memory": np.full((1, 4, 1), now, np.float32)}
+
+    engines = long_scene.engines(sam2_memory=memory, sam2_track=track)
+    clip, truth = long_scene.frames(7), long_scene.masks(7)
+    images = [Features(engines, frame[None]) for frame in clip]
+    one, flow = follower(engines), Flow()
+    one.prompt(images[0], truth[0])
+    for now in range(1, 7):
+        assert iou(one.follow(images[now], flow), truth[now]) > 0.7
+        if now in (3, 5):  # found again: frame 0 is no prompt any more
+            one.prompt(images[now], truth[now])
+    assert given[:2] == [[[100], [6], [1]], [[100, 1], [6, 0], [1, 0.5]]]
+    assert given[-1][:2] == [[103, 105, 1, 2, 4], [6, 6, 4, 3, 1]]
+    assert np.allclose(given[-1][2], np.array([3, 1, 2, 4, 5]) / 6)
+
+
+@pytest.mark.parametrize(("side_px", "is_object"), [(1, False), (8, True)])
+def test_what_memory_finds_has_no_holes_and_is_no_speck(side_px: int, is_object: bool) -> None:
+    def track(bank: np.ndarray, **_: np.ndarray) -> dict[str, np.ndarray]:
+        masks = np.full((1, 64, 64), -1, np.float32)
+        masks[:, 20 : 20 + 3 * side_px, 20 : 20 + 3 * side_px] = 1
+        masks[:, 20 + side_px, 20 + side_px] = -1
+        return {"masks": masks, "pointer": np.zeros((1, 4)), "memory": bank[:, 0]}
+
+    engines = long_scene.engines(sam2_track=track)
+    images = Features(engines, long_scene.frames(1))
+    one = follower(engines)
+    one.prompt(images, long_scene.masks(1)[0])
+    mask = one.follow(images, Flow())
+    y, x = np.nonzero(mask)
+    assert mask.sum() == (np.ptp(y) + 1) * (np.ptp(x) + 1) if is_object else not mask.any()
+
+
+@pytest.mark.parametrize(("right_px", "counts"), [(4, True), (30, False)])
+def test_an_answer_far_from_where_the_flow_leads_does_not_count(
+    right_px: int, counts: bool
+) -> None:
+    """SAM 2 is asked for the mask with points and a mask that fades at its outline."""
+    mask = long_scene.masks(1)[0]
+    answer = np.roll(mask, right_px, axis=1)
+    asked: dict[str, np.ndarray] = {}
+
+    def prompt(**arrays: np.ndarray) -> dict[str, np.ndarray]:
+        asked.update(arrays)
+        logits = cv2.resize(np.where(answer, 1, -1).astype(np.float32), (64, 64))[None]
+        return {"masks": logits, "pointer": np.zeros((1, 4)), "object_score": np.ones(1)}
+
+    engines = long_scene.engines(sam2_prompt=prompt)
+    images, one = Features(engines, long_scene.frames(1)), FlowFollower(engines, None)
+    one.prompt(images, mask)
+    still = Leap(long_scene.frames(1)[0], np.zeros((48, 80, 2), np.float32))
+    assert iou(one.follow(images, still), answer if counts else mask) > 0.95
+    xy = np.rint(asked["points"][0] * (80 / 256, 48 / 256)).astype(int)
+    assert len(xy) == 3 and mask[xy[:, 1], xy[:, 0]].all()
+    soft = cv2.resize(asked["mask_prompt"][0], (80, 48))
+    assert iou(soft > 0, mask) > 0.85 and soft.min() == -6 and soft.max() > 5
+
+
+def test_a_mask_is_refined_on_its_own_frame_and_a_speck_is_none() -> None:
+    seen: list[np.ndarray] = []
+
+    def refine(frame: np.ndarray, logits: np.ndarray) -> np.ndarray:
+        seen.append(frame)
+        return np.roll(logits, 3, axis=1)
+
+    mask, engines = long_scene.masks(1)[0], long_scene.engines()
+    images = Features(engines, long_scene.frames(1))
+    still = Leap(images.frames[0], np.zeros((48, 80, 2), np.float32), asks=False)
+    one = FlowFollower(engines, refine)
+    one.prompt(images, mask)
+    assert iou(one.follow(images, still), np.roll(mask, 3, axis=1)) > 0.85
+    np.testing.assert_array_equal(seen, images.frames)
+    for width, stays in ((4, True), (3, False)):
+        speck = np.zeros_like(mask)
+        speck[20:23, 20 : 20 + width] = True
+        one.prompt(images, speck)
+        assert one.follow(images, still).any() == stays
