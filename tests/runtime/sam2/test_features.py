@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from helpers.fakes import FakeEngines
 from samotion.backends.squares import BICUBIC, resample
+from samotion.presets import NANO
 from samotion.sam2 import features
 from samotion.sam2.features import Features
 
@@ -69,16 +71,23 @@ def test_frames_of_sam2s_size_go_in_as_they_are(rng: np.random.Generator) -> Non
 def test_a_sweep_gets_what_single_frames_get(
     rng: np.random.Generator, has_gpu_memory: bool
 ) -> None:
-    """There and back again, some frames cached; a GPU's go through in fours."""
+    """There and back again, some frames cached, the last one too; a GPU's go through in fours."""
     frames = rng.integers(0, 256, (11, *HW, 3), np.uint8)
     engines, calls = engines_on("tensorrt", "sam2_image", "sam2_resize")
     engines.has_gpu_memory = has_gpu_memory
     images = Features(engines, frames, capacity=2)
     _ = images[3], images[6]
     calls.clear()
-    order = [*range(1, 11), *range(9, -1, -1)]
+    order = [*range(1, 11), *range(9, -1, -1), 6]
     levels = [one["level0"] for one in images.in_order(order)]
     for frame, level in zip(order, levels, strict=True):
         np.testing.assert_array_equal(level, resample(frames[frame], 448, BICUBIC)[None])
-    # 1 2 4 5 | 7 8 9 10 | 9 8 7 5 | 4 2 1 0
+    # 1 2 4 5 | 7 8 9 10 | 9 8 7 5 | 4 2 1 0 | none
     assert calls.count("sam2_image") == (4 if has_gpu_memory else 16)
+
+
+@pytest.mark.parametrize(("side_px", "count"), [(1024, 16), (448, 83), (256, 96)])
+def test_features_of_large_frames_are_held_of_few(side_px: int, count: int) -> None:
+    engines, _ = engines_on("cpu")
+    engines.preset = replace(NANO, sam2=replace(NANO.sam2, image_size_px=side_px))
+    assert Features(engines, np.zeros((1, *HW, 3), np.uint8)).capacity == count
