@@ -44,11 +44,12 @@ def test_what_was_given_to_an_engine_is_blamed_where_it_was_not_finite(
         engines["sam2_memory"](**memory_inputs(score))
 
 
+@pytest.mark.parametrize("beyond", [3e38, -3e38])
 def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(
-    engines: EngineFolder,
+    engines: EngineFolder, beyond: float
 ) -> None:
-    large = memory_inputs(3e38)
-    large["masks"][0, 0, 0] = 3e38  # the sum is beyond float32
+    large = memory_inputs(beyond)
+    large["masks"][0, 0, 0] = beyond  # the sum is beyond float32
     with pytest.raises(
         EngineError,
         match=r"'sam2_memory' .* \(1 of 64 numbers of 'memory'\).* samotion-export sam2$",
@@ -58,6 +59,10 @@ def test_an_engine_that_overflows_is_named_with_its_output_and_the_command(
 
 def test_large_numbers_are_finite(engines: EngineFolder) -> None:
     assert engines["sam2_memory"](**memory_inputs(3e38))["memory"].max() == np.float32(3e38)
+
+
+def test_an_answer_without_rows_is_finite() -> None:
+    require_finite("depth", {}, {"disparity": np.zeros((0, 14, 14), np.float32)})
 
 
 def test_outputs_kept_on_the_cpu_are_looked_at_at_once(

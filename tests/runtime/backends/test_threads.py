@@ -21,6 +21,7 @@ from samotion.backends import ort, threads
 from samotion.backends.engines import EngineFolder
 from samotion.errors import EngineError
 from samotion.manifest import BUNDLED
+from samotion.presets import FAST
 
 THREADS = 4
 CALLS = 20
@@ -208,6 +209,19 @@ def test_engines_called_in_pairs_get_half_of_the_threads_each(
         with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=for_clips) as engines:
             assert engines["sam2_image"] and engines["sam2_track"] and engines["tracks_refine"]
         assert given == {"sam2_image": image, "sam2_track": 6, "tracks_refine": 3}
+    with samotion.open_engines(BUNDLED, "cpu", threads=1) as engines:
+        assert engines["tracks_refine"]
+    assert given["tracks_refine"] == 1  # 0 would be all cores
+
+
+def test_engines_of_large_nets_get_all_threads(
+    given: dict[str, int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They use them by themselves, one call at a time."""
+    monkeypatch.setattr("samotion.manifest.Manifest.get_preset", lambda _: FAST)
+    with samotion.open_engines(BUNDLED, "cpu", threads=6, for_clips=True) as engines:
+        assert engines["sam2_image"] and engines["tracks_refine"]
+    assert given == {"sam2_image": 6, "tracks_refine": 6}
 
 
 FORKED = """

@@ -261,6 +261,17 @@ def test_onnxruntime_runs_one_call_at_a_time_on_the_shared_stream(
         np.testing.assert_array_equal(answer, picture.sum(-1, dtype=np.float32))
 
 
+def test_arrays_of_another_stream_are_copied(
+    on_stream: ort_engine.OrtEngine, on_gpu: EngineFolder, rng: np.random.Generator
+) -> None:
+    """What is queued there may not have been written yet."""
+    picture, there = frames(rng, 1, 4, 4), on_gpu.empty((1, 4, 4, 3), "uint8")
+    there[:] = picture
+    accepted = on_stream._accepted({"frames": there})["frames"]
+    assert isinstance(accepted, np.ndarray)
+    np.testing.assert_array_equal(accepted, picture)
+
+
 # TensorRT alone.
 
 
@@ -387,6 +398,8 @@ def test_what_closed_engines_kept_is_told(
     engines.close()
     with pytest.raises(DeviceError, match="the engines are closed, and what they kept"):
         np.asarray(kept["masks"])
+    with pytest.raises(DeviceError, match="the engines are closed, and what they kept"):
+        kept["masks"][0] = np.zeros((8, 8), np.float32)
     with pytest.raises(DeviceError, match="open them again"):
         engines.empty((2,), "uint8")
 

@@ -68,7 +68,10 @@ def test_a_clip_longer_than_its_header_says_is_read_to_its_end(frames: np.ndarra
     """Its features are left to the tracker."""
     engines: Any = FakeEngines(tracks_features=lambda frames: {"lowres": frames})
     clip = collected(frames, COUNT - 1)
-    assert features_while_read(engines, clip.parts(FEATURE_FRAMES), COUNT - 1) == {}
+    steps: list[tuple[int, int]] = []
+    parts = clip.parts(FEATURE_FRAMES)
+    assert features_while_read(engines, parts, COUNT - 1, lambda *step: steps.append(step)) == {}
+    assert steps[-1] == (COUNT, COUNT)
     np.testing.assert_array_equal(clip.frames, frames)
 
 
