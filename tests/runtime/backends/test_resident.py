@@ -185,6 +185,7 @@ def test_onnxruntime_reads_arrays_of_its_stream_where_they_lie(
 ) -> None:
     held = onnx_folder(tmp_path)
     monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
+    gpu.current.ordinal = 1
     device = cuda.Device()
     engine = ort_engine.OrtEngine(
         *("depth", tmp_path / "depth.onnx", held.engines["depth"]),
@@ -201,7 +202,7 @@ def test_onnxruntime_reads_arrays_of_its_stream_where_they_lie(
     frames = device.empty((1, 4, 4, 3), "uint8")
     engine.keep(frames=frames)
     assert engine.device_ms is not None and engine.device_ms(frames=frames) == 0
-    assert bound == 2 * [("frames", "cpu", 0, np.uint8, frames.shape, frames.address)]
+    assert bound == 2 * [("frames", "cpu", 1, np.uint8, frames.shape, frames.address)]
 
 
 def test_large_downloads_are_the_page_locked_memory_itself(

@@ -272,6 +272,24 @@ def test_arrays_of_another_stream_are_copied(
     np.testing.assert_array_equal(accepted, picture)
 
 
+def test_no_run_begins_on_a_stream_that_another_thread_closed(
+    on_stream: ort_engine.OrtEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_stream._stream, "_closed", True)
+    with pytest.raises(EngineError, match=r"'depth' failed on frames .*the engines are closed"):
+        on_stream(frames=np.zeros((1, 4, 4, 3), np.uint8))
+
+
+def test_a_session_that_runs_on_the_cpu_instead_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry, provider = onnx_folder(tmp_path).engines["depth"], ort_engine.PROVIDERS["cuda"]
+    monkeypatch.setattr(ort_engine, "load_libraries", lambda _: "")
+    monkeypatch.setattr(ort_engine, "session_provider", lambda *_: ort_engine.PROVIDERS["cpu"])
+    with pytest.raises(DeviceError, match="CUDAExecutionProvider did not start; run samotion-ch"):
+        ort_engine.OrtEngine("depth", tmp_path / "depth.onnx", entry, provider, 1)
+
+
 # TensorRT alone.
 
 
