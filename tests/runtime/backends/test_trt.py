@@ -262,14 +262,17 @@ def test_onnxruntime_runs_one_call_at_a_time_on_the_shared_stream(
 
 
 def test_arrays_of_another_stream_are_copied(
-    on_stream: ort_engine.OrtEngine, on_gpu: EngineFolder, rng: np.random.Generator
+    on_gpu: EngineFolder, on_stream: ort_engine.OrtEngine, rng: np.random.Generator
 ) -> None:
     """What is queued there may not have been written yet."""
     picture, there = frames(rng, 1, 4, 4), on_gpu.empty((1, 4, 4, 3), "uint8")
     there[:] = picture
-    accepted = on_stream._accepted({"frames": there})["frames"]
-    assert isinstance(accepted, np.ndarray)
-    np.testing.assert_array_equal(accepted, picture)
+    other = cuda.Device().empty((1, 4, 4, 3), "uint8")
+    other[:] = picture
+    engine: Any = on_gpu["depth"]
+    for accepted in (on_stream._accepted({"frames": there}), engine._accepted({"frames": other})):
+        assert isinstance(accepted["frames"], np.ndarray)
+        np.testing.assert_array_equal(accepted["frames"], picture)
 
 
 def test_no_run_begins_on_a_stream_that_another_thread_closed(
@@ -316,6 +319,22 @@ def count_uploads(monkeypatch: pytest.MonkeyPatch, device: Any) -> list[int]:
         lambda array, address: (sizes.append(array.nbytes), upload(array, address)),
     )
     return sizes
+
+
+@pytest.mark.parametrize("kind", FAKES)
+def test_arrays_on_the_device_are_taken_wherever_they_begin_and_in_any_type(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    """TensorRT wants them aligned, and 8.6 takes no INT64."""
+    inputs, pictures = prompt_inputs(rng), frames(rng, 2, 3, 3)
+    with open_backend(kind, tmp_path, monkeypatch) as engines:
+        labels = engines.empty(inputs["labels"].shape, "int64")
+        labels[:] = inputs["labels"]
+        close(engines["sam2_prompt"](**{**inputs, "labels": labels}), expected(inputs))
+        there = engines.empty(pictures.shape, "uint8")
+        there[:] = pictures
+        got = engines["depth"](frames=there[1:])["disparity"]
+        np.testing.assert_array_equal(got, pictures[1:].sum(-1, dtype=np.float32))
 
 
 def test_long_batches_go_in_parts(on_gpu: EngineFolder, rng: np.random.Generator) -> None:
