@@ -175,15 +175,16 @@ def test_things_aside_are_done_in_order_and_their_errors_raised(on_a_thread: boo
 
 @pytest.mark.parametrize("on_threads", [False, True])
 def test_what_is_mapped_comes_in_order_with_few_at_once_and_errors(on_threads: bool) -> None:
-    started: list[int] = []
+    taken: list[int] = []
 
-    def made(k: int) -> float:
-        started.append(k)
-        return 1 / (5 - k)
+    def items() -> Iterator[int]:
+        for k in range(99):
+            taken.append(k)
+            yield k
 
-    answers = threads.mapped(made, range(99), on_threads)
+    answers = threads.mapped(lambda k: 1 / (5 - k), items(), on_threads)
     assert next(answers) == 1 / 5
-    assert len(started) <= 1 + threads.WORKERS
+    assert len(taken) <= 1 + threads.WORKERS
     assert [next(answers) for _ in range(4)] == [1 / 4, 1 / 3, 1 / 2, 1]
     with pytest.raises(ZeroDivisionError):
         next(answers)
