@@ -131,12 +131,12 @@ class Device:
         """Queue a copy of an array, from here or from the GPU, to an address there."""
         self.require_open()
         if isinstance(array, np.ndarray):
-            self.upload(np.ascontiguousarray(array), address)
+            self.upload(array, address)
         else:
             self.copy(address, array.address, array.nbytes)
 
     def upload(self, array: np.ndarray, address: int) -> None:
-        """Queue a copy of a contiguous array to the device; the array may change right after."""
+        """Queue a copy of an array to the device; the array may change right after."""
         self._uploads.send(array, address)
 
     def fetch(self, arrays: Mapping[str, DeviceArray]) -> Download:

@@ -56,7 +56,7 @@ class Uploads:
         self._before: deque[Block] = deque()  # the longest ago first
 
     def send(self, array: np.ndarray, address: int) -> None:
-        """Queue a copy of a contiguous array; it may change right after."""
+        """Queue a copy of an array; it may change right after."""
         if not array.nbytes:
             return
         block = self._with_room(array.nbytes)
