@@ -20,6 +20,7 @@ from helpers.sums_net import sums_request
 from samotion import depth, manifest
 from samotion.errors import DeviceError, EngineError
 from samotion.presets import NANO
+from samotion_export import spelling
 from samotion_export.export import export
 from samotion_export.report import Report
 from samotion_export.request import Request
@@ -38,12 +39,13 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Request:
 def test_engines_are_built_without_a_gpu_and_run_on_any(
     request_: Request, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
+    monkeypatch.setattr(spelling, "SPELLED_NETS", ("depth",))
     written = export(request_, QUIET)
     assert [p.name for p in written] == ["depth.onnx", "depth.engine", "manifest.json"]
     held = manifest.read(request_.out)
     entry = held.engines["depth"]
-    made = entry.file, entry.tensorrt, entry.gpu, entry.rtx
-    assert made == ("depth.engine", VERSION, None, True)
+    made = entry.file, entry.tensorrt, entry.gpu, entry.rtx, entry.spelling
+    assert made == ("depth.engine", VERSION, None, True, "gpu")
     assert entry.onnx_sha256 == manifest.sha256_of(request_.out / "depth.onnx")
     assert entry.meta[trt_build.COST] == COST
     assert "--target rtx" in held.command("depth", request_.out)
