@@ -40,7 +40,7 @@ def compared(
     """Each output of a graph on each example: its name, onnxruntime's answer and PyTorch's."""
     signature = SIGNATURES[graph.name]
     names = list(signature.output_names)
-    for example, answer in zip(graph.examples, answers):
+    for example, answer in zip(graph.examples, answers, strict=True):
         outputs = session.run(names, dict(zip(signature.input_names, example)))
         for name, got in zip(names, outputs):
             yield name, got, answer[name]
