@@ -20,7 +20,6 @@ from samotion import __version__
 from samotion.backends.cuda import DRIVERS
 from samotion.backends.folder import DEFAULT, engine_folder
 from samotion.backends.ort import PROVIDERS
-from samotion.clips.video import read_clip
 from samotion.commands import exits, options
 from samotion.commands.backend_trials import (
     TENSORRTS,
@@ -34,7 +33,7 @@ from samotion.commands.streams import note
 from samotion.errors import DeviceError, EngineError, InputError, ParityError, first_line
 from samotion.manifest import typed
 from samotion.presets import SAM2_INSTALL
-from samotion.results.write import versions_of
+from samotion.results.record import versions_of
 
 PACKAGES = (
     "numpy",
@@ -146,6 +145,8 @@ def try_video() -> str | None:
     try:
         import av
 
+        from samotion.clips.video import read_clip
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "clip.mp4")
             with av.open(str(path), "w") as container:
@@ -157,7 +158,7 @@ def try_video() -> str | None:
                     container.mux(stream.encode(frame))
                 container.mux(stream.encode())
             levels = np.mean(read_clip(path).frames, axis=(1, 2, 3))
-    except Exception as error:  # PyAV raises kinds of its own, and ImportError where it is broken
+    except Exception as error:  # PyAV has kinds of its own; a broken package: ImportError
         return first_line(error)
     right = levels.shape == (2,) and bool(np.all(np.abs(levels - (64, 128)) < 8))
     return None if right else f"frames of brightness 64 and 128 are read as {levels.tolist()}"

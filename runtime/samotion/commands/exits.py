@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from samotion.commands import streams
-from samotion.errors import OutputError, SamotionError, is_disk_error
+from samotion.errors import DeviceError, OutputError, SamotionError, is_disk_error
 
 Handler = Callable[[int, FrameType | None], Any] | signal.Handlers
 
@@ -30,9 +30,9 @@ class Terminated(BaseException):
 def run_command(function: Callable[[], int | None], verbose: bool = False) -> NoReturn:
     """Do a command's work and end the process with its exit code (None: 0).
 
-    A SamotionError becomes one line on stderr and its own code, a full disk 7, Ctrl-C 130, SIGTERM
-    143, anything unexpected 1. The stack trace shows with `verbose` only. Output that nobody reads
-    is no error.
+    A SamotionError becomes one line on stderr and its own code, a broken package 5, a full disk 7,
+    Ctrl-C 130, SIGTERM 143, anything unexpected 1. The stack trace shows with `verbose` only.
+    Output that nobody reads is no error.
     """
     sys.exit(exit_code(function, verbose))
 
@@ -75,6 +75,9 @@ def explain(error: BaseException, verbose: bool = False) -> tuple[int, str]:
             OutputError.exit_code,
             f"error: {reason}{where}; free some space or choose another folder",
         )
+    if isinstance(error, ImportError):
+        line = f"error: a package cannot be loaded ({_one_line(error)}); see samotion-check"
+        return DeviceError.exit_code, line
     hint = "" if verbose else "; run again with -v for the stack trace"
     return INTERNAL, f"internal error: {type(error).__name__}: {_one_line(error)}{hint}"
 

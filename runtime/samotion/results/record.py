@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,14 @@ def _clips(record: Record) -> dict[str, Record]:
     return (
         {k: v for k, v in clips.items() if isinstance(v, dict)} if isinstance(clips, dict) else {}
     )
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Those of packages, where they are installed."""
+    from importlib import metadata
+
+    found = {}
+    for package in packages:
+        with suppress(metadata.PackageNotFoundError):
+            found[package] = metadata.version(package)
+    return found

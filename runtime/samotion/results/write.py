@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,16 @@ from samotion.results.folder import (
 )
 from samotion.results.masks import relative
 from samotion.results.material import Material
-from samotion.results.record import DONE, SCHEMA, WRITING, OutputFolder, Record, owned, write_record
+from samotion.results.record import (
+    DONE,
+    SCHEMA,
+    WRITING,
+    OutputFolder,
+    Record,
+    owned,
+    versions_of,
+    write_record,
+)
 from samotion.results.writers import ALWAYS, TO_LOOK_AT, writer
 
 if TYPE_CHECKING:
@@ -166,14 +174,3 @@ def versions() -> dict[str, str]:
     """Versions of what a result depends on, and of Python and the machine's kind."""
     machine = f"{platform.system()} {platform.machine()}"
     return {"python": platform.python_version(), "machine": machine} | versions_of(PACKAGES)
-
-
-def versions_of(packages: Iterable[str]) -> dict[str, str]:
-    """Those of packages, where they are installed."""
-    from importlib import metadata
-
-    found = {}
-    for package in packages:
-        with suppress(metadata.PackageNotFoundError):
-            found[package] = metadata.version(package)
-    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 from dataclasses import fields, replace
@@ -15,6 +16,7 @@ import pytest
 from helpers import fake_tensorrt, zero_engines
 from samotion import manifest
 from samotion.backends.ort import PROVIDERS, why_missing
+from samotion.clips import video
 from samotion.commands import backend_trials, check, engine_trials
 from samotion.commands.backend_trials import Backend
 from samotion.commands.engine_trials import Trials, run_each
@@ -235,13 +237,22 @@ def test_video_that_is_not_read_is_told(engines: Path, monkeypatch: pytest.Monke
     def fail(*_: Any) -> None:
         raise InputError("cannot be read")
 
-    monkeypatch.setattr(check, "read_clip", fail)
+    monkeypatch.setattr(video, "read_clip", fail)
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
     assert outcome.exit_code == 3
     assert "video                    cannot be read" in outcome.stdout
     assert "next: videos cannot be read: pip install" in outcome.stdout
-    monkeypatch.setattr(check, "read_clip", lambda _: next(iter(())))
+    monkeypatch.setattr(video, "read_clip", lambda _: next(iter(())))
     assert check.try_video() == "StopIteration"  # which says nothing
+
+
+def test_an_opencv_that_cannot_be_loaded_does_not_stop_the_check() -> None:
+    code = (
+        "import sys; sys.modules['cv2'] = None\n"
+        "from samotion.commands import check; print(check.try_video())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "cv2" in done.stdout and done.returncode == 0, done.stderr
 
 
 def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch) -> None:

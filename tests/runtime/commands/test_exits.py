@@ -50,6 +50,7 @@ def test_codes_are_handed_through() -> None:
             "No space left on device while writing '/out/a.png'",
         ),
         (OSError(errno.EROFS, "ro"), 7, "Read-only file system"),
+        (ImportError("libGL.so.1: no\nfile"), 5, "package cannot be loaded (libGL.so.1: no file)"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (Terminated(), 143, "terminated"),
         (
