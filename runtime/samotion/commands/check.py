@@ -39,6 +39,7 @@ PACKAGES = (
     "numpy",
     "av",
     "opencv-python-headless",
+    "opencv-python",
     "pycocotools",
     "onnxruntime",
     "onnxruntime-gpu",

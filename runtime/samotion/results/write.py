@@ -43,6 +43,7 @@ PACKAGES = (
     "numpy",
     "av",
     "opencv-python-headless",
+    "opencv-python",
     "onnxruntime",
     "onnxruntime-gpu",
     "pycocotools",

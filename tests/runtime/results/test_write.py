@@ -27,6 +27,7 @@ from helpers.made_result import (
 from helpers.paths import ROOT
 from pycocotools import mask as coco
 from samotion import png
+from samotion.commands import check
 from samotion.errors import OutputError, UsageError
 from samotion.presets import NANO
 from samotion.results import drawing, overlay
@@ -326,3 +327,9 @@ def test_folder_that_is_a_file(tmp_path: Path) -> None:
 def test_names_that_no_shell_likes(tmp_path: Path) -> None:
     folder = output.write(make_result('it\'s a "cat" 猫'), tmp_path / "o u t")
     assert (folder / "overlay.mp4").stat().st_size > 0
+
+
+def test_either_opencv_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.metadata.version", lambda name: f"of {name}")
+    assert output.versions()["opencv-python"] == "of opencv-python"
+    assert check.PACKAGES.count("opencv-python") == 1
