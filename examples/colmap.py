@@ -7,6 +7,7 @@ Then, where COLMAP is installed, the commands that are printed.
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 import samotion
@@ -17,7 +18,7 @@ def main(clip: str, out: str) -> None:
     with samotion.open_engines() as engines:
         result = samotion.segment_clip(clip, engines)
     result.save(out, save=["images", "colmap"], overwrite=True)
-    scene = f"{out}/{result.clip.name}"
+    scene = shlex.quote(f"{out}/{result.clip.name}")
     static = (result.labels == 0).mean()
     print(f"# {len(result.labels)} images, of which {static:.0%} is static")
     print(

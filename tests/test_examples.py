@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +97,11 @@ def test_live(
 
 @pytest.mark.usefixtures("once")
 def test_colmap(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    example("colmap").main(str(clip), str(tmp_path))
-    assert capsys.readouterr().out.count("colmap ") == 3
-    images, masks = (tmp_path / "patch" / name for name in ("images", "colmap_masks"))
+    scene = tmp_path / "a scene" / "patch"
+    example("colmap").main(str(clip), str(scene.parent))
+    said = capsys.readouterr().out
+    assert said.count("colmap ") == 3 and shlex.split(said).count(f"{scene}/database.db") == 3
+    images, masks = (scene / name for name in ("images", "colmap_masks"))
     assert {f"{p.name}.png" for p in images.iterdir()} == {p.name for p in masks.iterdir()}
 
 
