@@ -7,6 +7,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -51,6 +52,7 @@ PACKAGES = (
     "sam2",
 )
 LOW_DISK_BYTES = 2 << 30
+NO_CUDA_13 = sys.version_info < (3, 11)  # onnxruntime-gpu for CUDA 13 has no Python 3.10
 JETSON = Path("/etc/nv_tegra_release")
 
 
@@ -180,10 +182,11 @@ def find_gpus() -> list[str]:
 
 
 def cuda_of(gpus: list[str]) -> str:
-    """What the extras' names end in for the CUDA that the driver runs: nothing for CUDA 13."""
+    """What the extras' names end in for the CUDA that driver and Python have: none for 13."""
     found = (re.search(r", (\d+\.\d+)[\d.]*$", gpu) for gpu in gpus)
     drivers = [float(match[1]) for match in found if match]
-    return "-cu12" if drivers and min(drivers) < float(DRIVERS[13]) else ""
+    is_old = drivers and min(drivers) < float(DRIVERS[13])
+    return "-cu12" if is_old or NO_CUDA_13 else ""
 
 
 def advise_on_packages(video: str | None) -> list[str]:

@@ -146,7 +146,8 @@ def advised(
     return check.advise(check.Report(**found), Trials(**trials), engine_dir)
 
 
-def test_advice() -> None:
+def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "NO_CUDA_13", False)
     backends = [Backend("onnxruntime cpu", None), Backend("onnxruntime cuda", "missing")]
     assert "pip install 'samotion[gpu]'" in advised(backends, ["NVIDIA X"], "e")[0]
     assert "only 1.0 GiB are free" in advised(backends, [], "e", 1 << 30)[0]
@@ -263,10 +264,13 @@ def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch
     assert check.advise_on_packages(None) == []
 
 
-def test_what_an_old_driver_can_run() -> None:
+def test_what_an_old_driver_or_python_can_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "NO_CUDA_13", False)
     old, new = "NVIDIA X, 8192 MiB, 550.54.14", "NVIDIA Y, 8192 MiB, 580.65.06"
     assert check.cuda_of([new]) == check.cuda_of([]) == check.cuda_of(["NVIDIA Z"]) == ""
     assert check.cuda_of([new, old]) == "-cu12"
+    monkeypatch.setattr(check, "NO_CUDA_13", True)
+    assert check.cuda_of([new]) == "-cu12"
     advice = advised([Backend("onnxruntime cpu", None)], [old])
     assert "samotion[gpu-cu12]" in advice[0]
     assert "samotion[trt-cu12]" in advice[1] and "samotion[rtx-cu12]" in advice[1]
