@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
 import sys
@@ -57,3 +58,21 @@ def test_every_extra_installs_something_on_every_python(python: str) -> None:
     for extra, lines in project["optional-dependencies"].items():
         markers = [Requirement(line).marker for line in lines]
         assert any(not one or one.evaluate({"python_version": python}) for one in markers), extra
+
+
+def test_extras_that_exclude_each_other_are_told_to_uv() -> None:
+    tomllib = pytest.importorskip("tomllib")  # since Python 3.11
+    text = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    told = {frozenset(one["extra"] for one in pair) for pair in text["tool"]["uv"]["conflicts"]}
+    extras = text["project"]["optional-dependencies"]
+    wanted = [(extra, Requirement(line)) for extra, lines in extras.items() for line in lines]
+
+    def lowest_in(one: Requirement, other: Requirement) -> bool:
+        return any(at.version in other.specifier for at in one.specifier if at.operator == ">=")
+
+    apart = {
+        frozenset((extra, other))
+        for (extra, one), (other, two) in itertools.combinations(wanted, 2)
+        if one.name == two.name and not lowest_in(one, two) and not lowest_in(two, one)
+    }
+    assert told == apart and len(apart) == 5
