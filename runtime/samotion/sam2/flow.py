@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 
 SIDE_PX = 256  # of the longer side, at which flow is found
+FIT_ROUNDS = 3  # of least squares, which count less what the round before left far off
+FIT_PX = 0.25  # at least this much is not far off
 ASKED_FRAMES = 2  # of so many, a small SAM 2 is asked on one: it takes half the time
 
 
@@ -85,6 +87,26 @@ def warped(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
     flow = cv2.resize(back, (width, height), interpolation=cv2.INTER_LINEAR) * scale
     moved = cv2.remap(mask.astype(np.float32), *_grid(flow), cv2.INTER_LINEAR)
     return np.asarray(moved > 0.5)
+
+
+def own(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """Flow `back` (h,w,2) to a mask (H,W) bool as the affine motion of most of the object. Flow
+    itself drags along what lies beside an object, and uncovers parts of it that are the ground's.
+    """
+    height, width = back.shape[:2]
+    inside = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_AREA) > 0
+    inside = warped(inside, back)
+    if not inside.any():
+        return back
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    terms = np.dstack([x / width, y / height, np.ones_like(x)])
+    rows, moved = terms[inside], back[inside]
+    fit = np.array([(0, 0), (0, 0), np.median(moved, axis=0)])
+    for _ in range(FIT_ROUNDS):
+        off = np.linalg.norm(rows @ fit - moved, axis=1, keepdims=True)
+        weighted = (rows / (1 + (off / max(FIT_PX, float(np.median(off)))) ** 2)).T
+        fit = np.linalg.lstsq(weighted @ rows, weighted @ moved, rcond=None)[0]
+    return np.asarray(terms @ fit, np.float32)
 
 
 def _grid(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ from helpers import long_scene
 from helpers.overlap import iou
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow, Leap, joined, warped
+from samotion.sam2.flow import Flow, Leap, joined, own, warped
 from samotion.sam2.forward import FlowFollower, follower
 
 
@@ -31,6 +31,19 @@ def test_flow_of_a_small_picture_takes_masks_at_their_own_size() -> None:
     mask[10:20, 20:40] = True
     back = np.full((20, 20, 2), (-2, -1), np.float32)
     np.testing.assert_array_equal(warped(mask, back), np.roll(mask, (2, 8), (0, 1)))
+
+
+def test_what_flow_drags_along_or_leaves_behind_does_not_change_a_shape() -> None:
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 20:50] = True
+    there = np.roll(mask, (2, 6), (0, 1))
+    back = np.where(there[..., None], (-6, -2), (0, 0)).astype(np.float32)
+    assert iou(warped(mask, back), there) < 0.85  # what it uncovers is taken for it
+    assert np.array_equal(warped(mask, own(mask, back)), there)
+    x = np.arange(80, dtype=np.float32)
+    growing = np.dstack([np.tile((35 - x) / 10, (60, 1)), np.zeros((60, 80), np.float32)])
+    np.testing.assert_allclose(own(mask, growing), growing, atol=1e-4)
+    assert own(np.zeros_like(mask), back) is back
 
 
 @pytest.mark.parametrize("refine", [None, refine_mask])
