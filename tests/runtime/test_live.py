@@ -121,6 +121,7 @@ def test_an_object_keeps_its_id_though_its_mask_has_dwindled() -> None:
     assert find_same(whole, {7: rest}) == 7
     assert find_same(whole, {7: rest, 8: _box(12, 40)}) == 8
     assert find_same(leg, {7: whole}) is None
+    assert find_same(leg, {7: whole, 8: rest}) == 8
     assert find_same(whole, {7: _box(39, 50), 8: _box(0, 0)}) is None
 
 

@@ -215,12 +215,9 @@ def last_masks(found: Found) -> list[np.ndarray]:
 
 def find_same(mask: np.ndarray, followed: Mapping[int, np.ndarray]) -> int | None:
     """The object that is followed, by its mask, where one has been found."""
-    ious = {number: iou(mask, other) for number, other in followed.items()}
-    best = max(ious, key=ious.__getitem__, default=None)
-    if best is None:
-        return None
-    own = followed[best]
-    return best if (own & mask).sum() > SAME_SHARE * own.sum() else None
+    inside = {number: int((own & mask).sum()) for number, own in followed.items()}
+    same = [number for number, px in inside.items() if px > SAME_SHARE * followed[number].sum()]
+    return max(same, key=inside.__getitem__, default=None)
 
 
 def iou(a: np.ndarray, b: np.ndarray) -> float:
