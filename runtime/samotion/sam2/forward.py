@@ -78,8 +78,9 @@ class MemoryFollower:
 
 
 class FlowFollower:
-    """The last mask, where optical flow takes it; on every second frame a small SAM 2 is asked to
-    improve it. All that share a flow ask on the same frames, whose features serve them all.
+    """The last mask, where its own motion in the optical flow takes it; on every second frame a
+    small SAM 2 is asked to improve it. All that share a flow ask on the same frames, whose features
+    serve them all.
     """
 
     def __init__(self, engines: Engines, refine: Refine | None) -> None:
