@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from helpers.overlap import iou
 from samotion.cues.coarse_masks import LOGIT_MAX, splat
 
@@ -57,6 +58,28 @@ def test_nothing_positive_gives_nothing() -> None:
 
 def test_points_outside_the_frame_do_not_count() -> None:
     xy, positive = _tracks(16)
-    more = np.concatenate([xy, [[-50.0, 10.0], [10.0, 5000.0]]]).astype(np.float32)
-    labels = np.concatenate([positive, [True, True]])
+    outside = [[-50.0, 10.0], [10.0, 5000.0], [HW[1], 10.0]]
+    more = np.concatenate([xy, outside]).astype(np.float32)
+    labels = np.concatenate([positive, [True] * 3])
     assert np.abs(_drawn(more, labels) - _drawn(xy, positive)).max() == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "wanted"),
+    [(60, (-5.0058, 2.6117, 0.0093, 0.0119)), (40_000, (-5.1441, 2.6354, 0.0486, 0.0467))],
+)
+def test_masks_are_drawn_as_those_that_the_net_was_trained_on(
+    count: int, wanted: tuple[float, ...]
+) -> None:
+    rng = np.random.default_rng(3)
+    xy = rng.uniform(0, HW[::-1], (count, 2))
+    xy[1:9] = xy[0]  # several in a cell
+    shares = (np.hypot(*(xy - xy[0]).T) < 60) * rng.uniform(0.5, 1, count)
+    logits = _drawn(xy, shares)
+    down, across = (np.abs(np.diff(logits, axis=axis)).mean() for axis in (0, 1))
+    np.testing.assert_allclose((logits.mean(), logits.std(), down, across), wanted, atol=1e-3)
+
+
+def test_a_picture_of_one_row_of_cells_is_drawn() -> None:
+    for hw in ((8, 800), (800, 8)):
+        assert splat(np.zeros((0, 2)), np.zeros((1, 0)), hw).shape == (1, *hw)

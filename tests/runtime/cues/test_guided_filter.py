@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from helpers.overlap import iou
 from samotion.cues import guided_filter
+from samotion.geometry import box_around
 
 HW = (240, 320)
 
@@ -56,7 +57,7 @@ def test_where_the_picture_is_flat_the_mask_stays() -> None:
 def test_what_is_far_from_the_mask_and_looks_alike_stays_out() -> None:
     disc, twin = _disc(20, at=(0.5, 0.3)), _disc(20, at=(0.5, 0.7))
     filtered = guided_filter.refine_mask(_picture(disc | twin), _coarse(disc))
-    assert not (filtered[twin] > 0).any() and iou(filtered > 0, disc) > 0.95
+    assert (filtered[twin] == -1).all() and iou(filtered > 0, disc) > 0.95
 
 
 def test_masks_at_the_border_and_tiny_ones_hold() -> None:
@@ -91,3 +92,28 @@ def _in_window(picture: np.ndarray, mask: np.ndarray, y: int, x: int) -> np.ndar
     spread = np.cov(colours.T, bias=True) + guided_filter.EPSILON * np.eye(3)
     slopes = np.linalg.solve(spread, ((colours - colours.mean(0)) * wanted[:, None]).mean(0))
     return np.append(slopes, wanted.mean() - slopes @ colours.mean(0))
+
+
+@pytest.mark.parametrize(
+    ("hw", "radius_px", "wanted"),
+    [
+        (HW, 4, (-0.5152, 0.5847, 0.2379)),
+        ((60, 80), 20, (0.3156, 0.8641, 0.079)),
+        ((480, 640), 90, (0.513, 0.8312, 0.0618)),
+    ],
+)
+def test_masks_are_filtered_with_the_numbers_chosen(
+    hw: tuple[int, int], radius_px: float, wanted: tuple[float, float, float]
+) -> None:
+    disc = _disc(radius_px, hw)
+    filtered = guided_filter.refine_mask(_picture(disc), _coarse(np.roll(disc, 2, axis=1), 4))
+    part = filtered[box_around(disc.astype(np.uint8), 2)]
+    told = part.mean(), part.std(), np.abs(np.diff(part, axis=1)).mean()
+    np.testing.assert_allclose(told, wanted, atol=5e-4)
+
+
+def test_a_speck_in_the_corner_of_a_long_picture_holds() -> None:
+    picture = np.zeros((60, 6000, 3), np.uint8)
+    logits = np.full(picture.shape[:2], -5, np.float32)
+    logits[0, 0] = 5
+    assert np.isfinite(guided_filter.refine_mask(picture, logits)).all()

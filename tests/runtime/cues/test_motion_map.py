@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import graphs
+from helpers.standing_tracks import tracks_at
 from samotion.contract import MAP_CHANNELS
 from samotion.cues import motion_map
 from samotion.cues.motion_map import MotionMaps
@@ -160,6 +161,25 @@ def test_scores_follow_the_maps() -> None:
     np.testing.assert_array_equal(
         motion_map.weigh(scores, hidden, MotionMaps(engines, frames, hidden, scores), HW), scores
     )
+
+
+def test_a_score_is_weighed_by_the_mean_of_the_maps_under_its_track() -> None:
+    left = np.repeat(np.array([[1, -1]], np.float32), [8, 8], axis=1).repeat(9, axis=0)
+    unread = np.full_like(left, np.nan)
+    maps: Any = [0.5 * left, unread, 1.5 * left, unread, 2.5 * left]
+    tracks = tracks_at(np.array([[40, 40], [40, 40], [120, 50]]), 5)
+    tracks.xy[1, 3:] = (110, 40)
+    tracks.visible[2, 2] = False
+    weighed = motion_map.weigh(np.array([0, 0.5, 1], np.float32), tracks, maps, (90, 160))
+    assert weighed.dtype == np.float32
+    certain = np.log((1 - 1e-4) / 1e-4)
+    wanted = [-0.7 * certain + 1.5, (0.5 + 1.5 - 2.5) / 3, 0.7 * certain - (0.5 + 2.5) / 2]
+    np.testing.assert_allclose(np.log(weighed / (1 - weighed)), wanted, atol=1e-4)
+
+
+def test_probabilities_of_extreme_logits_are_certain() -> None:
+    extreme = np.array([-200, 200], np.float32)
+    np.testing.assert_allclose(motion_map.probability(extreme), [0, 1], atol=1e-6)
 
 
 def test_the_graph_answers_as_pytorch_at_every_size(tmp_path: Path) -> None:
