@@ -42,6 +42,14 @@ def test_a_log_gets_one_line_when_a_stage_ends(clock: Clock) -> None:
     assert out.getvalue() == "motion      3.0 s\nmasks       1.0 s\n"
 
 
+def test_what_is_told_of_stages_is_no_output(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.display(clock=clock) as report:
+        report("masks", 1, 1)
+    assert capsys.readouterr() == ("", "masks       0.0 s\n")
+
+
 def test_a_log_hears_of_a_long_stage_now_and_then(clock: Clock) -> None:
     out = io.StringIO()
     with progress.display(stream=out, clock=clock) as report:
@@ -90,6 +98,10 @@ def test_time_left_is_none_while_a_step_is_overdue(clock: Clock) -> None:
     assert left == [None, None, None]
     pace.reach(800, 852)
     assert pace.left_s() == pytest.approx(210 / 516 * 52)
+    pace.reach(850, 900)  # another stage
+    clock.now += 5
+    pace.reach(851, 900)
+    assert pace.left_s() == pytest.approx(5 * 49)
 
 
 def test_a_terminal_tells_the_time_left_from_the_first_step_on(
@@ -111,7 +123,7 @@ def test_quiet_says_nothing() -> None:
     assert out.getvalue() == ""
 
 
-@pytest.mark.parametrize(("term", "moves"), [("xterm", True), ("dumb", False)])
+@pytest.mark.parametrize(("term", "moves"), [("xterm", True), ("dumb", False), ("unknown", False)])
 def test_bars_are_for_terminals_that_can(
     monkeypatch: pytest.MonkeyPatch, term: str, moves: bool
 ) -> None:
@@ -137,6 +149,10 @@ def test_a_terminal_shows_the_batch_while_a_clip_runs(
     with progress.display(stream=out, series=series) as report:
         report("tracks", 1, 2)
     assert "all" in out.getvalue() and "1/3" in out.getvalue() and "0:02:00 left" in out.getvalue()
+    alone = Terminal()
+    with progress.display(stream=alone, series=Series(1, clock)) as report:
+        report("tracks", 1, 2)
+    assert "tracks" in alone.getvalue() and "all" not in alone.getvalue()
 
 
 def test_columns_survive_what_is_unknown() -> None:
@@ -173,7 +189,13 @@ def test_time_left_of_a_batch_is_that_of_the_mean(clock: Clock) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.2, "about 1 s"), (89, "about 89 s"), (600, "about 10 min"), (9000, "about 2.5 h")],
+    [
+        (0.2, "about 1 s"),
+        (89, "about 89 s"),
+        (600, "about 10 min"),
+        (5400, "about 1.5 h"),
+        (9000, "about 2.5 h"),
+    ],
 )
 def test_times_are_told_roughly(seconds: float, text: str) -> None:
     assert about(seconds) == text

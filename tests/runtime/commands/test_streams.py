@@ -4,6 +4,7 @@ exit code.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import subprocess
@@ -57,6 +58,31 @@ def test_work_is_done_whatever_the_streams_are(tmp_path, redirection):
     assert (code, written) == (8, "done") and said in ("", "said\n")
 
 
+def test_a_file_does_not_take_the_place_of_a_closed_stream(tmp_path):
+    code = WORK.replace("    print", "    first = open(sys.argv[1], 'a')\n    print", 1)
+    code = code.replace('"w"', '"a"')
+    assert run(tmp_path, ">&-", code) == (8, "", "said\n", "done")
+
+
+@pytest.mark.parametrize(
+    "number", [errno.EPIPE, errno.EBADF, errno.EIO, errno.ENOSPC, errno.EDQUOT]
+)
+def test_a_message_that_cannot_be_written_is_no_error(number, monkeypatch, tmp_path):
+    def fail(*_):
+        raise OSError(number, "cannot be written")
+
+    with (tmp_path / "file").open("w") as file:
+        monkeypatch.setattr(os, "write", fail)
+        assert streams.Tolerant(file.fileno(), streams._LEFT | streams._FULL).write(b"said") == 4
+
+
+def test_a_terminal_is_still_one():
+    leader, follower = os.openpty()
+    with open(leader, "wb"), open(follower, "wb"):
+        stream = streams.Tolerant(follower, frozenset())
+        assert stream.isatty() and stream.fileno() == follower
+
+
 def test_results_that_do_not_fit_are_an_error(tmp_path):
     code = WORK.replace("    print", "    open(sys.argv[1], 'w').write('begun'); print", 1)
     said = "error: No space left on device; free some space or choose another folder\n"
@@ -66,15 +92,23 @@ def test_results_that_do_not_fit_are_an_error(tmp_path):
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_paths_come_out_as_the_file_system_has_them(encoding):
     path = os.fsencode("caf\xe9 \U0001f408") + b"\xff"
-    code = (
-        "import sys\nfrom samotion.commands import streams\nstreams.prepare()\nprint(sys.argv[1])"
-    )
+    code = """
+import sys
+from samotion.commands import streams
+streams.prepare()
+print(sys.argv[1] + "\\n\\ud800")
+streams.note(sys.argv[1])
+"""
     done = subprocess.run(
         [sys.executable, "-X", "utf8", "-c", code, path],
         capture_output=True,
         env={**os.environ, "PYTHONIOENCODING": encoding},
     )
-    assert done.stdout == path + b"\n", done.stderr
+    assert done.stdout == path + b"\n\\ud800\n", done.stderr
+    said = (
+        done.stderr.decode(encoding).replace("\\xe9", "\xe9").replace("\\U0001f408", "\U0001f408")
+    )
+    assert said == "caf\xe9 \U0001f408\\udcff\n"
 
 
 def test_streams_of_others_stay(capsys):
