@@ -85,6 +85,34 @@ def test_of_many_tracks_moving_and_still_ones_are_drawn(monkeypatch: pytest.Monk
     drawn = result.scores[points.chosen_tracks(result.scores, 0.75)]
     assert len(drawn) == 12 and (drawn > 0.75).sum() == 6
     assert drawn.min() == 0 and drawn.max() == 1
+    for threshold, moving in ((None, 6), (0.95, 2), (0.05, 10)):  # as many as there are
+        drawn = result.scores[points.chosen_tracks(result.scores, threshold)]
+        assert len(drawn) == 12 and (drawn > (threshold or 0.5)).sum() == moving
+
+
+def test_tracks_far_outside_the_picture_stay_there(tmp_path: Path) -> None:
+    result = report_result()
+    result.tracks.visible[0] = True
+    result.tracks.xy[0, :3] = [(9000, -9000), (np.nan, 5), (5, np.inf)]
+    packed = told(saved(result, tmp_path))["tracks"]["xy"]
+    first = np.frombuffer(base64.b64decode(packed), "<u2").reshape(40, 6, 2)[0]
+    assert first[:3].tolist() == [[points.HIDDEN - 1, 0], *[[points.HIDDEN] * 2] * 2]
+
+
+def test_boxes_clicks_and_tracks_are_in_px_of_the_pictures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "LONG_SIDE_PX", 70)
+    result = report_result()
+    facts = told(saved(result, tmp_path))
+    assert facts["size"] == [70, 55]
+    one = facts["objects"][0]
+    assert one["boxes"][1] == [1.5, 0.5, 8, 7]
+    assert one["clicks"] == {"0": [[4.5, 3.5, 1], [5, 3.5, 0]]}
+    packed = np.frombuffer(base64.b64decode(facts["tracks"]["xy"]), "<u2").reshape(40, 6, 2)
+    xy = packed / points.SUBPIXEL - points.MARGIN_PX
+    visible = result.tracks.visible
+    np.testing.assert_allclose(xy[visible], (result.tracks.xy[visible] + 0.5) / 2 - 0.5, atol=0.05)
 
 
 def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
@@ -93,6 +121,7 @@ def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
     page = saved(late, tmp_path, command="samotion-run 'my clip.mp4'")
     assert "frames over 0.6 s" in re.sub("<.*?>", " ", page).replace("  ", " ")
     facts = told(page)
+    assert facts["times"] == np.round(result.clip.timestamps_s, 4).tolist()
     assert sum(facts["histogram"]["counts"]) == facts["histogram"]["total"] == 40
     assert facts["histogram"]["threshold"] == 0.75
     assert facts["stages"] == {"video": 100.0, "tracks": 900.0, "masks": 500.0}
@@ -101,6 +130,8 @@ def test_scores_times_settings_and_command_are_told(tmp_path: Path) -> None:
     assert facts["command"] == "samotion-run 'my clip.mp4'"
     assert [frame for frame, _ in facts["depth"]] == [0]
     assert picture(facts["motion"][0][1]).shape == (10, 14, 3)
+    half = told(saved(replace(result, scores=result.scores / 2), tmp_path / "half"))["histogram"]
+    assert half["counts"] == [*[2] * 19, 1, 1, *[0] * 19]
 
 
 def test_a_result_that_no_command_made_tells_the_python_for_it(tmp_path: Path) -> None:
@@ -109,6 +140,57 @@ def test_a_result_that_no_command_made_tells_the_python_for_it(tmp_path: Path) -
     info = {"command": None, "engine_folder": "my engines"}
     command = told(saved(report_result(), tmp_path / "more", **info))["command"]
     assert "samotion.open_engines('my engines')" in command
+    of_file = replace(report_result(), clip=replace(report_result().clip, path="my clip.mp4"))
+    command = told(saved(of_file, tmp_path / "file"))["command"]
+    assert "samotion.segment_clip('my clip.mp4', engines" in command
+
+
+def test_the_head_tells_how_much_was_found_in_what(tmp_path: Path) -> None:
+    engines = {"depth": {"precision": "fp32", "sha256": "ab" * 32}}
+    info = {"preset": "nano", "device": "cpu", "engines": engines, "versions": {"numpy": "2.1"}}
+    page = saved(report_result(1), tmp_path, **info)
+    head = re.findall("<b>([^<]*)</b> ([^<]*)</span>", page)
+    assert head[:2] == [("1", "moving object"), ("6", "frames over 0.6 s")]
+    assert head[2:4] == [("280×220", "pixels"), ("40", "tracks")]
+    assert head[4:] == [("1.5 s", "to compute"), ("nano", "on cpu")]
+    assert "<b>0</b> moving objects<" in saved(report_result(0), tmp_path / "none")
+    facts = told(page)
+    assert facts["engines"] == [["depth", "fp32, sha256 abababababababab…"]]
+    assert ["numpy", "2.1"] in facts["versions"]
+
+
+def test_maps_are_coloured_each_in_its_own_way(tmp_path: Path) -> None:
+    facts = told(saved(report_result(), tmp_path))
+    for kind, frame, level, colours in (
+        ("depth", 0, 90, cv2.COLORMAP_INFERNO),
+        ("motion", 2, 200, cv2.COLORMAP_VIRIDIS),
+    ):
+        ((number, jpeg),) = facts[kind]
+        wanted = cv2.applyColorMap(np.full((1, 1), level, np.uint8), colours)[0, 0]
+        assert number == frame
+        np.testing.assert_allclose(picture(jpeg)[5, 7], wanted, atol=8)
+
+
+def test_the_thumbnail_is_the_frame_that_shows_most() -> None:
+    result = report_result()
+    result.labels[2, 60:100, 20:120] = 1
+    shown = frames.thumbnail(np.asarray(result.clip.frames[2]), result.labels[2])
+    assert frames.encode(result).thumbnail == shown
+    large, flat = np.zeros((400, 640), np.uint8), np.zeros((4, 3000), np.uint8)
+    for labels, hw in ((large, (200, 320)), (flat, (1, 320))):
+        small = frames.thumbnail(np.dstack([labels] * 3), labels)
+        assert picture(small).shape == (*hw, 3)
+
+
+def test_a_clip_of_one_frame_has_its_picture() -> None:
+    assert len(frames.encode(report_result(1, frame_count=1)).jpegs) == 1
+
+
+def test_an_object_that_no_frame_shows_is_told_of(tmp_path: Path) -> None:
+    result = report_result()
+    result.labels[result.labels == 2] = 0
+    _, two = told(saved(result, tmp_path))["objects"]
+    assert (two["seen"], two["area"], set(two["boxes"])) == (0, 0, {None})
 
 
 HOSTILE = "</script><img src=x onerror=alert(1)>&\"'"
@@ -141,6 +223,11 @@ def test_an_object_is_told_of_though_no_frame_of_the_page_shows_it(
     largest = 14 * 16 / (110 * 140)
     assert two["areas"] == pytest.approx([0, largest, *[0] * 7], abs=1e-6)
     assert two["area"] == pytest.approx(0.75 * largest, abs=1e-6)
+    tracks, members = result.tracks, result.evidence.prompts[0].members
+    for value, frame in zip(one["sureness"], range(0, 25, 3)):
+        own = members[tracks.visible[members, frame]]
+        sure = (tracks.visibility * tracks.confidence)[own, frame]
+        assert value == (pytest.approx(sure.mean(), abs=1e-3) if len(own) else None)
 
 
 def test_prompts_of_frames_that_are_not_in_the_page_are_on_the_timeline(
@@ -149,9 +236,10 @@ def test_prompts_of_frames_that_are_not_in_the_page_are_on_the_timeline(
     monkeypatch.setattr(frames, "MAX_FRAMES", 3)  # frames 0, 2 and 4 are in the page
     result = report_result(1)
     click = replace(result.evidence.prompts[0].clicks[0], frame=3)
-    prompts = (replace(result.evidence.prompts[0], clicks=(click,)),)
+    prompts = (replace(result.evidence.prompts[0], clicks=(click, click)),)
     result = replace(result, evidence=replace(result.evidence, prompts=prompts))
-    assert told(saved(result, tmp_path))["objects"][0]["prompts"] == [1]
+    (one,) = told(saved(result, tmp_path))["objects"]
+    assert one["prompts"] == [1] and len(one["clicks"]["3"]) == 4
 
 
 def test_a_page_may_run_its_own_script_and_load_nothing(tmp_path: Path) -> None:
@@ -173,6 +261,14 @@ def test_a_long_or_large_clip_stays_within_the_budget(monkeypatch: pytest.Monkey
     assert sum(len(jpeg) * 3 / 4 for jpeg in pictures.jpegs) < 20_000
     for runs in pictures.runs:
         assert sum(runs[::2]) == pictures.size_wh[0] * pictures.size_wh[1]
+
+
+def test_pictures_that_cannot_fit_are_of_the_smallest_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(frames, "BUDGET_BYTES", 100)
+    monkeypatch.setattr(frames, "SMALLEST_PX", 40)
+    assert frames.encode(report_result()).size_wh == (40, 31)
 
 
 def test_a_fade_from_black_does_not_set_the_size_of_all_pictures(
@@ -287,11 +383,13 @@ def test_tracks_of_windows_lie_where_their_frames_are(tmp_path: Path) -> None:
         for facts in (whole, several)
     )
     assert len(twice) == 80 and several["histogram"]["total"] == 80
+    assert several["tracks"]["scores"] == np.repeat(whole["tracks"]["scores"], 2).tolist()
     order = np.argsort(np.r_[in_windows()[0].scores, in_windows()[0].scores], kind="stable")
     early, late = (twice[order < 40], twice[order >= 40])
     np.testing.assert_array_equal(early[:, :4], once[:, :4])
     np.testing.assert_array_equal(late[:, 2:], once[:, 2:])
     assert (early[:, 4:] == points.HIDDEN).all() and (late[:, :2] == points.HIDDEN).all()
+    assert "<b>80</b> tracks" in saved(in_windows()[1], tmp_path / "head")
     for one, both in zip(whole["objects"], several["objects"]):
         assert both["tracks"] == 2 * one["tracks"] and both["sureness"] == one["sureness"]
         assert both["areas"] == one["areas"] and both["boxes"] == one["boxes"]
