@@ -154,6 +154,9 @@ def test_the_head_tells_how_much_was_found_in_what(tmp_path: Path) -> None:
     assert head[2:4] == [("280×220", "pixels"), ("40", "tracks")]
     assert head[4:] == [("1.5 s", "to compute"), ("nano", "on cpu")]
     assert "<b>0</b> moving objects<" in saved(report_result(0), tmp_path / "none")
+    warned = saved(report_result(warnings=("too dark",)), tmp_path / "warned")
+    assert '<div class="warnings" role="note"><p>too dark</p></div>' in warned
+    assert '<div class="warnings"' not in page
     facts = told(page)
     assert facts["engines"] == [["depth", "fp32, sha256 abababababababab…"]]
     assert ["numpy", "2.1"] in facts["versions"]
@@ -326,6 +329,47 @@ def test_index_is_for_several_clips_and_takes_no_ones_place(tmp_path: Path) -> N
     assert (tmp_path / "index.html").read_text() == "precious"
     (tmp_path / "index.html").unlink()
     assert index.write_index(tmp_path) and index.write_index(tmp_path)
+
+
+def test_an_index_is_kept_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in "ab":
+        saved(report_result(1, name=name), tmp_path)
+    path = index.write_index(".")
+    assert path and f"<h1>{tmp_path.name}</h1>" in path.read_text()
+    saved(report_result(1, name="caf\udce9"), tmp_path)
+    record = json.loads((tmp_path / "b" / "run.json").read_text())
+    (tmp_path / "b" / "run.json").write_text(json.dumps({**record, "status": "begun"}))
+    monkeypatch.setattr(index, "MAX_PICTURES", 2)
+    assert index.write_index(".")
+    page = path.read_text()
+    assert "<b>3</b> clips" in page and 'href="caf%E9/report.html"' in page
+    assert page.count("<img") == 2  # the third has a link only
+    assert page.count(">1 moving object · 6 frames") == 2 and page.count(">not finished<") == 1
+    (tmp_path / "b" / "report.html").unlink()
+    index.write_index(".")
+    assert "<b>2</b> clips" in path.read_text()
+
+
+def test_an_index_is_not_written_through_a_link(tmp_path: Path) -> None:
+    for name in "ab":
+        saved(report_result(name=name), tmp_path)
+    for there in ("nothing", "a/report.html"):
+        (tmp_path / "index.html").symlink_to(tmp_path / there)
+        assert index.write_index(tmp_path) is None
+        assert (tmp_path / "index.html").is_symlink()
+        (tmp_path / "index.html").unlink()
+
+
+def test_a_page_of_very_many_clips_counts_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "MAX_TILES", 2)
+    path = index.write_summary(tmp_path, [index.Row(f"{k}", "done", 6, 2) for k in range(3)])
+    assert path
+    page = path.read_text()
+    assert re.findall("<b>3</b> ([a-z]+)<", page) == ["clips", "done"]
+    assert page.count("<li") == 2
 
 
 def test_a_batchs_page_shows_every_clip_with_what_became_of_it(tmp_path: Path) -> None:
