@@ -30,15 +30,13 @@ from samotion_export.sam2.modules import (
 from samotion_export.sam2.net import CONFIGS, build_module
 from samotion_export.spelling import Spelling
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 SMALL = reference.SMALL
 SIDE = 8  # cells of SMALL's coarsest level
 EXACT = 1e-5  # float32 through a few layers, added up in another order
 
 
 @pytest.fixture(scope="module")
-def module(one_thread: None) -> Any:
+def module() -> Any:
     return reference.small_module()
 
 

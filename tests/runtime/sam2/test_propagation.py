@@ -38,8 +38,6 @@ from samotion.sam2.memory import (
 )
 from samotion.sam2.propagation import propagate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 NET = reference.SMALL
 HW = (90, 120)
 LOGITS = 1e-2  # the bound for trained weights; measured 3e-5 here
@@ -47,12 +45,12 @@ IOU = 0.995
 
 
 @pytest.fixture(scope="module")
-def module(one_thread: None) -> Any:
+def module() -> Any:
     return reference.small_module()
 
 
 @pytest.fixture(scope="module")
-def engines(one_thread: None) -> reference.FolderlessEngines:
+def engines() -> reference.FolderlessEngines:
     return reference.small_engines()
 
 

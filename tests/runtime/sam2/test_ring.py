@@ -21,8 +21,6 @@ from samotion.sam2.memory import (
 from samotion.sam2.propagation import propagate
 from samotion.sam2.ring import ABSENT, Ring
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HW = (90, 120)
 LOGITS = 0.05  # memories in float32 here, rounded to bfloat16 there; measured 0.01
 SIZES = {"memory": (4, 2), "pointer": (3,)}
@@ -73,7 +71,7 @@ class PaddedEngines:
 
 
 @pytest.fixture(scope="module")
-def engines(one_thread: None) -> Any:
+def engines() -> Any:
     return reference.small_engines()
 
 
