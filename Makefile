@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt torch==2.13.0 setuptools wheel
-	$(BIN)/pip install -q -c constraints.txt -e '.[cpu,export,dev,ray]'
-	$(BIN)/pip install -q -c constraints.txt --no-deps --no-build-isolation sam2==1.1.0
+	$(BIN)/pip install -q --no-compile -c constraints.txt torch==2.13.0 setuptools wheel
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e '.[cpu,export,dev,ray]'
+	$(BIN)/pip install -q --no-compile -c constraints.txt --no-deps --no-build-isolation sam2==1.1.0
 	touch $@
 
 demo: $(VENV)/installed
@@ -30,7 +30,7 @@ check: lint test
 # The docs site, in an environment of its own; a warning is an error. Serve it: .venv-docs/bin/mkdocs serve
 docs:
 	$(PYTHON) -m venv .venv-docs
-	.venv-docs/bin/pip install -q -r docs/requirements.txt
+	.venv-docs/bin/pip install -q --no-compile -r docs/requirements.txt
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q --strict
 
 # What a user gets: two throw-away environments, newest and lowest of everything. PYTHON=python3.12 make smoke
