@@ -111,8 +111,13 @@ def test_recorded_figures_become_budgets_once(folder: Path, tmp_path: Path) -> N
 
 
 def test_the_continuous_integration_runs_it() -> None:
-    lines = (ROOT / ".ci/run").read_text().splitlines()
-    assert lines.index("make compiler") < lines.index("make check") < lines.index("make trt-check")
+    made = [line.split() for line in (ROOT / ".ci/run").read_text().splitlines()]
+    calls = [words for words in made if words[:1] == ["make"]]
+    (compiler,), (check,), (trt_check,) = (
+        [k for k, words in enumerate(calls) if target in words]
+        for target in ("compiler", "check", "trt-check")
+    )
+    assert compiler < check <= trt_check
 
 
 def test_no_loop_is_allowed() -> None:
