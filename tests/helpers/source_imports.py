@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -40,8 +41,9 @@ def imports(source: str, known: set[str], inside: bool = True) -> set[str]:
     return {module for node in _run(ast.parse(source), inside) for module in _named(node, known)}
 
 
+@cache
 def graph(inside: bool = True) -> Graph:
-    """By module: those that it imports."""
+    """By module: those that it imports. Read only."""
     files = every_module()
     known = set(files)
     return {name: imports(file.read_text(), known, inside) - {name} for name, file in files.items()}
