@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from types import ModuleType
 
 import numpy as np
@@ -84,31 +85,38 @@ def write_lacking(folder: Path) -> None:
     motion_data.save(folder / "trackless" / "0.npz", empty)
 
 
-@pytest.fixture
-def pools(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made_pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folders of tiny clips (pool, points, residuals), and things that are broken."""
+    folder = tmp_path_factory.mktemp("pools")
     settings = SceneSettings(frames=FRAMES, texture_px=64, blur_share=0.0, no_mover_share=0.0)
-    pool.fill(tmp_path / "pool", Library(), settings, range(1))
-    pool.fill(tmp_path / "points", Library(), settings, range(1), slim=True)
-    pool.fill(tmp_path / "small", Library(), settings, range(1), 96)
-    (tmp_path / "residuals").mkdir()
+    pool.fill(folder / "pool", Library(), settings, range(1))
+    pool.fill(folder / "points", Library(), settings, range(1), slim=True)
+    pool.fill(folder / "small", Library(), settings, range(1), 96)
+    (folder / "residuals").mkdir()
     cells = np.zeros((1, 24, 32), np.uint8)
     residuals = np.zeros((*cells.shape, MAP_CHANNELS), np.float16)
     example = make_residuals.Example(residuals, cells, cells)
-    samples.save(tmp_path / "residuals" / "0.npz", example)
-    (tmp_path / "older").mkdir()
-    samples.save(tmp_path / "older" / "0.npz", example._replace(residuals=residuals[..., 1:]))
+    samples.save(folder / "residuals" / "0.npz", example)
+    (folder / "older").mkdir()
+    samples.save(folder / "older" / "0.npz", example._replace(residuals=residuals[..., 1:]))
     for path in ("broken", "data/davis/JPEGImages/480p/goat", "data/davis/Annotations/480p/goat"):
-        (tmp_path / path).mkdir(parents=True)
-    (tmp_path / "half" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
+        (folder / path).mkdir(parents=True)
+    (folder / "half" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
     for path in ("half", "data/davis"):
-        (tmp_path / path / "JPEGImages" / "480p" / "goat" / "00000.jpg").touch()
-    (tmp_path / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
-    (tmp_path / "broken" / "0.npz").write_bytes(b"PK half of it")
-    (tmp_path / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
-    write_lacking(tmp_path)
-    (tmp_path / "file").touch()
-    return tmp_path
+        (folder / path / "JPEGImages" / "480p" / "goat" / "00000.jpg").touch()
+    (folder / "empty" / "JPEGImages" / "480p" / "goat").mkdir(parents=True)
+    (folder / "broken" / "0.npz").write_bytes(b"PK half of it")
+    (folder / "broken" / "checkpoint.pt").write_bytes(b"PK half of it")
+    write_lacking(folder)
+    (folder / "file").touch()
+    return folder
+
+
+@pytest.fixture
+def pools(made_pools: Path, tmp_path: Path) -> Path:
+    """A copy of them for one test."""
+    return copytree(made_pools, tmp_path, dirs_exist_ok=True)
 
 
 def fail(*_: object) -> None:
