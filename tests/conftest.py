@@ -4,6 +4,7 @@ of exported random nets.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -18,6 +19,14 @@ from helpers.paths import ROOT
 
 if TYPE_CHECKING:  # tests of the runtime go without the training code and its packages
     from helpers.traced import Traced
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: no collection of garbage, of which exports, windows and tests
+    ask for many, need look through it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
