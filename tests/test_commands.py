@@ -142,6 +142,7 @@ def test_help_is_plain_and_of_one_width(program: str) -> None:
     )
     assert text.isascii() and text.startswith(f"Usage: {program} [OPTIONS]")
     assert max(map(len, text.splitlines())) <= options.WIDTH
+    assert not re.search(r"<\w+(\[\w+\])?>", text), "Python's types say nothing to users"
     for parameter in own(program):
         assert (
             parameter.opts[-1] if parameter.param_type_name == "option" else parameter.metavar

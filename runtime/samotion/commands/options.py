@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
 
 from samotion import __version__, manifest
 from samotion.backends.folder import DEFAULT, engine_folder
@@ -32,6 +32,14 @@ class Command(TyperCommand):
             raise typer.Exit(2) from None
         except KeyboardInterrupt as error:
             raise typer.Exit(exits.tell(error)) from None
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """As typer's; help calls arguments by their names alone, without `<list[str]>`."""
+        params: list[Any] = super().get_params(ctx)
+        for one in params:
+            if isinstance(one, TyperArgument):
+                one.display_type_rich = lambda ctx: None  # type: ignore[method-assign]
+        return params
 
     def _refuse_nameless_folders(self, ctx: Any, args: list[str]) -> None:
         """An empty text, such as of a variable that is not set, would be the current folder."""
