@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -53,6 +55,29 @@ def test_a_failure_without_a_table_is_a_warning(clips: list[Path], done: list[st
         results = list(samotion.segment_clips(clips, None))  # type: ignore[arg-type]
     assert len(results) == 2 and len(done) == 3
     assert [one.filename for one in warned] == [__file__]
+
+
+def test_failures_keep_nothing_of_their_clips(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def deep(frames: np.ndarray) -> None:
+        held.append(weakref.ref(frames))
+        raise ValueError(frames.shape)
+
+    def segment(*_: Any) -> Any:
+        try:
+            deep(np.zeros((4, 32, 32, 3), np.uint8))
+        except ValueError as error:
+            frames = np.zeros((4, 32, 32, 3), np.uint8)
+            held.append(weakref.ref(frames))
+            raise InputError("no clip") from error
+
+    monkeypatch.setattr(pipeline, "segment_clip", segment)
+    failures: dict[str, Exception] = {}
+    assert list(samotion.segment_clips(["a.mp4"], None, failures=failures)) == []  # type: ignore[arg-type]
+    assert len(held) == 2 and all(one() is None for one in held)
+    told = "".join(traceback.format_exception(failures["a.mp4"]))
+    assert "in deep" in told and "in segment" in told and "no clip" in told
 
 
 def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 import warnings
 from collections.abc import Generator, Iterable, MutableMapping
 from typing import Any
@@ -52,9 +53,21 @@ def _each(
             name = f"clip {number}"
             if isinstance(clip, (str, bytes, os.PathLike)):
                 name = os.fsdecode(clip)
-            _tell(name, error, failures)
+            _tell(name, _without_variables(error), failures)
             continue
         yield result
+
+
+def _without_variables(error: Exception) -> Exception:
+    """The same error, whose stack trace keeps its lines but no variables: those of a clip that
+    failed are its frames and all that was made of them, and a table keeps its errors.
+    """
+    trace = error.__traceback__
+    met: BaseException | None = error.with_traceback(trace and trace.tb_next)
+    while met is not None:
+        traceback.clear_frames(met.__traceback__)
+        met = met.__cause__
+    return error
 
 
 def _tell(clip: str, error: Exception, failures: MutableMapping[str, Exception] | None) -> None:
