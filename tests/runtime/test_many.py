@@ -80,6 +80,22 @@ def test_failures_keep_nothing_of_their_clips(monkeypatch: pytest.MonkeyPatch) -
     assert "in deep" in told and "in segment" in told and "no clip" in told
 
 
+def test_a_result_that_is_dropped_is_gone_before_the_next_clip(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[Any]] = []
+
+    def segment(*_: Any) -> Any:
+        assert all(one() is None for one in held)
+        labels = np.zeros((4, 32, 32), np.uint8)
+        held.append(weakref.ref(labels))
+        return SimpleNamespace(labels=labels)
+
+    monkeypatch.setattr(pipeline, "segment_clip", segment)
+    results = samotion.segment_clips(clips, None)  # type: ignore[arg-type]
+    assert [len(next(results).labels) for _ in clips] == [4, 4, 4]
+
+
 def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:
     engines: Any = SimpleNamespace(preset=NANO)
     failures: dict[str, Exception] = {}

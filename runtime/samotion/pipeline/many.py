@@ -56,6 +56,7 @@ def _each(
             _tell(name, _without_variables(error), failures)
             continue
         yield result
+        del result  # else the next clip is worked on beside this one's arrays
 
 
 def _without_variables(error: Exception) -> Exception:
