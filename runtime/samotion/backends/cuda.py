@@ -147,11 +147,22 @@ class Device:
             fitting = [block for block in self._down if block.size >= nbytes]
             block = min(fitting, key=lambda block: block.size) if fitting else None
             if block is None:
+                self._free_too_small()
                 block = self.allocate_host(max(nbytes, ALIGNMENT))
             else:
                 self._down.remove(block)
             block.used = 0
             return Download(self, arrays, block)
+
+    def _free_too_small(self) -> None:
+        """Free page-locked memory whose place a larger block takes, or each longer clip would leave
+        some.
+        """
+        if self._down:
+            largest = max(self._down, key=lambda block: block.size)
+            self.wait_for(largest.event)
+            self._down.remove(largest)
+            self.free_host(largest)
 
     def copy(self, target: int, source: int, nbytes: int) -> None:
         """Queue a copy from one place on the device to another."""

@@ -99,6 +99,18 @@ def test_downloads_that_nobody_asks_for_spoil_no_other(device: Any, gpu: Any) ->
     assert len(gpu.pinned) == 2  # one block up, one down
 
 
+def test_a_larger_download_takes_the_place_of_a_smaller_one(
+    device: Any, gpu: fake_tensorrt.Gpu
+) -> None:
+    for size in (1000, 2000, 3000):
+        array = device.empty((size,), "uint8")
+        array[:] = np.ones(size, np.uint8)
+        device.fetch({"array": array})  # that nobody asks for: its copy may still be queued
+    assert device.fetch({"array": array}).get()["array"].all()
+    (block,) = device._down
+    assert block.size == 3072 and len(gpu.pinned) == 2  # and one up
+
+
 def test_a_download_that_a_fault_stops_gives_its_memory_back(
     device: Any, gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:
