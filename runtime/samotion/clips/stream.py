@@ -234,17 +234,7 @@ class Frames:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        check_unchanged(self._stream.path, self._stream.file)
-        count = 0
-        for frame in self._stream.open().scaled:
-            if count == len(self):
-                return
-            if frame.shape != self.shape[1:]:
-                height, width = frame.shape[:2]
-                raise InputError(f"{self._stream.where}: frames are {width}x{height} now")
-            count += 1
-            yield frame
-        check_read(self._stream.path, count, len(self))
+        return _frames(self._stream, self.shape)
 
     def __getitem__(self, number: int | slice) -> np.ndarray:
         if isinstance(number, slice):
@@ -263,3 +253,20 @@ class Frames:
         frame = next(self._pass)
         self._next = number + 1
         return frame
+
+
+def _frames(stream: Stream, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """A pass through the frames (T,H,W,3) of a stream. No method of `Frames`, which hold one: they
+    would keep themselves in memory, and the file open.
+    """
+    check_unchanged(stream.path, stream.file)
+    count = 0
+    for frame in stream.open().scaled:
+        if count == shape[0]:
+            return
+        if frame.shape != shape[1:]:
+            height, width = frame.shape[:2]
+            raise InputError(f"{stream.where}: frames are {width}x{height} now")
+        count += 1
+        yield frame
+    check_read(stream.path, count, shape[0])

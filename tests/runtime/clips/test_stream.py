@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -103,3 +104,11 @@ def test_frames_can_be_copied() -> None:
     frames = Frames(open_clip(pictures), pictures.shape)
     for one in (copy.copy(frames), copy.deepcopy(frames)):
         np.testing.assert_array_equal(one[1], frames[1])
+
+
+def test_frames_whose_file_is_open_are_gone_when_nobody_holds_them(tmp_path: Path) -> None:
+    frames = frames_of(media.write_video(tmp_path / "a.mp4", media.quadrants(COUNT)))
+    assert frames[0].any()
+    held = weakref.ref(frames)
+    del frames
+    assert held() is None
