@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -72,6 +72,10 @@ class Sound:
                 return taken
             taken.append(packet)
 
+    def close(self) -> None:
+        """Give no more: the packets and this hold each other, and a decoder's threads."""
+        self._packets.close()
+
     def _next(self) -> Any:
         import av
 
@@ -84,7 +88,7 @@ class Sound:
             self._warn(f"the overlay's sound breaks off ({error.strerror})")
             return None
 
-    def _copied(self, packets: Iterator[Any]) -> Iterator[Any]:
+    def _copied(self, packets: Iterator[Any]) -> Generator[Any, None, None]:
         for packet in packets:
             if packet.pts is None or packet.dts is None or not packet.size:
                 continue
@@ -95,7 +99,7 @@ class Sound:
                 packet.stream = self._out
                 yield packet
 
-    def _encoded(self, packets: Iterator[Any]) -> Iterator[Any]:
+    def _encoded(self, packets: Iterator[Any]) -> Generator[Any, None, None]:
         """As AAC, without a gap where times are a little off, as AVI's are."""
         following: float | None = None
         for frame in _alike(self._decoded(packets)):
@@ -169,4 +173,6 @@ def _open(clip: Clip, warn: Warn, stack: ExitStack) -> Sound | None:
         every = container.streams.audio
         number = every.index(chosen) + 1
         warn(f"of {len(every)} audio tracks number {number} is the overlay's sound")
-    return Sound(container, chosen, float(clip.timestamps_s[0]), warn)
+    sound = Sound(container, chosen, float(clip.timestamps_s[0]), warn)
+    stack.callback(sound.close)
+    return sound

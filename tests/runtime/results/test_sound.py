@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import weakref
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,23 @@ def test_sound_is_kept_in_step(
     _, source_s, _ = heard(clip)
     assert beep_s == pytest.approx(source_s - result.clip.timestamps_s[0], abs=0.01)
     assert end_s == pytest.approx(2, abs=0.1)  # with the pictures
+
+
+@pytest.mark.parametrize(("file", "codec"), [("a.mp4", "aac"), ("a.avi", "ac3")])
+def test_sound_that_goes_on_after_the_film_is_not_kept(
+    tmp_path: Path, file: str, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = clip_with_sound(tmp_path / file, codec)
+    opened: list[weakref.ref[sound.Sound]] = []
+    join = sound.Sound.join
+
+    def joined(one: sound.Sound, film: Any) -> None:
+        opened.append(weakref.ref(one))
+        join(one, film)
+
+    monkeypatch.setattr(sound.Sound, "join", joined)
+    overlay_of(clip, tmp_path / "out")
+    assert [one() for one in opened] == [None]
 
 
 def test_packets_are_copied_as_they_are(tmp_path: Path) -> None:
