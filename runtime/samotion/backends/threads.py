@@ -138,9 +138,10 @@ def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:
         return
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
-        following: Future[Any] = pool.submit(next, source, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, source, end)
+        # no variable: its error would hold it, and it the error with all that its functions held
+        following: list[Future[Any]] = [pool.submit(next, source, end)]
+        while (item := following.pop().result()) is not end:
+            following.append(pool.submit(next, source, end))
             yield item
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -160,6 +161,39 @@ def test_items_made_ahead_come_in_order_and_errors_with_them(on_a_thread: bool) 
         for item in threads.ahead(made(), on_a_thread):
             found.append(item)
     assert found == [*range(5)]
+
+
+def in_turn_ahead(do: Callable[[int], object]) -> None:
+    for _ in threads.ahead(map(do, range(3)), on_a_thread=True):
+        pass
+
+
+def in_turn_mapped(do: Callable[[int], object]) -> None:
+    for _ in threads.mapped(do, range(3)):
+        pass
+
+
+def in_turn_aside(do: Callable[[int], object]) -> None:
+    with threads.aside(on_a_thread=True) as later:
+        for k in range(3):
+            later(do, k)
+
+
+@pytest.mark.parametrize("in_turn", [in_turn_ahead, in_turn_mapped, in_turn_aside])
+def test_an_error_of_a_thread_keeps_nothing_once_it_is_told(
+    in_turn: Callable[[Callable[[int], object]], None],
+) -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def fail(number: int) -> None:
+        array = np.zeros(number + 1)
+        held.append(weakref.ref(array))
+        raise ValueError(number)
+
+    with pytest.raises(ValueError, match="0") as told:
+        in_turn(fail)
+    del told
+    assert held and all(one() is None for one in held)
 
 
 @pytest.mark.parametrize("on_a_thread", [False, True])
