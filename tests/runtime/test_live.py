@@ -367,6 +367,25 @@ def test_what_goes_wrong_in_a_look_is_raised_by_the_next_frame() -> None:
 
 
 @pytest.mark.parametrize("background", [False, True])
+def test_an_error_of_a_search_keeps_nothing_once_it_is_told(background: bool) -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+
+    def fail(**arrays: np.ndarray) -> Any:
+        own = np.zeros(3)
+        held.append(weakref.ref(own))
+        raise InputError("no memory is left")
+
+    with Session(long_scene.engines(motion=fail), SETTINGS, 8, 6, background) as session:
+        with pytest.raises(InputError, match="no memory") as told:
+            for frame in long_scene.frames(9):
+                session.push(frame)
+                if session._searcher.pending:
+                    _await_look(session)
+        del told
+        assert len(held) == 1 and held[0]() is None
+
+
+@pytest.mark.parametrize("background", [False, True])
 def test_a_session_searches_on_after_an_error(background: bool) -> None:
     motion, calls = long_scene.engines()["motion"], []
 

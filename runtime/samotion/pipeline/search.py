@@ -119,7 +119,10 @@ class Searcher:
         if search is None or answer is None or not answer.done():
             return None
         self.pending = self._answer = None
-        return None if self._stopped else (search, answer.result())
+        try:
+            return None if self._stopped else (search, answer.result())
+        finally:
+            del answer  # an error would hold it, and it the error with the search's frames
 
     def drop(self) -> None:
         """Want the answer of the pending search no more."""
