@@ -215,7 +215,6 @@ class OrtEngine:
         self._stream, self._ordinal = stream, stream.ordinal if stream else 0
         # on one stream, all runs of a session share its handles of cuDNN, one thread at a time
         self._turn: Callable[[], Any] = stream.turn if stream else nullcontext
-        self.device_ms = self._device_ms if stream else None
 
     def __call__(self, **inputs: Any) -> dict[str, np.ndarray]:
         """Run; the outputs by name, as NumPy arrays."""
@@ -239,6 +238,11 @@ class OrtEngine:
                 self.name, arrays, {name: np.asarray(array) for name, array in kept.items()}
             )
         return kept
+
+    @property
+    def device_ms(self) -> Callable[..., float] | None:
+        """As `_device_ms`; None where the stream is not known."""
+        return self._device_ms if self._stream else None
 
     def _device_ms(self, **inputs: Any) -> float:
         """GPU time of one run in ms, between CUDA events: the inputs are there already, the

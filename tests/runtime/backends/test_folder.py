@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,10 @@ def test_damaged_bundled_engines_are_not_exported_anew(
         ),
     ):
         engines["motion_map"]
+
+
+def test_engines_that_are_dropped_give_their_sessions_back() -> None:
+    engines = samotion.open_engines(manifest.BUNDLED, "cpu")
+    held = weakref.ref(engines["motion"])
+    del engines
+    assert held() is None

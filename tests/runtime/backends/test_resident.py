@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -234,6 +235,18 @@ def test_onnxruntime_reads_arrays_of_its_stream_where_they_lie(
     engine.keep(frames=frames)
     assert engine.device_ms is not None and engine.device_ms(frames=frames) == 0
     assert bound == 2 * [("frames", "cpu", 1, np.uint8, frames.shape, frames.address)]
+
+
+def test_an_engine_on_a_stream_that_is_dropped_gives_its_session_back(
+    tmp_path: Path, device: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = onnx_folder(tmp_path).engines["depth"]
+    monkeypatch.setattr(ort_engine, "session_provider", lambda provider, stream: provider)
+    cpu = ort_engine.PROVIDERS["cpu"]
+    engine = ort_engine.OrtEngine("depth", tmp_path / "depth.onnx", entry, cpu, 1, device)
+    held = weakref.ref(engine)
+    del engine
+    assert held() is None
 
 
 def test_large_downloads_are_the_page_locked_memory_itself(
