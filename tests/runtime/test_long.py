@@ -472,3 +472,22 @@ def test_arrays_in_reference_cycles_go_with_their_window(monkeypatch: pytest.Mon
     finally:
         gc.enable()
     assert len(held) == len(windows) > 2
+
+
+def test_a_window_that_is_on_disk_is_gone_before_the_next_one(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[weakref.ref[np.ndarray]] = []
+    find = pipeline.find
+
+    def spy(*arguments: Any) -> Any:
+        assert all(one() is None for one in held)
+        found = find(*arguments)
+        held.append(weakref.ref(found.tracks.xy))
+        return found
+
+    monkeypatch.setattr(pipeline, "find", spy)
+    target = locate(tmp_path / "out", folder.name)
+    with reserve(target):
+        segment_to(target, os.fspath(folder), long_scene.engines(), SETTINGS)
+    assert len(held) > 2

@@ -67,6 +67,7 @@ def write_windows(
         with disk_errors(target.base):
             _write_masks(target, stream, reading, window)
             done.write(*_dump(window, _needs_tracks(target)))
+        del window  # its labels and tracks, before the next one is worked on
     if not any(shape):
         shape = done.done[-1].labels.shape[1:]
     count = len(reading.scaled.numbers)
