@@ -67,7 +67,7 @@ def _without_variables(error: Exception) -> Exception:
     met: BaseException | None = error.with_traceback(trace and trace.tb_next)
     while met is not None:
         traceback.clear_frames(met.__traceback__)
-        met = met.__cause__
+        met = met.__cause__ or met.__context__
     return error
 
 
