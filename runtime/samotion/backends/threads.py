@@ -131,13 +131,29 @@ def _quota(cores: int) -> int:
         return cores
 
 
+@contextmanager
+def _threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """A pool of threads, which ends with them; but what they do for a generator that is dropped is
+    not waited for: Python may drop it while this thread is inside one of the locks that a thread's
+    end takes.
+    """
+    pool, dropped = ThreadPoolExecutor(count), False
+    try:
+        yield pool
+    except GeneratorExit:
+        dropped = True
+        raise
+    finally:
+        pool.shutdown(wait=not dropped, cancel_futures=dropped)
+
+
 def ahead(items: Iterable[Item], on_a_thread: bool) -> Iterator[Item]:
     """The items, each made on a thread while the one before it is used; or simply as they are."""
     if not on_a_thread:
         yield from items
         return
     source, end = iter(items), object()
-    with ThreadPoolExecutor(1) as pool:
+    with _threads(1) as pool:
         # no variable: its error would hold it, and it the error with all that its functions held
         following: list[Future[Any]] = [pool.submit(next, source, end)]
         while (item := following.pop().result()) is not end:
@@ -155,7 +171,7 @@ def mapped(
         yield from map(function, items)
         return
     waiting: deque[Future[Made]] = deque()
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with _threads(WORKERS) as pool:
         for item in items:
             waiting.append(pool.submit(function, item))
             if len(waiting) > WORKERS:
@@ -180,7 +196,7 @@ def aside(on_a_thread: bool, most_waiting: int = MOST_WAITING) -> Iterator[Calla
         while len(waiting) > most_waiting:
             waiting.popleft().result()
 
-    with ThreadPoolExecutor(1) as pool:
+    with _threads(1) as pool:
         yield do
         while waiting:
             waiting.popleft().result()

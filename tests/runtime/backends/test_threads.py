@@ -237,6 +237,30 @@ def given(monkeypatch: pytest.MonkeyPatch) -> dict[str, int | None]:
     return counts
 
 
+@pytest.mark.parametrize("many", [lambda made: threads.ahead(made, True), lambda made: made])
+def test_what_is_dropped_half_way_is_not_waited_for(many: Callable[..., Iterator[int]]) -> None:
+    """Python may drop it in any thread at any place: where a thread begins, to wait for the end of
+    another is to wait for ever.
+    """
+    begun, go_on = threading.Event(), threading.Event()
+
+    def make(number: int) -> int:
+        if number:
+            begun.set()
+            go_on.wait()
+        return number
+
+    items = many(threads.mapped(make, range(9)))
+    assert next(items) == 0 and begun.wait(10)
+    dropping = threading.Thread(target=items.close, daemon=True)  # type: ignore[attr-defined]
+    dropping.start()
+    dropping.join(10)
+    waits = dropping.is_alive()
+    go_on.set()
+    dropping.join()
+    assert not waits
+
+
 def test_engines_called_in_pairs_get_half_of_the_threads_each(
     given: dict[str, int | None],
 ) -> None:
