@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 import weakref
 from pathlib import Path
@@ -15,9 +16,12 @@ from helpers import media
 from helpers.half_segmenter import half_segmenter
 from samotion import pipeline
 from samotion.checks.stages import silent
+from samotion.clips import video
 from samotion.errors import InputError, UsageError
 from samotion.presets import NANO
 from samotion.settings import Settings
+
+CLIP = video.read_clip(np.zeros((4, 32, 32, 3), np.uint8))
 
 
 @pytest.fixture
@@ -99,9 +103,21 @@ def test_a_result_that_is_dropped_is_gone_before_the_next_clip(
 def test_what_is_no_path_costs_itself_alone(clips: list[Path]) -> None:
     engines: Any = SimpleNamespace(preset=NANO)
     failures: dict[str, Exception] = {}
-    assert list(samotion.segment_clips([clips[1], None], engines, failures=failures)) == []  # type: ignore[list-item]
+    given: Any = [os.fsencode(clips[1]), None]
+    assert list(samotion.segment_clips(given, engines, failures=failures)) == []
     assert list(failures) == [str(clips[1]), "clip 1"]
     assert "the clip is None" in str(failures["clip 1"])
+
+
+def test_each_clip_has_the_settings_that_are_given(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engines: Any = SimpleNamespace(preset=NANO)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "segment_clip", lambda *given: given)
+        settings = Settings(seed=3)
+        results: Any = list(samotion.segment_clips(clips, engines, settings))
+    assert results == [(clip, engines, settings) for clip in clips]
 
 
 def test_other_settings_are_refused_at_once(clips: list[Path]) -> None:
@@ -109,10 +125,16 @@ def test_other_settings_are_refused_at_once(clips: list[Path]) -> None:
         samotion.segment_clips(clips, None, {})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("clips", [np.zeros((4, 32, 32, 3), np.uint8), 3, None])
+@pytest.mark.parametrize("clips", [np.array("a.mp4"), 3, None])
 def test_one_clip_is_no_list_of_clips(clips: Any) -> None:
     with pytest.raises(UsageError, match="expected a list of paths"):
         samotion.segment_clips(clips, None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("clip", [CLIP, CLIP.frames])
+def test_one_clip_is_called_so(clip: Any) -> None:
+    with pytest.raises(UsageError, match="clips is one clip; expected a list of paths"):
+        samotion.segment_clips(clip, None)  # type: ignore[arg-type]
 
 
 def test_an_array_of_paths_is_a_list(clips: list[Path], done: list[str]) -> None:
@@ -125,6 +147,7 @@ def test_failures_go_into_a_table_alone(clips: list[Path]) -> None:
         samotion.segment_clips(clips, None, failures=[])  # type: ignore[arg-type]
 
 
-def test_one_path_is_no_list_of_clips() -> None:
-    with pytest.raises(UsageError, match=r"the one path 'a\.mp4'; expected a list"):
-        samotion.segment_clips("a.mp4", None)  # type: ignore[arg-type]
+@pytest.mark.parametrize("path", ["a.mp4", b"a.mp4", Path("a.mp4")])
+def test_one_path_is_no_list_of_clips(path: Any) -> None:
+    with pytest.raises(UsageError, match=r"the one path .*a\.mp4'\)?; expected a list"):
+        samotion.segment_clips(path, None)  # type: ignore[arg-type]
