@@ -223,7 +223,7 @@ def advise(report: Report, trials: Trials, engine_dir: str | None) -> list[str]:
         free = f"{report.disk_free_bytes / 2**30:.1f} GiB"
         advice.append(f"only {free} are free here: choose another folder with -o")
     advice += _advise_on_engines(trials)
-    if works and not advice and not report.video:
+    if not advice and not report.video:
         named = f"--engine-dir {typed(engine_dir)} " if engine_dir else ""
         advice.append(f"all is well: samotion-run {named}clip.mp4")
     return advice

@@ -14,7 +14,7 @@ import numpy as np
 import onnxruntime
 import pytest
 from helpers import fake_tensorrt, zero_engines
-from samotion import manifest
+from samotion import __version__, manifest
 from samotion.backends.ort import PROVIDERS, why_missing
 from samotion.clips import video
 from samotion.commands import backend_trials, check, engine_trials
@@ -53,6 +53,9 @@ def test_without_any_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     assert outcome.exit_code == 5
     assert "onnxruntime is not installed" in outcome.stdout
     assert "next: no backend works: pip install 'samotion[cpu]'" in outcome.stdout
+    assert "all is well" not in outcome.stdout
+    outcome = CliRunner().invoke(check.app, ["--engine-dir", "none"])
+    assert outcome.exit_code == 4, "a folder that is asked for is looked into"
 
 
 def test_backend_that_fails_or_lies(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +114,10 @@ def test_engine_folder(tmp_path: Path) -> None:
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
     assert outcome.exit_code == 0 and "holds preset nano" in outcome.stdout
     assert "all is well: samotion-run --engine-dir" in outcome.stdout
+    assert outcome.stderr == f"samotion {__version__}: trying what is installed\n"
     (engines / "depth.onnx").write_bytes(b"edited")
-    outcome = CliRunner().invoke(check.app, ["--engine-dir", str(engines)])
-    assert outcome.exit_code == 4
+    outcome = CliRunner().invoke(check.app, ["--quiet", "--engine-dir", str(engines)])
+    assert outcome.exit_code == 4 and outcome.stderr == ""
     assert "depth.onnx was changed" in outcome.stdout
     assert "next: build the engines again" in outcome.stdout
     outcome = CliRunner().invoke(check.app, ["--engine-dir", str(tmp_path / "none")])
@@ -154,6 +158,9 @@ def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
     rest = advised(backends, [], "e", problems={"dino": None}, rest="samotion-export sam2")
     assert rest == ["engines are missing, which samotion-run needs: samotion-export sam2"]
     assert advised(backends, []) == ["all is well: samotion-run clip.mp4"]
+    assert advised(backends, [], "my e") == [
+        "all is well: samotion-run --engine-dir 'my e' clip.mp4"
+    ]
     wrong = advised(backends, [], problems={"depth": "was changed"})
     assert "install samotion again" in wrong[0]
 
@@ -164,7 +171,7 @@ def test_gpus_as_the_driver_names_them(tmp_path: Path, monkeypatch: pytest.Monke
     tool.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert check.find_gpus() == ["NVIDIA X, 8192 MiB, 550.1"]
-    tool.write_text("#!/bin/sh\nexit 9\n")
+    tool.write_text("#!/bin/sh\necho 'it failed: is a driver installed?'; exit 9\n")
     assert check.find_gpus() == []
 
 
@@ -243,8 +250,14 @@ def test_video_that_is_not_read_is_told(engines: Path, monkeypatch: pytest.Monke
     assert outcome.exit_code == 3
     assert "video                    cannot be read" in outcome.stdout
     assert "next: videos cannot be read: pip install" in outcome.stdout
+    assert "all is well" not in outcome.stdout
     monkeypatch.setattr(video, "read_clip", lambda _: next(iter(())))
     assert check.try_video() == "StopIteration"  # which says nothing
+    for levels in ([64, 128, 128], [64, 140]):
+        frames = np.array(levels, np.uint8).repeat(3).reshape(-1, 1, 1, 3)
+        clip = types.SimpleNamespace(frames=frames)
+        monkeypatch.setattr(video, "read_clip", lambda _, clip=clip: clip)
+        assert f"64 and 128 are read as {[*map(float, levels)]}" in str(check.try_video())
 
 
 def test_an_opencv_that_cannot_be_loaded_does_not_stop_the_check() -> None:
@@ -283,6 +296,9 @@ def test_a_jetson_has_a_tensorrt_of_its_own(
     assert not any("JetPack" in line for line in advised(works, []))
     monkeypatch.setattr(check, "JETSON", tmp_path)
     assert any("JetPack 6: 8.6.2" in line for line in advised(works, []))
+    assert advised([*works, Backend("tensorrt", None)], []) == [
+        "all is well: samotion-run clip.mp4"
+    ]
 
 
 @pytest.mark.parametrize(
