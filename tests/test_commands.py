@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import typer
 from samotion.commands import options
+from samotion.manifest import BUNDLED
 from samotion.presets import NANO
 from typer.testing import CliRunner
 
@@ -161,6 +162,34 @@ def test_a_wrong_option_is_one_line_and_the_version_another(program: str) -> Non
         0,
         f"samotion {importlib.import_module('samotion').__version__}\n",
     )
+
+
+@pytest.mark.parametrize("is_parsed", [True, False])
+def test_a_command_that_is_interrupted_before_its_work_says_so(
+    is_parsed: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    option: Any = typer.Option(1, callback=interrupt)
+
+    def command(number: int = option) -> None: ...
+
+    monkeypatch.setattr(sys, "argv", ["command"])
+    program: Any = options.command_line(command) if is_parsed else interrupt
+    with pytest.raises(SystemExit) as stopped:
+        options.start(program, "command")
+    assert (stopped.value.code, capsys.readouterr().err) == (130, "interrupted\n")
+
+
+def test_names_may_have_blanks_and_none_may_be_empty() -> None:
+    assert options.names(" masks, mots,, ,") == ("masks", "mots")
+
+
+def test_bundled_engines_are_called_so(capsys: pytest.CaptureFixture[str]) -> None:
+    options.teller(quiet=True)("not said")
+    options.teller(quiet=False)(options.engines_at(str(BUNDLED)))
+    assert capsys.readouterr().err == "the bundled engines (nano)\n"
 
 
 def test_the_shell_completes_options_and_choices() -> None:

@@ -111,6 +111,12 @@ def test_help_to_a_full_disk_is_one_line() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_a_message_that_does_not_fit_on_the_disk_changes_no_code() -> None:
+    line = [sys.executable, "-c", "from samotion.commands.check import main; main()", "--colour"]
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(line, stderr=full).returncode == 2
+
+
 def test_the_line_of_an_error_holds_nothing_that_a_terminal_obeys() -> None:
     """It also goes to lists and pages."""
     assert explain(errors.InputError("a\x1b[31m\nb")) == (3, "error: a\\x1b[31m b")

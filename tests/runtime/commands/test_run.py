@@ -176,6 +176,10 @@ def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
         (["--step", "0"], "'--step'"),
         (["--max-frames", "1"], "'--max-frames'"),
         (["--max-objects", "256"], "'--max-objects'"),
+        (["--max-objects", "0"], "'--max-objects'"),
+        (["--max-tracks", "0"], "'--max-tracks'"),
+        (["--min-confidence", "1.5"], "'--min-confidence'"),
+        (["--min-confidence", "-0.5"], "'--min-confidence'"),
         (["--seed", "-1"], "'--seed'"),
         (["--seed", "one"], "'--seed'"),
         (["--refine-px", "300"], "300 is not one of 256, 512"),
@@ -197,7 +201,8 @@ def test_usage_errors(run: Run, clip: Path, options: list[str], words: str) -> N
 def test_options_are_checked_before_engines_are_opened(run: Run, clip: Path) -> None:
     outcome = run("--device", "toaster", clip, engine_dir="nowhere")
     assert outcome.exit_code == 2 and outcome.stderr.endswith("--help\n")
-    assert run(engine_dir="nowhere").exit_code == 2
+    outcome = run(engine_dir="nowhere")
+    assert outcome.exit_code == 2 and "Missing argument 'CLIP'; see: " in outcome.stderr
 
 
 def test_verbose_tells_of_engines_sizes_and_times(run: Run, clip: Path) -> None:
