@@ -61,6 +61,7 @@ class Gpu:
     queue: list[Callable[[], None]] = field(default_factory=list)
     next_address: int = 0x7F00_0000_0000
     streams: int = 0
+    waits_for_legacy: bool = False  # its stream, for CUDA's legacy default stream
     recording: list[Callable[[], None]] | None = None  # what is queued while a stream is captured
     recordings: int = 0  # graphs that were made and not destroyed
     launches: int = 0
@@ -141,12 +142,14 @@ class Cudart(types.ModuleType):
         return self._answer(types.SimpleNamespace(name=name, major=major, minor=minor))
 
     def cudaSetDevice(self, device: int) -> tuple[Any, ...]:
+        assert type(device) is int
         self.gpu.current.ordinal = device
         return self._answer()
 
     def cudaStreamCreateWithFlags(self, flags: int) -> tuple[Any, ...]:
         assert flags in (0, self.cudaStreamNonBlocking)
         self.gpu.streams += 1
+        self.gpu.waits_for_legacy = flags == 0
         return self._answer(1)
 
     def cudaStreamDestroy(self, stream: int) -> tuple[Any, ...]:
@@ -210,6 +213,7 @@ class Cudart(types.ModuleType):
         recorded, self.gpu.recording = self.gpu.recording, None
         assert stream == 1 and recorded is not None
         if not recorded:
+            self.gpu.error = "cudaErrorStreamCaptureInvalidated"  # until it is asked for
             return (Status.cudaErrorStreamCaptureInvalidated, None)
         self.gpu.recordings += 1
         return self._answer(tuple(recorded))
@@ -237,6 +241,7 @@ class Cudart(types.ModuleType):
         return self._answer()
 
     def cudaGetLastError(self) -> tuple[Any, ...]:
+        self.gpu.error = None
         return (Status.cudaErrorStreamCaptureInvalidated,)
 
     def cudaEventCreate(self) -> tuple[Any, ...]:

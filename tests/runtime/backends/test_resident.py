@@ -112,6 +112,20 @@ def test_a_larger_download_takes_the_place_of_a_smaller_one(
     assert block.size == 3072 and len(gpu.pinned) == 2  # and one up
 
 
+def test_page_locked_memory_is_told_and_lent_by_its_size(
+    device: Any, gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = [device.empty((size,), "uint8") for size in (300, 900)]
+    held = [device.fetch({"array": array}) for array in arrays]
+    for download in held:
+        download.get()
+    for array, size in zip(arrays, (512, 1024)):
+        assert device.fetch({"array": array})._block.size == size
+    monkeypatch.setattr(gpu, "error", "cudaErrorMemoryAllocation")
+    with pytest.raises(DeviceError, match=r"out of page-locked memory \(cudaMallocHost\)"):
+        device.allocate_host(300)
+
+
 def test_a_download_that_a_fault_stops_gives_its_memory_back(
     device: Any, gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,6 +112,10 @@ def test_a_driver_that_is_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         samotion.open_engines(tmp_path)
 
 
+def test_versions_are_those_that_people_know() -> None:
+    assert [cuda.cuda_version(number) for number in (11080, 12060)] == ["11.8", "12.6"]
+
+
 def test_a_manifest_that_says_rtx_otherwise(tmp_path: Path) -> None:
     rtx_folder(tmp_path, VERSION, rtx="yes")
     with pytest.raises(EngineError, match="rtx of 'depth' is 'yes', expected true or false"):

@@ -416,8 +416,9 @@ def test_little_stays_idle_once_other_sizes_are_asked_for(
     monkeypatch.setattr(cuda, "MOST_IDLE", 10_000)
     device = cuda.Device()
     for kilobytes in range(1, 30):
-        device.empty((kilobytes, 1024), "uint8")
-        assert gpu.used <= 10_000 + 1024 * kilobytes
+        pair = [device.empty((kilobytes, 1024), "uint8") for _ in range(2)]
+        del pair
+        assert gpu.used <= 10_000 + 2 * 1024 * kilobytes
     device.empty((29, 1024), "uint8")
     assert gpu.used >= 29 * 1024, "what has the size that is asked for is taken"
     device.close()
@@ -581,6 +582,28 @@ def test_no_usable_gpu(
         setattr(gpu, name, value)
     with pytest.raises(DeviceError, match=said):
         samotion.open_engines(tmp_path, "tensorrt")
+
+
+def test_a_gpu_is_made_the_threads_own_where_it_answers(
+    gpu: fake_tensorrt.Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda.make_current(1)
+    assert gpu.current.ordinal == cuda.Device().ordinal == 1
+    gpu.error = "cudaErrorNoDevice"
+    with pytest.raises(DeviceError, match=r"GPU 2 does not answer \(cudaErrorNoDevice\)"):
+        cuda.make_current(2)
+    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", None)
+    cuda.make_current(2)
+
+
+def test_only_onnxruntimes_stream_waits_for_the_legacy_one(
+    gpu: fake_tensorrt.Gpu, tmp_path: Path
+) -> None:
+    """What other threads do there would break TensorRT's recordings."""
+    cuda.Device().close()
+    assert gpu.waits_for_legacy
+    with samotion.open_engines(tmp_path, "tensorrt"):
+        assert not gpu.waits_for_legacy
 
 
 @pytest.mark.parametrize("missing", ["tensorrt", "cuda"])
