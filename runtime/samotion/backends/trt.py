@@ -129,7 +129,7 @@ class TrtEngine:
         """The parts of an output put together again, along the letter that its call was cut
         along.
         """
-        axis = self._profiles.axes.get(output, 0)
+        axis = self._profiles.axes[output]
         device, first = self._backend.device, parts[0]
         if axis:
             joined = np.concatenate([np.asarray(part) for part in parts], axis)

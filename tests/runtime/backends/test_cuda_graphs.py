@@ -107,6 +107,37 @@ def test_few_steps_are_held(
         assert gpu.recordings <= MOST_STEPS
 
 
+def test_the_last_used_steps_are_held_and_what_they_drove_out_warms_up_again(
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
+    def launched(side: int) -> bool:
+        before = gpu.launches
+        run(engines, rng, 1, side)
+        return gpu.launches > before
+
+    for side in (2, 3):
+        run(engines, rng, WARM_RUNS + 1, side)
+    assert launched(2)
+    run(engines, rng, WARM_RUNS + 1, 4)
+    assert launched(2), "3 was used longer ago"
+    run(engines, rng, WARM_RUNS, 3)
+    assert launched(2) and launched(4), "or three shapes in turn would be recorded at every call"
+
+
+def test_fixed_inputs_are_read_where_they_lie(
+    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+) -> None:
+    engine: Any = engines["depth"]
+    frames = engines.empty((1, 4, 4, 3), "uint8", is_fixed=True)
+    for _ in range(WARM_RUNS + 3):
+        frames[:] = wanted = picture(rng)
+        answer = engine.keep(frames=frames)["disparity"]
+        np.testing.assert_array_equal(answer, wanted.sum(-1, dtype=np.float32))
+    engine._backend.device.wait()
+    engine.keep(frames=frames)
+    assert gpu.launches == 3 and len(gpu.queue) == 2, "the run, and the copy of its answer"
+
+
 def test_all_is_given_back(
     gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.Generator
 ) -> None:
@@ -134,13 +165,21 @@ def test_what_goes_on_after_a_fault_is_not_stopped_by_closing(
 
 
 def test_engines_that_cannot_be_recorded_run_as_ever(
-    engines: EngineFolder, gpu: fake_tensorrt.Gpu, rng: np.random.Generator
+    engines: EngineFolder,
+    gpu: fake_tensorrt.Gpu,
+    rng: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """And it is not tried again with every frame."""
     import tensorrt
 
     tensorrt.can_record = False
+    engine: Any = engines["depth"]
+    make, made = engine._steps._make, []
+    monkeypatch.setattr(engine._steps, "_make", lambda key: (made.append(key), make(key))[1])
     run(engines, rng, WARM_RUNS + 4)
     assert (gpu.recordings, gpu.launches) == (0, 0)
+    assert len(made) == 1 and not engine._steps._steps
 
 
 def test_a_signal_while_a_step_is_recorded(

@@ -9,6 +9,7 @@ import time
 import types
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import onnx_folder, open_backend, prompt_inputs, tensorrt_folder
-from samotion.backends import cuda, staging
+from samotion.backends import cuda, staging, trt_backend
 from samotion.backends import ort as ort_engine
 from samotion.backends.device_array import DeviceArray
 from samotion.backends.engines import EngineFolder
 from samotion.backends.ort import OrtArray
-from samotion.contract import SIGNATURES
+from samotion.contract import SIGNATURES, Tensor
 from samotion.errors import DeviceError, EngineError
 
 FAKES = ("tensorrt-8.6.0", "tensorrt-10.13.0", "tensorrt-11.4.0", "tensorrt_rtx-1.7.1")
@@ -513,7 +514,8 @@ def test_spare_memory_is_freed_before_giving_up(
     gpu.limit = 100
     with pytest.raises(DeviceError, match="out of GPU memory: 0 MiB wanted, 0 of 0 MiB free"):
         on_gpu["depth"](frames=frames(rng, 1, 8, 8))
-    with pytest.raises(DeviceError, match="engine 'depth': no GPU memory for its scratch space"):
+    said = "no GPU memory for its scratch space; .*, or build for half as much: .* --precision fp16"
+    with pytest.raises(DeviceError, match=f"engine 'depth': {said}"):
         gpu.limit = 0
         on_gpu["depth"](frames=frames(rng, 1, 9, 9))
 
@@ -558,6 +560,32 @@ def test_a_file_that_tensorrt_refuses(tmp_path: Path, monkeypatch: pytest.Monkey
         pytest.raises(EngineError, match=said),
     ):
         engines["depth"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "lacking", "said"),
+    [
+        ("float32", "", "'frames' is uint8, expected float32; build again: samotion-export depth"),
+        ("uint8", ", size", "has disparity, frames; expected disparity, frames, size; build again"),
+    ],
+)
+def test_a_file_with_other_names_or_types(
+    on_gpu: EngineFolder, monkeypatch: pytest.MonkeyPatch, dtype: str, lacking: str, said: str
+) -> None:
+    depth = SIGNATURES["depth"]
+    (frames,) = depth.inputs
+    inputs = (replace(frames, dtype=dtype), *(Tensor("size", "uint8", ()) for _ in lacking[:1]))
+    monkeypatch.setitem(SIGNATURES, "depth", replace(depth, inputs=inputs))
+    with pytest.raises(EngineError, match=said):
+        on_gpu["depth"]
+
+
+def test_usual_shapes_are_those_of_each_profile(on_gpu: EngineFolder) -> None:
+    engine: Any = on_gpu["depth"]
+    assert engine.usual_shapes() == [
+        {"frames": ((1, 2, 2, 3), (1, 4, 4, 3))},
+        {"frames": ((1, 9, 9, 3), (1, 9, 9, 3))},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -614,6 +642,16 @@ def test_missing_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missi
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(DeviceError, match=r"not installed .*; pip install 'samotion\[trt\]'"):
         samotion.open_engines(tmp_path, "tensorrt")
+
+
+def test_a_package_whose_libraries_do_not_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise OSError("libcudart.so.13: cannot open shared object file")
+
+    monkeypatch.setattr("importlib.import_module", fail)
+    assert not trt_backend.is_installed(trt_backend.RTX)
+    with pytest.raises(DeviceError, match=r"not installed \(libcudart.*; pip install"):
+        trt_backend.load()
 
 
 def test_auto_follows_the_folder(gpu: fake_tensorrt.Gpu, tmp_path: Path) -> None:

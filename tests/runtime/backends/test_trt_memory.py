@@ -12,8 +12,10 @@ import pytest
 import samotion
 from helpers import fake_tensorrt
 from helpers.backends import rtx_folder, tensorrt_folder
+from samotion.backends.cuda import Device
 from samotion.backends.cuda_graphs import WARM_RUNS
 from samotion.backends.engines import EngineFolder
+from samotion.backends.trt_backend import Scratch
 from samotion.contract import SIGNATURES
 
 VERSIONS = ("8.6.0", "10.13.0", "11.4.0")
@@ -69,6 +71,16 @@ def test_the_block_grows(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.
         assert blocks(engines) == (1 if old else 2, 2048)
         see(engines, rng, 4)
         assert gpu.used <= before + 1024 + 2048, "the small block went back to the driver"
+
+
+def test_a_block_is_made_anew_where_it_is_too_small_alone(gpu: fake_tensorrt.Gpu) -> None:
+    """And the old one goes first: there may be no room for both."""
+    gpu.limit = 2048
+    scratch = Scratch(Device())
+    for nbytes, generation in ((1024, 1), (1024, 1), (512, 1), (2048, 2)):
+        scratch.grow(nbytes)
+        assert scratch.generation == generation
+    assert gpu.used == 2048
 
 
 @pytest.mark.parametrize("version", VERSIONS[1:])
