@@ -74,8 +74,7 @@ def test_the_block_grows(gpu: fake_tensorrt.Gpu, tmp_path: Path, rng: np.random.
 
 
 def test_a_block_is_made_anew_where_it_is_too_small_alone(gpu: fake_tensorrt.Gpu) -> None:
-    """And the old one goes first: there may be no room for both."""
-    gpu.limit = 2048
+    """And the old one goes first, to the driver: there may be no room for both."""
     scratch = Scratch(Device())
     for nbytes, generation in ((1024, 1), (1024, 1), (512, 1), (2048, 2)):
         scratch.grow(nbytes)

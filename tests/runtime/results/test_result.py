@@ -156,6 +156,21 @@ def test_enlarged_outlines_are_smooth() -> None:
     np.testing.assert_array_equal(smaller, labels)
 
 
+def test_pixels_where_labels_meet_take_the_one_with_most_of_them(rng: np.random.Generator) -> None:
+    labels = rng.integers(0, 4, (6, 7), np.uint8)
+    masks = (labels[..., None] == np.arange(4)).astype(np.float32)
+    shares = cv2.resize(masks, (53, 41), interpolation=cv2.INTER_LINEAR)
+    most = np.sort(shares)[..., ::-1]
+    clear = most[..., 0] - most[..., 1] > 0.1
+    found = at_source(labels, (41, 53))
+    np.testing.assert_array_equal(found[clear], shares.argmax(-1)[clear])
+    for row in ([7, 200], [200, 7]):
+        pixels = at_source(np.array([row], np.uint8), (1, 3))
+        assert pixels.tolist() == [[row[0], 7, row[1]]], "of two with as much, the lower one"
+    column = np.array([[1], [2]], np.uint8)
+    assert at_source(column, (1, 3)).tolist() == [[2, 2, 2]], "the nearest, for it is less high"
+
+
 def test_everything_at_the_size_of_the_source(tmp_path: Path) -> None:
     pictures = media.quadrants(4, SOURCE_HW)
     video = media.write_video(tmp_path / "in.mkv", pictures, "ffv1", "bgr0")
@@ -164,6 +179,8 @@ def test_everything_at_the_size_of_the_source(tmp_path: Path) -> None:
     np.testing.assert_array_equal(large.clip.frames, pictures)
     np.testing.assert_array_equal(large.labels, result.labels_at_source())
     np.testing.assert_allclose(large.tracks.xy, result.tracks.xy * 2 + 0.5, atol=1e-4)
+    query_xy = result.tracks.query_xy * 2 + 0.5
+    np.testing.assert_allclose(large.tracks.query_xy, query_xy, atol=1e-4)
     assert large.objects[0].boxes.tolist() == (result.objects[0].boxes * 2).tolist()
     assert large.plot(0).shape == (*SOURCE_HW, 3)
 

@@ -23,6 +23,7 @@ def test_leaps_are_joined_in_their_order() -> None:
     both = joined([first, second], asks=False)
     assert both.frame is second.frame and not both.asks
     assert np.allclose(both.back[3, 5], [1 + 6 / 10, 1])  # by 1 px, and from there on
+    assert np.allclose(both.back[3, 19], [1 + 19 / 10, 1])  # past the edge, as at the edge
     assert joined([first]).back is first.back
 
 
@@ -36,14 +37,30 @@ def test_flow_of_a_small_picture_takes_masks_at_their_own_size() -> None:
 def test_what_flow_drags_along_or_leaves_behind_does_not_change_a_shape() -> None:
     mask = np.zeros((60, 80), bool)
     mask[20:40, 20:50] = True
-    there = np.roll(mask, (2, 6), (0, 1))
-    back = np.where(there[..., None], (-6, -2), (0, 0)).astype(np.float32)
-    assert iou(warped(mask, back), there) < 0.85  # what it uncovers is taken for it
-    assert np.array_equal(warped(mask, own(mask, back)), there)
+    for right_px in (6, 16):
+        there = np.roll(mask, (2, right_px), (0, 1))
+        back = np.where(there[..., None], (-right_px, -2), (0, 0)).astype(np.float32)
+        assert iou(warped(mask, back), there) < 0.85  # what it uncovers is taken for it
+        assert np.array_equal(warped(mask, own(mask, back)), there)
     x = np.arange(80, dtype=np.float32)
     growing = np.dstack([np.tile((35 - x) / 10, (60, 1)), np.zeros((60, 80), np.float32)])
     np.testing.assert_allclose(own(mask, growing), growing, atol=1e-4)
     assert own(np.zeros_like(mask), back) is back
+
+
+@pytest.mark.parametrize(
+    ("hw", "flow_hw"), [((300, 512), (150, 256)), ((128, 64), (128, 64)), ((8, 512), (16, 256))]
+)
+def test_flow_is_that_of_the_newest_frame_at_few_pixels(
+    hw: tuple[int, int], flow_hw: tuple[int, int], rng: np.random.Generator
+) -> None:
+    flow, still = Flow(), rng.integers(0, 256, (*hw, 3), np.uint8)
+    for frame in (still, 255 - still):
+        flow.push(frame)
+    moved = flow.back
+    assert moved.shape == (*flow_hw, 2) and moved is flow.back
+    flow.push(255 - still)
+    assert flow.back is not moved and np.abs(flow.back).max() < 0.1
 
 
 @pytest.mark.parametrize("refine", [None, refine_mask])
