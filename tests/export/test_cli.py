@@ -648,6 +648,7 @@ def test_every_engine_of_nano_opens(engine_folder: Path) -> None:
         assert set(engines.manifest.engines) == {
             name for net in NETS for name in engines_of(net, getattr(NANO, net))
         }
+        assert engines.entry("sam2_track").meta == {"memory_frames": 7, "max_pointers": 16}
 
 
 @pytest.mark.parametrize(
