@@ -115,6 +115,33 @@ def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
     assert page.problems == []
 
 
+def test_an_object_that_is_pressed_is_shown_alone_and_then_all_are(
+    page: Page, tmp_path: Path
+) -> None:
+    opened(page, tmp_path, 20)
+    shown = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
+    pressed_at(page, ".stage", 0.59)
+    assert page.run(shown) == [number == 14 for number in range(1, 21)]
+    pressed_at(page, ".stage", 0.59)
+    assert page.run(shown) == [True] * 20
+
+
+def test_keys_go_back_and_stay_in_the_clip_and_playing_begins_anew(
+    page: Page, tmp_path: Path
+) -> None:
+    opened(page, tmp_path, 2)
+    for key, frame in (("End", 5), ("ArrowRight", 5), ("ArrowLeft", 4), ("ArrowRight", 5)):
+        page.press(key)
+        assert page.run(FRAME) == frame
+    plain, masks = PIXEL.format(20, 8), "document.querySelector('.layers button').ariaPressed"
+    before = page.run(plain)
+    page.press("m")
+    assert page.run(masks) == "false" and page.run(plain) != before
+    page.run("window.requestAnimationFrame = () => 0")
+    page.press(" ")
+    assert page.run(FRAME) == 0
+
+
 def test_space_plays_after_a_click_and_presses_what_was_reached_by_tab(
     page: Page, tmp_path: Path
 ) -> None:
