@@ -89,7 +89,7 @@ def warped(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
     return np.asarray(moved > 0.5)
 
 
-def own(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
+def own_motion(mask: np.ndarray, back: np.ndarray) -> np.ndarray:
     """Flow `back` (h,w,2) to a mask (H,W) bool as the affine motion of most of the object. Flow
     itself drags along what lies beside an object, and uncovers parts of it that are the ground's.
     """

@@ -10,7 +10,7 @@ import numpy as np
 from samotion.backends.engines import Engines
 from samotion.sam2.clicks import Click, Decoded, decode
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Back, own, warped
+from samotion.sam2.flow import Back, own_motion, warped
 from samotion.sam2.logits import HOLE_AREA, MASK_LOGIT, Refine, fill_holes, to_frame
 from samotion.sam2.memory import Bank, MemoryEntry, recall, remember, to_bfloat16
 from samotion.sam2.propagation import memory_window
@@ -94,7 +94,7 @@ class FlowFollower:
     def follow(self, images: Features, flow: Back) -> np.ndarray:
         """By the flow, and what SAM 2 and the picture's edges make of it."""
         if self._mask.any():
-            there = _large(warped(self._mask, own(self._mask, flow.back)))
+            there = _large(warped(self._mask, own_motion(self._mask, flow.back)))
             self._mask = self._improved(images, there, flow.asks) if there.any() else there
         return self._mask
 

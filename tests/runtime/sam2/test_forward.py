@@ -12,7 +12,7 @@ from helpers import long_scene
 from helpers.overlap import iou
 from samotion.cues.guided_filter import refine_mask
 from samotion.sam2.features import Features
-from samotion.sam2.flow import Flow, Leap, joined, own, warped
+from samotion.sam2.flow import Flow, Leap, joined, own_motion, warped
 from samotion.sam2.forward import FlowFollower, follower
 
 
@@ -41,11 +41,11 @@ def test_what_flow_drags_along_or_leaves_behind_does_not_change_a_shape() -> Non
         there = np.roll(mask, (2, right_px), (0, 1))
         back = np.where(there[..., None], (-right_px, -2), (0, 0)).astype(np.float32)
         assert iou(warped(mask, back), there) < 0.85  # what it uncovers is taken for it
-        assert np.array_equal(warped(mask, own(mask, back)), there)
+        assert np.array_equal(warped(mask, own_motion(mask, back)), there)
     x = np.arange(80, dtype=np.float32)
     growing = np.dstack([np.tile((35 - x) / 10, (60, 1)), np.zeros((60, 80), np.float32)])
-    np.testing.assert_allclose(own(mask, growing), growing, atol=1e-4)
-    assert own(np.zeros_like(mask), back) is back
+    np.testing.assert_allclose(own_motion(mask, growing), growing, atol=1e-4)
+    assert own_motion(np.zeros_like(mask), back) is back
 
 
 @pytest.mark.parametrize(
