@@ -230,16 +230,17 @@ def open_engines(
     provider = ort_engine.provider_for(device)
     stream = ort_engine.stream_of(provider)
     chosen = next(kind for kind, known in ort_engine.PROVIDERS.items() if known == provider)
-    # not the opened folder's: one that is dropped without being closed would keep its sessions
-    cues = manifests.read(folder).get_preset().cues
 
     def opener(name: str, path: Path, entry: manifests.Entry) -> Engine:
         in_pairs = CALLED_IN_PAIRS + (BY_CLIPS_IN_PAIRS if for_clips else ())
-        halved = chosen == "cpu" and cues and name in in_pairs
+        halved = chosen == "cpu" and preset.cues and name in in_pairs
         own = max(1, (most or cores) // WORKERS) if halved else most
         return ort_engine.OrtEngine(name, path, entry, provider, own, stream)
 
-    return EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)
+    opened = EngineFolder(folder, chosen, opener, stream.close if stream else None, stream)
+    # all that `opener` holds of it, or one that is dropped without being closed would keep itself
+    preset = opened.preset
+    return opened
 
 
 def _open_tensorrt(folder: str | os.PathLike[str]) -> EngineFolder:
