@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 
 from samotion import geometry
-from samotion.geometry import box_around
 from samotion.masks import ids_in
 from samotion.tracks.records import Tracks
 
@@ -29,8 +28,8 @@ def at_source(labels: np.ndarray, source_hw: tuple[int, int]) -> np.ndarray:
     if height < labels.shape[0] or width < labels.shape[1]:
         size = width, height
         return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST_EXACT))
-    larger, most, rest = np.zeros((3, *source_hw), np.uint8)
-    rest += FULL
+    larger, most = np.zeros((2, *source_hw), np.uint8)
+    rest = np.full(source_hw, FULL)
     for label in sorted(ids_in(labels) - {0}):
         part, share = _enlarged(cv2.inRange(labels, label, label), source_hw)
         np.putmask(larger[part], share > most[part], label)
@@ -41,7 +40,7 @@ def at_source(labels: np.ndarray, source_hw: tuple[int, int]) -> np.ndarray:
 
 def _enlarged(mask: np.ndarray, hw: tuple[int, int]) -> tuple[tuple[slice, slice], np.ndarray]:
     """Where a mask (h,w) uint8 is in a picture of size `hw`, and that part of it, resized."""
-    rows, columns = box_around(mask, 1)
+    rows, columns = geometry.box_around(mask, 1)
     step = np.array(mask.shape) / hw  # from pixel to pixel, in px of the mask
     top, left = np.floor([rows.start, columns.start] / step).astype(int).tolist()
     bottom, right = np.minimum(np.ceil([rows.stop, columns.stop] / step), hw).astype(int).tolist()
