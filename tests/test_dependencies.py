@@ -46,7 +46,8 @@ def test_the_lowest_python_is_held_to_no_version_that_refuses_it() -> None:
         for pin in pins
         if not pin.marker or pin.marker.evaluate({"python_version": lowest[1]})
         if pin.name in here and here[pin.name].version in pin.specifier
-        if lowest[1] not in SpecifierSet(here[pin.name].metadata["Requires-Python"] or "")
+        if "Requires-Python" in here[pin.name].metadata
+        if lowest[1] not in SpecifierSet(here[pin.name].metadata["Requires-Python"])
     ]
     assert refusing == []
 
