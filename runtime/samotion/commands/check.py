@@ -12,29 +12,23 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from samotion import __version__
-from samotion.backends.cuda import DRIVERS
 from samotion.backends.folder import DEFAULT, engine_folder
-from samotion.backends.ort import PROVIDERS
 from samotion.commands import exits, options
-from samotion.commands.backend_trials import (
-    TENSORRTS,
-    Backend,
-    try_onnxruntime,
-    try_tensorrt,
-)
-from samotion.commands.engine_trials import Trials, run_each
 from samotion.commands.options import Quiet, Verbose, Version
 from samotion.commands.streams import note
 from samotion.errors import DeviceError, EngineError, InputError, ParityError, first_line
 from samotion.manifest import typed
 from samotion.presets import SAM2_INSTALL
 from samotion.results.record import versions_of
+
+if TYPE_CHECKING:  # both need NumPy, which may be what cannot be loaded
+    from samotion.commands.backend_trials import Backend
+    from samotion.commands.engine_trials import Trials
 
 PACKAGES = (
     "numpy",
@@ -97,6 +91,7 @@ def check(
     def work() -> int:
         if not quiet:
             note(f"samotion {__version__}: trying what is installed")
+        require_numpy()
         report = examine(engine_dir)
         print(json.dumps(asdict(report), indent=2) if as_json else to_text(report))
         if not any(backend.problem is None for backend in report.backends):
@@ -113,11 +108,24 @@ def check(
     exits.run_command(work, verbose)
 
 
+def require_numpy() -> None:
+    """Raises DeviceError where NumPy cannot be loaded, without which nothing can be tried."""
+    try:
+        import numpy  # noqa: F401
+    except ImportError as error:
+        new = "pip install --upgrade --force-reinstall samotion numpy"
+        raise DeviceError(f"NumPy cannot be loaded ({error}); {new}") from error
+
+
 def examine(engine_dir: str | None = None) -> Report:
     """Try everything. `engine_dir` None: the folder that samotion-run would take.
 
     Raises EngineError for what is no engine folder.
     """
+    from samotion.backends.ort import PROVIDERS
+    from samotion.commands.backend_trials import TENSORRTS, try_onnxruntime, try_tensorrt
+    from samotion.commands.engine_trials import Trials, run_each
+
     backends = [*(try_onnxruntime(device) for device in PROVIDERS), *map(try_tensorrt, TENSORRTS)]
     folder = str(engine_folder(engine_dir))
     works = any(backend.problem is None for backend in backends)
@@ -147,6 +155,7 @@ def try_video() -> str | None:
     """Write a clip of two grey frames and read it back; why that fails (None: it works)."""
     try:
         import av
+        import numpy as np
 
         from samotion.clips.video import read_clip
 
@@ -183,6 +192,8 @@ def find_gpus() -> list[str]:
 
 def cuda_of(gpus: list[str]) -> str:
     """What the extras' names end in for the CUDA that driver and Python have: none for 13."""
+    from samotion.backends.cuda import DRIVERS
+
     found = (re.search(r", (\d+\.\d+)[\d.]*$", gpu) for gpu in gpus)
     drivers = [float(match[1]) for match in found if match]
     is_old = drivers and min(drivers) < float(DRIVERS[13])
@@ -201,6 +212,8 @@ def advise_on_packages(video: str | None) -> list[str]:
 
 def advise(report: Report, trials: Trials, engine_dir: str | None) -> list[str]:
     """What to do next, most urgent first. `engine_dir`: as it was asked for."""
+    from samotion.commands.backend_trials import TENSORRTS
+
     works = {backend.name for backend in report.backends if backend.problem is None}
     advice = []
     if not works:

@@ -269,6 +269,15 @@ def test_an_opencv_that_cannot_be_loaded_does_not_stop_the_check() -> None:
     assert "cv2" in done.stdout and done.returncode == 0, done.stderr
 
 
+def test_a_numpy_that_cannot_be_loaded_is_one_line() -> None:
+    code = (
+        "import sys; sys.modules['numpy'] = None\nfrom samotion.commands.check import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "-q"], capture_output=True, text=True)
+    assert done.returncode == 5 and done.stderr.startswith("error: NumPy cannot be loaded (")
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_missing_sam2_is_told_where_pytorch_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "find_spec", lambda name: None if name == "sam2" else name)
     (advice,) = check.advise_on_packages(None)
