@@ -24,6 +24,17 @@ def page() -> str:
     return text
 
 
+def test_the_page_and_the_index_name_the_pythons_that_are_tried() -> None:
+    matrix = re.search(r"python: \[(.*)\]", (ROOT / ".github/workflows/ci.yml").read_text())
+    assert matrix is not None
+    tried = re.findall(r'"(3\.\d+)"', matrix[1])
+    named = re.compile(r"Python :: (3\.\d+)$")
+    found = [named.search(line) for line in PROJECT["project"]["classifiers"]]
+    assert [one[1] for one in found if one] == tried
+    for text in (page(), (ROOT / "docs/troubleshooting.md").read_text()):
+        assert f"Python {tried[0]} to {tried[-1]}" in text
+
+
 def test_training_stays_out_of_the_wheel() -> None:
     sources = [file for package in WHEEL["packages"] for file in (ROOT / package).rglob("*.py")]
     importing = re.compile(r"^\s*(from|import) samotion_training", re.M)
