@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from samotion_bench.scenes.data import (
     read_labels,
     square_crop,
 )
+from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.layers import random_bend
 from samotion_bench.scenes.render import Clip, TruthTracks, render, surface_points, track
 from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene, frozen
@@ -30,6 +32,8 @@ HW = (72, 96)
 SETTINGS = SceneSettings(frames=8, texture_px=64)
 CLEAN = 2.5  # grey levels: bilinear sampling of one surface twice, on a soft texture
 SEEDS = range(12)
+
+Build = Callable[[int, Library, SceneSettings], Scene]
 
 
 def scene_of(seed: int, settings: SceneSettings = SETTINGS) -> Scene:
@@ -42,8 +46,9 @@ def points_of(scene: Scene, clip: Clip, count: int = 200) -> tuple[np.ndarray, T
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_tracks_start_where_they_were_asked_for_and_are_seen_there(seed: int) -> None:
-    scene = scene_of(seed)
+@pytest.mark.parametrize("build", [build_scene, build_drive])
+def test_tracks_start_where_they_were_asked_for_and_are_seen_there(build: Build, seed: int) -> None:
+    scene = build(seed, Library(), SETTINGS)
     clip = render(scene, HW)
     tyx, truth = points_of(scene, clip)
     at = np.arange(len(tyx)), tyx[:, 0].astype(int)
@@ -52,8 +57,11 @@ def test_tracks_start_where_they_were_asked_for_and_are_seen_there(seed: int) ->
     assert truth.visible[at].all()
 
 
-def test_the_same_seed_gives_the_same_clip_and_another_does_not() -> None:
-    first, again, other = (render(scene_of(s), HW).frames for s in (3, 3, 4))
+@pytest.mark.parametrize("build", [build_scene, build_drive])
+def test_the_same_seed_gives_the_same_clip_and_another_does_not(build: Build) -> None:
+    first, again, other = (
+        render(build(seed, Library(), SETTINGS), HW).frames for seed in (3, 3, 4)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -138,6 +146,36 @@ def test_static_layers_at_different_depths_show_parallax() -> None:
                 seen = scene.camera.see(layer.centre)
                 speeds.append(np.linalg.norm(seen[-1] - seen[0]))
     assert np.ptp(speeds) > 0.1
+
+
+@pytest.mark.parametrize("traffic", [False, True])
+def test_on_a_drive_what_stands_goes_outwards_and_some_traffic_does_not(traffic: bool) -> None:
+    """Seen by a camera that keeps straight on."""
+    settings = replace(SETTINGS, blur_share=0.0, no_mover_share=float(not traffic))
+    inwards = []
+    for seed in SEEDS:
+        scene = build_drive(seed, Library(), settings)
+        straight = scene.camera.position * [0, 0, 1]
+        ahead = np.broadcast_to(np.eye(3), scene.camera.rotation.shape)
+        scene = replace(scene, camera=replace(scene.camera, position=straight, rotation=ahead))
+        _, truth = points_of(scene, render(scene, HW))
+        both = truth.visible[:, 0] & truth.visible[:, -1]
+        first, last = (
+            np.hypot(*(truth.xy[both, t] - np.array(HW[::-1]) / 2 + 0.5).T) for t in (0, -1)
+        )
+        inwards.append((last < first - 0.01).any())
+        assert (last > first + 1).any()
+    assert any(inwards) == traffic
+
+
+def test_what_is_beside_a_road_stands_on_the_ground() -> None:
+    for seed in SEEDS:
+        scene = build_drive(seed, Library(), replace(SETTINGS, no_mover_share=1.0))
+        for layer in scene.layers:
+            if layer.instance:
+                rows = np.flatnonzero((layer.texture[..., 3] > 127).any(1))
+                foot = layer.plane[0] @ [0, rows[-1] + 1, 1]
+                assert foot[1] == pytest.approx(1)
 
 
 def test_disparity_is_one_over_depth() -> None:
