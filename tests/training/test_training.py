@@ -207,6 +207,25 @@ def test_a_teacher_has_a_say_in_what_moves_and_none_in_where_it_ends(tmp_path: P
     assert inside[1] < inside[0] - 0.5
 
 
+def test_a_teacher_is_not_asked_about_what_it_does_not_know(tmp_path: Path) -> None:
+    for name in "ab":
+        box_residual(tmp_path / f"{name}.npz")
+    asked = []
+
+    class Teacher(MotionMap):
+        def forward(self, residual: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            asked.append(len(residual))
+            return super().forward(residual)
+
+    module = motion.build_module(NANO.motion).map
+    known, unknown = [tmp_path / "a.npz"], [tmp_path / "b.npz"]
+    for rest in ([], unknown):
+        rng = np.random.default_rng(0)
+        found = train_motion_map.losses(module, rng, known, Teacher().eval(), rest)
+        assert all(torch.isfinite(value) for value in found.values())
+    assert asked == [train_motion_map.FRAMES, train_motion_map.FRAMES // 2]
+
+
 def test_objects_end_where_cells_side_by_side_have_two_labels() -> None:
     labels = np.zeros((5, 8), np.uint8)
     labels[:, 2:5], labels[:, 5:] = 1, 2
@@ -236,8 +255,9 @@ def test_mirrored_residuals_keep_flow_and_truth_together(
     assert len(directions) == 4
 
 
+@pytest.mark.parametrize("kind", [[], ["--drives"]])
 def test_residuals_of_scenes_come_from_the_nets(
-    engine_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kind: list[str], engine_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "FRAMES": 7,
@@ -246,16 +266,15 @@ def test_residuals_of_scenes_come_from_the_nets(
         "SMALLEST": 0.0,
     }.items():
         monkeypatch.setattr(make_residuals, name, value)
-    with samotion.open_engines(engine_folder, "cpu", threads=2) as engines:
-        example = make_residuals.make(engines, 3, Library())
-    assert example is not None and example.residuals.shape == (*example.moving.shape, MAP_CHANNELS)
+    folder = tmp_path / "made"
+    options = [str(folder), "--engine-dir", str(engine_folder), "--seeds", "3", "5", *kind]
+    monkeypatch.setattr(sys, "argv", ["make_residuals", *options])
+    make_residuals.main()
+    example = make_residuals.load(next(folder.glob("*.npz")))
+    assert example.residuals.shape == (*example.moving.shape, MAP_CHANNELS)
     assert len(example.moving) == 3 and np.isfinite(example.residuals).all()
     assert example.labels.shape == example.moving.shape
     assert (example.labels[example.moving == 255] > 0).all()
-    samples.save(tmp_path / "3.npz", example)
-    np.testing.assert_array_equal(
-        make_residuals.load(tmp_path / "3.npz").residuals, example.residuals
-    )
 
 
 def _truth(sample: samples.Sample) -> tuple[Tracks, np.ndarray]:

@@ -24,8 +24,9 @@ from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library, open_library
+from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.render import Clip, render, shown_hw
-from samotion_bench.scenes.scenes import SceneSettings, build_scene
+from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene
 
 from samotion_training import commands, samples
 from samotion_training.motion_data import through_nets
@@ -39,6 +40,7 @@ SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are le
 
 
 Make = Callable[[Engines, int, Library], "NamedTuple | None"]
+Build = Callable[[int, Library, SceneSettings], Scene]
 
 
 class Example(NamedTuple):
@@ -49,9 +51,11 @@ class Example(NamedTuple):
     labels: np.ndarray  # (F, GH, GW) uint8: which object moves there, 0 for none
 
 
-def make(engines: Engines, seed: int, library: Library) -> Example | None:
+def make(
+    engines: Engines, seed: int, library: Library, build: Build = build_scene
+) -> Example | None:
     """The example of a seed; None where its movers hardly show."""
-    clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA)
+    clip, max_tracks = drawn(seed, library, NO_MOVER, STILL_CAMERA, build)
     if 0 < clip.masks.mean() < SMALLEST:
         return None
     residuals = MotionResiduals(clip.frames, *scored(engines, clip.frames, max_tracks, seed))
@@ -67,7 +71,9 @@ def make(engines: Engines, seed: int, library: Library) -> Example | None:
     return Example(made, np.rint(255 * np.stack(moving)).astype(np.uint8), np.stack(labels))
 
 
-def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> tuple[Clip, int]:
+def drawn(
+    seed: int, library: Library, no_mover: float, still_camera: float, build: Build = build_scene
+) -> tuple[Clip, int]:
     """The clip of a seed, and how many tracks to follow in it.
 
     `no_mover` and `still_camera` are the shares of clips in which nothing moves, and of those in
@@ -80,7 +86,7 @@ def drawn(seed: int, library: Library, no_mover: float, still_camera: float) -> 
         no_mover_share=float(draw < no_mover),
         still_camera_share=float(draw > 1 - still_camera),
     )
-    scene = build_scene(seed, library, settings)
+    scene = build(seed, library, settings)
     return render(scene, shown_hw(scene, SHORT_SIDE_PX)), int(rng.choice(TRACKS, p=TRACK_CHANCES))
 
 
@@ -137,14 +143,23 @@ def fill(make: Make, args: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """What the command takes."""
-    return arguments(
+    options = arguments(
         "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300)
     )
+    options.add_argument(
+        "--drives", action="store_true", help="the camera drives on a road in all of them"
+    )
+    return options
+
+
+def _work(args: argparse.Namespace) -> None:
+    build = build_drive if args.drives else build_scene
+    fill(lambda engines, seed, library: make(engines, seed, library, build), args)
 
 
 def main() -> None:
     """The command."""
-    commands.run(parser(), lambda args: fill(make, args))
+    commands.run(parser(), _work)
 
 
 if __name__ == "__main__":

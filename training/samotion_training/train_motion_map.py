@@ -5,6 +5,7 @@ samotion_training.make_residuals.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -73,13 +74,22 @@ def unrest(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     return np.asarray(noise / (noise.std() + 1e-6))
 
 
-def losses(net: MotionMap, rng: Rng, paths: list[Path], teacher: MotionMap | None = None) -> Losses:
+def losses(
+    net: MotionMap,
+    rng: Rng,
+    paths: list[Path],
+    teacher: MotionMap | None = None,
+    unknown: Sequence[Path] = (),
+) -> Losses:
     """Cross-entropy and Dice over frames of some clips, of what moves and of where it ends; Dice
     where something moves.
 
-    A `teacher` is a map whose answers count in what moves as well.
+    A `teacher` is a map whose answers count in what moves as well, but for clips that are
+    `unknown` to it: half of the frames are of these, where there are any.
     """
-    pairs = [frame_of(rng, paths[int(rng.integers(len(paths)))]) for _ in range(FRAMES)]
+    new = FRAMES // 2 if unknown else 0
+    drawn = [unknown] * new + [paths] * (FRAMES - new)
+    pairs = [frame_of(rng, some[int(rng.integers(len(some)))]) for some in drawn]
     size = np.min([y.shape[:2] for _, y in pairs], axis=0) // 8 * 8
     crops = []
     for x, y in pairs:
@@ -92,19 +102,27 @@ def losses(net: MotionMap, rng: Rng, paths: list[Path], teacher: MotionMap | Non
         )
     inputs, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
     moving, ends = net(inputs)
-    entropy = F.binary_cross_entropy_with_logits(moving, truth[..., 0])
-    overlap = dice(moving, truth[..., 0])
+    entropy, overlap = motion_losses(moving, truth[..., 0])
     loss = entropy + overlap
     if teacher is not None:
         with torch.no_grad():
-            taught = torch.sigmoid(teacher(inputs)[0])
-        likeness = F.binary_cross_entropy_with_logits(moving, taught)
-        loss = TRUTH_SHARE * loss + likeness
+            taught = torch.sigmoid(teacher(inputs[new:])[0])
+        entropy_known, overlap_known = motion_losses(moving[new:], truth[new:, ..., 0])
+        likeness = F.binary_cross_entropy_with_logits(moving[new:], taught)
+        loss = TRUTH_SHARE * (entropy_known + overlap_known) + likeness
+        if new:
+            entropy_new, overlap_new = motion_losses(moving[:new], truth[:new, ..., 0])
+            loss = (loss + entropy_new + overlap_new) / 2
     weight = truth.new_tensor(BOUNDARY_WEIGHT)
     boundary = F.binary_cross_entropy_with_logits(ends, truth[..., 1], pos_weight=weight)
     boundary = boundary + dice(ends, truth[..., 1])
     loss = loss + boundary
     return {"loss": loss, "entropy": entropy, "dice": overlap, "boundary": boundary}
+
+
+def motion_losses(answer: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and Dice of what moves (B,GH,GW)."""
+    return F.binary_cross_entropy_with_logits(answer, truth), dice(answer, truth)
 
 
 def dice(answer: Tensor, truth: Tensor) -> Tensor:
@@ -124,6 +142,9 @@ def parser() -> argparse.ArgumentParser:
     """What the command takes."""
     options = arguments("Train the nano motion map.", steps=4000, lr=3e-3)
     options.add_argument("--teacher", type=Path, help="weights to whose map the new one is held")
+    options.add_argument(
+        "--unknown", type=Path, help="more examples, half of each step's, for which it is not held"
+    )
     return options
 
 
@@ -134,7 +155,12 @@ def _work(args: argparse.Namespace) -> None:
             " --init runtime/samotion/nano/motion.safetensors"
         )
     run = run_of(args)
-    paths = commands.files_of(args.pool, make_residuals.Example._fields, "make_residuals")
+    paths, unknown = (
+        commands.files_of(folder, make_residuals.Example._fields, "make_residuals")
+        if folder
+        else []
+        for folder in (args.pool, args.unknown)
+    )
     motion, teacher = build_module(NANO.motion), None
     load_weights(motion, args.init)
     if args.teacher:
@@ -142,7 +168,7 @@ def _work(args: argparse.Namespace) -> None:
         teacher = taught.map.eval()
 
     def of_step(rng: Rng, _: float) -> Losses:
-        return losses(motion.map, rng, paths, teacher)
+        return losses(motion.map, rng, paths, teacher, unknown)
 
     train(run, motion.map, of_step)
     if args.out:
