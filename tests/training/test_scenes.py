@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,15 +24,13 @@ from samotion_bench.scenes.data import (
 from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.layers import random_bend
 from samotion_bench.scenes.render import Clip, TruthTracks, render, surface_points, track
-from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene, frozen
+from samotion_bench.scenes.scenes import Build, Scene, SceneSettings, build_scene, frozen
 from samotion_training.demo import demo_scene
 
 HW = (72, 96)
 SETTINGS = SceneSettings(frames=8, texture_px=64)
 CLEAN = 2.5  # grey levels: bilinear sampling of one surface twice, on a soft texture
 SEEDS = range(12)
-
-Build = Callable[[int, Library, SceneSettings], Scene]
 
 
 def scene_of(seed: int, settings: SceneSettings = SETTINGS) -> Scene:

@@ -158,6 +158,20 @@ def test_motion_learns_on_exact_tracks(paths: list[Path], monkeypatch: pytest.Mo
     assert found[-1] < found[0]
 
 
+def test_motion_is_not_held_to_its_teacher_where_that_knows_nothing(paths: list[Path]) -> None:
+    rng = np.random.default_rng(0)
+    sets = [train_motion.exact(rng, paths) for _ in range(2)]
+    torch.manual_seed(0)
+    module, teacher = (motion.build_module(NANO.motion) for _ in range(2))
+    free, held = (
+        [train_motion.losses(module, rng, [one], by)["loss"].item() for one in sets]
+        for by in (None, teacher)
+    )
+    both = train_motion.losses(module, rng, sets, teacher, new=1)["loss"].item()
+    assert both == pytest.approx((free[0] + held[1]) / 2, rel=1e-5)
+    assert abs(held[0] - free[0]) > 0.01
+
+
 def box_residual(path: Path, frames: int = 2) -> make_residuals.Example:
     """Frames of noise on which a box differs along the ground, and the flow there points right;
     saved.

@@ -162,7 +162,8 @@ def test_the_motion_map_is_no_part_of_a_random_motion_net(
     code, said = run(train_motion_map, *arguments)
     assert code == 2 and "add --init runtime/samotion/nano/motion.safetensors" in said
     assert not out.exists()
-    assert run(train_motion_map, *arguments, "--init", INIT)[0] == 0
+    taught = ("--init", INIT, "--teacher", INIT, "--unknown", arguments[2])
+    assert run(train_motion_map, *arguments, *taught)[0] == 0
     before, after = load_file(INIT), load_file(out)
     transformer = [name for name in before if not name.startswith("map.")]
     assert transformer and all(torch.equal(before[name], after[name]) for name in transformer)
@@ -320,10 +321,11 @@ def test_motion_trains_where_a_clip_has_no_tracks(
     channels = NANO.motion.dino_channels
     tracks = motion_data.from_truth(np.random.default_rng(0), sample, 64, channels)
     motion_data.save(pools / "trackless" / "1.npz", tracks)
-    given = ("--pool", pools / "points", "--made", pools / "trackless", "--steps", 2)
-    code, said = run(train_motion, pools / "run", *given)
+    made = pools / "trackless"
+    given = ("--pool", pools / "points", "--made", made, "--unknown", made, "--teacher", INIT)
+    code, said = run(train_motion, pools / "run", *given, "--steps", 2)
     assert code == 0
-    assert said == f"{pools / 'trackless'}: 1 of 2 files are left out: they have no xy\n"
+    assert said == 2 * f"{made}: 1 of 2 files are left out: they have no xy\n"
 
 
 def test_every_command_is_asked_for_a_mistake() -> None:

@@ -26,7 +26,7 @@ from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library, open_library
 from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.render import Clip, render, shown_hw
-from samotion_bench.scenes.scenes import Scene, SceneSettings, build_scene
+from samotion_bench.scenes.scenes import Build, SceneSettings, build_scene
 
 from samotion_training import commands, samples
 from samotion_training.motion_data import through_nets
@@ -40,7 +40,6 @@ SMALLEST = 0.002  # movers that take a smaller share of the clip's pixels are le
 
 
 Make = Callable[[Engines, int, Library], "NamedTuple | None"]
-Build = Callable[[int, Library, SceneSettings], Scene]
 
 
 class Example(NamedTuple):

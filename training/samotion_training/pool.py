@@ -13,16 +13,23 @@ from pathlib import Path
 import numpy as np
 from samotion.errors import UsageError
 from samotion_bench.scenes.data import Library, open_library
+from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.render import render, surface_points, track
-from samotion_bench.scenes.scenes import SceneSettings, build_scene
+from samotion_bench.scenes.scenes import Build, SceneSettings, build_scene
 
 from samotion_training import commands
 from samotion_training.samples import DEPTH_EVERY, POINTS, Sample, points_only, save, seen_disparity
 
 
-def make_sample(seed: int, library: Library, settings: SceneSettings, size_px: int = 256) -> Sample:
+def make_sample(
+    seed: int,
+    library: Library,
+    settings: SceneSettings,
+    size_px: int = 256,
+    build: Build = build_scene,
+) -> Sample:
     """Render the scene of `seed` and follow POINTS of its surface points."""
-    scene = build_scene(seed, library, settings)
+    scene = build(seed, library, settings)
     clip = render(scene, (size_px, size_px))
     truth = track(scene, clip, surface_points(np.random.default_rng(seed), clip, POINTS))
     return Sample(
@@ -45,6 +52,7 @@ def fill(
     seeds: range,
     size_px: int = 256,
     slim: bool = False,
+    build: Build = build_scene,
 ) -> None:
     """Render the clips of `seeds` that `folder` does not hold yet; `slim`: keep the points
     alone.
@@ -53,7 +61,7 @@ def fill(
     for seed in seeds:
         path = folder / f"{seed:06d}.npz"
         if not path.exists():
-            sample = make_sample(seed, library, settings, size_px)
+            sample = make_sample(seed, library, settings, size_px, build)
             save(path, points_only(sample) if slim else sample)
 
 
@@ -90,6 +98,9 @@ def parser() -> argparse.ArgumentParser:
         "--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes"
     )
     options.add_argument(
+        "--drives", action="store_true", help="the camera drives on a road in all of them"
+    )
+    options.add_argument(
         "--points-only", action="store_true", help="keep tracks alone (for training motion)"
     )
     return options
@@ -107,7 +118,8 @@ def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
-    fill(args.folder, library, settings, seeds, args.size, args.points_only)
+    build = build_drive if args.drives else build_scene
+    fill(args.folder, library, settings, seeds, args.size, args.points_only, build)
     return 0
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ Rng = np.random.Generator
 CLIPS = 4
 TRACKS = 144  # of a long cut; half as many of a short one
 DICE = 0.5  # its weight beside the cross-entropy
+TRUTH_SHARE = 0.5  # of the truth's losses, beside a teacher's
 PER_POINT = ("xy", "visible", "instance", "point_disparity")
 
 
@@ -70,19 +71,28 @@ def logits(motion: Motion, tracks: TrackSet) -> Tensor:
     return motion.logits(*(torch.from_numpy(np.ascontiguousarray(a)) for a in tracks[:-1]))
 
 
-def losses(motion: Motion, rng: Rng, sets: list[TrackSet]) -> Losses:
+def losses(
+    motion: Motion, rng: Rng, sets: list[TrackSet], teacher: Motion | None = None, new: int = 0
+) -> Losses:
     """Cross-entropy over the tracks of some clips, and Dice where something moves.
 
     In the cross-entropy of a clip movers and the rest count the same: else, with one mover in
     sixteen tracks, the net says no to everything and stays there. Dice is what puts the best
-    threshold near 0.5.
+    threshold near 0.5. A `teacher` is a net whose answers count as well, but for the `new` first
+    clips.
     """
     total, found = torch.zeros(()), []
-    for tracks in sets:
+    for index, tracks in enumerate(sets):
         answer, truth = logits(motion, tracks), torch.from_numpy(tracks.moving)
         each = F.binary_cross_entropy_with_logits(answer, truth.float(), reduction="none")
         sides = [each[side].mean() for side in (truth, ~truth) if side.any()]
-        total = total + (torch.stack(sides).mean() + DICE * dice(answer, truth)) / len(sets)
+        loss = torch.stack(sides).mean() + DICE * dice(answer, truth)
+        if teacher is not None and index >= new:
+            with torch.no_grad():
+                taught = torch.sigmoid(logits(teacher, tracks))
+            likeness = F.binary_cross_entropy_with_logits(answer, taught)
+            loss = TRUTH_SHARE * loss + likeness
+        total = total + loss / len(sets)
         found.append(area_under_curve(answer.detach().numpy(), tracks.moving))
     known = [area for area in found if area is not None]
     return {"loss": total, "auc": torch.tensor(np.mean(known or [0.5]))}
@@ -125,31 +135,44 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--made-share", type=float, default=0.7, help="share of clips taken from --made"
     )
+    options.add_argument("--teacher", type=Path, help="weights to which the new ones are held")
+    options.add_argument(
+        "--unknown", type=Path, help="more of --made, half of each step's, for which they are not"
+    )
     return options
 
 
 def _work(args: argparse.Namespace) -> None:
     run = run_of(args)
     exact_paths: list[Path] = []
-    made_paths: list[Path] = []
+    made_paths, unknown = (
+        commands.files_of(folder, TrackSet._fields, "make_tracks", ["xy"]) if folder else []
+        for folder in (args.made, args.unknown)
+    )
     if args.made is None or args.made_share < 1:
         exact_paths = samples.clips_of(args.pool, "xy", "instance_moving")
-    if args.made:
-        made_paths = commands.files_of(args.made, TrackSet._fields, "make_tracks", ["xy"])
-    motion = build_module(NANO.motion)
+    new = CLIPS // 2 if unknown else 0
+    motion, teacher = build_module(NANO.motion), None
+    if args.teacher:
+        load_weights(teacher := build_module(NANO.motion).eval(), args.teacher)
     if args.init:
         load_weights(motion, args.init)
     else:
         prepare(motion)
 
-    def clip(rng: Rng) -> TrackSet | None:
-        is_made = args.made is not None and rng.random() < args.made_share
-        tracks = made(rng, made_paths) if is_made else exact(rng, exact_paths)
+    def clip(rng: Rng, is_new: bool) -> TrackSet | None:
+        if is_new:
+            tracks = made(rng, unknown)
+        elif args.made is not None and rng.random() < args.made_share:
+            tracks = made(rng, made_paths)
+        else:
+            tracks = exact(rng, exact_paths)
         return tracks if len(tracks.moving) else None
 
     def of_step(rng: Rng, _: float) -> Losses:
-        sets = [drawn(lambda: clip(rng), "visible tracks") for _ in range(CLIPS)]
-        return losses(motion, rng, sets)
+        clips = [partial(clip, rng, index < new) for index in range(CLIPS)]
+        sets = [drawn(one, "visible tracks") for one in clips]
+        return losses(motion, rng, sets, teacher, new)
 
     train(run, motion, of_step)
     if args.out:

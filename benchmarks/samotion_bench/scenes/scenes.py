@@ -4,6 +4,7 @@ themselves, before a camera.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,6 +72,9 @@ class Scene:
     def steps(self) -> np.ndarray:
         """(frames,) the time step in the middle of each frame."""
         return np.arange(self.substeps // 2, len(self.time), self.substeps)
+
+
+Build = Callable[[int, Library, SceneSettings], Scene]
 
 
 def build_scene(seed: int, library: Library, settings: SceneSettings | None = None) -> Scene:
