@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ CHROMIUM = next(
     (found for name in ("chromium", "google-chrome") if (found := shutil.which(name))), None
 )
 LIMIT_S = 60.0
+LEFT = "Inspected target navigated or closed"  # Chromium's words
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -27,6 +28,10 @@ FLAGS = (
     "--no-first-run",
     "--remote-debugging-pipe",
 )
+
+
+class Left(AssertionError):
+    """The page was left for another one before it answered."""
 
 
 class Page:
@@ -55,6 +60,8 @@ class Page:
         while True:
             answer = self._receive()
             if answer.get("id") == self._last:
+                if answer.get("error", {}).get("message") == LEFT:
+                    raise Left(answer)
                 assert "error" not in answer, answer
                 result: dict[str, Any] = answer["result"]
                 return result
@@ -87,9 +94,12 @@ class Page:
         """Until an expression is true; on the way to another page it may be none."""
         end = time.monotonic() + LIMIT_S
         wanted = f"(() => {{ try {{ return {condition} }} catch {{ return false }} }})()"
-        while not self.run(wanted):
-            assert time.monotonic() < end, f"never: {condition}"
+        while time.monotonic() < end:
+            with suppress(Left):
+                if self.run(wanted):
+                    return
             time.sleep(0.02)
+        raise AssertionError(f"never: {condition}")
 
     def press(self, key: str) -> None:
         """A key goes down and up."""
