@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from samotion.commands.exits import exit_code, first_signal
 from samotion.commands.streams import note
 from samotion.errors import InputError, OutputError, SamotionError, UsageError
+from samotion_bench.scenes.drives import build_drive
+from samotion_bench.scenes.scenes import build_scene
 
 UNREADABLE = (
     *(OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError),
@@ -52,6 +54,18 @@ def signals_wait() -> Iterator[list[int]]:
         yield came
     if came:
         signal.raise_signal(came[0])
+
+
+def add_drives(options: argparse.ArgumentParser) -> None:
+    """The option --drives, which says what builds the scenes to be rendered: `build`."""
+    options.add_argument(
+        "--drives",
+        dest="build",
+        action="store_const",
+        const=build_drive,
+        default=build_scene,
+        help="the camera drives on a road in all of them",
+    )
 
 
 def require_positive(args: argparse.Namespace, *names: str) -> None:

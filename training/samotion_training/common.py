@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 from safetensors.torch import save as dump
 from samotion.commands.streams import note
@@ -34,6 +35,7 @@ WARMUP = 0.03  # share of training
 LOG_EVERY = 20
 CHECKPOINT_EVERY = 100  # a multiple of LOG_EVERY
 LINE_OF_STEP = re.compile(rb'(?:\{"step": )?(\d+)\b')  # of a curve
+TRUTH_SHARE = 0.5  # of the truth's losses, beside a teacher's
 DRAWS = 1000  # before it is said that the data has no example of a kind
 Drawn = TypeVar("Drawn")
 
@@ -165,6 +167,12 @@ def drawn(draw: Callable[[], Drawn | None], wanted: str) -> Drawn:
         if (one := draw()) is not None:
             return one
     raise InputError(f"got {DRAWS} examples without {wanted}, expected some; train on other clips")
+
+
+def held(loss: Tensor, answer: Tensor, taught: Tensor) -> Tensor:
+    """The truth's loss beside the cross-entropy to a teacher's answer, both answers in logits."""
+    likeness = F.binary_cross_entropy_with_logits(answer, torch.sigmoid(taught))
+    return TRUTH_SHARE * loss + likeness
 
 
 def _share(run: Run, step: int, seconds: float) -> float:

@@ -24,7 +24,6 @@ from samotion.errors import InputError
 from samotion.presets import NANO
 from samotion.tracks.records import Tracks
 from samotion_bench.scenes.data import Library, open_library
-from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.render import Clip, render, shown_hw
 from samotion_bench.scenes.scenes import Build, SceneSettings, build_scene
 
@@ -145,15 +144,12 @@ def parser() -> argparse.ArgumentParser:
     options = arguments(
         "Render clips and run nano's tracker and motion net over them.", (500_000, 500_300)
     )
-    options.add_argument(
-        "--drives", action="store_true", help="the camera drives on a road in all of them"
-    )
+    commands.add_drives(options)
     return options
 
 
 def _work(args: argparse.Namespace) -> None:
-    build = build_drive if args.drives else build_scene
-    fill(lambda engines, seed, library: make(engines, seed, library, build), args)
+    fill(lambda engines, seed, library: make(engines, seed, library, args.build), args)
 
 
 def main() -> None:

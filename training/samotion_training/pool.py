@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from samotion.errors import UsageError
 from samotion_bench.scenes.data import Library, open_library
-from samotion_bench.scenes.drives import build_drive
 from samotion_bench.scenes.render import render, surface_points, track
 from samotion_bench.scenes.scenes import Build, SceneSettings, build_scene
 
@@ -97,9 +96,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--ground-share", type=float, default=SceneSettings.ground_share, help="share of scenes"
     )
-    options.add_argument(
-        "--drives", action="store_true", help="the camera drives on a road in all of them"
-    )
+    commands.add_drives(options)
     options.add_argument(
         "--points-only", action="store_true", help="keep tracks alone (for training motion)"
     )
@@ -118,8 +115,7 @@ def _render(args: argparse.Namespace) -> int:
     library = open_library(args.data, args.held_out)
     shares = {"no_mover_share": args.no_mover_share, "ground_share": args.ground_share}
     settings = SceneSettings(frames=args.frames, texture_px=args.size, **shares)
-    build = build_drive if args.drives else build_scene
-    fill(args.folder, library, settings, seeds, args.size, args.points_only, build)
+    fill(args.folder, library, settings, seeds, args.size, args.points_only, args.build)
     return 0
 
 

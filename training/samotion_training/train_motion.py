@@ -23,6 +23,7 @@ from samotion_training.common import (
     Losses,
     arguments,
     drawn,
+    held,
     load_weights,
     run_of,
     save_weights,
@@ -34,7 +35,6 @@ Rng = np.random.Generator
 CLIPS = 4
 TRACKS = 144  # of a long cut; half as many of a short one
 DICE = 0.5  # its weight beside the cross-entropy
-TRUTH_SHARE = 0.5  # of the truth's losses, beside a teacher's
 PER_POINT = ("xy", "visible", "instance", "point_disparity")
 
 
@@ -89,9 +89,8 @@ def losses(
         loss = torch.stack(sides).mean() + DICE * dice(answer, truth)
         if teacher is not None and index >= new:
             with torch.no_grad():
-                taught = torch.sigmoid(logits(teacher, tracks))
-            likeness = F.binary_cross_entropy_with_logits(answer, taught)
-            loss = TRUTH_SHARE * loss + likeness
+                taught = logits(teacher, tracks)
+            loss = held(loss, answer, taught)
         total = total + loss / len(sets)
         found.append(area_under_curve(answer.detach().numpy(), tracks.moving))
     known = [area for area in found if area is not None]

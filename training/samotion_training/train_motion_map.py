@@ -20,7 +20,15 @@ from samotion_export.motion.net import build_module
 from torch import Tensor
 
 from samotion_training import commands, make_residuals
-from samotion_training.common import Losses, arguments, load_weights, run_of, save_weights, train
+from samotion_training.common import (
+    Losses,
+    arguments,
+    held,
+    load_weights,
+    run_of,
+    save_weights,
+    train,
+)
 
 Rng = np.random.Generator
 FRAMES = 8
@@ -28,7 +36,6 @@ DIFFERENCES = slice(2, 7)  # channels: along the ground, and along the flow
 FLOW = slice(7, 9)  # mirroring turns these over
 COLOURS = slice(10, 13)
 BOUNDARY_WEIGHT = 3.0  # of cells where an object ends, which are few
-TRUTH_SHARE = 0.5  # of the truth's losses in what moves, beside a teacher's
 UNREST = 0.6  # share of frames with spots that differ from frame to frame, as water and leaves do
 UNREST_CELLS = (3, 20)  # their size
 UNREST_MOST = 2.0  # what they add to log differences, at most, and to the flow
@@ -102,17 +109,15 @@ def losses(
         )
     inputs, truth = (torch.from_numpy(np.ascontiguousarray(np.stack(part))) for part in zip(*crops))
     moving, ends = net(inputs)
-    entropy, overlap = motion_losses(moving, truth[..., 0])
+    entropy = F.binary_cross_entropy_with_logits(moving, truth[..., 0])
+    overlap = dice(moving, truth[..., 0])
     loss = entropy + overlap
     if teacher is not None:
         with torch.no_grad():
-            taught = torch.sigmoid(teacher(inputs[new:])[0])
-        entropy_known, overlap_known = motion_losses(moving[new:], truth[new:, ..., 0])
-        likeness = F.binary_cross_entropy_with_logits(moving[new:], taught)
-        loss = TRUTH_SHARE * (entropy_known + overlap_known) + likeness
+            taught, _ = teacher(inputs[new:])
+        loss = held(truth_loss(moving[new:], truth[new:, ..., 0]), moving[new:], taught)
         if new:
-            entropy_new, overlap_new = motion_losses(moving[:new], truth[:new, ..., 0])
-            loss = (loss + entropy_new + overlap_new) / 2
+            loss = (loss + truth_loss(moving[:new], truth[:new, ..., 0])) / 2
     weight = truth.new_tensor(BOUNDARY_WEIGHT)
     boundary = F.binary_cross_entropy_with_logits(ends, truth[..., 1], pos_weight=weight)
     boundary = boundary + dice(ends, truth[..., 1])
@@ -120,9 +125,9 @@ def losses(
     return {"loss": loss, "entropy": entropy, "dice": overlap, "boundary": boundary}
 
 
-def motion_losses(answer: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
+def truth_loss(answer: Tensor, truth: Tensor) -> Tensor:
     """Cross-entropy and Dice of what moves (B,GH,GW)."""
-    return F.binary_cross_entropy_with_logits(answer, truth), dice(answer, truth)
+    return F.binary_cross_entropy_with_logits(answer, truth) + dice(answer, truth)
 
 
 def dice(answer: Tensor, truth: Tensor) -> Tensor:

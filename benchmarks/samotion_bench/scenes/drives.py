@@ -21,6 +21,7 @@ from samotion_bench.scenes.scenes import (
     opaque,
     own_motion,
     random_look,
+    time_steps,
 )
 
 Rng = np.random.Generator
@@ -42,8 +43,7 @@ def build_drive(seed: int, library: Library, settings: SceneSettings | None = No
     """
     settings = settings or SceneSettings()
     rng = np.random.default_rng(seed)
-    substeps = 3 if rng.random() < settings.blur_share else 1
-    time = np.arange(settings.frames * substeps) / (24.0 * substeps)
+    time, substeps = time_steps(rng, settings)
     speed = loguniform(rng, *SPEEDS)
     camera = driver(rng, time, speed)
     layers = list(surroundings(rng, len(time), library, settings.texture_px))

@@ -81,8 +81,7 @@ def build_scene(seed: int, library: Library, settings: SceneSettings | None = No
     """The scene of this seed: same seed, library and settings, same scene."""
     settings = settings or SceneSettings()
     rng = np.random.default_rng(seed)
-    substeps = 3 if rng.random() < settings.blur_share else 1
-    time = np.arange(settings.frames * substeps) / (24.0 * substeps)
+    time, substeps = time_steps(rng, settings)
     movers = (
         0
         if rng.random() < settings.no_mover_share
@@ -104,6 +103,12 @@ def build_scene(seed: int, library: Library, settings: SceneSettings | None = No
         moving.append(own_motion(parts[-1], camera) > MIN_MOTION)
     look = random_look(rng, settings.frames)
     return Scene(tuple(layers), camera, np.array(moving), look, time, substeps, seed)
+
+
+def time_steps(rng: Rng, settings: SceneSettings) -> tuple[np.ndarray, int]:
+    """The time steps of a clip, in units of 24 frames, and how many of them make one frame."""
+    substeps = 3 if rng.random() < settings.blur_share else 1
+    return np.arange(settings.frames * substeps) / (24.0 * substeps), substeps
 
 
 def _next(layers: list[Layer]) -> int:
