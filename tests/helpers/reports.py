@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from samotion.clips.video import Clip
 from samotion.presets import NANO
 from samotion.prompts import ObjectPrompt
+from samotion.results import write as output
 from samotion.results.evidence import Evidence
 from samotion.results.result import ObjectResult, Result
 from samotion.sam2 import Click
 from samotion.settings import Settings, resolve
 from samotion.tracks.records import Tracks
 
+from helpers.browser import Page
+
 COLUMNS, CELL_PX = 5, 24
+DESKTOP, PHONE = (1280, 900), (390, 844)
+READY = "document.documentElement.dataset.ready === 'yes'"
+FRAME = "Number(document.documentElement.dataset.frame)"  # the one that is drawn
+
+
+def opened(
+    page: Page,
+    folder: Path,
+    result: Result,
+    size: tuple[int, int] = DESKTOP,
+    dark: bool = False,
+) -> None:
+    """Write a result's report and open it in a window of this size, until it is drawn."""
+    path = output.write(result, folder, ("report",)) / "report.html"
+    page.problems.clear()
+    page.open(path, size, dark)
+    page.wait(READY)
 
 
 def report_result(

@@ -4,39 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.browser import CHROMIUM, Page, browser
-from helpers.reports import report_result
+from helpers.browser import CHROMIUM, Page
+from helpers.reports import DESKTOP, FRAME, PHONE, READY, opened, report_result
 from samotion.results import write as output
 from samotion.results.colours import palette
 from samotion.results.report import frames, index
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 
-DESKTOP, PHONE = (1280, 900), (390, 844)
-READY = "document.documentElement.dataset.ready === 'yes'"
-FRAME = "Number(document.documentElement.dataset.frame)"
 PIXEL = "[...document.querySelector('canvas').getContext('2d').getImageData({}, {}, 1, 1).data]"
-
-
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with browser(tmp_path_factory.mktemp("profile")) as tab:
-        yield tab
-
-
-def opened(
-    page: Page, folder: Path, objects: int, size: tuple[int, int] = DESKTOP, dark: bool = False
-) -> None:
-    path = output.write(report_result(objects), folder, ("report",)) / "report.html"
-    page.problems.clear()
-    page.open(path, size, dark)
-    page.wait(READY)
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -45,7 +27,7 @@ def opened(
 def test_it_is_drawn_without_an_error(
     page: Page, tmp_path: Path, objects: int, size: tuple[int, int], dark: bool
 ) -> None:
-    opened(page, tmp_path, objects, size, dark)
+    opened(page, tmp_path, report_result(objects), size, dark)
     assert page.run("document.querySelectorAll('.objects li').length") == objects
     assert page.run("document.querySelectorAll('.timeline .row').length") == objects
     assert page.run("document.documentElement.scrollWidth") == size[0]
@@ -59,7 +41,7 @@ def test_it_is_drawn_without_an_error(
 
 
 def test_keys_play_step_and_choose_objects(page: Page, tmp_path: Path) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     page.press("ArrowRight")
     page.wait(f"{FRAME} === 1")
     page.press("Home")
@@ -82,7 +64,7 @@ def test_keys_play_step_and_choose_objects(page: Page, tmp_path: Path) -> None:
 
 
 def test_masks_of_objects_are_switched_on_and_off(page: Page, tmp_path: Path) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     inside = PIXEL.format(10, 8)
     with_mask = page.run(inside)
     page.run("document.querySelector('.objects input').click()")
@@ -106,7 +88,7 @@ def pressed_at(page: Page, selector: str, across: float = 0.5) -> None:
 
 
 def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     pressed_at(page, ".timeline svg", 0.7)
     page.wait(f"{FRAME} === 4")
     for beside in (".row .name", ".axis"):
@@ -118,7 +100,7 @@ def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
 def test_an_object_that_is_pressed_is_shown_alone_and_then_all_are(
     page: Page, tmp_path: Path
 ) -> None:
-    opened(page, tmp_path, 20)
+    opened(page, tmp_path, report_result(20))
     shown = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
     pressed_at(page, ".stage", 0.59)
     assert page.run(shown) == [number == 14 for number in range(1, 21)]
@@ -129,7 +111,7 @@ def test_an_object_that_is_pressed_is_shown_alone_and_then_all_are(
 def test_keys_go_back_and_stay_in_the_clip_and_playing_begins_anew(
     page: Page, tmp_path: Path
 ) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     for key, frame in (("End", 5), ("ArrowRight", 5), ("ArrowLeft", 4), ("ArrowRight", 5)):
         page.press(key)
         assert page.run(FRAME) == frame
@@ -145,7 +127,7 @@ def test_keys_go_back_and_stay_in_the_clip_and_playing_begins_anew(
 def test_space_plays_after_a_click_and_presses_what_was_reached_by_tab(
     page: Page, tmp_path: Path
 ) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     layers = "[...document.querySelectorAll('.layers button')].map((one) => one.ariaPressed)"
     before = page.run(layers)
     play = "document.querySelector('.play').ariaLabel"
@@ -198,7 +180,7 @@ def levels(colour: str) -> list[int]:
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_what_is_not_seen_or_not_chosen_can_be_read(page: Page, tmp_path: Path, dark: bool) -> None:
-    opened(page, tmp_path, 2, dark=dark)
+    opened(page, tmp_path, report_result(), dark=dark)
     page.press("End")
     page.press("2")
     ground = levels(page.run("getComputedStyle(document.querySelector('.card')).backgroundColor"))
@@ -214,7 +196,7 @@ def test_what_is_not_seen_or_not_chosen_can_be_read(page: Page, tmp_path: Path, 
 def test_names_on_the_clip_are_black_or_white_whichever_is_read_better(
     page: Page, tmp_path: Path
 ) -> None:
-    opened(page, tmp_path, 20)
+    opened(page, tmp_path, report_result(20))
     page.run("""{
       const pen = CanvasRenderingContext2D.prototype;
       let ground;
@@ -230,7 +212,7 @@ def test_names_on_the_clip_are_black_or_white_whichever_is_read_better(
 
 
 def test_a_print_holds_all_objects_and_their_colours(page: Page, tmp_path: Path) -> None:
-    opened(page, tmp_path, 20)
+    opened(page, tmp_path, report_result(20))
     page.send("Emulation.setEmulatedMedia", media="print")
     style = "getComputedStyle(document.querySelector('{}')).{}"
     assert page.run(style.format(".side > .card", "maxHeight")) == "none"
@@ -242,7 +224,7 @@ def test_a_print_holds_all_objects_and_their_colours(page: Page, tmp_path: Path)
 
 
 def test_the_chart_of_scores_has_a_name(page: Page, tmp_path: Path) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     name = page.run("document.querySelector('svg.chart').ariaLabel")
     assert name == "Histogram of the motion scores of 40 tracks"
 
@@ -252,7 +234,7 @@ def test_the_chart_of_scores_has_a_name(page: Page, tmp_path: Path) -> None:
 def test_the_command_is_copied_where_there_is_no_clipboard(
     page: Page, tmp_path: Path, clipboard: str, copies: str, told: str
 ) -> None:
-    opened(page, tmp_path, 2)
+    opened(page, tmp_path, report_result())
     page.run(f"Object.defineProperty(navigator, 'clipboard', {{ value: {clipboard} }})")
     page.run(f"document.execCommand = (name) => {{ window.asked = name; return {copies}; }}")
     page.run("document.querySelector('.copy').click()")
@@ -266,10 +248,10 @@ def test_the_command_is_copied_where_there_is_no_clipboard(
 def test_a_page_of_every_second_frame_says_so(
     page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened(page, tmp_path / "all", 2)
+    opened(page, tmp_path / "all", report_result())
     assert page.run("document.querySelector('.held')") is None
     monkeypatch.setattr(frames, "MAX_FRAMES", 3)
-    opened(page, tmp_path / "half", 2)
+    opened(page, tmp_path / "half", report_result())
     assert "1 of every 2 frames" in page.run("document.querySelector('.held').textContent")
 
 
