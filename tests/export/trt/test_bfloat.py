@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+from pathlib import Path
+
 import onnx
 import onnx.parser
+import pytest
+from helpers import rtx_compiler
+from helpers.sums_net import sums_request
 from onnx import TensorProto
+from samotion import manifest
+from samotion.presets import NANO
 from samotion_export import half_precision as half
+from samotion_export.export import export
+from samotion_export.report import Report
 from samotion_export.trt import bfloat
+from samotion_export.trt import build as trt_build
 
 CORE = """<ir_version: 8, opset_import: ["" : 17]>
 net (float[4, 8] q, float[8, 8] w, float[8, 90] keys, float[90, 8] v) => (float[4, 8] y)
@@ -62,3 +74,43 @@ def test_a_gpu_without_bfloat16_gets_float32() -> None:
 def test_other_graphs_stay_as_they_are() -> None:
     assert not bfloat.has_any(core("/selves.0"))
     assert not bfloat.has_any(onnx.parser.parse_model(CORE))
+
+
+@pytest.mark.parametrize(
+    ("owner", "has", "kind"),
+    [
+        ("/crosses.0", True, TensorProto.BFLOAT16),
+        ("/crosses.0", False, TensorProto.FLOAT),
+        ("/selves.0", True, TensorProto.FLOAT16),
+    ],
+)
+def test_an_engine_is_built_with_the_types_of_its_gpu(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    owner: str,
+    has: bool,
+    kind: int,
+) -> None:
+    rtx_compiler.use(monkeypatch)
+    request = sums_request(tmp_path, monkeypatch, target="onnx")
+    export(request, Report(-1))
+    entry = replace(manifest.read(request.out).engines["depth"], meta={"kept": 1})
+    graph, folders = tmp_path / "net.onnx", (tmp_path, tmp_path)
+    onnx.save(core(owner), str(graph))
+    target = trt_build.Target(rtx_compiler.VERSION, None, rtx=True, bfloat=has)
+    mask = os.umask(0o077)
+    try:
+        built = trt_build.build("depth", entry, graph, NANO, target, folders, Report(0))
+    finally:
+        os.umask(mask)
+    assert built.file
+    plan = tmp_path / built.file
+    _, _, compiled = plan.read_bytes().partition(b"\n")  # behind the fake engine's first line
+    types = operand_types(onnx.load_from_string(compiled))
+    products = {types[f"{owner}/core/MatMul"], types[f"{owner}/core/MatMul_1"]}
+    assert products == {kind}
+    assert (compiled == graph.read_bytes()) == (owner == "/selves.0")
+    assert built.meta["kept"] == 1
+    assert plan.stat().st_mode & 0o777 == 0o644  # whoever runs it may be another user
+    assert f"depth: built for {target}, 0.0 MB" in capsys.readouterr().err

@@ -161,11 +161,20 @@ def test_types_are_the_graphs(graph: Path, version: str, wanted: list[str], unwa
     )
     assert set(wanted) <= set(command)
     assert unwanted not in command
-    most = [command[i + 1] for i, word in enumerate(command) if word == "--trt-max-shapes"]
-    assert most == ["x:[3,4]", "x:[6,4]"]
+    for which, sizes in {"min": (1, 4), "opt": (2, 5), "max": (3, 6)}.items():
+        option = f"--trt-{which}-shapes"
+        given = [command[i + 1] for i, word in enumerate(command) if word == option]
+        assert given == [f"x:[{size},4]" for size in sizes]
     tactics = command[command.index("--tactic-sources") :] if "--tactic-sources" in command else []
     assert not [word for word in tactics if "CUBLAS" in word or "CUDNN" in word]
     assert ("--tactic-sources" in command) == version.startswith("8.")
+
+
+def test_timings_are_read_where_there_are_some(graph: Path, tmp_path: Path) -> None:
+    for cache, is_there in ((graph, True), (tmp_path / "none", False)):
+        command = trt_build.build_command(graph, graph, [], Target("10.13.0", "g"), cache)
+        assert command[command.index("--save-timing-cache") + 1] == str(cache)
+        assert ("--load-timing-cache" in command) == is_there
 
 
 def test_types_of_tensors(graph: Path) -> None:
@@ -298,6 +307,22 @@ def test_another_tensorrt_or_gpu_rebuilds_the_engine_alone(
     assert manifest.read(request_.out).engines["depth"].tensorrt == version
 
 
+def test_an_engine_is_current_until_what_decided_it_changes(
+    request_: Request, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export(request_, QUIET)
+    entry, target = manifest.read(request_.out).engines["depth"], trt_build.find_target("tensorrt")
+    assert str(target) == "TensorRT 10.13.0 on Fake GPU"
+    assert trt_build.is_current(entry, "depth", NANO, target)
+    for other in (replace(entry, onnx_sha256="0" * 64), replace(entry, meta={})):
+        assert not trt_build.is_current(other, "depth", NANO, target)
+    assert not trt_build.is_current(entry, "depth", NANO, target._replace(bfloat=False))
+    for decides in ("profiles", "type_options"):
+        with monkeypatch.context() as patch:
+            patch.setattr(trt_build, decides, lambda *given: [])
+            assert not trt_build.is_current(entry, "depth", NANO, target), decides
+
+
 @pytest.mark.parametrize(("capability", "has"), [((7, 5), False), ((8, 0), True), ((10, 0), True)])
 def test_bfloat16_comes_with_compute_capability_8(
     monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], has: bool
@@ -305,6 +330,22 @@ def test_bfloat16_comes_with_compute_capability_8(
     use(monkeypatch, "10.13.0")
     fake_tensorrt.install(monkeypatch, "10.13.0", fake_tensorrt.Gpu(capability=capability))
     assert trt_build.find_target("tensorrt").bfloat is has
+
+
+@pytest.mark.parametrize("has_polygraphy", [True, False])
+def test_looking_for_the_gpu_leaves_nothing_on_it(
+    monkeypatch: pytest.MonkeyPatch, has_polygraphy: bool
+) -> None:
+    use(monkeypatch, "10.13.0")
+    gpu = fake_tensorrt.Gpu()
+    fake_tensorrt.install(monkeypatch, "10.13.0", gpu)
+    if has_polygraphy:
+        trt_build.find_target("tensorrt")
+    else:
+        monkeypatch.setattr(trt_build, "find_spec", lambda name: None)
+        with pytest.raises(DeviceError):
+            trt_build.find_target("tensorrt")
+    assert gpu.streams == gpu.used == 0
 
 
 def test_back_to_graphs(request_: Request) -> None:
@@ -360,12 +401,45 @@ def test_float32_where_old_tensorrt_has_no_kernels_for_half(
     assert export(request_, QUIET) == [], "it is current"
 
 
-def test_no_kernels_at_all_are_told(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, "8.6.0", NO_KERNEL.format().replace("'--fp16' in arguments", "True"))
+@pytest.mark.parametrize("version", ["8.6.0", "10.13.0"])
+def test_no_kernels_at_all_are_told(
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    version: str,
+) -> None:
+    use(monkeypatch, version, NO_KERNEL.format().replace("'--fp16' in arguments", "True"))
     with pytest.raises(
         EngineError, match=r"cannot build it .*Could not find any implementation .*ForeignNode"
     ):
-        export(request_, QUIET)
+        export(request_, Report(0))
+    tried_again = "float32 instead" in capsys.readouterr().err
+    assert tried_again == version.startswith("8.")
+
+
+@pytest.mark.parametrize(
+    ("version", "operators"),
+    [("8.6.0", {"Relu", "Mul", "Add"}), ("10.13.0", {"Relu", "InstanceNormalization"})],
+)
+def test_an_old_tensorrt_gets_no_plugins_and_the_graphs_types(
+    request_: Request,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    version: str,
+    operators: set[str],
+) -> None:
+    told = f"print(json.load(open(os.environ[{layer_types.VARIABLE!r}]))['float32'].index('y'))"
+    use(monkeypatch, version, told)  # which fails where they are not told
+    export(replace(request_, target="onnx"), QUIET)
+    entry = manifest.read(request_.out).engines["depth"]
+    graph, target = tmp_path / "net.onnx", Target(version, "Fake GPU")
+    onnx.save(onnx.parser.parse_model(NORMED), str(graph))
+    built = trt_build.build("depth", entry, graph, NANO, target, (tmp_path, tmp_path), QUIET)
+    assert built.file
+    _, _, compiled = (tmp_path / built.file).read_bytes().partition(b"\n")
+    found = {node.op_type for node in onnx.load_from_string(compiled).graph.node}
+    assert operators <= found
+    assert ("InstanceNormalization" in found) == ("InstanceNormalization" in operators)
 
 
 def test_an_interrupted_build_takes_its_child_along(

@@ -104,6 +104,22 @@ def test_tensors_that_are_not_the_contracts(
     assert not list(request_.out.glob("*.engine"))
 
 
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"inputs": {"frames": ["uint8", [-1, -1, -1, -1]]}},
+        {"outputs": {"disparity": ["float32", [1, 252, 448]]}},
+    ],
+    ids=["sizes that are known at run time", "sizes of the contract's letters"],
+)
+def test_tensors_that_may_be_the_contracts(
+    request_: Request, monkeypatch: pytest.MonkeyPatch, facts: dict[str, Any]
+) -> None:
+    use(monkeypatch, **facts)
+    export(request_, QUIET)
+    assert manifest.read(request_.out).engines["depth"].file == "depth.engine"
+
+
 def test_the_compilers_last_word(request_: Request, monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, trouble="sys.exit('[E] not built: Myelin is lost')")
     with pytest.raises(EngineError, match=r"depth: TensorRT cannot build it .*Myelin is lost"):
