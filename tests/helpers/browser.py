@@ -69,6 +69,14 @@ class Page:
 
     def open(self, path: Path, size: tuple[int, int] = (1280, 900), dark: bool = False) -> None:
         """Open a file from disk in a window of this size, and wait until it is drawn."""
+        self.resize(size)
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        self.send("Page.navigate", url=path.absolute().as_uri())
+        self.wait("document.readyState === 'complete'")
+
+    def resize(self, size: tuple[int, int]) -> None:
+        """Another window; a narrow one is a phone's."""
         phone = size[0] < 600
         self.send(
             "Emulation.setDeviceMetricsOverride",
@@ -77,10 +85,6 @@ class Page:
             deviceScaleFactor=2 if phone else 1,
             mobile=phone,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
-        self.send("Page.navigate", url=path.absolute().as_uri())
-        self.wait("document.readyState === 'complete'")
 
     def run(self, script: str) -> Any:
         """The value of an expression."""
@@ -106,6 +110,29 @@ class Page:
         text = {"text": key} if len(key) == 1 else {}
         self.send("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
         self.send("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+    def box(self, selector: str) -> dict[str, Any]:
+        """Where an element is in the window, as DOMRect tells."""
+        found: dict[str, Any] = self.run(
+            f"document.querySelector('{selector}').getBoundingClientRect().toJSON()"
+        )
+        return found
+
+    def mouse(self, kind: str, x: float, y: float, held: bool = False) -> None:
+        """The left button is `mousePressed` or `mouseReleased` at a place of the window, or the
+        pointer `mouseMoved`, with the button `held`.
+        """
+        button = "none" if kind == "mouseMoved" and not held else "left"
+        down = int(held or kind == "mousePressed")
+        self.send(
+            "Input.dispatchMouseEvent",
+            type=kind,
+            button=button,
+            buttons=down,
+            clickCount=1,
+            x=x,
+            y=y,
+        )
 
     def screenshot(self, path: Path, whole: bool = False) -> None:
         """What the window shows, or the whole page, as PNG or JPEG."""

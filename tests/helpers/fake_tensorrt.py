@@ -507,8 +507,7 @@ class TensorRT(types.ModuleType):
     def _deserialize(self, data: bytes) -> Engine | None:
         if not data.startswith(MAGIC):
             return None
-        header, onnx = data[len(MAGIC) :].split(b"\n", 1)
-        facts = json.loads(header)
+        facts, onnx = parts_of(data)
         return Engine(self, facts, onnx) if facts["version"] == self.__version__ else None
 
 
@@ -516,6 +515,12 @@ def build(onnx: Path, version: str, profiles: list[Profile]) -> bytes:
     """What a builder of that version would write."""
     header = json.dumps({"version": version, "profiles": profiles}).encode()
     return MAGIC + header + b"\n" + onnx.read_bytes()
+
+
+def parts_of(plan: bytes) -> tuple[dict[str, Any], bytes]:
+    """What stands before the graph in a file of a builder, and the graph."""
+    header, onnx = plan[len(MAGIC) :].split(b"\n", 1)
+    return json.loads(header), onnx
 
 
 def install(

@@ -22,6 +22,8 @@ COLUMNS, CELL_PX = 5, 24
 DESKTOP, PHONE = (1280, 900), (390, 844)
 READY = "document.documentElement.dataset.ready === 'yes'"
 FRAME = "Number(document.documentElement.dataset.frame)"  # the one that is drawn
+PIXEL = "[...document.querySelector('canvas').getContext('2d').getImageData({}, {}, 1, 1).data]"
+CHECKED = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
 
 
 def opened(

@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx
 import onnx.parser
 import pytest
-from helpers import rtx_compiler
+from helpers import fake_tensorrt, rtx_compiler
 from helpers.sums_net import sums_request
 from onnx import TensorProto
 from samotion import manifest
@@ -106,7 +106,7 @@ def test_an_engine_is_built_with_the_types_of_its_gpu(
         os.umask(mask)
     assert built.file
     plan = tmp_path / built.file
-    _, _, compiled = plan.read_bytes().partition(b"\n")  # behind the fake engine's first line
+    _, compiled = fake_tensorrt.parts_of(plan.read_bytes())
     types = operand_types(onnx.load_from_string(compiled))
     products = {types[f"{owner}/core/MatMul"], types[f"{owner}/core/MatMul_1"]}
     assert products == {kind}

@@ -113,13 +113,7 @@ def test_lines_are_drawn_anew_for_another_window(page: Page, tmp_path: Path) -> 
     result = report_result(1)
     opened(page, tmp_path, result)
     before = canvas(page)
-    page.send(
-        "Emulation.setDeviceMetricsOverride",
-        width=700,
-        height=500,
-        deviceScaleFactor=1,
-        mobile=False,
-    )
+    page.resize((700, 500))
     page.wait(f"{VECTORS}.width === {VECTORS}.clientWidth && {VECTORS}.width < {before[0]}")
     strokes = drawn(page, "outlines")
     scale, _ = scales(page, result)
@@ -190,7 +184,7 @@ def test_prompts_are_drawn_on_their_frame(
     discs = [call["given"] for call in calls if call["name"] == "arc"]
     fills = [call["fill"] for call in calls if call["name"] == "fill"]
     assert fills == [hex_colour(1), "#000000"]  # in the object, and outside
-    for disc, (x, y) in zip(discs, click.points_xy):
+    for disc, (x, y) in zip(discs, click.points_xy, strict=True):
         assert disc[:3] == pytest.approx([x * scale, y * scale, 5 * unit], abs=0.06 * scale)
     lines = [call["name"] for call in calls if call["name"] in ("moveTo", "lineTo")]
     assert lines == ["moveTo", "lineTo"] * 3  # a plus and a minus

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,14 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.browser import CHROMIUM, Page
-from helpers.reports import DESKTOP, FRAME, PHONE, READY, opened, report_result
+from helpers.reports import CHECKED, DESKTOP, FRAME, PHONE, PIXEL, READY, opened, report_result
 from samotion.results import write as output
 from samotion.results.colours import palette
 from samotion.results.report import frames, index
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
-
-PIXEL = "[...document.querySelector('canvas').getContext('2d').getImageData({}, {}, 1, 1).data]"
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -51,11 +48,10 @@ def test_keys_play_step_and_choose_objects(page: Page, tmp_path: Path) -> None:
     page.wait(f"{FRAME} > 1")
     page.press(" ")
     assert page.run("document.querySelector('.play').ariaLabel") == "play"
-    checked = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
     page.press("2")
-    assert page.run(checked) == [False, True]
+    assert page.run(CHECKED) == [False, True]
     page.press("a")
-    assert page.run(checked) == [True, True]
+    assert page.run(CHECKED) == [True, True]
     page.run("document.querySelector('.tint input').focus()")
     page.press("Home")
     page.press("ArrowRight")
@@ -79,12 +75,11 @@ def test_masks_of_objects_are_switched_on_and_off(page: Page, tmp_path: Path) ->
 
 def pressed_at(page: Page, selector: str, across: float = 0.5) -> None:
     """A mouse press on an element, so far across it."""
-    node = f"document.querySelector('{selector}')"
-    page.run(f"{node}.scrollIntoView({{ block: 'center' }})")
-    area = json.loads(page.run(f"JSON.stringify({node}.getBoundingClientRect())"))
+    page.run(f"document.querySelector('{selector}').scrollIntoView({{ block: 'center' }})")
+    area = page.box(selector)
     x, y = area["x"] + across * area["width"], area["y"] + area["height"] / 2
     for kind in ("mousePressed", "mouseReleased"):
-        page.send("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, x=x, y=y)
+        page.mouse(kind, x, y)
 
 
 def test_the_timeline_is_pressed_to_seek(page: Page, tmp_path: Path) -> None:
@@ -101,11 +96,10 @@ def test_an_object_that_is_pressed_is_shown_alone_and_then_all_are(
     page: Page, tmp_path: Path
 ) -> None:
     opened(page, tmp_path, report_result(20))
-    shown = "[...document.querySelectorAll('.objects input')].map((box) => box.checked)"
     pressed_at(page, ".stage", 0.59)
-    assert page.run(shown) == [number == 14 for number in range(1, 21)]
+    assert page.run(CHECKED) == [number == 14 for number in range(1, 21)]
     pressed_at(page, ".stage", 0.59)
-    assert page.run(shown) == [True] * 20
+    assert page.run(CHECKED) == [True] * 20
 
 
 def test_keys_go_back_and_stay_in_the_clip_and_playing_begins_anew(
