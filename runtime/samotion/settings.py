@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from samotion.checks.arguments import instance_of, probability, whole_number
+from samotion.checks.arguments import instance_of, moment, period, probability, whole_number
 from samotion.contract import TRACKER_PX
 from samotion.errors import UsageError
 from samotion.presets import MAX_LABELS, MIN_WINDOW, REFINE_PX, Preset
 
 Number = TypeVar("Number", int, float)
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
-OTHER_LIMITS = ("seed", "refine_px", "min_confidence")  # than 1 or more
+OTHER_LIMITS = ("seed", "refine_px", "min_confidence", "start_s", "end_s")  # than 1 or more
+Check = Callable[[Any, str], float]
+CHECKS: dict[str, Check] = {"min_confidence": probability, "start_s": moment, "end_s": moment}
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,8 @@ class Settings:
     many, with `max_tracks` each. At most `max_objects` are looked for in each. `seed` fixes every
     random choice. Tracks are refined on frames of `refine_px` (512, where the engines are exported
     for it; 256: no larger than they are found on). Objects whose probability of moving is below
-    `min_confidence` are left out.
+    `min_confidence` are left out. Only frames from `start_s` to before `end_s` are looked at, in
+    seconds from the clip's first frame (24 frames/s where they carry no times).
     """
 
     step: int | None = None
@@ -38,11 +42,13 @@ class Settings:
     refine_px: int | None = None
     window_frames: int | None = None
     min_confidence: float | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
     def __post_init__(self) -> None:
         for setting in fields(self):
             value = getattr(self, setting.name)
-            check = probability if setting.name == "min_confidence" else whole_number
+            check: Check = CHECKS.get(setting.name, whole_number)
             # NumPy's numbers become Python's, which JSON can write
             if value is not None or setting.name in NEEDED:
                 object.__setattr__(self, setting.name, check(value, setting.name))
@@ -64,6 +70,7 @@ class Settings:
             )
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}; expected 0 or more")
+        period(self.start_s, self.end_s)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Numbers:
     refine_px: int
     window_frames: int
     min_confidence: float
+    start_s: float | None = None
+    end_s: float | None = None
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:
@@ -108,6 +117,8 @@ def resolve(settings: Settings, preset: Preset) -> Numbers:
         refine_px=choose(settings.refine_px, preset.tracks.refine_px),
         window_frames=choose(settings.window_frames, preset.max_frames),
         min_confidence=choose(settings.min_confidence, preset.min_confidence),
+        start_s=settings.start_s,
+        end_s=settings.end_s,
     )
 
 

@@ -13,7 +13,13 @@ from samotion.tracks import Tracks
 def half_segmenter(clip: str, engines: Engines, settings: Settings, progress: Progress) -> Result:
     """In place of the nets: reads the clip as they would; what is bright is object 1."""
     numbers = resolve(settings, engines.preset)
-    read = video.read_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
+    read = video.read_clip(
+        clip,
+        max_frames=numbers.max_frames,
+        long_side_px=numbers.long_side_px,
+        start_s=numbers.start_s,
+        end_s=numbers.end_s,
+    )
     for done in range(3):
         progress("tracks", done, 2)
     labels = (read.frames.max(-1) > 128).astype(np.uint8)

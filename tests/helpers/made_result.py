@@ -64,9 +64,11 @@ def make_result(
     )
 
 
-def without_objects(source: Path) -> Result:
-    """Of a clip that is read, in which nothing moves."""
-    clip = video.read_clip(source)
+def without_objects(
+    source: Path, start_s: float | None = None, end_s: float | None = None
+) -> Result:
+    """Of a clip, or a part of it, that is read, in which nothing moves."""
+    clip = video.read_clip(source, start_s=start_s, end_s=end_s)
     labels = np.zeros(clip.frames.shape[:3], np.uint8)
     return replace(make_result(objects=0), clip=clip, labels=labels, warnings=[])
 

@@ -36,12 +36,15 @@ def write_video(
     times_s: Iterable[float] | None = None,
     fps: int = 10,
     pixel_ratio: Fraction | None = None,
+    coder: dict[str, str] | None = None,
     **options: str,
 ) -> Path:
-    """Encode frames (T,H,W,3), at `times_s` or evenly. `options` go to the container."""
+    """Encode frames (T,H,W,3), at `times_s` or evenly. `options` go to the container, those of
+    `coder` to the codec.
+    """
     ticks = [round(t / TICK) for t in times_s] if times_s is not None else None
     with av.open(str(path), "w", options=options) as container:
-        stream: Any = container.add_stream(codec, rate=fps)
+        stream: Any = container.add_stream(codec, rate=fps, options=coder or {})
         stream.width, stream.height, stream.pix_fmt = frames.shape[2], frames.shape[1], pix_fmt
         stream.codec_context.time_base = TICK if ticks else Fraction(1, fps)
         if pixel_ratio:

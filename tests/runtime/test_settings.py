@@ -38,6 +38,12 @@ def test_every_setting_becomes_a_number_of_the_run():
         {"min_confidence": float("nan")},
         {"min_confidence": True},
         {"min_confidence": "0.5"},
+        {"start_s": -1.0},
+        {"start_s": float("nan")},
+        {"start_s": "1:00"},
+        {"end_s": True},
+        {"end_s": 0},
+        {"end_s": 3, "start_s": 3},
     ],
 )
 def test_nonsense_is_refused(bad):

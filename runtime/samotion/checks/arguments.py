@@ -55,6 +55,28 @@ def probability(value: Any, what: str) -> float:
     return float(value)
 
 
+def moment(value: Any, what: str) -> float:
+    """A time in s of Python's or NumPy's, 0 or more. Raises UsageError for anything else."""
+    numbers = int, float, np.integer, np.floating
+    expected = "expected a number of seconds, 0 or more"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
+        raise UsageError(f"{what} is {_described(value)}; {expected}")
+    if not 0 <= value <= MOST:
+        raise UsageError(f"{what} is {value}; {expected}")
+    return float(value)
+
+
+def period(start_s: Any, end_s: Any) -> tuple[float | None, float | None]:
+    """Two moments, of which either may be left open. Raises UsageError where nothing lies between
+    them.
+    """
+    start = None if start_s is None else moment(start_s, "start_s")
+    end = None if end_s is None else moment(end_s, "end_s")
+    if end is not None and end <= (start or 0):
+        raise UsageError(f"end_s is {end:g}; expected more than start_s, {start or 0:g}")
+    return start, end
+
+
 def instance_of(value: Any, kind: type, what: str, example: str) -> None:
     """Raise UsageError for a value of another kind, with an `example` of what to write."""
     if not isinstance(value, kind):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -13,7 +14,8 @@ import numpy as np
 
 from samotion.clips import sizes, structure, times
 from samotion.clips.collect import Frame
-from samotion.clips.survey import Facts, seconds
+from samotion.clips.part import Span
+from samotion.clips.survey import HIDES_FRAMES, Facts, seconds
 from samotion.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,7 +30,6 @@ FORMATS = (
     "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,asf,ogg,ivf,"
     "h264,hevc,av1,obu,mjpeg,m4v,yuv4mpegpipe,nut,dv,mxf,apng,rm,wav,mp3,flac,aac"
 )
-HIDES_FRAMES = ("vp8", "mpeg4")  # a packet may hold no frame that shows
 
 
 @dataclass
@@ -94,7 +95,9 @@ class _Readable:
 
 
 class _Damaged(Exception):
-    """A frame failed while several were decoded at once, which may cost its neighbours."""
+    """A frame failed while several were decoded at once, which may cost its neighbours; or the
+    first ones of a part did not come.
+    """
 
 
 @contextmanager
@@ -137,35 +140,41 @@ def _why(path: Path, error: Any) -> str:
     return f"({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"
 
 
-def frames(path: Path, facts: Facts, step: int, report: Report) -> Iterator[Frame]:
-    """Every `step`-th frame of a video; what was met on the way stands in `report`.
+def frames(path: Path, facts: Facts, span: Span, step: int, report: Report) -> Iterator[Frame]:
+    """Every `step`-th frame of a part of a video, of which `facts` tells how many frames it has;
+    what was met on the way stands in `report`.
 
     Frames are decoded several at a time. Where one fails or is missing all are decoded anew, one
-    after the other: a damaged frame then costs no other, and no frame that waits at the end.
+    after the other from the file's begin: a damaged frame then costs no other, and no frame that
+    waits at the end.
     """
     given = 0
     with suppress(_Damaged):
-        for frame in _every(step, _decoded(path, facts, report, at_once=True)):
+        for frame in _every(step, _decoded(path, facts, span, report, at_once=True)):
             yield frame
             given += 1
         if not report.missing(facts):
             return
     report.clear()
-    again = _decoded(path, facts, report, at_once=False)
+    again = _decoded(path, facts, replace(span, packets=0), report, at_once=False)
     yield from _every(step, again, given)
 
 
-def _every(step: int, pictures: Iterator[VideoFrame], skip: int = 0) -> Iterator[Frame]:
+def _every(step: int, numbered: Iterator[tuple[int, VideoFrame]], skip: int = 0) -> Iterator[Frame]:
     """Every `step`-th picture as a frame, without the first `skip` of them."""
-    for number, picture in enumerate(pictures):
-        if number % step == 0 and number >= skip * step:
+    for count, (number, picture) in enumerate(numbered):
+        if count % step == 0 and count >= skip * step:
             rgb = picture.to_ndarray(format="rgb24")
             yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
 
 
-def _decoded(path: Path, facts: Facts, report: Report, at_once: bool) -> Iterator[VideoFrame]:
+def _decoded(
+    path: Path, facts: Facts, span: Span, report: Report, at_once: bool
+) -> Iterator[tuple[int, VideoFrame]]:
+    """The pictures of a part, with their numbers in the file."""
     import av
 
+    came = 0
     with opened(path) as container:
         stream = container.streams.video[facts.track]
         stream.codec_context.options = max_pixels()
@@ -173,7 +182,7 @@ def _decoded(path: Path, facts: Facts, report: Report, at_once: bool) -> Iterato
         if not at_once:
             stream.codec_context.thread_count = 1
         stream.codec_context.open(strict=False)
-        for packet in _packets(container, stream):
+        for packet in islice(_packets(container, stream), span.packets, None):
             try:
                 pictures = stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
@@ -182,8 +191,15 @@ def _decoded(path: Path, facts: Facts, report: Report, at_once: bool) -> Iterato
                 report.errors += 1
                 continue
             for picture in pictures:
-                _note(picture, report)
-                yield picture
+                place = span.place(_time(picture), came)
+                came += 1
+                if span.count is not None and place >= span.count:
+                    return
+                if place >= span.skipped:
+                    if span.packets and not report.times_s and place > span.skipped:
+                        raise _Damaged  # decoding does not begin everywhere
+                    _note(picture, report)
+                    yield (span.number + place if span.packets else came - 1), picture
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:

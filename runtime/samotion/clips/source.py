@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips import sizes
+from samotion.clips.part import WHOLE_FILE
 from samotion.clips.pictures import read_image
 from samotion.clips.stream import check_read, check_unchanged
 from samotion.clips.video import Clip
@@ -57,8 +58,8 @@ def _decoded(path: Path, clip: Clip) -> Iterator[np.ndarray]:
     with decode.opened(path) as container:
         facts = survey(path, container)
     wanted = set(clip.indices.tolist())
-    step = int(clip.indices[1] - clip.indices[0])
-    for frame in decode.frames(path, facts, step, decode.Report()):
+    span = clip.file.span if clip.file else WHOLE_FILE
+    for frame in decode.frames(path, facts, span, 1, decode.Report()):
         if frame.number in wanted:
             yield frame.rgb
 

@@ -16,6 +16,7 @@ from samotion.checks.arguments import frames_of
 from samotion.checks.stages import StageProgress
 from samotion.clips import sizes
 from samotion.clips.collect import Collected, Frame, Scaled
+from samotion.clips.part import WHOLE, WHOLE_FILE, Part, Span, chosen
 from samotion.clips.survey import Facts
 from samotion.errors import InputError, UsageError
 
@@ -26,11 +27,12 @@ Ended = tuple[np.ndarray, list[str]]
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file as it was when it was read; `head`: as of `head_of`."""
+    """A video file as it was when it was read; `head`: as of `head_of`; `span`: what was read."""
 
     size_bytes: int
     head: bytes
     facts: Facts
+    span: Span = WHOLE_FILE
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,8 +120,9 @@ class Stream:
         )
 
 
-def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
-    """A clip that has been read, with at most `max_frames` frames (every k-th), at most so large.
+def fitted(clip: Clip, max_frames: int | None, long_side_px: int, part: Part = WHOLE) -> Clip:
+    """A part of a clip that has been read, with at most `max_frames` frames (every k-th) of at most
+    that size.
 
     Raises UsageError and InputError for a clip whose parts are no clip.
     """
@@ -131,21 +134,23 @@ def fitted(clip: Clip, max_frames: int | None, long_side_px: int) -> Clip:
         raise UsageError(f"the clip has {count} frames, and {lengths[0]} numbers, times or names")
     sizes.check_count(count, "the clip")
     sizes.check_size(clip.source_hw, "the clip")
+    kept, warnings = chosen(clip.timestamps_s, part, max_frames, "the clip")
     hw = clip.frames.shape[1], clip.frames.shape[2]
-    step, to_hw = sizes.every_kth(count, max_frames), sizes.scaled_hw(hw, long_side_px)
-    if step == 1 and to_hw == hw:
+    to_hw = sizes.scaled_hw(hw, long_side_px)
+    if len(kept) == count and to_hw == hw:
         return clip
-    frames = sizes.allocate(len(range(0, count, step)), to_hw, "the clip")
+    frames = sizes.allocate(len(kept), to_hw, "the clip")
     for number, frame in enumerate(clip.frames):
-        if number % step == 0:
-            frames[number // step] = sizes.resized(frame, to_hw)
+        if number in kept:
+            frames[kept.index(number)] = sizes.resized(frame, to_hw)
+    rows = slice(kept.start, kept.stop, kept.step)
     return replace(
         clip,
         frames=frames,
-        indices=clip.indices[::step],
-        timestamps_s=clip.timestamps_s[::step],
-        frame_names=clip.frame_names and clip.frame_names[::step],
-        warnings=(*clip.warnings, *sizes.left_out(count, step)),
+        indices=clip.indices[rows],
+        timestamps_s=clip.timestamps_s[rows],
+        frame_names=clip.frame_names and clip.frame_names[rows],
+        warnings=(*clip.warnings, *warnings),
     )
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 FALLBACK_FPS = 24.0
+HIDES_FRAMES = ("vp8", "mpeg4")  # a packet may hold no frame that shows
 MICROSECONDS = 1_000_000  # of a container's duration
 TOLD_AHEAD = ("matroska", "flv", "asf", "ivf")  # their headers tell the length of the whole
 TRANSFERS = {16: "PQ", 18: "HLG"}  # ITU-T H.273, table 3

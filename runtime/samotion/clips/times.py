@@ -13,21 +13,22 @@ MIN_DISTANCES = 6
 MAX_PAUSE_S = 60.0  # between two frames that are played; the source's own is kept up to here
 
 
-def repair(times_s: np.ndarray, period_s: float) -> tuple[np.ndarray, int]:
+def repair(times_s: np.ndarray, period_s: float, first_s: float = 0.0) -> tuple[np.ndarray, int]:
     """Make times (T,) increase, and tell how many were repaired.
 
     The longest increasing row of times is kept, so that one wrong time costs no other. Each of the
     rest, missing (NaN), repeated or out of order, follows its predecessor after `period_s`, or
     sooner where the next kept time leaves less room; times that would become negative start at 0.
+    Where none is known they begin with `first_s`.
     """
     times = np.array(times_s, np.float64)
     kept = _longest_increasing(times)
     if not kept:
-        return np.arange(len(times)) * period_s, len(times)
-    first_s = np.nanmin(times)
+        return first_s + np.arange(len(times)) * period_s, len(times)
+    least_s = np.nanmin(times)
     for before, after in zip([-1, *kept], [*kept, len(times)]):
         _fill(times, before, after, period_s)
-    if times[0] < 0 <= first_s:
+    if times[0] < 0 <= least_s:
         times -= times[0]
     return times, len(times) - len(kept)
 

@@ -7,18 +7,19 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from samotion.checks.arguments import AsArray, whole_number
+from samotion.checks.arguments import AsArray, period, whole_number
 from samotion.checks.stages import StageProgress
 from samotion.clips import arrays, folders, sizes, times
 from samotion.clips.collect import Frame, Scaled
 from samotion.clips.folders import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from samotion.clips.part import WHOLE_FILE, Part, Span, chosen, span_of
 from samotion.clips.pictures import read_image
 from samotion.clips.sizes import MIN_FRAMES, check_count, check_size
 from samotion.clips.sizes import scaled_hw as scaled_hw
@@ -42,6 +43,7 @@ _HINT = "expected a video file or a folder of frames"
 class _Wish:
     """What a caller wants of a clip."""
 
+    part: Part
     max_frames: int | None
     long_side_px: int | None
 
@@ -57,16 +59,22 @@ def read_clip(
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
+    start_s: float | None = None,
+    end_s: float | None = None,
     progress: StageProgress | None = None,
 ) -> Clip:
     """Read a video file, a folder of frames, or frames (T,H,W,3) uint8 RGB.
 
     Frames may be an array, a list of images or a tensor on the CPU. `max_frames` keeps every k-th
     frame, k = ceil(n / max_frames); a longer side above `long_side_px` is scaled down to it (area
-    filter). Decoding is streamed: only kept frames are held. Raises InputError, one line, for
-    anything that cannot be read or has less than 2 frames.
+    filter). Only frames from `start_s` to before `end_s` are read, in seconds from the first one
+    (24 frames/s where they carry no times). Decoding is streamed: only kept frames are held. Raises
+    InputError, one line, for anything that cannot be read or has less than 2 frames.
     """
-    return open_clip(source, max_frames=max_frames, long_side_px=long_side_px).read(progress)
+    stream = open_clip(
+        source, max_frames=max_frames, long_side_px=long_side_px, start_s=start_s, end_s=end_s
+    )
+    return stream.read(progress)
 
 
 def open_clip(
@@ -74,13 +82,15 @@ def open_clip(
     *,
     max_frames: int | None = None,
     long_side_px: int | None = 1000,
+    start_s: float | None = None,
+    end_s: float | None = None,
 ) -> Stream:
     """What `read_clip` reads, as a stream that holds no frames."""
     if max_frames is not None and whole_number(max_frames, "max_frames") < MIN_FRAMES:
         raise UsageError(f"max_frames is {max_frames}; motion needs at least {MIN_FRAMES} frames")
     if long_side_px is not None and whole_number(long_side_px, "long_side_px") < 1:
         raise UsageError(f"long_side_px is {long_side_px}; expected 1 or more")
-    wish = _Wish(max_frames, long_side_px)
+    wish = _Wish(Part(*period(start_s, end_s)), max_frames, long_side_px)
     given = arrays.path_or_frames(source)
     return _open_path(given, wish) if isinstance(given, str) else _open_array(given, wish)
 
@@ -143,16 +153,20 @@ def _refuse_streams(given: str) -> None:
 
 def _open_array(source: np.ndarray, wish: _Wish) -> Stream:
     check_count(len(source), "frames")
-    step = sizes.every_kth(len(source), wish.max_frames)
-    kept = range(0, len(source), step)
+    kept, warnings = _chosen(len(source), wish, "frames")
 
-    read = partial(_read_array, source, kept, wish)
+    read = partial(_read_array, source, kept, wish, warnings)
     return Stream("clip", None, FOLDER_FPS, len(kept), "frames", read)
 
 
-def _read_array(source: np.ndarray, kept: range, wish: _Wish) -> Reading:
+def _chosen(count: int, wish: _Wish, where: str) -> tuple[range, list[str]]:
+    """Of frames that carry no times."""
+    return chosen(np.arange(count) / FOLDER_FPS, wish.part, wish.max_frames, where)
+
+
+def _read_array(source: np.ndarray, kept: range, wish: _Wish, warnings: list[str]) -> Reading:
     pictures = (Frame(i, i / FOLDER_FPS, source[i]) for i in kept)
-    end = partial(_end_of_frames, sizes.left_out(len(source), kept.step), [])
+    end = partial(_end_of_frames, warnings, [])
     return Reading(Scaled(pictures, wish.long_side_px, "frames"), end)
 
 
@@ -168,11 +182,9 @@ def _open_folder(folder: Path, wish: _Wish) -> Stream:
     files, warnings = folders.find_frames(folder)
     where = repr(str(folder))
     check_count(len(files), where)
-    step = sizes.every_kth(len(files), wish.max_frames)
-    kept = range(0, len(files), step)
+    kept, left_out = _chosen(len(files), wish, where)
 
-    warnings = [*warnings, *sizes.left_out(len(files), step)]
-    read = partial(_read_folder, files, kept, wish, where, warnings)
+    read = partial(_read_folder, files, kept, wish, where, [*warnings, *left_out])
     names = tuple(files[i].name for i in kept)
     name, path = clip_name(folder), str(folder)
     return Stream(name, path, FOLDER_FPS, len(kept), where, read, names)
@@ -193,9 +205,10 @@ def _images(files: list[Path], kept: range, cut: list[str]) -> Iterator[Frame]:
         hw = rgb.shape[:2]
         first_hw = first_hw or hw
         if hw != first_hw:
+            first = files[kept.start].name
             raise InputError(
-                f"{str(files[number])!r} is {hw[1]}x{hw[0]},"
-                f" {files[0].name!r} is {first_hw[1]}x{first_hw[0]}; expected frames of one size"
+                f"{str(files[number])!r} is {hw[1]}x{hw[0]}, {first!r} is"
+                f" {first_hw[1]}x{first_hw[0]}; expected frames of one size"
             )
         if not whole:
             cut.append(files[number].name)
@@ -211,19 +224,28 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         facts = survey(path, container)
         check_size(facts.coded_hw, where)
     check_count(facts.frame_count, where, "the file ends early" if facts.ends_early else "")
-    step = sizes.every_kth(facts.frame_count, wish.max_frames)
+    span = WHOLE_FILE if wish.part.is_whole else _span(path, facts, wish.part, where)
+    of_part = replace(facts, frame_count=span.length(facts.frame_count))
+    step = sizes.every_kth(of_part.frame_count, wish.max_frames)
 
-    read = partial(_read_file, path, facts, step, wish)
-    count = math.ceil(facts.frame_count / step)
-    file = VideoFile(size_bytes, head_of(path, size_bytes), facts)
+    read = partial(_read_file, path, of_part, span, step, wish)
+    count = math.ceil(of_part.frame_count / step)
+    file = VideoFile(size_bytes, head_of(path, size_bytes), facts, span)
     return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
 
 
-def _read_file(path: Path, facts: Facts, step: int, wish: _Wish) -> Reading:
+def _span(path: Path, facts: Facts, part: Part, where: str) -> Span:
+    from samotion.clips import decode
+
+    with decode.opened(path) as container:
+        return span_of(container, facts, part, where)
+
+
+def _read_file(path: Path, facts: Facts, span: Span, step: int, wish: _Wish) -> Reading:
     from samotion.clips import decode
 
     where, report = repr(str(path)), decode.Report()
-    pictures = decode.frames(path, facts, step, report)
+    pictures = decode.frames(path, facts, span, step, report)
     return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
 
 
@@ -231,7 +253,8 @@ def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Sc
     if not scaled.numbers:
         raise InputError(f"{where}: no frame can be decoded; the file is damaged")
     check_count(len(scaled.numbers), where)
-    fixed_s, repaired = times.repair(np.array(scaled.times_s), step / facts.fps)
+    first_s = scaled.numbers[0] / facts.fps
+    fixed_s, repaired = times.repair(np.array(scaled.times_s), step / facts.fps, first_s)
     warnings = [*facts.warnings, *scaled.warnings, *report.warnings(facts)]
     if repaired:
         which = f"{repaired} frames have" if repaired < len(fixed_s) else "the file has"

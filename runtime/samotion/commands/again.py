@@ -50,7 +50,8 @@ def command_line(job: Job | ClipJob, clip: str, target: OutputFolder) -> str | N
     if target.overlay != DEFAULT_LAYERS:
         words += ["--overlay", ",".join(target.overlay)]
     for name, number in settings.items():
-        words += [f"--{name.replace('_', '-')}", str(number)]
+        option = name.removesuffix("_s").replace("_", "-")  # of times, which may be typed as 1:10
+        words += [f"--{option}", str(number)]
     path = f"./{clip}" if clip.startswith("-") else clip
     return shlex.join([*words, "--overwrite", path])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any
@@ -104,6 +105,21 @@ def some_of(choices: Sequence[str]) -> Callable[[str | None], str | None]:
 def names(text: str) -> tuple[str, ...]:
     """The parts of a list with commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def moment(flag: str, **more: Any) -> Any:
+    """An option that takes a time in a clip: 83.5, 1:23.5 or 0:01:23.5."""
+    return typer.Option(flag, metavar="TIME", parser=seconds, **more)
+
+
+def seconds(text: str) -> float:
+    """A time in s, from seconds or from hours, minutes and seconds with colons between them."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text, re.ASCII):
+        raise typer.BadParameter(f"{text!r} is no time; expected 83.5, 1:23.5 or 0:01:23.5")
+    total = 0.0
+    for part in text.split(":"):
+        total = 60 * total + float(part)
+    return total
 
 
 def choice(choices: Sequence[object], *flags: str, **more: Any) -> Any:

@@ -94,6 +94,20 @@ def run(
             show_default="no limit",
         ),
     ] = None,
+    start_s: Annotated[
+        float | None,
+        options.moment(
+            "--start",
+            help="Leave out what comes before, in seconds or as 1:23.5.",
+            show_default="the clip's start",
+        ),
+    ] = None,
+    end_s: Annotated[
+        float | None,
+        options.moment(
+            "--end", help="Leave out the rest from here on.", show_default="the clip's end"
+        ),
+    ] = None,
     window_frames: Annotated[
         int | None,
         typer.Option(
@@ -173,6 +187,8 @@ def run(
             refine_px=refine_px,
             window_frames=window_frames,
             min_confidence=min_confidence,
+            start_s=start_s,
+            end_s=end_s,
         )
         kinds = None if save is None else options.names(save)
         written = check_options(kinds, layout)

@@ -18,6 +18,7 @@ from samotion.checks.arguments import preset_of
 from samotion.checks.stages import Progress, StageProgress, Stages, silent
 from samotion.clips import video
 from samotion.clips.cuts import mark_cuts
+from samotion.clips.part import Part
 from samotion.clips.stream import Frames, Reading, Stream, fitted, stream_of
 from samotion.errors import InputError
 from samotion.pipeline import folder
@@ -308,13 +309,20 @@ def _fitted(clip: AnyClip, numbers: Numbers) -> AnyClip:
     """A clip that has been read, as large and long as the numbers allow; any other as it is."""
     if not isinstance(clip, video.Clip):
         return clip
-    return fitted(clip, numbers.max_frames, numbers.long_side_px)
+    part = Part(numbers.start_s, numbers.end_s)
+    return fitted(clip, numbers.max_frames, numbers.long_side_px, part)
 
 
 def _open(clip: AnyClip, numbers: Numbers) -> Stream:
     if isinstance(clip, video.Clip):
         return stream_of(clip)
-    return video.open_clip(clip, max_frames=numbers.max_frames, long_side_px=numbers.long_side_px)
+    return video.open_clip(
+        clip,
+        max_frames=numbers.max_frames,
+        long_side_px=numbers.long_side_px,
+        start_s=numbers.start_s,
+        end_s=numbers.end_s,
+    )
 
 
 def _read(

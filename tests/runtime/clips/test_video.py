@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from helpers import media
 from samotion.clips import decode, pictures, sizes, survey, video
+from samotion.clips.part import WHOLE_FILE
 from samotion.errors import InputError, UsageError
 
 LOSSY = 12  # 8-bit levels that H.264 with subsampled colour may differ by, away from edges
@@ -324,7 +325,7 @@ def test_frame_limit_holds_in_the_decoder(clip_path: Path, monkeypatch: pytest.M
     """A header may lie about the size, so the decoder has the limit as well."""
     monkeypatch.setattr(sizes, "MAX_FRAME_PIXELS", 48 * 64 - 1)
     with pytest.raises(InputError, match="cannot be read as video"):
-        next(decode.frames(clip_path, FACTS, 1, decode.Report()))
+        next(decode.frames(clip_path, FACTS, WHOLE_FILE, 1, decode.Report()))
 
 
 @pytest.mark.parametrize(

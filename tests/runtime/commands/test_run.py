@@ -78,6 +78,17 @@ def test_options_reach_the_run(run: Run, clip: Path) -> None:
     assert sorted(os.listdir("results/clip")) == ["masks", "objects.json", "run.json"]
 
 
+def test_a_part_of_a_clip(run: Run, clip: Path) -> None:
+    outcome = run("-q", "--start", "0:00.1", "--end", "0.3", clip)
+    assert outcome.exit_code == 0, outcome.stderr
+    record = json.loads(Path("out/clip/run.json").read_text())
+    assert [frame["frame"] for frame in record["frames"]] == [1, 2]
+    assert (record["settings"]["start_s"], record["settings"]["end_s"]) == (0.1, 0.3)
+    assert "made with end_s 0.3, not None" in run("-q", "--start", "0.1", clip).stderr
+    outcome = run("-q", "--start", "0.35", "-o", "other", clip)
+    assert outcome.exit_code == 3 and "0 frames" in only_line(outcome)
+
+
 def test_json_prints_one_object_per_clip(run: Run, clip: Path) -> None:
     outcome = run("--json", clip, "missing.mp4")
     done, failed = [json.loads(line) for line in outcome.stdout.splitlines()]
@@ -175,6 +186,9 @@ def test_frames_are_never_written_over(run: Run, tmp_path: Path) -> None:
     [
         (["--step", "0"], "'--step'"),
         (["--max-frames", "1"], "'--max-frames'"),
+        (["--start", "1:2:3:4"], "'1:2:3:4' is no time; expected 83.5, 1:23.5"),
+        (["--end", "-1"], "'--end'"),
+        (["--start", "5", "--end", "5"], "end_s is 5; expected more than start_s, 5"),
         (["--max-objects", "256"], "'--max-objects'"),
         (["--max-objects", "0"], "'--max-objects'"),
         (["--max-tracks", "0"], "'--max-tracks'"),

@@ -57,7 +57,8 @@ def test_one_clip_gets_none(run: Run, clip: Path) -> None:
 
 
 def test_the_command_is_kept_and_makes_the_same_again(run: Run, clip: Path, engines: Path) -> None:
-    run("-q", "--max-frames", "2", "--seed", "5", "--save", "masks,report", clip)
+    options = ["--max-frames", "2", "--seed", "5", "--start", "0:00.1", "--end", "0.4"]
+    run("-q", *options, "--save", "masks,report", clip)
     before = json.loads(Path("out/clip/run.json").read_text())
     words = shlex.split(before["command"])
     assert words[:3] == ["samotion-run", "--engine-dir", str(engines)]

@@ -126,6 +126,17 @@ def test_sound_before_the_first_frame_is_left_out(tmp_path: Path) -> None:
     assert heard(path)[1] == pytest.approx(BEEP_S - 0.25, abs=0.01)
 
 
+@pytest.mark.parametrize(("file", "codec"), [("a.mp4", "aac"), ("a.mov", "pcm_s16le")])
+def test_a_part_has_its_own_sound(tmp_path: Path, file: str, codec: str) -> None:
+    clip = clip_with_sound(tmp_path / file, codec)
+    result = without_objects(clip, start_s=0.25, end_s=1)
+    path = output.write(result, tmp_path / "out", ["overlay"]) / "overlay.mp4"
+    assert len(result.clip.frames) == 18
+    _, start_s, end_s = heard(path)
+    assert start_s == pytest.approx(BEEP_S - 0.25, abs=0.01)
+    assert end_s == pytest.approx(0.75, abs=0.06)
+
+
 def test_a_clip_without_sound_has_none(tmp_path: Path) -> None:
     silent = media.write_video(tmp_path / "a.mp4", media.quadrants(4))
     path, result = overlay_of(silent, tmp_path / "out")
