@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
 
+# whether a frame is wanted: its place among those of the part, and its number in the file
+Take = Callable[[int, int], bool]
 UPRIGHT = np.array([1, 0, 0, 0, 1, 0, 0, 0, 1], np.int32)
 # Formats of one stream of pictures. Playlists and scripts (HLS, concat, DASH) stay out: they open
 # other files. The last four are here so that audio is named as such.
@@ -140,9 +142,8 @@ def _why(path: Path, error: Any) -> str:
     return f"({error.strerror}); expected MP4, MOV, WebM, AVI, MKV or GIF"
 
 
-def frames(path: Path, facts: Facts, span: Span, step: int, report: Report) -> Iterator[Frame]:
-    """Every `step`-th frame of a part of a video, of which `facts` tells how many frames it has;
-    what was met on the way stands in `report`.
+def frames(path: Path, facts: Facts, span: Span, take: Take, report: Report) -> Iterator[Frame]:
+    """The frames to `take` of a part of a video; what was met on the way stands in `report`.
 
     Frames are decoded several at a time. Where one fails or is missing all are decoded anew, one
     after the other from the file's begin: a damaged frame then costs no other, and no frame that
@@ -150,22 +151,24 @@ def frames(path: Path, facts: Facts, span: Span, step: int, report: Report) -> I
     """
     given = 0
     with suppress(_Damaged):
-        for frame in _every(step, _decoded(path, facts, span, report, at_once=True)):
+        for frame in _taken(take, _decoded(path, facts, span, report, at_once=True)):
             yield frame
             given += 1
-        if not report.missing(facts):
+        if not report.missing(span.facts(facts)):
             return
     report.clear()
     again = _decoded(path, facts, replace(span, packets=0), report, at_once=False)
-    yield from _every(step, again, given)
+    yield from _taken(take, again, given)
 
 
-def _every(step: int, numbered: Iterator[tuple[int, VideoFrame]], skip: int = 0) -> Iterator[Frame]:
-    """Every `step`-th picture as a frame, without the first `skip` of them."""
-    for count, (number, picture) in enumerate(numbered):
-        if count % step == 0 and count >= skip * step:
-            rgb = picture.to_ndarray(format="rgb24")
-            yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
+def _taken(
+    take: Take, numbered: Iterator[tuple[int, VideoFrame]], skip: int = 0
+) -> Iterator[Frame]:
+    """The pictures to take as frames, without the first `skip` of them."""
+    taken = (one for count, one in enumerate(numbered) if take(count, one[0]))
+    for number, picture in islice(taken, skip, None):
+        rgb = picture.to_ndarray(format="rgb24")
+        yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
 
 
 def _decoded(

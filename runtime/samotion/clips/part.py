@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -81,9 +81,10 @@ class Span:
     count: int | None = None
     times_s: np.ndarray | None = None
 
-    def length(self, frame_count: int) -> int:
-        """How many pictures are read of a file that has so many."""
-        return (frame_count if self.count is None else self.count) - self.skipped
+    def facts(self, facts: Facts) -> Facts:
+        """What is known of a file, with as many frames as are read of it."""
+        count = facts.frame_count if self.count is None else self.count
+        return replace(facts, frame_count=count - self.skipped)
 
     def place(self, time_s: float, came: int) -> int:
         """The place of a picture that shows at `time_s` (NaN: unknown), behind so many; -1 before

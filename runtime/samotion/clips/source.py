@@ -59,9 +59,8 @@ def _decoded(path: Path, clip: Clip) -> Iterator[np.ndarray]:
         facts = survey(path, container)
     wanted = set(clip.indices.tolist())
     span = clip.file.span if clip.file else WHOLE_FILE
-    for frame in decode.frames(path, facts, span, 1, decode.Report()):
-        if frame.number in wanted:
-            yield frame.rgb
+    taken = decode.frames(path, facts, span, lambda _, number: number in wanted, decode.Report())
+    yield from (frame.rgb for frame in taken)
 
 
 def _checked(clip: Clip, pictures: Iterator[np.ndarray]) -> Iterator[np.ndarray]:

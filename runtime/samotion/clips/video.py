@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -225,11 +225,11 @@ def _open_file(path: Path, wish: _Wish) -> Stream:
         check_size(facts.coded_hw, where)
     check_count(facts.frame_count, where, "the file ends early" if facts.ends_early else "")
     span = WHOLE_FILE if wish.part.is_whole else _span(path, facts, wish.part, where)
-    of_part = replace(facts, frame_count=span.length(facts.frame_count))
-    step = sizes.every_kth(of_part.frame_count, wish.max_frames)
+    frame_count = span.facts(facts).frame_count
+    step = sizes.every_kth(frame_count, wish.max_frames)
 
-    read = partial(_read_file, path, of_part, span, step, wish)
-    count = math.ceil(of_part.frame_count / step)
+    read = partial(_read_file, path, facts, span, step, wish)
+    count = math.ceil(frame_count / step)
     file = VideoFile(size_bytes, head_of(path, size_bytes), facts, span)
     return Stream(clip_name(path), str(path), facts.fps, count, where, read, None, file)
 
@@ -245,8 +245,8 @@ def _read_file(path: Path, facts: Facts, span: Span, step: int, wish: _Wish) -> 
     from samotion.clips import decode
 
     where, report = repr(str(path)), decode.Report()
-    pictures = decode.frames(path, facts, span, step, report)
-    return wish.read(pictures, where, partial(_end_of_file, where, facts, step, report))
+    pictures = decode.frames(path, facts, span, lambda count, _: count % step == 0, report)
+    return wish.read(pictures, where, partial(_end_of_file, where, span.facts(facts), step, report))
 
 
 def _end_of_file(where: str, facts: Facts, step: int, report: Report, scaled: Scaled) -> Ended:

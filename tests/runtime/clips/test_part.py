@@ -116,6 +116,10 @@ def test_decoding_begins_at_the_keyframe_before(
     monkeypatch.setattr(decode, "_time", lambda picture: came.append(time(picture)) or came[-1])
     assert len(video.read_clip(path, start_s=4, end_s=4.5).frames) == 5
     assert min(came) == pytest.approx(3.6) and max(came) == pytest.approx(4.5)
+    clip = video.read_clip(path, start_s=4, end_s=4.5, long_side_px=32)
+    came.clear()
+    assert len(list(frames_at_source(clip))) == 5
+    assert min(came) == pytest.approx(3.6)
 
 
 def test_where_decoding_cannot_begin_there_it_begins_with_the_file(tmp_path: Path) -> None:
