@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from helpers import media
-from samotion.clips import decode, video
+from samotion.clips import decode, part, video
 from samotion.clips.part import Part
 from samotion.clips.source import frames_at_source
 from samotion.clips.stream import Clip, Frames, fitted
@@ -24,10 +25,10 @@ PARTS = [(None, 2.0), (2.0, 3.5), (3.3, None), (5.7, 5.9), (0.0, 9.0)]
 Times = tuple[float | None, float | None]
 
 
-def noise(count: int = COUNT) -> np.ndarray[Any, Any]:
-    """Frames that all differ, which no codec passes over."""
+def noise(cells: tuple[int, int] = (6, 8)) -> np.ndarray[Any, Any]:
+    """Frames that all differ, which no codec passes over; a cell has 8 x 8 px."""
     rng = np.random.default_rng(0)
-    small = rng.integers(0, 256, (count, 6, 8, 3), np.uint8)
+    small = rng.integers(0, 256, (COUNT, *cells, 3), np.uint8)
     return small.repeat(8, axis=1).repeat(8, axis=2)
 
 
@@ -46,14 +47,14 @@ def check(path: Path, times: Times, max_frames: int | None = None) -> None:
     if max_frames is not None:
         kept = kept[:: -(-len(kept) // max_frames)]
     read = partial(video.read_clip, path, start_s=times[0], end_s=times[1], max_frames=max_frames)
-    part = read()
-    assert part.indices.tolist() == whole.indices[kept].tolist()
-    np.testing.assert_allclose(part.timestamps_s, whole.timestamps_s[kept], atol=1e-6)
-    np.testing.assert_array_equal(part.frames, np.asarray(whole.frames)[kept])
+    got = read()
+    assert got.indices.tolist() == whole.indices[kept].tolist()
+    np.testing.assert_allclose(got.timestamps_s, whole.timestamps_s[kept], atol=1e-6)
+    np.testing.assert_array_equal(got.frames, np.asarray(whole.frames)[kept])
     small = read(long_side_px=32)
     np.testing.assert_array_equal(list(frames_at_source(small)), np.asarray(whole.frames)[kept])
     if max_frames is None:
-        assert part.warnings == whole.warnings
+        assert got.warnings == whole.warnings
 
 
 @pytest.mark.parametrize("times", PARTS)
@@ -93,18 +94,18 @@ def test_a_time_may_be_rounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.avi", "a.h264"])
 def test_without_times_frames_are_counted(tmp_path: Path, name: str) -> None:
     path = media.write_video(tmp_path / name, noise(), fps=25, coder=KEYS)
-    part = video.read_clip(path, start_s=1, end_s=2)
-    assert part.indices.tolist() == list(range(25, 50))
-    np.testing.assert_array_equal(part.frames, video.read_clip(path).frames[25:50])
-    np.testing.assert_allclose(part.timestamps_s, np.arange(25, 50) / 25, atol=0.1)
+    got = video.read_clip(path, start_s=1, end_s=2)
+    assert got.indices.tolist() == list(range(25, 50))
+    np.testing.assert_array_equal(got.frames, video.read_clip(path).frames[25:50])
+    np.testing.assert_allclose(got.timestamps_s, np.arange(25, 50) / 25, atol=0.1)
 
 
 def test_a_clock_that_is_set_back_does_not_count(tmp_path: Path) -> None:
     once = media.write_video(tmp_path / "a.ts", noise(), "mpeg2video", fps=25, coder=KEYS)
     twice = tmp_path / "twice.ts"
     twice.write_bytes(once.read_bytes() * 2)
-    part = video.read_clip(twice, start_s=2, end_s=3)
-    np.testing.assert_array_equal(part.frames, video.read_clip(twice).frames[50:75])
+    got = video.read_clip(twice, start_s=2, end_s=3)
+    np.testing.assert_array_equal(got.frames, video.read_clip(twice).frames[50:75])
 
 
 def test_decoding_begins_at_the_keyframe_before(
@@ -120,14 +121,46 @@ def test_decoding_begins_at_the_keyframe_before(
     came.clear()
     assert len(list(frames_at_source(clip))) == 5
     assert min(came) == pytest.approx(3.6)
+    came.clear()
+    video.read_clip(path, start_s=3.6)
+    assert min(came) == pytest.approx(3.6)
+
+
+def test_a_codec_with_packets_that_show_nothing_is_decoded_from_the_file_s_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else frames could not be numbered."""
+    path = media.write_video(tmp_path / "a.mp4", noise(), fps=FPS, coder=KEYS)
+    assert video.open_clip(path, start_s=4).file.span.packets == 36
+    monkeypatch.setattr(part, "HIDES_FRAMES", ("h264",))
+    assert video.open_clip(path, start_s=4).file.span.packets == 0
+    check(path, (4, 5))
+
+
+def test_frames_before_an_edit_list_begins_do_not_count(tmp_path: Path) -> None:
+    whole = media.write_video(tmp_path / "a.mp4", noise(), fps=FPS, coder=KEYS)
+    cut = tmp_path / "cut.mp4"
+    with av.open(str(whole)) as source, av.open(str(cut), "w") as out:
+        old: Any = source.streams.video[0]
+        new = out.add_stream_from_template(old)
+        back = round(0.5 / old.time_base)  # times below 0 are not shown
+        for packet in source.demux(old):
+            if packet.pts is not None and packet.dts is not None:
+                packet.pts -= back
+                packet.dts -= back
+                packet.stream = new
+                out.mux(packet)
+    assert len(video.read_clip(cut).frames) == COUNT - 5
+    for times in ((0.0, 0.5), (0.3, 1.2), (2.0, 3.0)):
+        check(cut, times)
 
 
 def test_where_decoding_cannot_begin_there_it_begins_with_the_file(tmp_path: Path) -> None:
     """Pictures are refreshed stripe by stripe: it takes many before the first is whole."""
     coder = {"x264-params": "intra-refresh=1:keyint=12:bframes=0"}
-    path = media.write_video(tmp_path / "a.mp4", noise(), fps=FPS, coder=coder)
-    assert video.open_clip(path, start_s=3).file.span.packets
-    check(path, (3.0, 4.0))
+    path = media.write_video(tmp_path / "a.mp4", noise((12, 20)), fps=FPS, coder=coder)
+    assert video.open_clip(path, start_s=2.6).file.span.packets == 24
+    check(path, (2.6, 4.0))
 
 
 def test_damage_elsewhere_costs_a_part_nothing(tmp_path: Path) -> None:
@@ -138,19 +171,19 @@ def test_damage_elsewhere_costs_a_part_nothing(tmp_path: Path) -> None:
     data[at : at + 4000] = bytes(4000)
     path.write_bytes(data)
     assert video.read_clip(path).warnings
-    part = video.read_clip(path, start_s=4, end_s=5)
-    assert not part.warnings
-    np.testing.assert_array_equal(part.frames, whole[40:50])
+    got = video.read_clip(path, start_s=4, end_s=5)
+    assert not got.warnings
+    np.testing.assert_array_equal(got.frames, whole[40:50])
 
 
 def test_a_part_of_frames_without_times(tmp_path: Path) -> None:
     pictures = noise()
     folder = media.write_images(tmp_path / "frames", pictures)
     for source in (folder, pictures, list(pictures)):
-        part = video.read_clip(source, start_s=1, end_s=2)
-        assert part.indices.tolist() == list(range(24, 48))
-        np.testing.assert_array_equal(part.frames, pictures[24:48])
-        assert part.timestamps_s[0] == 1.0
+        got = video.read_clip(source, start_s=1, end_s=2)
+        assert got.indices.tolist() == list(range(24, 48))
+        np.testing.assert_array_equal(got.frames, pictures[24:48])
+        assert got.timestamps_s[0] == 1.0
     named = video.read_clip(folder, start_s=1, max_frames=4)
     assert named.frame_names == ("00024.png", "00033.png", "00042.png", "00051.png")
     media.write_images(folder, pictures[:1, :40], ["00030.png"])
@@ -161,10 +194,10 @@ def test_a_part_of_frames_without_times(tmp_path: Path) -> None:
 def test_a_part_of_a_clip_that_was_read(tmp_path: Path) -> None:
     path = media.write_video(tmp_path / "a.mkv", noise(), "ffv1", "bgr0", fps=FPS)
     clip = video.read_clip(path, start_s=1, long_side_px=32)
-    part = fitted(clip, 5, 32, Part(1, 3))
-    assert part.indices.tolist() == [20, 24, 28, 32, 36]
-    np.testing.assert_array_equal(part.frames, clip.frames[10:30:4])
-    np.testing.assert_array_equal(list(frames_at_source(part)), noise()[20:40:4])
+    got = fitted(clip, 5, 32, Part(1, 3))
+    assert got.indices.tolist() == [20, 24, 28, 32, 36]
+    np.testing.assert_array_equal(got.frames, clip.frames[10:30:4])
+    np.testing.assert_array_equal(list(frames_at_source(got)), noise()[20:40:4])
     with pytest.raises(InputError, match=r"1 frame; .*\(from 4.9 s on, of 4.90 s\)"):
         fitted(clip, None, 32, Part(4.9))
 

@@ -24,6 +24,7 @@ from helpers import media, zero_engines
 from helpers.half_segmenter import half_segmenter
 from helpers.paths import ROOT
 from samotion import manifest, pipeline
+from samotion.commands import options
 from samotion.commands import run as cli
 from samotion.contract import SIGNATURES, Tensor
 from samotion.manifest import Entry
@@ -76,6 +77,13 @@ def test_options_reach_the_run(run: Run, clip: Path) -> None:
     assert expected.items() <= record["settings"].items()
     assert record["settings"]["min_confidence"] == 0.9
     assert sorted(os.listdir("results/clip")) == ["masks", "objects.json", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "time_s"), [("83.5", 83.5), ("7.", 7), ("1:23.5", 83.5), ("2:00:03", 7203)]
+)
+def test_times_are_seconds_or_have_colons(typed: str, time_s: float) -> None:
+    assert options.seconds(typed) == time_s
 
 
 def test_a_part_of_a_clip(run: Run, clip: Path) -> None:
