@@ -11,7 +11,7 @@ import pytest
 import samotion
 from helpers.paths import ROOT
 
-LABELS_SHA256 = "77b6774cc9987b7f99a9b5e25860dc375cd03a88c3546f5a32e7de73b3df1e40"
+LABELS_SHA256 = "709561fbda7e9106bdc7e2afb86b9dadebf1f01456489bcf7b969c0d558b42b5"
 
 
 @pytest.mark.slow

@@ -48,7 +48,8 @@ MAX_LABELS = 255  # objects: labels are uint8 and 0 is static
 @dataclass(frozen=True)
 class TracksNet:
     """TAPIR at 256 px. `channels` are the four residual groups: hires follows the second, lowres
-    the fourth.
+    the fourth. `guess_convs`: whether convolutions read the similarity maps that the initial guess
+    is made from, as published; else it is where they are highest.
 
     `causal`: trained to see no later frames, so that it can follow a live source. `refine_px`: size
     of the frames on which tracks are refined a second time; 256: not at all.
@@ -59,6 +60,7 @@ class TracksNet:
     channels: tuple[int, int, int, int] = (64, 128, 256, 256)
     blocks_per_group: int = 2
     extra_convs: int = 5
+    guess_convs: bool = True
     mixer_width: int = 512
     mixer_blocks: int = 12
     iterations: int = 4
@@ -310,6 +312,7 @@ NANO = Preset(
         channels=(16, 32, 64, 64),
         blocks_per_group=1,
         extra_convs=0,
+        guess_convs=False,
         mixer_width=96,
         mixer_blocks=3,
         iterations=2,

@@ -26,6 +26,7 @@ TINY = replace(
     channels=(8, 8, 16, 16),
     blocks_per_group=2,
     extra_convs=1,
+    guess_convs=True,
     mixer_width=16,
     mixer_blocks=2,
     iterations=2,

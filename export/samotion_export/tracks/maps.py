@@ -51,6 +51,18 @@ class CostVolumeHead(nn.Module):
         return peak(heat), self.occ_out(F.relu(self.hid4(pooled)))
 
 
+class SoftArgmax(nn.Module):
+    """Takes the similarities as they are; its logits are the same for all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(2))
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `CostVolumeHead`."""
+        return peak(maps.flatten(1)), self.logits.expand(maps.shape[0], -1)
+
+
 def _taps_of_tile() -> np.ndarray[Any, Any]:
     """(16,9,36): which of 6 x 6 places each of 9 taps falls on, for each cell of a 4 x 4 tile."""
     place = np.zeros((TILE, TILE, 3, 3, TILE + 2, TILE + 2), np.float32)

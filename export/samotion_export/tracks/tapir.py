@@ -21,6 +21,7 @@ from samotion_export.tracks.layers import ExtraConvs, ResNet
 from samotion_export.tracks.maps import (
     WINDOW,
     CostVolumeHead,
+    SoftArgmax,
     correlations,
     pool,
     sample_queries,
@@ -58,7 +59,7 @@ class Tapir(nn.Module):
         state = 4 + self.hires_width + self.lowres_width
         self.resnet_torch = ResNet(net)
         self.extra_convs = ExtraConvs(self.lowres_width, net.extra_convs)
-        self.torch_cost_volume_track_mods = CostVolumeHead()
+        self.torch_cost_volume_track_mods = CostVolumeHead() if net.guess_convs else SoftArgmax()
         self.torch_pips_mixer = Mixer(
             state + 3 * WINDOW**2, state, net.mixer_width, net.mixer_blocks, net.causal
         )
@@ -70,8 +71,9 @@ class Tapir(nn.Module):
         """
         head = self.torch_cost_volume_track_mods
         with torch.no_grad():
-            head.hid1.weight.mul_(0.1)[:, :, 1, 1] += 1.0
-            head.hid2.weight.mul_(0.1)[:, :, 1, 1] += 1.0 / head.hid2.in_channels
+            if isinstance(head, CostVolumeHead):
+                head.hid1.weight.mul_(0.1)[:, :, 1, 1] += 1.0
+                head.hid2.weight.mul_(0.1)[:, :, 1, 1] += 1.0 / head.hid2.in_channels
             self.torch_pips_mixer.linear_1.weight.mul_(0.1)
 
     def features(self, frames: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from helpers import graphs, parity
 from helpers.tiny_tracks import TINY
-from samotion.presets import BOOTSTAPIR
+from samotion.presets import BOOTSTAPIR, NANO
 from samotion_export.examples import frames
 from samotion_export.tracks import build as tracks
 from samotion_export.tracks import maps as tapir_maps
@@ -141,6 +141,28 @@ def test_tiled_convolution_is_the_convolution() -> None:
     torch.manual_seed(0)
     conv, maps = torch.nn.Conv2d(16, 1, 3, padding=1), torch.randn(3, 16, 32, 32)
     torch.testing.assert_close(tapir_maps.tiled_conv(maps, conv), conv(maps), **EXACT)
+
+
+def test_without_convolutions_the_guess_is_the_similarities_peak(
+    rng: np.random.Generator,
+) -> None:
+    """As of convolutions that give their input back."""
+    plain, head = tapir_maps.SoftArgmax(), tapir_maps.CostVolumeHead()
+    maps = torch.from_numpy(rng.random((5, 32, 32), np.float32))
+    with torch.no_grad():
+        for one in head.parameters():
+            one.zero_()
+        for conv in (head.hid1, head.hid2):
+            conv.weight[0, 0, 1, 1] = 1
+        plain.logits.copy_(torch.tensor([-2.0, 3.0]))
+        head.occ_out.bias.copy_(plain.logits)
+        torch.testing.assert_close(plain(maps), head(maps), **EXACT)
+
+
+def test_nanos_guess_has_no_convolutions() -> None:
+    names = tracks.build_module(NANO.tracks).state_dict()
+    head = [name for name in names if name.startswith("torch_cost_volume")]
+    assert head == ["torch_cost_volume_track_mods.logits"]
 
 
 @pytest.mark.parametrize(("causal", "around"), [(False, (1, 1)), (True, (2, 0))])
