@@ -13,9 +13,9 @@ from samotion.presets import MAX_LABELS, MIN_WINDOW, REFINE_PX, Preset
 
 Number = TypeVar("Number", int, float)
 NEEDED = ("max_objects", "seed")  # no preset has a number for these
-OTHER_LIMITS = ("seed", "refine_px", "min_confidence", "start_s", "end_s")  # than 1 or more
 Check = Callable[[Any, str], float]
 CHECKS: dict[str, Check] = {"min_confidence": probability, "start_s": moment, "end_s": moment}
+OTHER_LIMITS = ("seed", "refine_px", *CHECKS)  # than 1 or more
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ class Numbers:
     refine_px: int
     window_frames: int
     min_confidence: float
-    start_s: float | None = None
-    end_s: float | None = None
+    start_s: float | None
+    end_s: float | None
 
 
 def resolve(settings: Settings, preset: Preset) -> Numbers:

@@ -47,22 +47,21 @@ def whole_number(value: Any, what: str) -> int:
 
 def probability(value: Any, what: str) -> float:
     """A number of Python's or NumPy's from 0 to 1. Raises UsageError for anything else."""
-    numbers = int, float, np.integer, np.floating
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
-        raise UsageError(f"{what} is {_described(value)}; expected a number from 0 to 1")
-    if not 0 <= value <= 1:
-        raise UsageError(f"{what} is {value}; expected a number from 0 to 1")
-    return float(value)
+    return _number(value, what, 1, "a number from 0 to 1")
 
 
 def moment(value: Any, what: str) -> float:
     """A time in s of Python's or NumPy's, 0 or more. Raises UsageError for anything else."""
+    return _number(value, what, MOST, "a number of seconds, 0 or more")
+
+
+def _number(value: Any, what: str, most: int, expected: str) -> float:
+    """A number of Python's or NumPy's from 0 to `most`."""
     numbers = int, float, np.integer, np.floating
-    expected = "expected a number of seconds, 0 or more"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers):
-        raise UsageError(f"{what} is {_described(value)}; {expected}")
-    if not 0 <= value <= MOST:
-        raise UsageError(f"{what} is {value}; {expected}")
+        raise UsageError(f"{what} is {_described(value)}; expected {expected}")
+    if not 0 <= value <= most:
+        raise UsageError(f"{what} is {value}; expected {expected}")
     return float(value)
 
 

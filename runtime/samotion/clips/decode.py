@@ -146,19 +146,21 @@ def frames(path: Path, facts: Facts, span: Span, take: Take, report: Report) -> 
     """The frames to `take` of a part of a video; what was met on the way stands in `report`.
 
     Frames are decoded several at a time. Where one fails or is missing all are decoded anew, one
-    after the other from the file's begin: a damaged frame then costs no other, and no frame that
+    after the other from the file's start: a damaged frame then costs no other, and no frame that
     waits at the end.
     """
     given = 0
     with suppress(_Damaged):
-        for frame in _taken(take, _decoded(path, facts, span, report, at_once=True)):
+        pictures = _decoded(path, facts, span.packets, report, at_once=True)
+        for frame in _taken(take, _within(span, pictures, report)):
             yield frame
             given += 1
         if not report.missing(span.facts(facts)):
             return
     report.clear()
-    again = _decoded(path, facts, replace(span, packets=0), report, at_once=False)
-    yield from _taken(take, again, given)
+    span = replace(span, packets=0)
+    pictures = _decoded(path, facts, span.packets, report, at_once=False)
+    yield from _taken(take, _within(span, pictures, report), given)
 
 
 def _taken(
@@ -171,13 +173,28 @@ def _taken(
         yield Frame(number, _time(picture), orient(rgb, _display_matrix(picture)))
 
 
-def _decoded(
-    path: Path, facts: Facts, span: Span, report: Report, at_once: bool
+def _within(
+    span: Span, pictures: Iterator[VideoFrame], report: Report
 ) -> Iterator[tuple[int, VideoFrame]]:
     """The pictures of a part, with their numbers in the file."""
+    for came, picture in enumerate(pictures):
+        place = span.place(_time(picture), came)
+        if span.count is not None and place >= span.count:
+            return
+        if place < span.skipped:
+            continue
+        if span.packets and not report.times_s and place > span.skipped:
+            raise _Damaged  # decoding does not begin everywhere
+        _note(picture, report)
+        yield (span.number + place if span.packets else came), picture
+
+
+def _decoded(
+    path: Path, facts: Facts, packets: int, report: Report, at_once: bool
+) -> Iterator[VideoFrame]:
+    """The pictures of a track behind its first `packets`."""
     import av
 
-    came = 0
     with opened(path) as container:
         stream = container.streams.video[facts.track]
         stream.codec_context.options = max_pixels()
@@ -185,7 +202,7 @@ def _decoded(
         if not at_once:
             stream.codec_context.thread_count = 1
         stream.codec_context.open(strict=False)
-        for packet in islice(_packets(container, stream), span.packets, None):
+        for packet in islice(_packets(container, stream), packets, None):
             try:
                 pictures = stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
@@ -193,16 +210,7 @@ def _decoded(
                     raise _Damaged from error
                 report.errors += 1
                 continue
-            for picture in pictures:
-                place = span.place(_time(picture), came)
-                came += 1
-                if span.count is not None and place >= span.count:
-                    return
-                if place >= span.skipped:
-                    if span.packets and not report.times_s and place > span.skipped:
-                        raise _Damaged  # decoding does not begin everywhere
-                    _note(picture, report)
-                    yield (span.number + place if span.packets else came - 1), picture
+            yield from pictures
 
 
 def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Any]:

@@ -59,10 +59,16 @@ def chosen(
     """Which frames of a clip that show at `times_s` (T,) are taken, and a line if some of the part
     are not. Raises InputError for too few.
     """
-    rows = part.rows(times_s)
-    check_count(len(rows), where, part.told(float(times_s[-1] - times_s[0])))
+    rows = _rows(times_s, part, where)
     step = every_kth(len(rows), max_frames)
     return rows[::step], left_out(len(rows), step)
+
+
+def _rows(times_s: np.ndarray, part: Part, where: str) -> range:
+    """The frames of a part. Raises InputError for too few."""
+    rows = part.rows(times_s)
+    check_count(len(rows), where, part.told(float(times_s[-1] - times_s[0])))
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,8 +112,7 @@ def span_of(container: InputContainer, facts: Facts, part: Part, where: str) -> 
     times_s = np.arange(facts.frame_count) / facts.fps
     if packets.have_times:
         times_s = np.sort(packets.times_s[packets.is_shown])
-    rows = part.rows(times_s)
-    check_count(len(rows), where, part.told(float(times_s[-1] - times_s[0])))
+    rows = _rows(times_s, part, where)
     if not packets.have_times:
         return Span(skipped=rows.start, count=rows.stop)
     begin = first = 0

@@ -126,7 +126,7 @@ def test_decoding_begins_at_the_keyframe_before(
     assert min(came) == pytest.approx(3.6)
 
 
-def test_a_codec_with_packets_that_show_nothing_is_decoded_from_the_file_s_begin(
+def test_a_codec_with_packets_that_show_nothing_is_decoded_from_the_start_of_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else frames could not be numbered."""
