@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import cv2
 import numpy as np
 
@@ -57,16 +59,33 @@ def _tinted(
     return drawn
 
 
-def boxes_of(labels: np.ndarray, ids: list[int], hw: tuple[int, int]) -> dict[int, Box]:
-    """The boxes of objects that labels (h,w) show, by id, on a picture of size `hw`."""
+def boxes_of(
+    labels: np.ndarray,
+    ids: list[int],
+    hw: tuple[int, int],
+    around: Callable[[np.ndarray], Sequence[int]] = cv2.boundingRect,
+) -> dict[int, Box]:
+    """The boxes of objects that labels (h,w) show, by id, on a picture of size `hw`; `around` makes
+    one of a mask (h,w) uint8.
+    """
     across, down = hw[1] / labels.shape[1], hw[0] / labels.shape[0]
     boxes, there = {}, ids_in(labels)
     for object_id in [one for one in ids if one in there]:
-        x, y, width, height = cv2.boundingRect(np.equal(labels, object_id).view(np.uint8))
+        x, y, width, height = around(np.equal(labels, object_id).view(np.uint8))
         left, right = round(x * across), round((x + width) * across)
         top, bottom = round(y * down), round((y + height) * down)
         boxes[object_id] = left, top, right - left, bottom - top
     return boxes
+
+
+def around_largest_piece(mask: np.ndarray) -> Box:
+    """The box of the largest connected piece of a mask (h,w) uint8 that is not empty."""
+    left, top, width, height = cv2.boundingRect(mask)
+    inside = mask[top : top + height, left : left + width]
+    _, _, pieces, _ = cv2.connectedComponentsWithStats(inside)
+    largest = 1 + pieces[1:, cv2.CC_STAT_AREA].argmax()  # the first is what lies around
+    x, y, width, height, _ = pieces[largest].tolist()
+    return left + x, top + y, width, height
 
 
 def draw_box(picture: np.ndarray, box: Box, colour: Colour) -> None:

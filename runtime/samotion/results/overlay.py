@@ -17,7 +17,14 @@ from samotion.clips.source import frames_at_source
 from samotion.clips.times import MAX_PAUSE_S
 from samotion.errors import is_disk_error, reason
 from samotion.results.colours import palette
-from samotion.results.drawing import boxes_of, draw, draw_box, draw_name, draw_trails
+from samotion.results.drawing import (
+    around_largest_piece,
+    boxes_of,
+    draw,
+    draw_box,
+    draw_name,
+    draw_trails,
+)
 from samotion.results.film import PLAIN, Kind, Look, long_pauses, look_of, write_film
 from samotion.results.material import Material
 from samotion.results.record import OVERLAY
@@ -121,19 +128,20 @@ def drawn(
 def _draw_objects(
     picture: np.ndarray, result: Result, t: int, layers: tuple[str, ...], colour_of: np.ndarray
 ) -> None:
-    """Boxes of all objects, then their names, into the picture of frame `t`."""
-    if not {"boxes", "ids", "score"} & {*layers}:
-        return
+    """Boxes of all objects, then their names above their largest pieces, into the picture of frame
+    `t`.
+    """
     scores = {one.id: one.score for one in result.objects}
-    boxes = boxes_of(result.labels[t], list(scores), result.clip.source_hw)
-    for object_id, box in boxes.items():
-        if "boxes" in layers:
+    seen = result.labels[t], list(scores), result.clip.source_hw
+    if "boxes" in layers:
+        for object_id, box in boxes_of(*seen).items():
             draw_box(picture, box, _colour(colour_of, object_id))
-    for object_id, box in boxes.items():
+    if not {"ids", "score"} & {*layers}:
+        return
+    for object_id, piece in boxes_of(*seen, around=around_largest_piece).items():
         parts = [(str(object_id), "ids"), (f"{scores[object_id]:.2f}", "score")]
         text = "  ".join(word for word, layer in parts if layer in layers)
-        if text:
-            draw_name(picture, text, box, _colour(colour_of, object_id))
+        draw_name(picture, text, piece, _colour(colour_of, object_id))
 
 
 class Trails:

@@ -200,6 +200,21 @@ def test_layers_are_drawn_in_the_objects_colours() -> None:
     assert names["score"] > names["ids"]  # a longer word
 
 
+def test_a_name_stands_above_the_largest_piece_of_its_object() -> None:
+    """Another piece, far to the right and higher, belongs to its box alone."""
+    result = report_result(1)
+    labels = np.zeros((1, 110, 140), np.uint8)
+    labels[0, 60:90, 10:40] = labels[0, 5:10, 130:136] = 1
+    one_frame = replace(result.clip, frames=result.clip.frames[:1], source_hw=(110, 140))
+    result = replace(result, labels=labels, clip=one_frame)
+    frames = np.full((1, 110, 140, 3), 40, np.uint8)
+    for layer, columns, rows in (("ids", (17, 33), (35, 60)), ("boxes", (10, 135), (5, 89))):
+        (drawn,) = overlay.drawn(result, frames, labels, (layer,))
+        down, across = np.nonzero(near(drawn, 1))
+        assert columns[0] - 1 <= across.min() and across.max() <= columns[1] + 1
+        assert rows[0] - 1 <= down.min() and down.max() <= rows[1] + 1
+
+
 def test_a_box_has_a_rim_on_large_frames_alone() -> None:
     for hw, rimmed in (((90, 160), False), ((1080, 1920), True)):
         picture = np.full((*hw, 3), 40, np.uint8)

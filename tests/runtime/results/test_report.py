@@ -60,6 +60,7 @@ def test_objects_have_areas_boxes_prompts_and_how_sure_their_tracks_are(tmp_path
     assert one["colour"] == hex_colour(1) != two["colour"]
     assert one["areas"] == [round(14 * 16 / (110 * 140), 6)] * 6 and two["areas"][5] == 0
     assert one["boxes"][1] == [3, 1, 16, 14] and two["boxes"][5] is None
+    assert one["names"][1] == [11, 1] and two["names"][5] is None
     assert one["prompts"] == [0] and one["clicks"] == {"0": [[9.5, 7.5, 1], [10.5, 7.5, 0]]}
     tracks, members = result.tracks, result.evidence.prompts[0].members
     for frame, value in enumerate(one["sureness"]):
@@ -107,7 +108,7 @@ def test_boxes_clicks_and_tracks_are_in_px_of_the_pictures(
     facts = told(saved(result, tmp_path))
     assert facts["size"] == [70, 55]
     one = facts["objects"][0]
-    assert one["boxes"][1] == [1.5, 0.5, 8, 7]
+    assert one["boxes"][1] == [1.5, 0.5, 8, 7] and one["names"][1] == [5.5, 0.5]
     assert one["clicks"] == {"0": [[4.5, 3.5, 1], [5, 3.5, 0]]}
     packed = np.frombuffer(base64.b64decode(facts["tracks"]["xy"]), "<u2").reshape(40, 6, 2)
     xy = packed / points.SUBPIXEL - points.MARGIN_PX

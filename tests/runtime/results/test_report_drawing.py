@@ -135,6 +135,7 @@ def test_boxes_and_names_stand_at_their_objects(
     page: Page, tmp_path: Path, size: tuple[int, int]
 ) -> None:
     result = report_result(20)
+    result.labels[1][result.labels[1] == 20] = 0
     result.labels[1, 60:70, 124:140] = 20  # so far right that its name would leave the picture
     opened(page, tmp_path, result, size)
     calls = drawn(page, "boxes names")
@@ -155,6 +156,17 @@ def test_boxes_and_names_stand_at_their_objects(
         assert left == pytest.approx(np.clip(middle, 0, canvas(page)[0] - wide), abs=0.1)
         assert top == pytest.approx(max(0, y_px * scale - high - 3 * unit), abs=0.1)
         assert texts[k][1:] == pytest.approx([left + 5 * unit, top + high / 2 + unit])
+
+
+def test_a_name_stands_above_the_largest_piece_of_its_object(page: Page, tmp_path: Path) -> None:
+    result = report_result(1)
+    result.labels[1, 60:80, 100:120] = 1  # the other is 16 x 14
+    opened(page, tmp_path, result)
+    calls = drawn(page, "names")
+    scale, unit = scales(page, result)
+    ((left, top, wide, high, _),) = [call["given"] for call in calls if call["name"] == "roundRect"]
+    assert left + wide / 2 == pytest.approx(110 * scale, abs=0.1)
+    assert top + high + 3 * unit == pytest.approx(60 * scale, abs=0.1)
 
 
 def test_an_object_that_is_not_seen_has_neither_box_nor_name(page: Page, tmp_path: Path) -> None:

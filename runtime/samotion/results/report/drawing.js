@@ -123,11 +123,11 @@ function drawVectors() {
   if (layers.outlines) drawOutlines(scale, unit);
   if (layers.tracks) drawTracks(scale, unit);
   for (const one of data.objects) {
-    const box = one.boxes[state.frame];
+    const box = one.boxes[state.frame], name = one.names[state.frame];
     if (!shown.has(one.id)) continue;
     if (box && layers.boxes) drawBox(one, box, scale, unit);
     if (layers.prompts) drawPrompts(one, scale, unit);
-    if (box && layers.names) drawName(one, box, scale, unit);
+    if (name && layers.names) drawName(one, name, scale, unit);
   }
 }
 
@@ -145,11 +145,12 @@ function readableOn(colour) {
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff";
 }
 
-function drawName(one, [x, y, w], scale, unit) {
+// above the point (x,y)
+function drawName(one, [x, y], scale, unit) {
   const text = `${one.id}  ${one.score.toFixed(2)}`;
   pen.font = `600 ${12 * unit}px system-ui, sans-serif`;
   const wide = pen.measureText(text).width + 10 * unit, high = 18 * unit;
-  const left = Math.min(Math.max(0, (x + w / 2) * scale - wide / 2), above.width - wide);
+  const left = Math.min(Math.max(0, x * scale - wide / 2), above.width - wide);
   const top = Math.max(0, y * scale - high - 3 * unit);
   pen.fillStyle = one.colour;
   pen.beginPath();

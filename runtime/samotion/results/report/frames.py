@@ -12,7 +12,7 @@ import numpy as np
 
 from samotion.masks import ids_in
 from samotion.results.colours import palette
-from samotion.results.drawing import draw
+from samotion.results.drawing import around_largest_piece, draw
 from samotion.results.result import Result
 from samotion.results.sizes import at_source
 
@@ -34,8 +34,9 @@ class Pictures:
     """The frames that are in the page: `chosen` of the clip's, at `size_wh` px.
 
     `jpegs` are base64; `runs` are lengths and labels in turn, row by row, of each frame's label
-    map. `boxes` are those of each object on each frame, x, y, width and height in px, None where it
-    is not seen. `thumbnail` is the frame that shows most of what moves.
+    map. `boxes` are those of each object on each frame, x, y, width and height in px, and `names` x
+    and y above which its name stands, the middle of the top of its largest piece; None where it is
+    not seen. `thumbnail` is the frame that shows most of what moves.
     """
 
     chosen: list[int]
@@ -43,6 +44,7 @@ class Pictures:
     jpegs: list[str] = field(default_factory=list)
     runs: list[list[int]] = field(default_factory=list)
     boxes: dict[int, list[list[float] | None]] = field(default_factory=dict)
+    names: dict[int, list[list[float] | None]] = field(default_factory=dict)
     thumbnail: str = ""
 
 
@@ -58,7 +60,7 @@ def encode(result: Result) -> Pictures:
         frame, labels = frames[k], result.labels[k]
         pictures.jpegs.append(_text(jpeg(_scaled(frame, pictures.size_wh))))
         pictures.runs.append(runs(at_source(labels, pictures.size_wh[::-1])))
-        _add_boxes(labels, [one.id for one in result.objects], pictures)
+        _add_places(labels, [one.id for one in result.objects], pictures)
         if (moving := cv2.countNonZero(labels)) > most:
             most, shown = moving, (frame, labels)
     return replace(pictures, thumbnail=thumbnail(*shown))
@@ -100,17 +102,20 @@ def runs(labels: np.ndarray) -> list[int]:
     return np.column_stack([lengths, flat[starts]]).reshape(-1).tolist()
 
 
-def _add_boxes(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
-    """Add those of a frame."""
+def _add_places(labels: np.ndarray, ids: list[int], pictures: Pictures) -> None:
+    """Add the boxes and the places of names of a frame."""
     height, width = labels.shape
     scale = np.array([pictures.size_wh[0] / width, pictures.size_wh[1] / height] * 2)
     there = ids_in(labels)
     for one in ids:
-        box = None
+        box = name = None
         if one in there:
             mask = np.equal(labels, one).view(np.uint8)
             box = np.round(np.array(cv2.boundingRect(mask)) * scale, 1).tolist()
+            x, y, wide, _ = around_largest_piece(mask) * scale
+            name = np.round([x + wide / 2, y], 1).tolist()
         pictures.boxes.setdefault(one, []).append(box)
+        pictures.names.setdefault(one, []).append(name)
 
 
 def maps(by_frame: Mapping[int, np.ndarray], kind: str) -> list[tuple[int, str]]:

@@ -35,6 +35,7 @@ def describe(result: Result, pictures: Pictures) -> list[dict[str, Any]]:
                 "area": round(float(means[k]), 6),
                 "areas": np.round(largest[:, k], 6).tolist(),
                 "boxes": pictures.boxes[one.id],
+                "names": pictures.names[one.id],
                 "tracks": counts[one.id],
                 "prompts": sorted({bisect(pictures.chosen, frame) - 1 for frame in clicks}),
                 "clicks": clicks,
