@@ -93,6 +93,14 @@ def command(
         Path | None,
         typer.Option(metavar="FOLDER", help="Paint them with what scenes keep aside of this data."),
     ] = None,
+    synthetic_first: Annotated[
+        int,
+        typer.Option(
+            metavar="NUMBER",
+            min=0,
+            help="Seed of the first, for other scenes; training had those below a million.",
+        ),
+    ] = 10_000_000,
     device: Device = "auto",
     seed: Seed = 0,
     quiet: Quiet = False,
@@ -128,7 +136,13 @@ def command(
         if synthetic is not None:
             with open_engines(engine_dir, device, for_clips=True) as engines:
                 found = evaluation.measure_synthetic(
-                    engines, synthetic, synthetic_frames, synthetic_photos, seed, console
+                    engines,
+                    synthetic,
+                    synthetic_frames,
+                    synthetic_photos,
+                    synthetic_first,
+                    seed,
+                    console,
                 )
             save(json_file, json.dumps(found, indent=2) + "\n")
             return

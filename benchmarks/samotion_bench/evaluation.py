@@ -101,7 +101,13 @@ def evaluate(
 
 
 def measure_synthetic(
-    engines: EngineFolder, count: int, frames: int, photos: Path | None, seed: int, console: Console
+    engines: EngineFolder,
+    count: int,
+    frames: int,
+    photos: Path | None,
+    first_seed: int,
+    seed: int,
+    console: Console,
 ) -> dict[str, Any]:
     """Render clips, measure every stage on them, and print the table."""
 
@@ -110,7 +116,7 @@ def measure_synthetic(
 
     clips = f"{count} clip{'s' * (count != 1)}"
     tell(f"samotion {__version__}: rendering and measuring {clips}")
-    found = synthetic.run(engines, count, frames, photos, seed, tell)
+    found = synthetic.run(engines, count, frames, photos, first_seed, seed, tell)
     synthetic.print_table(found, Console())
     return found | _origin(engines, seed)
 

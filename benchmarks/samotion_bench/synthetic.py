@@ -77,10 +77,15 @@ class Measured:
 
 
 def examples(
-    count: int, frames: int, library: Library, short_side_px: int = SHORT_SIDE_PX
+    count: int,
+    frames: int,
+    library: Library,
+    short_side_px: int = SHORT_SIDE_PX,
+    seed: int = FIRST_SEED,
 ) -> Iterator[Example]:
-    """`count` clips, the kinds in turn. Seeds whose movers hardly show are passed over."""
-    seed = FIRST_SEED
+    """`count` clips from a seed on, the kinds in turn. Seeds whose movers hardly show are passed
+    over.
+    """
     for index in range(count):
         kind = KINDS[index % len(KINDS)]
         while (example := _example(seed, kind, frames, library, short_side_px)) is None:
@@ -195,16 +200,18 @@ def run(
     count: int,
     frames: int,
     photos: Path | None,
+    first_seed: int,
     seed: int,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Render, run and measure `count` clips: procedural textures, or photographs held out from
-    training.
+    """Render, run and measure `count` clips from `first_seed` on: procedural textures, or
+    photographs held out from training.
     """
     library = open_library(photos, held_out=True)
     measured, series = [], Series(count)
     series.start()
-    for number, example in enumerate(examples(count, frames, library), start=1):
+    clips = examples(count, frames, library, seed=first_seed)
+    for number, example in enumerate(clips, start=1):
         found = measure(engines, example, seed)
         measured.append(found)
         j = "no movers, " + ("a mask" if found.alarm else "no mask")
@@ -219,7 +226,7 @@ def run(
     return {
         "synthetic": {
             "frames": frames,
-            "first_seed": FIRST_SEED,
+            "first_seed": first_seed,
             "photos": str(photos) if photos else None,
         },
         **summarise(measured),

@@ -19,7 +19,7 @@ from samotion.errors import InputError, OutputError
 from samotion.png import encode_indexed
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
-from samotion_bench import runs
+from samotion_bench import runs, synthetic
 from samotion_bench.datasets import find_clips
 from samotion_bench.evaluate import app
 from samotion_bench.report import MEASURES
@@ -250,6 +250,24 @@ def test_what_another_command_made_stays(data, ran):
     with pytest.raises(OutputError, match="made with seed 0, not 1; choose another --results"):
         segment_all(data, engines(), Settings(seed=1))
     assert ran.names[2:] == ["pair"] and json.loads(record.read_text()) == table
+
+
+def test_another_first_seed_makes_other_scenes(tmp_path, monkeypatch):
+    def measure(engines, example, seed):
+        none = np.zeros(0, np.float32)
+        return synthetic.Measured(
+            example.seed, example.kind.name, {}, None, [], none, none > 0, False
+        )
+
+    monkeypatch.setattr(synthetic, "measure", measure)
+    for first, place in ((synthetic.FIRST_SEED, "usual"), (13_000_000, "other")):
+        more = () if place == "usual" else ("--synthetic-first", first)
+        file = tmp_path / f"{place}.json"
+        result = run("--synthetic", 1, "--synthetic-frames", 2, *more, "--json", file)
+        assert result.exit_code == 0, result.stderr
+        report = json.loads(file.read_text())
+        assert report["synthetic"]["first_seed"] == first
+        assert first <= report["per_clip"][0]["seed"] < first + 20
 
 
 @pytest.mark.parametrize("option", ["--annotations", "--results", "--csv", "--worst"])

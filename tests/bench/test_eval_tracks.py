@@ -120,3 +120,14 @@ def test_the_set_is_the_same_every_time():
     first, second = (next(synthetic.examples(1, 3, library, short_side_px=32)) for _ in range(2))
     np.testing.assert_array_equal(first.clip.frames, second.clip.frames)
     np.testing.assert_array_equal(first.truth.xy, second.truth.xy)
+
+
+def test_another_first_seed_gives_other_scenes():
+    library = open_library(None, held_out=True)
+    usual, other = (
+        next(synthetic.examples(1, 3, library, short_side_px=32, seed=seed))
+        for seed in (synthetic.FIRST_SEED, 13_000_000)
+    )
+    assert other.seed >= 13_000_000 and usual.seed < 13_000_000
+    first, second = usual.clip.frames, other.clip.frames
+    assert first.shape != second.shape or (first != second).any()
