@@ -8,8 +8,8 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -174,16 +174,16 @@ def replacing(path: Path) -> Iterator[Path]:
     """A new file beside `path` that takes its place when the block ends, and goes when the block
     fails.
     """
-    handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=TEMPORARY_SUFFIX
-    )
+    # a name of our own choice is known before the file is there, whenever a signal comes
+    name = f"{TEMPORARY_PREFIX}{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    temporary = path.with_name(name)
     try:
-        os.close(handle)
-        yield Path(name)
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        temporary.touch(0o600, exist_ok=False)
+        yield temporary
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
     except BaseException:
-        os.unlink(name)
+        temporary.unlink(missing_ok=True)  # it has its new name already, or was never made
         raise
 
 

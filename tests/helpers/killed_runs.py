@@ -23,7 +23,7 @@ from samotion.results.writers import WRITERS
 
 from helpers.made_result import make_result
 
-CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "tempfile.mkstemp")
+CHANGES = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod")
 
 
 def write(

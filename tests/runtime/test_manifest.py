@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -296,12 +295,10 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "file"
-    made: list[tuple[int, str]] = []
-    mkstemp = tempfile.mkstemp
-    monkeypatch.setattr(tempfile, "mkstemp", lambda **how: made.append(mkstemp(**how)) or made[-1])
+    opened = os.listdir("/proc/self/fd")
     manifest.write_atomically(path, b"old")
-    with pytest.raises(OSError, match="Bad file"):
-        os.fstat(made[0][0])  # closed, or thousands of masks would use all up
+    assert os.listdir("/proc/self/fd") == opened  # or thousands of masks would use all up
+    assert path.stat().st_mode & 0o777 == 0o644
 
     def full(*arguments: object) -> None:
         raise OSError("no space")
@@ -311,3 +308,23 @@ def test_failed_write_keeps_the_old_file_and_leaves_no_other(
         manifest.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("operation", "content"), [("touch", b"old"), ("replace", b"new")])
+def test_an_interrupt_between_two_steps_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: str, content: bytes
+) -> None:
+    """Right after the temporary file was made, or has its new name; nothing else is left."""
+    path = tmp_path / "file"
+    manifest.write_atomically(path, b"old")
+    owner: Any = {"touch": Path, "replace": os}[operation]
+    real = getattr(owner, operation)
+
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        real(*arguments, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, operation, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        manifest.write_atomically(path, b"new")
+    assert path.read_bytes() == content and list(tmp_path.iterdir()) == [path]
