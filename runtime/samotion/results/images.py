@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from samotion.clips.source import frames_at_source
+from samotion.errors import InputError
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
 
@@ -27,11 +28,19 @@ def write(material: Material) -> None:
     folder.mkdir(exist_ok=True)
     if clip.path is not None and clip.frame_names is not None:
         for name in clip.frame_names:
-            write_atomically(folder / name, upright((Path(clip.path) / name).read_bytes(), name))
+            write_atomically(folder / name, upright(_stored(Path(clip.path) / name), name))
         return
     for name, rgb in zip(material.frame_names, frames_at_source(clip)):
         bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
         write_atomically(folder / name, _encoded(bgr, name))
+
+
+def _stored(picture: Path) -> bytes:
+    """A picture's bytes. Raises InputError where it cannot be read any more."""
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {str(picture)!r} once more: {error.strerror}") from error
 
 
 def upright(data: bytes, name: str) -> bytes:

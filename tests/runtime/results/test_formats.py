@@ -21,7 +21,7 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from samotion.clips.pictures import read_image
 from samotion.clips.video import read_clip
-from samotion.errors import OutputError
+from samotion.errors import InputError, OutputError
 from samotion.pipeline import Result
 from samotion.results import images, yolo
 from samotion.results import write as output
@@ -360,6 +360,9 @@ def test_images_are_copies_of_a_folders_frames(tmp_path: Path) -> None:
     folder = output.write(result, tmp_path / "out", save=["images"]) / "images"
     assert {p.name for p in folder.iterdir()} == set(FRAMES)
     assert all((folder / name).read_bytes() == (frames / name).read_bytes() for name in FRAMES)
+    (frames / FRAMES[-1]).unlink()
+    with pytest.raises(InputError, match=f"{FRAMES[-1]}' once more: No such file"):
+        output.write(result, tmp_path / "gone", save=["images"])
 
 
 def turned_jpeg(picture: np.ndarray, orientation: int) -> bytes:
