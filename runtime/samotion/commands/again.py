@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import asdict
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from samotion.commands.details import recorded_engines
@@ -51,7 +52,9 @@ def command_line(job: Job | ClipJob, clip: str, target: OutputFolder) -> str | N
         words += ["--overlay", ",".join(target.overlay)]
     for name, number in settings.items():
         option = name.removesuffix("_s").replace("_", "-")  # of times, which may be typed as 1:10
-        words += [f"--{option}", str(number)]
+        # 0.00001, which no option takes as 1e-05
+        text = f"{Decimal(str(number)):f}" if isinstance(number, float) else str(number)
+        words += [f"--{option}", text]
     path = f"./{clip}" if clip.startswith("-") else clip
     return shlex.join([*words, "--overwrite", path])
 

@@ -101,6 +101,13 @@ def test_the_command_of_a_clip_leaves_one_of_the_same_name_alone() -> None:
     assert command == "samotion-run -o out/two_a.mp4-again --overwrite two/a.mp4"
 
 
+def test_short_times_are_written_as_they_are_typed() -> None:
+    command = command_line(
+        ClipJob("out", settings=Settings(start_s=1e-05)), "a", locate("out", "a")
+    )
+    assert command == "samotion-run --start 0.00001 --overwrite a"
+
+
 def test_every_setting_has_an_option_or_is_known_to_have_none() -> None:
     options = {one.name for one in typer.main.get_command(app).params}
     without = {one.name for one in fields(Settings)} - options
