@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from samotion.errors import InputError, UsageError
 from samotion.results.names import free_name, same_file
-from samotion.results.record import FOLDERS, RUN
+from samotion.results.record import FOLDERS, RUN, is_begun
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts"),
@@ -34,18 +34,25 @@ def find_items(source: str, known: Mapping[str, str] | None = None) -> list[Item
     whatever clips came since. Raises InputError where there is nothing.
     """
     if source == "-":
-        return from_list(sys.stdin, known=known)
-    path = Path(source)
-    if path.is_dir():
-        return _from_folder(path, known)
+        return from_list(_standard_input(), known=known)
+    if os.path.isdir(source):  # False for names that no file can have
+        return _from_folder(Path(source), known)
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape") as lines:
+        with open(source, encoding="utf-8", errors="surrogateescape") as lines:
             return from_list(lines, source, known)
     except OSError as error:
         raise InputError(
             f"cannot read {source!r}: {error.strerror}; expected a folder of clips, or a text file"
             " with a path a line"
         ) from error
+
+
+def _standard_input() -> Iterator[str]:
+    """Its lines, read as those of a file."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; expected a path a line")
+    for line in sys.stdin.buffer:
+        yield line.decode("utf-8", "surrogateescape")
 
 
 def from_list(
@@ -92,13 +99,16 @@ def _from_folder(root: Path, known: Mapping[str, str] | None) -> list[Item]:
 
 
 def _clips(root: Path) -> Iterator[Path]:
-    """Videos and folders of frames below a folder; not in results, nor where links lead."""
+    """Videos and folders of frames below a folder; not in results, nor where links lead. A folder
+    that cannot be read is one of them, so that its reading fails and is told.
+    """
     from samotion.clips.folders import IMAGE_SUFFIXES  # with NumPy, which help does without
     from samotion.clips.sizes import MIN_FRAMES
 
-    for here, folders, files in os.walk(root):
+    closed: list[OSError] = []
+    for here, folders, files in os.walk(root, onerror=closed.append):
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        if RUN in files:
+        if RUN in files and is_begun(Path(here)):
             folders.clear()
             continue
         shown = [name for name in files if name[0] != "."]
@@ -106,6 +116,10 @@ def _clips(root: Path) -> Iterator[Path]:
         images = sum(name.lower().endswith(IMAGE_SUFFIXES) for name in shown)
         if images >= MIN_FRAMES and Path(here) != root:  # one is a poster
             yield Path(here)
+    for error in closed:
+        if Path(error.filename) == root:
+            raise InputError(f"cannot read {str(root)!r}: {error.strerror}") from error
+        yield Path(error.filename)
 
 
 def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> list[Item]:
@@ -113,7 +127,7 @@ def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> lis
 
     A clip's name, or its whole file name where two would share it; of one file name in two folders
     that a list names, the whole path. None is a folder that another clip has its own files in, as
-    `scene/images` beside `scene.mp4`.
+    `scene/images` beside `scene.mp4`, or that is `known` to be another's which is still there.
     """
     from samotion.clips.video import clip_name
 
@@ -125,9 +139,11 @@ def _named(clips: list[tuple[str, str | None]], known: Mapping[str, str]) -> lis
     ]
     paths = {clip: os.path.abspath(clip) for clip, _ in clips}
     kept = {clip: known[path] for clip, path in paths.items() if path in known}
+    elsewhere = known.keys() - set(paths.values())
+    others = [known[path] for path in elsewhere if os.path.lexists(path)]
     twice = Counter(map(same_file, [*whole, *kept.values()]))
     files = (f"{name}/{inside}" for name in whole for inside in FOLDERS)
-    taken = set(map(same_file, [*kept.values(), *files]))
+    taken = set(map(same_file, [*kept.values(), *others, *files]))
     items = []
     for name, (clip, parent) in zip(whole, clips):
         is_flat = parent is None and twice[same_file(name)] > 1

@@ -53,6 +53,14 @@ def is_result(folder: Path) -> bool:
     return not folder.is_symlink() and _read(folder / RUN) is not None
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a folder holds results of ours, or an empty run.json, which a machine that went down
+    leaves.
+    """
+    record = folder / RUN
+    return _read(record) is not None or (record.is_file() and not record.stat().st_size)
+
+
 def read_record(folder: OutputFolder) -> Record:
     """What run.json tells of this clip; empty where it tells nothing."""
     record = read_file(folder) or {}

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -147,11 +148,66 @@ def test_a_clip_keeps_the_folder_that_a_ledger_tells(tmp_path: Path) -> None:
     assert [item.folder for item in listed] == ["a", "a.mp4", "b"]
 
 
+def test_a_namesake_in_a_later_list_leaves_a_known_clip_its_folder(tmp_path: Path) -> None:
+    """But a clip that is not there any more may have moved."""
+    first, second = (touch(tmp_path / name / "a.mp4") for name in "xy")
+    known = {str(first): "a"}
+    assert from_list([str(second)], known=known)[0].folder == "a-2"
+    first.unlink()
+    assert from_list([str(second)], known=known)[0].folder == "a"
+
+
+def test_results_of_others_hide_no_clips(tmp_path: Path) -> None:
+    """Some other program's run.json says nothing; one that a crash left empty is ours."""
+    clips = [str(touch(tmp_path / name / "b.mp4")) for name in ("day1", "day2")]
+    (tmp_path / "day2" / "run.json").write_text('{"my": "run"}')
+    touch(tmp_path / "ours" / "overlay.mp4")
+    touch(tmp_path / "ours" / "run.json")
+    assert [item.clip for item in find_items(str(tmp_path))] == clips
+    (tmp_path / "day1" / "run.json").write_text('{"tool": "samotion"}')
+    assert [item.clip for item in find_items(str(tmp_path))] == clips[1:]
+
+
+def test_a_folder_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a clip that fails, and where it is all there is at once."""
+    clip = touch(tmp_path / "open" / "a.mp4")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    scandir = os.scandir
+
+    def refusing(folder: Any) -> Any:
+        if Path(folder) == closed:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    items = find_items(str(tmp_path))
+    assert items == [Item(str(closed), "closed"), Item(str(clip), "open/a")]
+    with pytest.raises(InputError, match="closed': Permission denied"):
+        find_items(str(closed))
+
+
+def test_a_list_from_a_pipe_is_read_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names that are not UTF-8 included."""
+    monkeypatch.setattr(sys, "stdin", TextIOWrapper(BytesIO(b"caf\xe9.mp4\na.mp4\n"), "utf-8"))
+    clips = [item.clip for item in find_items("-")]
+    assert [os.fsencode(clip) for clip in clips] == [b"caf\xe9.mp4", b"a.mp4"]
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(InputError, match="standard input is closed"):
+        find_items("-")
+
+
 def test_what_holds_no_clips_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no clips"):
         find_items(str(tmp_path))
     with pytest.raises(InputError, match="a path a line"):
         find_items(str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="name too long"):
+        find_items("a" * 300)
     (tmp_path / "list").write_bytes(b"\0\1")
     with pytest.raises(InputError, match="no list of clips"):
         find_items(str(tmp_path / "list"))
