@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +98,8 @@ class Ledger:
     def add(self, outcome: Outcome) -> None:
         """Write an outcome down."""
         _put(self.outcomes, outcome)
-        line = json.dumps(asdict(outcome)) + "\n"
+        path = os.path.abspath(outcome.clip)
+        line = json.dumps(asdict(outcome) | {"path": path}) + "\n"
         with disk_errors(self.path.parent), self.path.open("a+b") as file:
             if file.tell() and self._is_cut(file):
                 line = "\n" + line
@@ -108,10 +109,10 @@ class Ledger:
 
     def failure_before(self, clip: str) -> Outcome | None:
         """How this clip failed in an earlier run, if it did and is still the same."""
-        last = self.outcomes.get(clip)
+        last = self.outcomes.get(os.path.abspath(clip))
         if last is None or last.status != FAILED:
             return None
-        return last if last.changed == changed_ns(clip) else None
+        return replace(last, clip=clip) if last.changed == changed_ns(clip) else None
 
     def close(self, outcomes: Iterable[Outcome]) -> dict[str, Any]:
         """Write the summary, a page, and those that failed as a list that a next batch can take, of
@@ -120,7 +121,7 @@ class Ledger:
         from samotion.results.report.index import write_summary
 
         some = list(outcomes)
-        latest = {os.path.abspath(one.clip): one for one in [*self.outcomes.values(), *some]}
+        latest = self.outcomes | {os.path.abspath(one.clip): one for one in some}
         told = list(latest.values())
         summary = summarise(told)
         failed = [one for one in told if one.status == FAILED]
@@ -150,9 +151,10 @@ def known_folders(out: Path) -> dict[str, str]:
 
 
 def _put(outcomes: dict[str, Outcome], outcome: Outcome) -> None:
-    """Add one as the latest."""
-    outcomes.pop(outcome.clip, None)
-    outcomes[outcome.clip] = outcome
+    """Add one as the latest, by its clip's whole path."""
+    path = os.path.abspath(outcome.clip)
+    outcomes.pop(path, None)
+    outcomes[path] = outcome
 
 
 def summarise(outcomes: Iterable[Outcome]) -> dict[str, Any]:
@@ -212,7 +214,7 @@ def is_below(folder: str) -> bool:
 
 
 def _read(path: Path) -> dict[str, Outcome]:
-    """The last outcome of each clip."""
+    """The last outcome of each clip, by its whole path."""
     outcomes: dict[str, Outcome] = {}
     for line in _bytes_of(path).splitlines():
         if (outcome := _parse(line)) is not None:
@@ -254,9 +256,19 @@ def _parse(line: bytes) -> Outcome | None:
     try:
         table = json.loads(line)
         outcome = Outcome(**{field.name: table[field.name] for field in fields(Outcome)})
-        return outcome if _is_sound(outcome) else None
+        return _found(outcome, table.get("path")) if _is_sound(outcome) else None
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _found(outcome: Outcome, path: object) -> Outcome:
+    """The outcome, with the whole path of its clip where that was named from another folder than
+    this one.
+    """
+    clip = outcome.clip
+    if not isinstance(path, str) or path == os.path.abspath(clip) or not os.path.lexists(path):
+        return outcome
+    return replace(outcome, clip=path, error=outcome.error.replace(repr(clip), repr(path)))
 
 
 def _is_sound(outcome: Outcome) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -146,6 +147,35 @@ def test_a_clip_keeps_the_folder_that_a_ledger_tells(tmp_path: Path) -> None:
     ledger.add(Outcome("c.mp4", None, "done"))  # type: ignore[arg-type]
     listed = from_list([os.path.relpath(later), "a.mp4", "y/b.mp4"], known=known_folders(out))
     assert [item.folder for item in listed] == ["a", "a.mp4", "b"]
+
+
+def test_a_ledger_knows_its_clips_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named relative to another folder they are the same clips; on another machine, where their
+    whole paths lead nowhere, relative ones still do.
+    """
+    out, clip = tmp_path / "out", touch(tmp_path / "clips" / "a.mp4")
+    out.mkdir()
+    monkeypatch.chdir(tmp_path)
+    name = os.path.relpath(clip)
+    error = f"error: cannot read {name!r}: it is empty"
+    failed = Outcome(name, "a", FAILED, exit_code=3, error=error, changed=changed_ns(name))
+    Ledger(out).add(failed)
+    assert list(Ledger(out).outcomes.values()) == [failed]
+    monkeypatch.chdir(out)
+    ledger = Ledger(out)
+    assert known_folders(out) == {str(clip): "a"}
+    before = ledger.failure_before("../clips/a.mp4")
+    assert before and before.clip == "../clips/a.mp4" and repr(str(clip)) in before.error
+    ledger.add(Outcome("../clips/a.mp4", "a", "done"))
+    assert ledger.close([])["clips"] == 0
+    assert json.loads(ledger.summary_path.read_text())["clips"] == 1
+    assert json.loads(ledger.summary_path.read_text())["failed"] == 0
+    shutil.copytree(tmp_path, elsewhere := tmp_path.with_name("elsewhere"))
+    shutil.rmtree(tmp_path / "clips")
+    monkeypatch.chdir(elsewhere / "out")
+    assert known_folders(elsewhere / "out") == {str(elsewhere / "clips" / "a.mp4"): "a"}
 
 
 def test_a_namesake_in_a_later_list_leaves_a_known_clip_its_folder(tmp_path: Path) -> None:
@@ -350,9 +380,9 @@ def test_a_half_line_costs_one_clip_and_no_later_one(tmp_path: Path) -> None:
     with ledger.path.open("ab") as file:
         file.write(b'{"clip": "b.mp4", "fol')  # killed here
     again = Ledger(tmp_path)
-    assert again.outcomes == {"a.mp4": first}
+    assert again.outcomes == {os.path.abspath("a.mp4"): first}
     again.add(Outcome("c.mp4", "c", "done"))
-    assert list(Ledger(tmp_path).outcomes) == ["a.mp4", "c.mp4"]
+    assert [one.clip for one in Ledger(tmp_path).outcomes.values()] == ["a.mp4", "c.mp4"]
 
 
 def test_a_run_of_a_few_clips_leaves_what_is_told_of_the_others(tmp_path: Path) -> None:
@@ -442,7 +472,7 @@ def test_what_a_batch_left_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "kept").rename(tmp_path / "ledger.jsonl")
     (tmp_path / "summary.json").unlink()
     with Ledger.opened(tmp_path) as ledger:
-        assert list(ledger.outcomes) == ["a.mp4"]
+        assert [one.clip for one in ledger.outcomes.values()] == ["a.mp4"]
 
 
 @pytest.mark.parametrize(
