@@ -60,6 +60,17 @@ def write_video(
     return path
 
 
+def spoil(path: Path, packets: Iterable[int]) -> None:
+    """Write zeros over some packets of a video."""
+    with av.open(str(path)) as container:
+        found = [one for one in container.demux(video=0) if one.size]
+        places = [(one.pos or 0, one.size) for one in found]
+    data = bytearray(path.read_bytes())
+    for at, size in (places[k] for k in packets):
+        data[at : at + size] = bytes(size)
+    path.write_bytes(data)
+
+
 def write_audio(path: Path) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44_100)

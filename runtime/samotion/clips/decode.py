@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -149,18 +149,17 @@ def frames(path: Path, facts: Facts, span: Span, take: Take, report: Report) -> 
     after the other from the file's start: a damaged frame then costs no other, and no frame that
     waits at the end.
     """
-    given = 0
+    given, passed = 0, span.packets
     with suppress(_Damaged):
-        pictures = _decoded(path, facts, span.packets, report, at_once=True)
-        for frame in _taken(take, _within(span, pictures, report)):
+        pictures = _decoded(path, facts, passed, report, at_once=True)
+        for frame in _taken(take, _within(span, pictures, report, passed)):
             yield frame
             given += 1
         if not report.missing(span.facts(facts)):
             return
     report.clear()
-    span = replace(span, packets=0)
-    pictures = _decoded(path, facts, span.packets, report, at_once=False)
-    yield from _taken(take, _within(span, pictures, report), given)
+    pictures = _decoded(path, facts, 0, report, at_once=False)
+    yield from _taken(take, _within(span, pictures, report, 0), given)
 
 
 def _taken(
@@ -174,19 +173,23 @@ def _taken(
 
 
 def _within(
-    span: Span, pictures: Iterator[VideoFrame], report: Report
+    span: Span, pictures: Iterator[VideoFrame], report: Report, passed: int
 ) -> Iterator[tuple[int, VideoFrame]]:
-    """The pictures of a part, with their numbers in the file."""
-    for came, picture in enumerate(pictures):
-        place = span.place(_time(picture), came)
+    """The pictures of a part, with their numbers in the file, of those behind the `passed` packets:
+    those of the span, or none. Both ways the same picture has the same number.
+    """
+    place = -1
+    for came, picture in enumerate(pictures, 0 if passed else -span.number):
+        told = span.place(_time(picture), came if place < 0 else place + 1)
+        place = told if place < 0 else max(told, place + 1)  # a damaged picture's time may lie back
         if span.count is not None and place >= span.count:
             return
         if place < span.skipped:
             continue
-        if span.packets and not report.times_s and place > span.skipped:
+        if passed and not report.times_s and place > span.skipped:
             raise _Damaged  # decoding does not begin everywhere
         _note(picture, report)
-        yield (span.number + place if span.packets else came), picture
+        yield span.number + (place if span.packets else came), picture
 
 
 def _decoded(

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
 # times are typed as they are read: 1.033 for the frame at 31/30 s
 ROUNDED_S = 0.0006
+SAME_S = 1e-6  # between times of the same ticks
+
+
+def _slack_s(times_s: np.ndarray) -> float:
+    """How far a time may be off, less than half of what usually lies between two frames."""
+    between_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else math.inf
+    return min(ROUNDED_S, 0.4 * between_s)
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class Part:
 
     def rows(self, times_s: np.ndarray) -> range:
         """Which of the frames that show at increasing times (T,) belong to it."""
-        since_s = times_s - times_s[:1] + ROUNDED_S
+        since_s = times_s - times_s[:1] + _slack_s(times_s)
         first, end = 0, len(times_s)
         if self.start_s is not None:
             first = int(np.searchsorted(since_s, self.start_s))
@@ -92,13 +99,13 @@ class Span:
         count = facts.frame_count if self.count is None else self.count
         return replace(facts, frame_count=count - self.skipped)
 
-    def place(self, time_s: float, came: int) -> int:
-        """The place of a picture that shows at `time_s` (NaN: unknown), behind so many; -1 before
-        the first.
+    def place(self, time_s: float, expected: int) -> int:
+        """The place of a picture that shows at `time_s`, -1 before the first; the `expected` one
+        where that is unknown (NaN).
         """
         if self.times_s is None or math.isnan(time_s):
-            return came
-        return int(np.searchsorted(self.times_s, time_s + ROUNDED_S)) - 1
+            return expected
+        return int(np.searchsorted(self.times_s, time_s + SAME_S)) - 1
 
 
 WHOLE_FILE = Span()

@@ -32,6 +32,12 @@ def noise(cells: tuple[int, int] = (6, 8)) -> np.ndarray[Any, Any]:
     return small.repeat(8, axis=1).repeat(8, axis=2)
 
 
+def greys() -> np.ndarray[Any, Any]:
+    """Frames whose brightness is four times their number."""
+    levels = np.arange(COUNT, dtype=np.uint8) * 4
+    return np.broadcast_to(levels[:, None, None, None], (COUNT, 48, 64, 3))
+
+
 def within(clip: Clip, times: Times) -> np.ndarray[Any, Any]:
     """The rows of a whole clip that a part should have."""
     since = clip.timestamps_s - clip.timestamps_s[0]
@@ -174,6 +180,36 @@ def test_damage_elsewhere_costs_a_part_nothing(tmp_path: Path) -> None:
     got = video.read_clip(path, start_s=4, end_s=5)
     assert not got.warnings
     np.testing.assert_array_equal(got.frames, whole[40:50])
+
+
+@pytest.mark.parametrize("bad", [(5,), (40,), (5, 40), (31, 33)])
+def test_damage_leaves_each_frame_of_a_part_its_number(
+    tmp_path: Path, bad: tuple[int, ...]
+) -> None:
+    """Pictures tell their numbers by their brightness; none comes twice, whatever is decoded anew."""
+    path = media.write_video(tmp_path / "a.mov", greys(), "mjpeg", "yuvj420p", fps=FPS)
+    media.spoil(path, bad)
+    clip = video.read_clip(path, start_s=3, end_s=5)
+    kept = [k for k in range(30, 50) if k not in bad]
+    assert clip.indices.tolist() == kept
+    seen = np.asarray(clip.frames).mean(axis=(1, 2, 3)) / 4
+    np.testing.assert_allclose(seen, kept, atol=0.6)
+
+
+@pytest.mark.parametrize(("codec", "bad"), [("mpeg2video", (40,)), ("libx265", (16, 30, 36))])
+def test_numbers_of_a_damaged_part_rise(tmp_path: Path, codec: str, bad: tuple[int, ...]) -> None:
+    """Also where a picture has the time of one that was lost."""
+    path = tmp_path / "a.mp4"
+    media.spoil(media.write_video(path, greys(), codec, fps=25, coder=KEYS), bad)
+    clip = video.read_clip(path, start_s=1, end_s=1.8)
+    assert (np.diff(clip.indices) > 0).all() and clip.indices[0] == 25 and clip.warnings
+
+
+@pytest.mark.parametrize("fps", [1000, 4000])
+def test_frames_of_a_fast_camera_are_told_apart(tmp_path: Path, fps: int) -> None:
+    path = media.write_video(tmp_path / "a.mp4", noise(), fps=fps)
+    clip = video.read_clip(path, start_s=20 / fps, end_s=40 / fps)
+    assert clip.indices.tolist() == list(range(20, 40))
 
 
 def test_a_part_of_frames_without_times(tmp_path: Path) -> None:
