@@ -24,7 +24,7 @@ from helpers.fakes import FakeEngines
 from helpers.overlap import iou
 from samotion import Settings, pipeline, png
 from samotion.clips import video
-from samotion.errors import OutputError
+from samotion.errors import InputError, OutputError
 from samotion.pipeline import segment_clip, segment_to, segment_windows
 from samotion.pipeline import windows as windows_of
 from samotion.pipeline.seam import Seam, hand_on
@@ -128,6 +128,20 @@ def test_another_scene_begins_anew_and_is_told_of() -> None:
     assert "another scene begins at frame 30; objects are found anew there" in result.warnings
     assert set(np.unique(result.labels[:30])) == {0, 1}
     assert 1 not in np.unique(result.labels[30:])
+
+
+def test_a_long_clip_of_which_nothing_decodes_is_an_input_error(tmp_path: Path) -> None:
+    """As a short one is."""
+    path = tmp_path / "a.mov"
+    media.spoil(media.write_video(path, media.quadrants(40), "mjpeg", "yuvj420p"), range(40))
+    target, engines = locate(tmp_path, "a", KINDS), long_scene.engines()
+    for work in (
+        lambda: segment_clip(path, engines, SETTINGS),
+        lambda: list(segment_windows(path, engines, SETTINGS)),
+        lambda: segment_to(target, path, engines, SETTINGS, info=REQUEST),
+    ):
+        with pytest.raises(InputError, match="no frame can be decoded"):
+            work()
 
 
 @pytest.mark.parametrize("window_frames", [300, 50])

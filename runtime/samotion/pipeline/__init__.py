@@ -208,9 +208,11 @@ def _run(
     progress: Progress,
     state: State | None = None,
 ) -> Generator[WindowResult, None, None]:
-    """The windows of a stream, from where `state` says."""
+    """The windows of a stream, from where `state` says. Raises InputError where no frame comes."""
     with one_thread_for_numpy():
         yield from run(find, engines, reading, stream.count, numbers, state, progress)
+    if not reading.scaled.numbers:
+        reading.end(reading.scaled)
 
 
 def find(
