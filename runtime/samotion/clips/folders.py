@@ -102,12 +102,25 @@ def in_order(files: Sequence[Path]) -> list[Path]:
 
 def _are_decimals(stems: Sequence[str]) -> bool:
     """Whether names end in decimals, rather than in two numbers such as 1.9 and 1.10."""
-    parts = [re.fullmatch(r"\D*\d+(?:\.(\d+))?", stem) for stem in stems]
+    parts = [re.fullmatch(r"\D*(\d+)(?:\.(\d+))?", stem) for stem in stems]
     if not all(parts):
         return False
-    fractions = [part[1] for part in parts if part and part[1]]
-    one_length = len({len(fraction) for fraction in fractions}) == 1
-    return one_length or not any(len(f) > 1 and f.endswith("0") for f in fractions)
+    whole = {part[1] for part in parts if part}
+    fractions = [part[2] for part in parts if part and part[2]]
+    if len({len(fraction) for fraction in fractions}) == 1:
+        return True
+    if any(len(f) > 1 and f.endswith("0") for f in fractions):
+        return False
+    counted = _evenness([int(f) for f in fractions])
+    return len(whole) > 1 or counted <= _evenness([float(f"0.{f}") for f in fractions])
+
+
+def _evenness(values: Sequence[float]) -> float:
+    """How many of the steps from one value to the next are the one that is most frequent, a share;
+    1 without steps.
+    """
+    steps = np.diff(np.sort(values)).round(9).tolist()
+    return Counter(steps).most_common(1)[0][1] / len(steps) if steps else 1.0
 
 
 def _natural_key(name: str, decimal_stem: str | None) -> list[tuple[int, float, str]]:
