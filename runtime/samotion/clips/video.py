@@ -100,8 +100,7 @@ def clip_name(path: str | os.PathLike[str]) -> str:
 
     Never a path, nor a name that leads elsewhere: `...mp4` keeps its suffix.
     """
-    # which gives an answer for links in a circle and folders closed to us
-    full = Path(os.path.realpath(path))
+    full = Path(os.path.abspath(path))  # a link has its own name, not that of what it leads to
     name = full.name if os.path.isdir(full) else full.stem
     return name if name.strip(".") else full.name or "clip"
 

@@ -246,6 +246,16 @@ def test_names() -> None:
     assert video.clip_name("/") == "clip"
 
 
+def test_a_link_has_its_own_name(clip_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In stores of links the files that they lead to are called by their hashes."""
+    blob = clip_path.rename(clip_path.with_name("9f86d081"))
+    link = clip_path.with_name("walker.mp4")
+    link.symlink_to(blob)
+    assert video.read_clip(link).name == "walker"
+    monkeypatch.chdir(clip_path.parent)
+    assert video.clip_name(".") == clip_path.parent.name
+
+
 def test_damaged_packets_are_skipped(tmp_path: Path, rng: np.random.Generator) -> None:
     noise = rng.integers(0, 255, (9, 64, 64, 3), np.uint8)
     path = media.write_video(tmp_path / "bad.avi", noise, "mjpeg", "yuvj420p")
