@@ -143,15 +143,16 @@ def _judge_masks(held: Manifest, request: Request, report: Report) -> Manifest:
     """Compare the masks of a whole clip where that is wanted. Returns the manifest as it is then,
     raises ParityError for masks too far off.
     """
-    clip = half_clip.clip_for(request)
-    if not clip or not half_clip.is_wanted(clip, request, held):
-        if request.verify_clip and (lacking := half_clip.lacking(request, held)):
+    clip, lacking = half_clip.clip_for(request), half_clip.lacking(request, held)
+    if not clip or lacking:
+        if request.verify_clip and lacking:
             nets = ", ".join(lacking)
             report.note(f"masks are not compared: not in {str(request.out)!r} in fp16: {nets}")
         return held
-    held = half_clip.with_masks(
-        clip, request, held, report, lambda plain: export(plain, Report(-1))
-    )
+    if half_clip.is_wanted(clip, request, held):
+        held = half_clip.with_masks(
+            clip, request, held, report, lambda plain: export(plain, Report(-1))
+        )
     half_clip.judge(held.masks)
     return held
 

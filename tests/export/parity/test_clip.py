@@ -120,8 +120,9 @@ def test_the_manifest_holds_the_figure_even_where_it_is_bad(
     monkeypatch.setattr(exporter, "export", lambda request, report: requests.append(request))
     request = replace(WHOLE, out=tmp_path, target="onnx")
     if score < half_clip.LEAST_IOU:
-        with pytest.raises(ParityError, match="overlap those of float32"):
-            nested(request, Report(-1))
+        for _ in range(2):  # the figure is as bad when it is known
+            with pytest.raises(ParityError, match="overlap those of float32"):
+                nested(request, Report(-1))
     else:
         assert nested(request, Report(-1)) == [tmp_path / manifest.MANIFEST]
         assert nested(request, Report(-1)) == []
