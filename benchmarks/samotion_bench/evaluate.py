@@ -131,7 +131,7 @@ def command(
                 "--worst": worst,
             },
         )
-        check_places(json_file, csv_file)
+        check_places(json_file, csv_file, folder=worst)
         console = Console(stderr=True, quiet=quiet)
         if synthetic is not None:
             with open_engines(engine_dir, device, for_clips=True) as engines:

@@ -23,24 +23,31 @@ def refuse_with(options: Mapping[str, object], others: Mapping[str, object]) -> 
         raise UsageError(f"{second[0]} does not go with {first[0]}; leave one of them out")
 
 
-def check_places(*paths: Path | None) -> None:
-    """Make the folders of files that are asked for. Raises OutputError, before any work, where one
-    cannot be written.
+def check_places(*paths: Path | None, folder: Path | None = None) -> None:
+    """Make the folders of files that are asked for, and a `folder` for several. Raises OutputError,
+    before any work, where one cannot be written.
     """
     for path in filter(None, paths):
         with _told(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            _make_folder(path.parent)
             if path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not os.access(path.parent, os.W_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if folder:
+        with _told(folder):
+            _make_folder(folder)
 
 
-def save(path: Path | None, text: str) -> None:
+def _make_folder(path: Path) -> None:
+    path.mkdir(parents=True, exist_ok=True)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def save(path: Path | None, data: str | bytes) -> None:
     """Write a file that was asked for. Raises OutputError."""
     if path:
         with _told(path):
-            write_atomically(path, text.encode())
+            write_atomically(path, data if isinstance(data, bytes) else data.encode())
 
 
 @contextmanager

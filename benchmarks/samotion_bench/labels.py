@@ -61,8 +61,10 @@ def stack_labels(maps: Sequence[np.ndarray], path: Path, coloured: bool = False)
             f" expected one"
         )
     values = np.unique(np.concatenate([np.unique(m) for m in maps]))
-    if coloured or values.max() > VOID:
+    if coloured or values.max() >= COLOUR:
         return _count_colours([_grey_as_colour(m) for m in maps], path)
+    if values.max() > VOID:  # labels of 16 bits
+        return _count_colours(maps, path)
     stacked = np.stack([m.astype(np.uint8) for m in maps])
     return np.minimum(stacked, 1) if set(values) <= {0, VOID} else stacked
 

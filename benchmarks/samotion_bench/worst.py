@@ -9,9 +9,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from samotion.manifest import write_atomically
 
 from samotion_bench.datasets import Clip, Truth
+from samotion_bench.files import save
 
 PANEL_WIDTH_PX = 480
 BAR_PX = 28
@@ -28,8 +28,7 @@ def draw_worst(clip: Clip, truth: Truth, found: np.ndarray, j: np.ndarray, path:
     panels = [_panel(clip, t, truth.labels[t], found[t], float(j[t])) for t in chosen]
     written, data = cv2.imencode(".png", np.concatenate(panels, axis=1))
     assert written
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data.tobytes())
+    save(path, data.tobytes())
 
 
 def worst_clips(means: dict[str, float], count: int) -> Sequence[str]:

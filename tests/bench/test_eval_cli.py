@@ -19,7 +19,7 @@ from samotion.errors import InputError, OutputError
 from samotion.png import encode_indexed
 from samotion.presets import NANO
 from samotion.settings import Settings, resolve
-from samotion_bench import runs, synthetic
+from samotion_bench import evaluation, runs, synthetic
 from samotion_bench.datasets import find_clips
 from samotion_bench.evaluate import app
 from samotion_bench.report import MEASURES
@@ -280,6 +280,14 @@ def test_options_without_use_beside_synthetic_are_refused(data, option):
 def test_protocols_beside_synthetic_are_refused(option):
     result = run("--synthetic", 1, *option)
     assert result.exit_code == 2 and f"{option[0]} does not go with --synthetic" in result.stderr
+
+
+def test_pictures_that_cannot_be_written_are_told_before_the_work(data, monkeypatch):
+    monkeypatch.setattr(evaluation, "evaluate", lambda *_: pytest.fail("it began"))
+    (data / "file").touch()
+    for place in (data / "file", data / "file" / "inside"):
+        result = run("--annotations", data / "truth", "--results", data / "found", "--worst", place)
+        assert result.exit_code == 7 and f"cannot write {str(place)!r}" in result.stderr
 
 
 def test_files_that_cannot_be_written_are_told_in_one_line(data):

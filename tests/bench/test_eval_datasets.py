@@ -73,6 +73,11 @@ def test_255_is_an_object_only_where_nothing_else_is(tmp_path):
     np.testing.assert_array_equal(stack_labels([davis17], tmp_path), [[[0, 255, 2]]])
 
 
+def test_labels_of_16_bits_mean_the_same_in_every_frame(tmp_path):
+    maps = [np.array([[0, 7, 7]]), np.array([[0, 7, 300]])]
+    np.testing.assert_array_equal(stack_labels(maps, tmp_path), [[[0, 1, 1]], [[0, 1, 2]]])
+
+
 def davis(root, name="bear", frames=4, first=0):
     truth = [labels(i) for i in range(frames)]
     for i, frame in enumerate(truth, start=first):
