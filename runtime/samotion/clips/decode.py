@@ -180,8 +180,10 @@ def _within(
     """
     place = -1
     for came, picture in enumerate(pictures, 0 if passed else -span.number):
-        told = span.place(_time(picture), came if place < 0 else place + 1)
-        place = told if place < 0 else max(told, place + 1)  # a damaged picture's time may lie back
+        expected = came if place < 0 else place + 1
+        told = span.place(_time(picture), expected)
+        # several may have one time, and a damaged picture's may lie back
+        place = told if place < 0 else max(told, expected)
         if span.count is not None and place >= span.count:
             return
         if place < span.skipped:

@@ -23,7 +23,7 @@ SAME_S = 1e-6  # between times of the same ticks
 def _slack_s(times_s: np.ndarray) -> float:
     """How far a time may be off, less than half of what usually lies between two frames."""
     between_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else math.inf
-    return min(ROUNDED_S, 0.4 * between_s)
+    return max(SAME_S, min(ROUNDED_S, 0.4 * between_s))
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,13 @@ class Span:
         return replace(facts, frame_count=count - self.skipped)
 
     def place(self, time_s: float, expected: int) -> int:
-        """The place of a picture that shows at `time_s`, -1 before the first; the `expected` one
-        where that is unknown (NaN).
+        """The place of a picture that shows at `time_s`, the first of those that do, -1 before all;
+        the `expected` one where that is unknown (NaN).
         """
         if self.times_s is None or math.isnan(time_s):
             return expected
-        return int(np.searchsorted(self.times_s, time_s + SAME_S)) - 1
+        last = int(np.searchsorted(self.times_s, time_s + SAME_S)) - 1
+        return last if last < 0 else int(np.searchsorted(self.times_s, self.times_s[last]))
 
 
 WHOLE_FILE = Span()
@@ -124,7 +125,10 @@ def span_of(container: InputContainer, facts: Facts, part: Part, where: str) -> 
         return Span(skipped=rows.start, count=rows.stop)
     begin = first = 0
     if facts.codec not in HIDES_FRAMES:
-        before = packets.is_key & (packets.times_s <= times_s[rows.start])
+        # later than all before it, so that its time tells its number
+        latest_s = np.maximum.accumulate(packets.times_s)
+        is_later = np.append(True, latest_s[1:] > latest_s[:-1])
+        before = packets.is_key & is_later & (packets.times_s <= times_s[rows.start])
         begin = int(np.flatnonzero(before)[-1]) if before.any() else 0
         first = int(np.searchsorted(times_s, packets.times_s[begin]))
     # one more, by which a picture behind the last is known

@@ -212,6 +212,16 @@ def test_frames_of_a_fast_camera_are_told_apart(tmp_path: Path, fps: int) -> Non
     assert clip.indices.tolist() == list(range(20, 40))
 
 
+@pytest.mark.parametrize("fps", [1500, 4000])
+def test_frames_of_one_time_have_numbers_of_their_own(tmp_path: Path, fps: int) -> None:
+    """Matroska has times in ms."""
+    path = media.write_video(tmp_path / "a.mkv", greys(), "mjpeg", "yuvj420p", fps=fps)
+    clip = video.read_clip(path, start_s=20 / fps, end_s=40 / fps)
+    assert len(clip.frames) > 10 and (np.diff(clip.indices) == 1).all()
+    seen = np.asarray(clip.frames).mean(axis=(1, 2, 3)) / 4
+    np.testing.assert_allclose(seen, clip.indices, atol=0.6)
+
+
 def test_a_part_of_frames_without_times(tmp_path: Path) -> None:
     pictures = noise()
     folder = media.write_images(tmp_path / "frames", pictures)
