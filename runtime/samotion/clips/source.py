@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -32,15 +33,22 @@ def frames_at_source(clip: Clip) -> Iterator[np.ndarray]:
         yield from _checked(clip, _read(Path(clip.path), clip))
 
 
-def _read(path: Path, clip: Clip) -> Iterator[np.ndarray]:
+@contextmanager
+def reading_again(path: Path) -> Iterator[None]:
+    """Raises InputError, one line, where a source cannot be read any more."""
     try:
+        yield
+    except OSError as error:
+        reason, where = error.strerror or error, error.filename or path
+        raise InputError(f"cannot read {str(where)!r} once more: {reason}") from error
+
+
+def _read(path: Path, clip: Clip) -> Iterator[np.ndarray]:
+    with reading_again(path):
         if clip.frame_names is None:
             yield from _decoded(path, clip)
         else:
             yield from (_picture(path / name, clip.source_hw) for name in clip.frame_names)
-    except OSError as error:
-        reason, where = error.strerror or error, error.filename or clip.path
-        raise InputError(f"cannot read {str(where)!r} once more: {reason}") from error
 
 
 def _picture(path: Path, hw: tuple[int, int]) -> np.ndarray:

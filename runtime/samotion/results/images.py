@@ -8,8 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from samotion.clips.source import frames_at_source
-from samotion.errors import InputError
+from samotion.clips.source import frames_at_source, reading_again
 from samotion.manifest import write_atomically
 from samotion.results.material import Material
 
@@ -28,19 +27,13 @@ def write(material: Material) -> None:
     folder.mkdir(exist_ok=True)
     if clip.path is not None and clip.frame_names is not None:
         for name in clip.frame_names:
-            write_atomically(folder / name, upright(_stored(Path(clip.path) / name), name))
+            with reading_again(source := Path(clip.path) / name):
+                stored = source.read_bytes()
+            write_atomically(folder / name, upright(stored, name))
         return
     for name, rgb in zip(material.frame_names, frames_at_source(clip)):
         bgr = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2BGR)
         write_atomically(folder / name, _encoded(bgr, name))
-
-
-def _stored(picture: Path) -> bytes:
-    """A picture's bytes. Raises InputError where it cannot be read any more."""
-    try:
-        return picture.read_bytes()
-    except OSError as error:
-        raise InputError(f"cannot read {str(picture)!r} once more: {error.strerror}") from error
 
 
 def upright(data: bytes, name: str) -> bytes:
